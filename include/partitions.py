@@ -1,0 +1,191 @@
+"""The calendar of partitions, and which partition a run is about.
+
+A partition is a closed slice of time with a name: ``2005``, ``2005-Q3``, ``2005-07``,
+``2005-W27``, ``2005-07-14``, ``2005-07-14T06``. Times are UTC and naive.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from include.errors import PartitionError
+
+
+class Frequency(enum.StrEnum):
+    """How long one partition is."""
+
+    HOURLY = "hourly"
+    DAILY = "daily"
+    WEEKLY = "weekly"
+    MONTHLY = "monthly"
+    QUARTERLY = "quarterly"
+    YEARLY = "yearly"
+
+
+_EXAMPLES = {
+    Frequency.HOURLY: "2005-07-14T06",
+    Frequency.DAILY: "2005-07-14",
+    Frequency.WEEKLY: "2005-W27",
+    Frequency.MONTHLY: "2005-07",
+    Frequency.QUARTERLY: "2005-Q3",
+    Frequency.YEARLY: "2005",
+}
+_PATTERNS = {
+    Frequency.HOURLY: re.compile(r"(\d{4})-(\d{2})-(\d{2})T(\d{2})"),
+    Frequency.DAILY: re.compile(r"(\d{4})-(\d{2})-(\d{2})"),
+    Frequency.WEEKLY: re.compile(r"(\d{4})-W(\d{2})"),
+    Frequency.MONTHLY: re.compile(r"(\d{4})-(\d{2})"),
+    Frequency.QUARTERLY: re.compile(r"(\d{4})-Q([1-4])"),
+    Frequency.YEARLY: re.compile(r"(\d{4})"),
+}
+
+
+@dataclass(frozen=True, order=True)
+class Partition:
+    """One slice of time, ``[start, end)``; orders by time, prints as its name.
+
+    Args:
+        start: First moment of the slice, naive UTC.
+        frequency: Length of the slice.
+    """
+
+    start: datetime
+    frequency: Frequency
+
+    @property
+    def end(self) -> datetime:
+        """The moment the partition closed: first moment that is no longer in it."""
+        return _advance(self.start, self.frequency, 1)
+
+    def shift(self, steps: int) -> Partition:
+        """Name the partition ``steps`` later (earlier if negative)."""
+        return Partition(_advance(self.start, self.frequency, steps), self.frequency)
+
+    def __str__(self) -> str:
+        """Render the name, e.g. ``2005-Q3``."""
+        start = self.start
+        match self.frequency:
+            case Frequency.HOURLY:
+                return f"{start:%Y-%m-%dT%H}"
+            case Frequency.DAILY:
+                return f"{start:%Y-%m-%d}"
+            case Frequency.WEEKLY:
+                return f"{start:%G-W%V}"
+            case Frequency.MONTHLY:
+                return f"{start:%Y-%m}"
+            case Frequency.QUARTERLY:
+                return f"{start.year:04d}-Q{(start.month + 2) // 3}"
+            case Frequency.YEARLY:
+                return f"{start.year:04d}"
+
+
+def parse(name: str, frequency: Frequency) -> Partition:
+    """Read a partition name.
+
+    Raises:
+        PartitionError: If the name is not one of this frequency's.
+    """
+    match = _PATTERNS[frequency].fullmatch(name)
+    try:
+        if match is None:
+            raise ValueError("unknown form")
+        parts = [int(group) for group in match.groups()]
+        match frequency:
+            case Frequency.WEEKLY:
+                start = datetime.fromisocalendar(parts[0], parts[1], 1)
+            case Frequency.QUARTERLY:
+                start = datetime(parts[0], 3 * parts[1] - 2, 1)
+            case _:
+                start = datetime(*(parts + [1, 1])[: max(3, len(parts))])  # type: ignore[arg-type]
+    except ValueError as error:
+        raise PartitionError(
+            f"partition {name!r}: a {frequency} partition reads like "
+            f"{_EXAMPLES[frequency]!r}, got {name!r}. Name a partition of that form."
+        ) from error
+    return Partition(start, frequency)
+
+
+def containing(moment: datetime, frequency: Frequency) -> Partition:
+    """Name the partition that a moment falls into (aware moments are taken to UTC first)."""
+    if moment.tzinfo is not None:
+        moment = moment.astimezone(UTC).replace(tzinfo=None)
+    day = datetime(moment.year, moment.month, moment.day)
+    match frequency:
+        case Frequency.HOURLY:
+            start = day + timedelta(hours=moment.hour)
+        case Frequency.DAILY:
+            start = day
+        case Frequency.WEEKLY:
+            start = day - timedelta(days=day.weekday())
+        case Frequency.MONTHLY:
+            start = day.replace(day=1)
+        case Frequency.QUARTERLY:
+            start = datetime(day.year, 3 * ((day.month - 1) // 3) + 1, 1)
+        case Frequency.YEARLY:
+            start = datetime(day.year, 1, 1)
+    return Partition(start, frequency)
+
+
+def latest_closed(moment: datetime, frequency: Frequency) -> Partition:
+    """Name the latest partition that had closed at a moment."""
+    return containing(moment, frequency).shift(-1)
+
+
+def span(first: Partition, last: Partition) -> Iterator[Partition]:
+    """Walk from ``first`` to ``last``, both included; nothing if ``first`` is later."""
+    current = first
+    while current <= last:
+        yield current
+        current = current.shift(1)
+
+
+def of_run(
+    frequency: Frequency,
+    *,
+    requested: str | None = None,
+    partition_key: str | None = None,
+    logical_date: datetime | None = None,
+) -> Partition:
+    """Decide which partition a run is about.
+
+    In this order: the partition that a person asked for (the run's ``partition`` parameter),
+    the key of the partitioned asset event that started the run, the latest partition that was
+    closed at the logical date.
+
+    Raises:
+        PartitionError: If the run carries none of the three, or a name of another form.
+    """
+    name = requested or partition_key
+    if name:
+        return parse(name, frequency)
+    if logical_date is None:
+        raise PartitionError(
+            "run without a partition: it has no logical date and no partition key, got neither "
+            f"a parameter. Trigger it with {{'partition': '{_EXAMPLES[frequency]}'}}."
+        )
+    return latest_closed(logical_date, frequency)
+
+
+def _advance(start: datetime, frequency: Frequency, steps: int) -> datetime:
+    match frequency:
+        case Frequency.HOURLY:
+            return start + timedelta(hours=steps)
+        case Frequency.DAILY:
+            return start + timedelta(days=steps)
+        case Frequency.WEEKLY:
+            return start + timedelta(weeks=steps)
+        case Frequency.MONTHLY:
+            return _add_months(start, steps)
+        case Frequency.QUARTERLY:
+            return _add_months(start, 3 * steps)
+        case Frequency.YEARLY:
+            return _add_months(start, 12 * steps)
+
+
+def _add_months(start: datetime, months: int) -> datetime:
+    index = start.year * 12 + start.month - 1 + months
+    return start.replace(year=index // 12, month=index % 12 + 1)

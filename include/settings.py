@@ -1,0 +1,107 @@
+"""Where the store, MLflow and Spark are.
+
+Airflow tasks build :class:`Settings` from connections (``relevo.hooks``); the command line and
+Spark workers read them from ``RELEVO_*`` variables. Nothing is read at import.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from include.errors import SettingsError
+
+LAKE = "lake"
+LANDING = "landing"
+REPORTS = "reports"
+
+
+class StoreSettings(BaseSettings):
+    """The S3 object store (``RELEVO_STORE_*``).
+
+    Args:
+        endpoint_url: Address of an S3-compatible server; None for AWS itself.
+        access_key: S3 access key.
+        secret_key: S3 secret key.
+        region: S3 region name.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="RELEVO_STORE_", frozen=True)
+
+    endpoint_url: str | None = None
+    access_key: str
+    secret_key: SecretStr
+    region: str = "us-east-1"
+
+    def storage_options(self) -> dict[str, str]:
+        """Spell the settings the way delta-rs reads them."""
+        options = {
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key.get_secret_value(),
+            "AWS_REGION": self.region,
+        }
+        if self.endpoint_url:
+            options["AWS_ENDPOINT_URL"] = self.endpoint_url
+            options["AWS_ALLOW_HTTP"] = str(self.endpoint_url.startswith("http://")).lower()
+        return options
+
+    def filesystem(self) -> Any:
+        """Open the store as a ``pyarrow.fs.S3FileSystem``."""
+        from pyarrow.fs import S3FileSystem
+
+        scheme, _, host = (self.endpoint_url or "").rpartition("://")
+        return S3FileSystem(
+            access_key=self.access_key,
+            secret_key=self.secret_key.get_secret_value(),
+            region=self.region,
+            endpoint_override=host or None,
+            scheme=scheme or "https",
+        )
+
+    @classmethod
+    def from_environment(cls) -> StoreSettings:
+        """Read ``RELEVO_STORE_*``.
+
+        Raises:
+            SettingsError: If a variable is missing.
+        """
+        return _read(cls)
+
+
+class Settings(BaseSettings):
+    """Everything that the library connects to.
+
+    Args:
+        store: The object store.
+        mlflow_uri: Address of the MLflow tracking server.
+        spark_remote: Spark Connect address, with its token.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="RELEVO_", frozen=True)
+
+    store: StoreSettings
+    mlflow_uri: str
+    spark_remote: SecretStr
+
+    @classmethod
+    def from_environment(cls) -> Settings:
+        """Read ``RELEVO_*``.
+
+        Raises:
+            SettingsError: If a variable is missing.
+        """
+        return _read(cls, store=StoreSettings.from_environment())
+
+
+def _read(model: type[Any], **values: Any) -> Any:
+    try:
+        return model(**values)
+    except ValidationError as error:
+        prefix = model.model_config["env_prefix"]
+        missing = ", ".join(f"{prefix}{item['loc'][0]}".upper() for item in error.errors())
+        raise SettingsError(
+            f"environment: {missing} must be set, got nothing usable. "
+            "Start the stack with ./relevo up, or export the variables of your deployment."
+        ) from error
