@@ -1,0 +1,1 @@
+"""The embedded stack: everything Relevo needs, on one machine, on loopback."""

@@ -1,0 +1,259 @@
+"""Bring the embedded stack up, take it down, and tell how it is."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib.metadata
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from stack.configuration import Configuration, prepare
+from stack.errors import PartError, StackError, SupervisorError
+from stack.java import choose_java
+from stack.layout import Layout
+from stack.parts import PARTS, Part, prepare_files
+from stack.private_files import write_private
+from stack.processes import end_orphans, find_processes
+from stack.supervision import LAUNCHER, PartState, Supervisor
+
+POLL_SECONDS = 0.25
+LOG_LINES_SHOWN = 25
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class PartStatus:
+    """Hold what `status` shows of a part.
+
+    Args:
+        name: Name of the part.
+        state: What supervisord knows.
+        restarts: Starts since `up`, without the first.
+        address: What to open, or empty.
+        trouble: Why it is not healthy, or None.
+    """
+
+    name: str
+    state: PartState
+    restarts: int
+    address: str
+    trouble: str | None
+
+
+class Stack:
+    """Operate one embedded stack.
+
+    Args:
+        layout: The stack's paths.
+        parts: What runs.
+        launcher: Command that, given the name of a part, becomes the part.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        parts: Sequence[Part] = PARTS,
+        launcher: Sequence[str] = LAUNCHER,
+    ) -> None:
+        self.layout = layout
+        self.parts = parts
+        self.supervisor = Supervisor(layout, parts, launcher)
+
+    def up(self, report: Report) -> bool:
+        """Start everything and wait until it is healthy.
+
+        Args:
+            report: Gets a line for each step.
+
+        Returns:
+            False if the stack was running already.
+
+        Raises:
+            StackError: A part did not become healthy; everything was stopped again.
+        """
+        self.layout.create()
+        with self._start_lock(report):
+            if self.supervisor.is_running():
+                return False
+            orphans = end_orphans(self.layout)
+            if orphans:
+                report(f"ended {orphans} processes left by a stack that was not shut down")
+            try:
+                configuration = prepare(self.layout)
+                self._prepare(configuration)
+                self.supervisor.start_daemon()
+                self._start_parts(configuration, report)
+            except BaseException:
+                report("stopping everything")
+                self.down(report)
+                raise
+        return True
+
+    def down(self, report: Report) -> bool:
+        """Stop everything, in reverse order, and leave no process.
+
+        Args:
+            report: Gets a line for each step.
+
+        Returns:
+            False if nothing was running.
+        """
+        stopped = False
+        try:
+            if self.supervisor.is_running():
+                stopped = True
+                for wave in self._stop_waves():
+                    report(f"stopping {', '.join(wave)}")
+                    self.supervisor.stop(wave)
+                self.supervisor.shut_down()
+        except SupervisorError as error:
+            report(str(error))
+        orphans = end_orphans(self.layout)
+        if orphans:
+            report(f"ended {orphans} processes that nobody supervised")
+        return stopped or bool(orphans)
+
+    def is_running(self) -> bool:
+        """Tell whether supervisord keeps this stack."""
+        return self.supervisor.is_running()
+
+    def has_orphans(self) -> bool:
+        """Tell whether parts run although supervisord does not."""
+        return not self.is_running() and bool(find_processes(self.layout))
+
+    def status(self) -> list[PartStatus]:
+        """Ask every part how it is.
+
+        Raises:
+            StackError: The stack does not run.
+        """
+        configuration = Configuration.load(self.layout)
+        states = self.supervisor.states()
+        servers = [part for part in self.parts if not part.once]
+        with ThreadPoolExecutor(len(servers)) as pool:
+            troubles = pool.map(
+                lambda part: self._trouble(part, states[part.name], configuration), servers
+            )
+            return [
+                PartStatus(
+                    name=part.name,
+                    state=states[part.name],
+                    restarts=self.supervisor.restarts(part.name),
+                    address=part.address(configuration),
+                    trouble=trouble,
+                )
+                for part, trouble in zip(servers, troubles, strict=True)
+            ]
+
+    def log_tail(self, name: str, lines: int = LOG_LINES_SHOWN) -> str:
+        """Return the last lines of a part's log."""
+        try:
+            with self.layout.log_of(name).open(encoding="utf-8", errors="replace") as log:
+                return "".join(deque(log, maxlen=lines))
+        except FileNotFoundError:
+            return ""
+
+    def _prepare(self, configuration: Configuration) -> None:
+        prepare_files(self.layout, configuration)
+        write_private(
+            self.layout.run / "java-home", str(choose_java(self.layout, os.environ))
+        )
+
+    def _start_parts(self, configuration: Configuration, report: Report) -> None:
+        waiting = list(self.parts)
+        healthy: set[str] = set()
+        if self._is_migrated():
+            waiting = [part for part in waiting if part.name != "migrate"]
+            healthy.add("migrate")
+        pending: dict[str, tuple[Part, float]] = {}
+        with ThreadPoolExecutor(max(1, len(waiting))) as pool:
+            while waiting or pending:
+                for part in [p for p in waiting if healthy.issuperset(p.after)]:
+                    waiting.remove(part)
+                    self.supervisor.start(part.name)
+                    pending[part.name] = (part, time.monotonic())
+                states = self.supervisor.states()
+                troubles = pool.map(
+                    lambda item: self._trouble(item[0], states[item[0].name], configuration),
+                    list(pending.values()),
+                )
+                for (part, begun), trouble in zip(list(pending.values()), troubles, strict=True):
+                    seconds = time.monotonic() - begun
+                    if trouble is None:
+                        del pending[part.name]
+                        healthy.add(part.name)
+                        report(f"{part.name:<14} {seconds:5.1f} s")
+                        if part.name == "migrate":
+                            write_private(self.layout.airflow_migrated, _airflow_release())
+                    elif self._has_failed(part, states[part.name], seconds):
+                        raise self._failure(part, trouble, seconds)
+                time.sleep(POLL_SECONDS)
+
+    def _trouble(
+        self, part: Part, state: PartState, configuration: Configuration
+    ) -> str | None:
+        if part.once:
+            done = state.state == "EXITED" and state.exit_code == 0
+            return None if done else f"{state.state.lower()}, exit code {state.exit_code}"
+        if state.pid == 0:
+            return state.state.lower()
+        return part.check(configuration, state.started)
+
+    def _has_failed(self, part: Part, state: PartState, seconds: float) -> bool:
+        ended = state.state == "FATAL" or (part.once and state.state == "EXITED")
+        return ended or seconds > part.healthy_seconds
+
+    def _failure(self, part: Part, trouble: str, seconds: float) -> PartError:
+        return PartError(
+            f"Part {part.name}: must be healthy to go on, got {trouble!r} after "
+            f"{seconds:.0f} s. The end of its log:\n\n{self.log_tail(part.name)}\n"
+            f"Whole log: {self.layout.log_of(part.name)}. Correct the cause and run "
+            "`./relevo up` again; data is kept."
+        )
+
+    def _stop_waves(self) -> list[list[str]]:
+        """Order parts so that each stops before what it needs, side by side otherwise."""
+        left = {part.name: set(part.after) for part in self.parts}
+        waves: list[list[str]] = []
+        while left:
+            needed = set().union(*left.values())
+            wave = [name for name in left if name not in needed]
+            waves.append(wave)
+            for name in wave:
+                del left[name]
+        once = {part.name for part in self.parts if part.once}
+        return [names for wave in waves if (names := [n for n in wave if n not in once])]
+
+    def _is_migrated(self) -> bool:
+        stamp = self.layout.airflow_migrated
+        return stamp.exists() and stamp.read_text(encoding="utf-8") == _airflow_release()
+
+    @contextlib.contextmanager
+    def _start_lock(self, report: Report) -> Iterator[None]:
+        with _locked(self.layout.start_lock, lambda: report("waiting for another start")):
+            yield
+
+
+@contextlib.contextmanager
+def _locked(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
+    with path.open("a", encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            on_wait()
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def _airflow_release() -> str:
+    return importlib.metadata.version("apache-airflow-core")
+
+
+__all__ = ["PartStatus", "Report", "Stack", "StackError"]
