@@ -1,0 +1,116 @@
+"""What tests of every kind share. Nothing heavy is imported before a test asks for it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from include.settings import StoreSettings
+
+BUCKETS = ("landing", "lake", "mlflow", "reports")
+# The server's gRPC ports are these plus 10,000; both ranges stay below the kernel's ports for
+# outgoing connections.
+_PORTS = range(12_000, 21_000)
+_HTTP_PORTS = ("s3", "master", "volume", "filer", "admin")
+
+
+@pytest.fixture(scope="session")
+def store_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreSettings]:
+    """Settings of a real SeaweedFS with empty buckets, started for this session."""
+    from include.settings import StoreSettings
+
+    folder = tmp_path_factory.mktemp("store")
+    ports = dict(zip(_HTTP_PORTS, _free_ports(len(_HTTP_PORTS)), strict=True))
+    settings = StoreSettings(
+        endpoint_url=f"http://127.0.0.1:{ports['s3']}",
+        access_key=secrets.token_hex(8),
+        secret_key=secrets.token_hex(16),
+    )
+    for name in ("logs", "configuration", "data"):
+        (folder / name).mkdir()
+    command = [
+        str(Path(sys.executable).parent / "weed"),
+        f"-logdir={folder / 'logs'}",
+        f"-config_dir={folder / 'configuration'}",
+        "mini",
+        f"-dir={folder / 'data'}",
+        "-ip=127.0.0.1",
+        "-ip.bind=127.0.0.1",
+        "-master.telemetry=false",
+        "-admin.ui=false",
+        "-webdav=false",
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+        "-s3.allowDeleteBucketNotEmpty=false",
+        "-s3.autoCreateBucket=false",
+        f"-bucket={','.join(BUCKETS)}",
+        *(f"-{name}.port={port}" for name, port in ports.items()),
+    ]
+    environment = {
+        **os.environ,
+        "AWS_ACCESS_KEY_ID": settings.access_key,
+        "AWS_SECRET_ACCESS_KEY": settings.secret_key.get_secret_value(),
+    }
+    log = folder / "server.log"
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            command, env=environment, stdout=output, stderr=output, cwd=folder
+        )
+        try:
+            _await_buckets(settings, server, log)
+            yield settings
+        finally:
+            server.terminate()
+            try:
+                server.wait(15)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
+
+
+def _free_ports(count: int) -> list[int]:
+    found: list[int] = []
+    while len(found) < count:
+        port = secrets.choice(_PORTS)
+        if port not in found and _is_free(port) and _is_free(port + 10_000):
+            found.append(port)
+    return found
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _await_buckets(settings: StoreSettings, server: subprocess.Popen[bytes], log: Path) -> None:
+    from include.errors import SourceError
+    from include.store import ObjectStore
+
+    store = ObjectStore(settings)
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            for bucket in BUCKETS:
+                store.list(f"s3://{bucket}")
+        except SourceError as error:
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(
+                    f"the store did not start:\n{log.read_text()[-4000:]}"
+                ) from error
+            time.sleep(0.2)
+        else:
+            return
