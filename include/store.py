@@ -84,8 +84,8 @@ def join(*parts: str) -> str:
     for name in names:
         if not _PART.fullmatch(name):
             raise SourceError(
-                f"address {address!r}: each part must be letters, digits and '_.=-' and not begin "
-                f"with a dot, got {name!r}. Rename it."
+                f"address {address!r}: each part must be letters, digits and '_.=-' and begin "
+                f"with one of the first two or '_', got {name!r}. Rename it."
             )
     return address
 
@@ -103,7 +103,7 @@ def bucket_and_key(uri: str) -> tuple[str, str]:
 class ObjectStore:
     """Reads and writes objects of one S3-compatible store.
 
-    Safe to share between threads. Connects at first use.
+    Connects at first use; from then on it is safe to share between threads.
 
     Args:
         settings: Where the store is and who asks.
@@ -130,6 +130,10 @@ class ObjectStore:
                 retries={"mode": "standard", "max_attempts": 4},
             ),
         )
+
+    def connect(self) -> None:
+        """Make the client now, because boto3 does not make clients safely in several threads."""
+        _ = self._client
 
     def list(self, uri: str) -> tuple[StoredObject, ...]:
         """List the objects below a folder, at any depth, sorted by address.
@@ -234,6 +238,7 @@ class ObjectStore:
 
         first = [path for path in files if path.name != "index.html"]
         last = [path for path in files if path.name == "index.html"]
+        self.connect()
         with ThreadPoolExecutor(THREADS) as pool:
             for group in (first, last):
                 list(pool.map(upload, group))

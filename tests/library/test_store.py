@@ -99,7 +99,7 @@ def test_upload_folder_refuses_an_empty_folder_and_odd_names(store, tmp_path):
         store.upload_folder(tmp_path, "s3://reports/empty")
     (tmp_path / "a.txt").write_text("")
     (tmp_path / "b c.txt").write_text("")
-    with pytest.raises(SourceError, match="'b c.txt'"):
+    with pytest.raises(SourceError, match=r"'b c\.txt'"):
         store.upload_folder(tmp_path, "s3://reports/odd")
     assert store.list("s3://reports/odd") == ()
 

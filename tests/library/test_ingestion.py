@@ -1,0 +1,257 @@
+"""Landed files on a real store: what is read, and what is refused with which words."""
+
+from __future__ import annotations
+
+import io
+import uuid
+from datetime import date, datetime
+from decimal import Decimal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from include.errors import SourceError
+from include.ingestion import LandedBatch, read_landed
+from include.partitions import Frequency, parse
+from include.specification import Source
+from include.store import ObjectStore
+
+PARTITION = parse("2005-Q3", Frequency.QUARTERLY)
+
+
+class Landing:
+    """One source folder of its own for one test."""
+
+    def __init__(self, settings, name):
+        self.settings = settings
+        self.source = Source(uri=f"s3://landing/{name}/{{partition}}/", suite="loans")
+        self.folder = self.source.location(str(PARTITION))
+        self.store = ObjectStore(settings)
+
+    def put(self, name: str, content: pa.Table | bytes) -> None:
+        if isinstance(content, pa.Table):
+            buffer = io.BytesIO()
+            pq.write_table(content, buffer)
+            content = buffer.getvalue()
+        self.store.write(f"{self.folder.rstrip('/')}/{name}", content)
+
+    def read(self, expected: pa.Schema | None = None) -> LandedBatch:
+        return read_landed(self.settings, "loans", self.source, PARTITION, expected)
+
+
+@pytest.fixture
+def landing(store_settings):
+    return Landing(store_settings, uuid.uuid4().hex)
+
+
+def loans(**columns) -> pa.Table:
+    return pa.table({"loan_id": pa.array(["a", "b"]), "amount": pa.array([1, 2]), **columns})
+
+
+SCHEMA = pa.schema([("loan_id", pa.string()), ("amount", pa.int64())])
+
+
+def test_rows_of_all_files_carry_their_file_and_position(landing):
+    landing.put("b.parquet", loans())
+    landing.put("a.parquet", loans().slice(0, 1))
+    landing.put("more/c.parquet", loans().slice(0, 1))
+    landing.put("_SUCCESS", b"")
+
+    batch = landing.read()
+
+    assert batch.table.column_names == ["loan_id", "amount", "_file", "_row"]
+    assert batch.table["_file"].to_pylist() == [
+        "a.parquet",
+        "b.parquet",
+        "b.parquet",
+        "more/c.parquet",
+    ]
+    assert batch.table["_row"].to_pylist() == [0, 0, 1, 0]
+    assert batch.table.schema.field("_row").type == pa.int64()
+    assert [item.name for item in batch.files] == ["a.parquet", "b.parquet", "c.parquet"]
+    assert batch.warnings == ()
+
+
+def test_no_file(landing):
+    with pytest.raises(SourceError, match=r"source loans 2005-Q3: .*/2005-Q3/, got none\. Land"):
+        landing.read()
+
+
+def test_an_empty_file_is_named(landing):
+    landing.put("a.parquet", loans())
+    landing.put("b.parquet", b"")
+    with pytest.raises(SourceError, match=r"got 0 bytes in b\.parquet\. Land them again"):
+        landing.read()
+
+
+@pytest.mark.parametrize("damage", ["no Parquet", "cut off", "bad page"])
+def test_a_corrupt_file_is_named(landing, damage):
+    buffer = io.BytesIO()
+    pq.write_table(loans(), buffer, compression="zstd")
+    good = bytearray(buffer.getvalue())
+    if damage == "no Parquet":
+        good = bytearray(b"loan_id,amount\na,1\n")
+    elif damage == "cut off":
+        good = good[: len(good) // 2]
+    else:
+        good[4:60] = b"\xff" * 56
+    landing.put("a.parquet", bytes(good))
+    with pytest.raises(
+        SourceError, match=r"source loans 2005-Q3: file a\.parquet must be readable as Parquet, got"
+    ):
+        landing.read()
+
+
+def test_another_type_of_file(landing):
+    landing.put("a.csv", b"loan_id\n1\n")
+    with pytest.raises(SourceError, match=r"must be Parquet and end in \.parquet, got a\.csv\."):
+        landing.read()
+
+
+def test_an_empty_batch(landing):
+    landing.put("a.parquet", loans().slice(0, 0))
+    landing.put("b.parquet", loans().slice(0, 0))
+    with pytest.raises(SourceError, match=r"at least one row, got an empty batch of 2 file"):
+        landing.read()
+
+
+def test_one_file_without_rows_is_fine(landing):
+    landing.put("a.parquet", loans().slice(0, 0))
+    landing.put("b.parquet", loans())
+    assert landing.read(SCHEMA).table.num_rows == 2
+
+
+def test_a_missing_column_is_named_with_the_file(landing):
+    landing.put("a.parquet", loans().drop_columns("amount"))
+    with pytest.raises(SourceError, match=r"file a\.parquet must have every .*1 missing: amount\."):
+        landing.read(SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        (pa.array(["1", "2"]), "must be int64 as in the table, got string. Land"),
+        (pa.array([1.5, 2.0]), "must be int64 as in the table, got double with values that int64"),
+        (pa.array([True, False]), "must be int64 as in the table, got bool. Land"),
+        (pa.array([2**63, 1], pa.uint64()), "got uint64 with values that int64 cannot hold"),
+    ],
+)
+def test_a_wrong_type_is_named_with_file_and_column(landing, column, words):
+    landing.put("a.parquet", loans(amount=column))
+    with pytest.raises(SourceError, match=r"file a\.parquet: column amount") as caught:
+        landing.read(SCHEMA)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found", "values"),
+    [
+        (pa.int64(), pa.array([1, None], pa.int32()), [1, None]),
+        (pa.int64(), pa.array([1.0, None]), [1, None]),
+        (pa.float64(), pa.array([1, 2]), [1.0, 2.0]),
+        (pa.float64(), pa.array([1, 2], pa.float32()), [1.0, 2.0]),
+        (pa.string(), pa.array(["a", "b"], pa.large_string()), ["a", "b"]),
+        (pa.string(), pa.array(["a", "b"]).dictionary_encode(), ["a", "b"]),
+        (pa.string(), pa.nulls(2), [None, None]),
+        (pa.timestamp("us"), pa.array([date(2005, 7, 1)] * 2), [datetime(2005, 7, 1)] * 2),
+        (
+            pa.timestamp("us"),
+            pa.array([datetime(2005, 7, 1)] * 2, pa.timestamp("ns")),
+            [datetime(2005, 7, 1)] * 2,
+        ),
+        (
+            pa.timestamp("us"),
+            pa.array([datetime(2005, 7, 1, 12)] * 2, pa.timestamp("ms", "America/New_York")),
+            [datetime(2005, 7, 1, 12)] * 2,
+        ),
+        (
+            pa.decimal128(12, 2),
+            pa.array([Decimal("1.50"), None], pa.decimal128(5, 2)),
+            [Decimal("1.50"), None],
+        ),
+    ],
+)
+def test_lossless_differences_are_cast_silently(landing, wanted, found, values):
+    landing.put("a.parquet", loans(x=found))
+    batch = landing.read(SCHEMA.append(pa.field("x", wanted)))
+    assert batch.table.schema.field("x").type == wanted
+    assert batch.table["x"].to_pylist() == values
+    assert batch.warnings == ()
+
+
+def test_lossy_casts_are_refused(landing):
+    moment = pa.array([1, 2], pa.timestamp("ns"))  # below a microsecond
+    landing.put("a.parquet", loans(x=moment))
+    with pytest.raises(SourceError, match=r"column x must be timestamp\[us\].*cannot hold"):
+        landing.read(SCHEMA.append(pa.field("x", pa.timestamp("us"))))
+
+
+def test_an_extra_column_is_left_out_with_a_warning(landing):
+    landing.put("a.parquet", loans(surprise=pa.array([1, 2])))
+    batch = landing.read(SCHEMA)
+    assert "surprise" not in batch.table.column_names
+    assert batch.warnings == (
+        "source loans 2005-Q3: file a.parquet: column surprise (int64) is not in the table and is "
+        "left out. It stays in the landed file.",
+    )
+
+
+def test_columns_of_the_platform_are_not_expected_but_reserved(landing):
+    own = [pa.field("partition", pa.string()), pa.field("_row", pa.int64())]
+    landing.put("a.parquet", loans())
+    assert landing.read(pa.schema([*SCHEMA, *own])).table.num_rows == 2
+    landing.put("a.parquet", loans(_row=pa.array([1, 2])))
+    with pytest.raises(SourceError, match=r"got _row\. Rename"):
+        landing.read()
+
+
+def test_files_with_other_columns_are_refused(landing):
+    landing.put("a.parquet", loans())
+    landing.put("b.parquet", loans().rename_columns(["loan_id", "sum"]))
+    with pytest.raises(
+        SourceError, match=r"file b\.parquet without amount and with sum next to file a\.parquet"
+    ):
+        landing.read()
+
+
+def test_files_with_other_types_are_refused_unless_nothing_is_lost(landing):
+    landing.put("a.parquet", loans())
+    landing.put("b.parquet", loans(amount=pa.array([1, 2], pa.int16())))
+    assert landing.read().table.schema.field("amount").type == pa.int64()
+    landing.put("c.parquet", loans(amount=pa.array(["1", "2"])))
+    with pytest.raises(
+        SourceError,
+        match=r"file c\.parquet: column amount must be int64 as in file a\.parquet, got string\.",
+    ):
+        landing.read()
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([[1], [2]]),
+        pa.array([{"a": 1}, {"a": 2}]),
+        pa.array([b"a", b"b"]),
+        pa.array([1, 2], pa.time64("us")),
+    ],
+)
+def test_types_that_cannot_be_stored_are_refused(landing, column):
+    landing.put("a.parquet", loans(x=column))
+    with pytest.raises(SourceError, match=r"file a\.parquet: column x must be a number, .*Flatten"):
+        landing.read()
+
+
+def test_an_all_null_column_takes_its_type_from_a_later_file_or_is_refused(landing):
+    landing.put("a.parquet", loans(x=pa.nulls(2)))
+    with pytest.raises(SourceError, match=r"column x must have a type .*, got only nulls"):
+        landing.read()
+    landing.put("b.parquet", loans(x=pa.array(["v", None])))
+    assert landing.read().table["x"].to_pylist() == [None, None, "v", None]
+
+
+def test_a_column_that_is_there_twice_is_refused(landing):
+    table = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["x", "x"])
+    landing.put("a.parquet", table)
+    with pytest.raises(SourceError, match="each column once, got x more than once"):
+        landing.read()
