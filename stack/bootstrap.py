@@ -79,19 +79,25 @@ class Environment:
         what = " and ".join(path.name for path in self._requirements(development))
         print(f"installing {what} into {self.directory}; the first time takes minutes", flush=True)
         if not self._has_pip():
-            self._run("make .venv", [sys.executable, "-m", "venv", str(self.directory)])
+            self._run("make .venv", (sys.executable, "-m", "venv", str(self.directory)))
         self._run(
             "install uv",
-            [str(self.python), "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps"]
-            + ["--disable-pip-version-check", "--requirement", str(self.installer)],
+            (
+                *(str(self.python), "-m", "pip", "install", "--quiet", "--no-deps"),
+                *("--disable-pip-version-check", "--require-hashes"),
+                *("--requirement", str(self.installer)),
+            ),
         )
         # A stamp must not outlive what it vouches for.
         for kind in (True, False):
             self._stamp(kind).unlink(missing_ok=True)
         self._run(
             "install packages",
-            [str(self.directory / "bin" / "uv"), "pip", "sync", "--require-hashes"]
-            + ["--python", str(self.python), *map(str, self._requirements(development))],
+            (
+                *(str(self.directory / "bin" / "uv"), "pip", "sync", "--require-hashes"),
+                *("--python", str(self.python)),
+                *map(str, self._requirements(development)),
+            ),
         )
         stamp = self._stamp(development)
         stamp.write_text(self._fingerprint(development), encoding="utf-8")

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from types import FrameType
-from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -58,9 +54,7 @@ def _print_addresses(layout: Layout) -> None:
     configuration = Configuration.load(layout)
     console.print(f"Airflow  {configuration.airflow_url}  (user {ADMIN})", markup=False)
     console.print(f"MLflow   {configuration.mlflow_url}", markup=False)
-    console.print(
-        f"The password is in {layout.airflow_passwords}", markup=False, soft_wrap=True
-    )
+    console.print(f"The password is in {layout.airflow_passwords}", markup=False, soft_wrap=True)
 
 
 def _ensure_up(stack: Stack) -> bool:

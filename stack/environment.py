@@ -23,8 +23,11 @@ TASKS_AT_A_TIME = 6
 # What a part may inherit from the shell that ran `up`. Anything else, such as
 # the cloud keys or the Airflow settings of another project, stays outside.
 INHERITED = frozenset(
-    "HOME USER LOGNAME SHELL LANG LANGUAGE TMPDIR PATH SSL_CERT_FILE SSL_CERT_DIR "
-    "REQUESTS_CA_BUNDLE CURL_CA_BUNDLE HTTP_PROXY HTTPS_PROXY http_proxy https_proxy".split()
+    (
+        *("HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TMPDIR", "PATH"),
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+        *("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"),
+    )
 )
 INHERITED_PREFIXES = ("LC_",)
 INHERITED_BY_AIRFLOW = ("AIRFLOW_CONN_", "AIRFLOW_VAR_")
@@ -60,6 +63,19 @@ def base_environment(
         # memory behind /proc/<pid>/environ and the marker above is lost.
         "SPT_NOENV": "1",
     }
+
+
+def supervisor_environment(
+    layout: Layout, inherited: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Return supervisord's environment: the base, and what Airflow's parts take from the shell."""
+    inherited = os.environ if inherited is None else inherited
+    kept = {
+        name: value
+        for name, value in inherited.items()
+        if name == DAGS_VARIABLE or name.startswith(INHERITED_BY_AIRFLOW)
+    }
+    return {**kept, **base_environment(layout, "supervisord", inherited)}
 
 
 def store_environment(configuration: Configuration) -> dict[str, str]:

@@ -64,7 +64,7 @@ def check_store(configuration: Configuration) -> str | None:
 
 def check_spark(configuration: Configuration) -> str | None:
     """Check that the Spark Connect server speaks gRPC."""
-    import grpc
+    import grpc  # type: ignore[import-untyped, unused-ignore]
 
     address = f"localhost:{configuration.port('spark')}"
     with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:

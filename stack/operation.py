@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import importlib.metadata
+import itertools
 import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 from stack.configuration import Configuration, prepare
-from stack.errors import PartError, StackError, SupervisorError
+from stack.errors import PartError, SupervisorError
 from stack.java import choose_java
 from stack.layout import Layout
 from stack.parts import PARTS, Part, prepare_files
@@ -139,7 +139,10 @@ class Stack:
         servers = [part for part in self.parts if not part.once]
         with ThreadPoolExecutor(len(servers)) as pool:
             troubles = pool.map(
-                lambda part: self._trouble(part, states[part.name], configuration), servers
+                self._trouble,
+                servers,
+                [states[part.name] for part in servers],
+                itertools.repeat(configuration),
             )
             return [
                 PartStatus(
@@ -162,9 +165,7 @@ class Stack:
 
     def _prepare(self, configuration: Configuration) -> None:
         prepare_files(self.layout, configuration)
-        write_private(
-            self.layout.run / "java-home", str(choose_java(self.layout, os.environ))
-        )
+        write_private(self.layout.run / "java-home", str(choose_java(self.layout, os.environ)))
 
     def _start_parts(self, configuration: Configuration, report: Report) -> None:
         waiting = list(self.parts)
@@ -180,11 +181,14 @@ class Stack:
                     self.supervisor.start(part.name)
                     pending[part.name] = (part, time.monotonic())
                 states = self.supervisor.states()
+                asked = list(pending.values())
                 troubles = pool.map(
-                    lambda item: self._trouble(item[0], states[item[0].name], configuration),
-                    list(pending.values()),
+                    self._trouble,
+                    [part for part, _ in asked],
+                    [states[part.name] for part, _ in asked],
+                    itertools.repeat(configuration),
                 )
-                for (part, begun), trouble in zip(list(pending.values()), troubles, strict=True):
+                for (part, begun), trouble in zip(asked, troubles, strict=False):
                     seconds = time.monotonic() - begun
                     if trouble is None:
                         del pending[part.name]
@@ -196,9 +200,7 @@ class Stack:
                         raise self._failure(part, trouble, seconds)
                 time.sleep(POLL_SECONDS)
 
-    def _trouble(
-        self, part: Part, state: PartState, configuration: Configuration
-    ) -> str | None:
+    def _trouble(self, part: Part, state: PartState, configuration: Configuration) -> str | None:
         if part.once:
             done = state.state == "EXITED" and state.exit_code == 0
             return None if done else f"{state.state.lower()}, exit code {state.exit_code}"
@@ -237,23 +239,14 @@ class Stack:
 
     @contextlib.contextmanager
     def _start_lock(self, report: Report) -> Iterator[None]:
-        with _locked(self.layout.start_lock, lambda: report("waiting for another start")):
+        with self.layout.start_lock.open("a", encoding="utf-8") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                report("waiting for another start")
+                fcntl.flock(stream, fcntl.LOCK_EX)
             yield
-
-
-@contextlib.contextmanager
-def _locked(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
-    with path.open("a", encoding="utf-8") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            on_wait()
-            fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
 
 
 def _airflow_release() -> str:
     return importlib.metadata.version("apache-airflow-core")
-
-
-__all__ = ["PartStatus", "Report", "Stack", "StackError"]

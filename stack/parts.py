@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stack.configuration import ADMIN, BUCKETS, LOOPBACK, REGION, Configuration
 from stack.environment import airflow_environment, base_environment, store_environment
 from stack.errors import PartError
 from stack.health import check_heartbeat, check_page, check_spark, check_store
-from stack.java import choose_java
 from stack.layout import Layout
 from stack.private_files import write_private
 
@@ -190,6 +190,15 @@ def launch_airflow(part: str, *arguments: str) -> Callable[[Layout, Configuratio
     return launch
 
 
+def launch_scheduler(layout: Layout, configuration: Configuration) -> Launch:
+    """Run the scheduler with the modules of `stack/preload` imported before it forks."""
+    launch = launch_airflow("scheduler", "scheduler", "--skip-serve-logs")(layout, configuration)
+    path = launch.environment["PYTHONPATH"]
+    preload = layout.repository / "stack" / "preload"
+    environment = {**launch.environment, "PYTHONPATH": f"{preload}{os.pathsep}{path}"}
+    return replace(launch, environment=environment)
+
+
 def check_api_server(configuration: Configuration, started: float) -> str | None:
     """Check both of Airflow's APIs, which also warms the one that tasks call."""
     return check_page(f"{configuration.airflow_url}/api/v2/monitor/health") or check_page(
@@ -253,9 +262,9 @@ PARTS: tuple[Part, ...] = (
     Part(
         # Last: a task that is due before the APIs and the store answer fails.
         name="scheduler",
-        launch=launch_airflow("scheduler", "scheduler", "--skip-serve-logs"),
+        launch=launch_scheduler,
         check=lambda configuration, started: check_heartbeat(configuration, "scheduler", started),
-        after=("api-server", "store"),
+        after=("api-server", "mlflow", "spark"),
         start_seconds=15,
         stop_seconds=60,
     ),

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stack.environment import base_environment
+from stack.environment import supervisor_environment
 from stack.errors import SupervisorError
 from stack.layout import Layout
 from stack.parts import Part
@@ -21,6 +21,9 @@ from stack.private_files import write_private
 from stack.processes import is_process_running
 
 LAUNCHER = (sys.executable, "-m", "stack.launch")
+# Faults ALREADY_STARTED and NOT_RUNNING of `supervisor.xmlrpc.Faults`: a part may
+# change its state between being looked at and being told.
+ALREADY_SO = frozenset({60, 70})
 NOT_RUNNING_STATES = frozenset({"STOPPED", "EXITED", "FATAL"})
 
 
@@ -142,6 +145,8 @@ class Supervisor:
             try:
                 return getattr(proxy, method)(*arguments)
             except xmlrpc.client.Fault as fault:
+                if fault.faultCode in ALREADY_SO:
+                    return None
                 raise SupervisorError(f"supervisord: {fault.faultString}.") from fault
             except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
                 raise SupervisorError(
@@ -179,7 +184,7 @@ class Supervisor:
                 "--configuration",
                 str(self.layout.supervisor_configuration),
             ],
-            env=base_environment(self.layout, "supervisord"),
+            env=supervisor_environment(self.layout),
             cwd=self.layout.run,
             stdin=subprocess.DEVNULL,
             capture_output=True,

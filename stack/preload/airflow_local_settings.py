@@ -1,0 +1,66 @@
+"""Import what tasks need before the scheduler forks its workers.
+
+`LocalExecutor` forks its workers, and they the tasks, from the scheduler: what
+the scheduler has imported is there at once in every task and shared in memory.
+Only the scheduler of the embedded stack has this directory on its module path,
+and Airflow imports a module of this name when it starts.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import threading
+import time
+
+MODULES = (
+    "pandas",
+    "pyarrow",
+    "pyarrow.parquet",
+    "pyarrow.fs",
+    "boto3",
+    "deltalake",
+    "great_expectations",
+    "evidently",
+    "evidently.presets",
+    "evidently.metrics",
+    "mlflow",
+    "mlflow.sklearn",
+    "mlflow.models",
+    "sklearn.ensemble",
+    "sklearn.linear_model",
+    "sklearn.pipeline",
+    "sklearn.calibration",
+    "skops.io",
+    "optuna",
+    "pyspark.sql.connect.session",
+    "pyspark.sql.connect.functions",
+    "datasketches",
+    "scipy.stats",
+    "plotly.graph_objects",
+)
+
+
+def preload() -> None:
+    """Import the modules; one that cannot be imported is left to the tasks."""
+    begun = time.monotonic()
+    for name in MODULES:
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            _say(f"module {name}: not preloaded ({error})")
+    # A fork copies the thread that forks and no other, but every lock they hold.
+    others = [t.name for t in threading.enumerate() if t is not threading.main_thread()]
+    if others:
+        _say(f"threads after preloading, unsafe to fork: {', '.join(others)}")
+    _say(f"preloaded {len(MODULES)} modules in {time.monotonic() - begun:.1f} s")
+
+
+def _say(line: str) -> None:
+    # Airflow has not set up its logging yet.
+    print(line, file=sys.stderr, flush=True)
+
+
+# Commands that a task starts inherit the module path, and need nothing of this.
+if sys.argv[1:2] == ["scheduler"]:
+    preload()
