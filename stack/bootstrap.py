@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -19,6 +19,7 @@ from typing import NoReturn
 REPOSITORY = Path(__file__).resolve().parent.parent
 RUNTIME = "requirements.txt"
 DEVELOPMENT = "requirements-dev.txt"
+INSTALLER = "stack/bootstrap.txt"
 NEEDS_DEVELOPMENT = "test"
 
 
@@ -33,7 +34,7 @@ class Environment:
         self.repository = repository
         self.directory = repository / ".venv"
         self.python = self.directory / "bin" / "python"
-        self.installer = repository / "stack" / "bootstrap.txt"
+        self.installer = repository / INSTALLER
 
     def ensure(self, development: bool) -> None:
         """Install what is missing; return at once if nothing is.
@@ -117,7 +118,7 @@ class Environment:
         # The shell's own virtual environment and module path are not ours.
         foreign = {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME"}
         environment = {k: v for k, v in os.environ.items() if k not in foreign}
-        status = subprocess.run(command, env=environment, check=False).returncode
+        status = _call(command, environment)
         if status != 0:
             raise SystemExit(
                 f"Step {step}: failed with exit code {status}; its output is above. Correct the "
@@ -134,6 +135,19 @@ class Environment:
                 print("waiting for another installation", flush=True)
                 fcntl.flock(stream, fcntl.LOCK_EX)
             yield
+
+
+def _call(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    if sys.stderr.isatty():
+        return subprocess.run(command, env=environment, check=False).returncode
+    # Without a terminal uv's progress is its list of packages, hundreds of lines.
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        for line in process.stdout or ():
+            if not line.startswith((" + ", " - ", " ~ ", " Downloaded", "   Building")):
+                print(f"  {line.strip()}", flush=True)
+    return process.returncode
 
 
 def main(arguments: Sequence[str]) -> NoReturn:

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from types import FrameType
+from typing import Annotated
 
 import typer
+from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from stack.bootstrap import DEVELOPMENT, INSTALLER, RUNTIME
 from stack.configuration import ADMIN, Configuration
-from stack.errors import StackError
-from stack.layout import Layout
-from stack.operation import Stack
+from stack.errors import ConfigurationError, StackError
+from stack.layout import REPOSITORY, Layout
+from stack.operation import Stack, uninterrupted
+from stack.parts import PARTS
+
+# Rich assumes 80 columns in a pipe and would cut the addresses.
+PIPE_COLUMNS = 140
+LOG_NAMES = ("supervisord", *(part.name for part in PARTS))
 
 app = typer.Typer(
     name="relevo",
@@ -23,8 +36,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_show_locals=False,
 )
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_COLUMNS)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -33,7 +46,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 @contextlib.contextmanager
 def _shown_errors() -> Iterator[None]:
-    """Turn errors of the stack into a message and exit code 1, an interrupt into 130."""
+    """Turn an error of the stack into a message and exit code 1, an interrupt into 130."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
@@ -52,9 +65,12 @@ def _report(line: str) -> None:
 
 def _print_addresses(layout: Layout) -> None:
     configuration = Configuration.load(layout)
-    console.print(f"Airflow  {configuration.airflow_url}  (user {ADMIN})", markup=False)
-    console.print(f"MLflow   {configuration.mlflow_url}", markup=False)
-    console.print(f"The password is in {layout.airflow_passwords}", markup=False, soft_wrap=True)
+    for line in (
+        f"Airflow   {configuration.airflow_url}  user {ADMIN}",
+        f"password  in {layout.airflow_passwords}",
+        f"MLflow    {configuration.mlflow_url}",
+    ):
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def _ensure_up(stack: Stack) -> bool:
@@ -63,6 +79,14 @@ def _ensure_up(stack: Stack) -> bool:
     console.print("The stack is up." if started else "The stack is already running.")
     _print_addresses(stack.layout)
     return started
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
 @app.command()
@@ -76,7 +100,9 @@ def up() -> None:
 def down() -> None:
     """Stop every part of the embedded stack; data is kept."""
     with _shown_errors():
-        stopped = Stack(Layout.from_environment()).down(_report)
+        stack = Stack(Layout.from_environment())
+        with console.status("stopping the stack"):
+            stopped = stack.down(_report)
         console.print("The stack is down." if stopped else "Nothing was running.")
 
 
@@ -89,24 +115,132 @@ def status() -> None:
             trouble = "supervisord is gone, its parts are not" if stack.has_orphans() else "down"
             raise StackError(f"Stack {stack.layout.state}: {trouble}. Run `./relevo up`.")
         rows = stack.status()
-    table = Table("part", "state", "pid", "uptime", "restarts", "address", "health")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("part", "state", "pid", "uptime", "restarts", "address"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("health", overflow="fold")
     for row in rows:
         table.add_row(
             row.name,
-            row.state.state,
+            row.state.state.lower(),
             str(row.state.pid or "-"),
-            f"{row.state.uptime_seconds:.0f} s" if row.state.pid else "-",
+            _duration(row.state.uptime_seconds) if row.state.pid else "-",
             str(row.restarts),
             row.address or "-",
-            "[green]healthy[/]" if row.trouble is None else f"[red]{row.trouble}[/]",
+            "[green]healthy[/]" if row.trouble is None else f"[red]{escape(row.trouble)}[/]",
         )
     console.print(table)
     raise typer.Exit(0 if all(row.trouble is None for row in rows) else 1)
 
 
+@app.command()
+def logs(
+    part: Annotated[str, typer.Argument(help=f"One of: {', '.join(LOG_NAMES)}.")],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many to show.")] = 200,
+) -> None:
+    """Show the log of a part."""
+    with _shown_errors():
+        if part not in LOG_NAMES:
+            known = ", ".join(LOG_NAMES)
+            raise ConfigurationError(f"Part {part}: is unknown. Name one of {known}.")
+                f"Part {part}: is unknown. Name one of {', '.join(LOG_NAMES)}."
+            )
+        path = Layout.from_environment().log_of(part)
+        if not path.exists():
+            raise ConfigurationError(f"Part {part}: has no log yet. Run `./relevo up`.")
+    sys.stdout.flush()
+    # -F goes on with the new file after the log was rotated.
+    os.execvp("tail", ["tail", "-n", str(lines), *(["-F"] if follow else []), str(path)])
+
+
+@app.command()
+def demo(
+    partitions: Annotated[
+        int | None, typer.Option(min=1, help="How many quarters to score; all that fit if unset.")
+    ] = None,
+) -> None:
+    """Run a whole model lifecycle on the example data."""
+    with _shown_errors():
+        stack = Stack(Layout.from_environment())
+        started = _ensure_up(stack)
+        try:
+            from stack.demo import run
+
+            run(Configuration.load(stack.layout), partitions=partitions)
+        except KeyboardInterrupt:
+            if started:
+                with uninterrupted():
+                    stack.down(_report)
+            raise
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def test(context: typer.Context) -> None:
+    """Run the tests; arguments are handed to pytest."""
+    with _shown_errors():
+        _ensure_chromium()
+    os.chdir(REPOSITORY)
+    chosen = any(os.path.exists(word.split("::")[0]) for word in context.args)
+    command = [sys.executable, "-m", "pytest", *([] if chosen else ["tests"]), *context.args]
+    sys.stdout.flush()
+    os.execv(command[0], command)
+
+
+def _ensure_chromium() -> None:
+    """Install Debian's Chromium for the browser test.
+
+    Raises:
+        ConfigurationError: There is none and it cannot be installed from here.
+    """
+    if shutil.which("chromium"):
+        return
+    if shutil.which("apt-get") is None or os.geteuid() != 0:
+        raise ConfigurationError(
+            "Program chromium: is needed by the browser test and is not on the PATH. Install it "
+            "(on Debian, as root: apt-get install chromium) and run again."
+        )
+    console.print("installing chromium")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for arguments in (
+        ("update",),
+        ("install", "--yes", "--no-install-recommends", "chromium"),
+    ):
+        answer = subprocess.run(
+            ["apt-get", "--quiet", "--quiet", *arguments],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        if answer.returncode != 0:
+            raise ConfigurationError(
+                f"apt-get {arguments[0]}: must install chromium for the browser test, got "
+                f"{answer.stderr.strip()[-500:]!r}. Install chromium by hand and run again."
+            )
+
+
+@app.command()
+def lock(
+    upgrade: Annotated[bool, typer.Option(help="Take newer releases where allowed.")] = False,
+) -> None:
+    """Pin requirements*.in, with hashes, into requirements*.txt."""
+    uv = str(Layout.from_environment().bin / "uv")
+    for pinned in (RUNTIME, DEVELOPMENT, INSTALLER):
+        wanted = str(pinned.removesuffix(".txt")) + ".in"
+        command = [uv, "pip", "compile", wanted, "--quiet", "--generate-hashes"]
+        command += ["--python-version", "3.11", "--output-file", pinned]
+        command += ["--upgrade"] if upgrade else []
+        console.print(f"{wanted} -> {pinned}")
+        status = subprocess.run(command, cwd=REPOSITORY, check=False).returncode
+        if status != 0:
+            raise typer.Exit(status)
+
+
 def main() -> None:
     """Run the command line."""
-    app()
+    app(prog_name="relevo")
 
 
 if __name__ == "__main__":

@@ -108,6 +108,11 @@ class Layout:
         return self.state / "java"
 
     @property
+    def java_home_file(self) -> Path:
+        """Names the JAVA_HOME chosen at the last start."""
+        return self.run / "java-home"
+
+    @property
     def airflow(self) -> Path:
         """AIRFLOW_HOME."""
         return self.state / "airflow"

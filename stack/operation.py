@@ -6,7 +6,8 @@ import contextlib
 import fcntl
 import importlib.metadata
 import itertools
-import os
+import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -15,15 +16,15 @@ from dataclasses import dataclass
 
 from stack.configuration import Configuration, prepare
 from stack.errors import PartError, SupervisorError
-from stack.java import choose_java
 from stack.layout import Layout
 from stack.parts import PARTS, Part, prepare_files
 from stack.private_files import write_private
 from stack.processes import end_orphans, find_processes
-from stack.supervision import LAUNCHER, PartState, Supervisor
+from stack.supervision import LAUNCHER, NOT_RUNNING_STATES, PartState, Supervisor
 
 POLL_SECONDS = 0.25
 LOG_LINES_SHOWN = 25
+MIGRATION = "migrate"
 
 Report = Callable[[str], None]
 
@@ -73,26 +74,30 @@ class Stack:
             report: Gets a line for each step.
 
         Returns:
-            False if the stack was running already.
+            False if the stack was running already. Parts of it that had given
+            up, or were not started yet, are started.
 
         Raises:
-            StackError: A part did not become healthy; everything was stopped again.
+            StackError: A part did not become healthy. If the stack did not run
+                before, everything was stopped again.
         """
         self.layout.create()
         with self._start_lock(report):
             if self.supervisor.is_running():
+                self._start_parts(Configuration.load(self.layout), report)
                 return False
             orphans = end_orphans(self.layout)
             if orphans:
                 report(f"ended {orphans} processes left by a stack that was not shut down")
             try:
                 configuration = prepare(self.layout)
-                self._prepare(configuration)
+                prepare_files(self.layout, configuration)
                 self.supervisor.start_daemon()
                 self._start_parts(configuration, report)
             except BaseException:
-                report("stopping everything")
-                self.down(report)
+                with uninterrupted():
+                    report("stopping everything")
+                    self.down(report)
                 raise
         return True
 
@@ -163,23 +168,24 @@ class Stack:
         except FileNotFoundError:
             return ""
 
-    def _prepare(self, configuration: Configuration) -> None:
-        prepare_files(self.layout, configuration)
-        write_private(self.layout.run / "java-home", str(choose_java(self.layout, os.environ)))
-
     def _start_parts(self, configuration: Configuration, report: Report) -> None:
         waiting = list(self.parts)
         healthy: set[str] = set()
         if self._is_migrated():
-            waiting = [part for part in waiting if part.name != "migrate"]
-            healthy.add("migrate")
+            waiting = [part for part in waiting if part.name != MIGRATION]
+            healthy.add(MIGRATION)
         pending: dict[str, tuple[Part, float]] = {}
-        with ThreadPoolExecutor(max(1, len(waiting))) as pool:
+        started: set[str] = set()
+        pool = ThreadPoolExecutor(max(1, len(waiting)))
+        try:
             while waiting or pending:
+                states = self.supervisor.states()
                 for part in [p for p in waiting if healthy.issuperset(p.after)]:
                     waiting.remove(part)
-                    self.supervisor.start(part.name)
                     pending[part.name] = (part, time.monotonic())
+                    if states[part.name].state in NOT_RUNNING_STATES:
+                        self.supervisor.start(part.name)
+                        started.add(part.name)
                 states = self.supervisor.states()
                 asked = list(pending.values())
                 troubles = pool.map(
@@ -193,12 +199,17 @@ class Stack:
                     if trouble is None:
                         del pending[part.name]
                         healthy.add(part.name)
-                        report(f"{part.name:<14} {seconds:5.1f} s")
-                        if part.name == "migrate":
+                        if part.name in started:
+                            report(f"{part.name:<14} {seconds:5.1f} s")
+                        if part.name == MIGRATION:
                             write_private(self.layout.airflow_migrated, _airflow_release())
                     elif self._has_failed(part, states[part.name], seconds):
                         raise self._failure(part, trouble, seconds)
-                time.sleep(POLL_SECONDS)
+                if pending:
+                    time.sleep(POLL_SECONDS)
+        finally:
+            # An answer that is still awaited must not hold up an interrupt.
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _trouble(self, part: Part, state: PartState, configuration: Configuration) -> str | None:
         if part.once:
@@ -246,6 +257,21 @@ class Stack:
                 report("waiting for another start")
                 fcntl.flock(stream, fcntl.LOCK_EX)
             yield
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ignore further requests to stop, while stopping."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _airflow_release() -> str:

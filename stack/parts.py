@@ -13,6 +13,7 @@ from stack.configuration import ADMIN, BUCKETS, LOOPBACK, REGION, Configuration
 from stack.environment import airflow_environment, base_environment, store_environment
 from stack.errors import PartError
 from stack.health import check_heartbeat, check_page, check_spark, check_store
+from stack.java import choose_java
 from stack.layout import Layout
 from stack.private_files import write_private
 
@@ -164,7 +165,7 @@ def launch_spark(layout: Layout, configuration: Configuration) -> Launch:
     environment = {
         **base,
         **store_environment(configuration),
-        "JAVA_HOME": (layout.run / "java-home").read_text(encoding="utf-8"),
+        "JAVA_HOME": layout.java_home_file.read_text(encoding="utf-8"),
         "SPARK_HOME": str(home),
         "SPARK_LOCAL_IP": LOOPBACK,
         "SPARK_LOCAL_DIRS": str(layout.spark / "local"),
@@ -273,6 +274,7 @@ PARTS: tuple[Part, ...] = (
 
 def prepare_files(layout: Layout, configuration: Configuration) -> None:
     """Write the private files that parts read."""
+    write_private(layout.java_home_file, str(choose_java(layout, os.environ)))
     write_private(
         layout.airflow_passwords,
         json.dumps({ADMIN: configuration.credentials.airflow_password}),

@@ -10,6 +10,8 @@ import psutil
 from stack.environment import PART_VARIABLE
 from stack.layout import STATE_VARIABLE, Layout
 
+ROUNDS = 5
+
 
 def find_processes(layout: Layout) -> list[psutil.Process]:
     """Return the processes that carry the marker of this stack, and their descendants.
@@ -63,8 +65,11 @@ def end_orphans(layout: Layout) -> int:
         How many processes were found.
     """
     ended = 0
-    # A process may fork between being listed and being ended.
-    while processes := find_processes(layout):
+    # A process may fork between being listed and being ended, but not for ever.
+    for _ in range(ROUNDS):
+        processes = find_processes(layout)
+        if not processes:
+            break
         ended += end_processes(processes)
     return ended
 
