@@ -1,0 +1,419 @@
+"""Drift of a batch against a reference, from their profiles alone.
+
+Every test compares the two histograms that share a binning, in SciPy's terms. A feature drifts
+when at least two of its tests, and at least half of them, exceed their thresholds, or when its
+missing or unseen share jumps. Thresholds never lie below what the reference's own partitions show
+against each other, nor below what chance alone gives two samples of these sizes.
+
+Where a test needs logarithms (PSI), bins that are empty on both sides are left out and half a row
+is added to each other bin of both sides (the estimate of Krichevsky & Trofimov 1981): an empty
+bin costs little in a small batch and much in a large one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.distance import jensenshannon
+from scipy.stats import chi2, chi2_contingency, entropy, kstwobign, wasserstein_distance
+
+from include.errors import MonitoringError
+from include.profiles import CategoricalProfile, NumericProfile, Profile, merge_all
+from include.specification import DriftMonitoring
+
+PREDICTIONS = "(predictions)"
+MISSING = "missing share"
+UNSEEN = "unseen share"
+MINIMUM_PARTITIONS = 3
+
+# What counts as a shift when the reference has nothing to say about its own noise.
+FLOORS: Mapping[str, float] = {
+    "PSI": 0.1,  # "some change" (Siddiqi, Credit Risk Scorecards, 2006)
+    "Jensen-Shannon": 0.1,  # Evidently's default; the square root of the divergence, base 2
+    "Kolmogorov-Smirnov": 0.1,  # a tenth of the rows moved; the p-value fires on any large batch
+    "Wasserstein": 0.1,  # a tenth of a standard deviation, Evidently's default
+    "Cramer's V": 0.1,  # a small effect (Cohen, Statistical Power Analysis, 1988)
+    "entropy difference": 0.1,  # nats; no convention exists, a tenth like its neighbours
+    MISSING: 0.1,
+    UNSEEN: 0.1,
+}
+# One sample in a thousand from the reference itself may exceed a test's sampling noise.
+_FALSE_ALARM = 0.001
+
+_Counts = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Largest harmless value of every test, by column; scores are the column ``(predictions)``.
+
+    Args:
+        columns: Threshold by test by column.
+        partitions: Number of reference partitions large enough to show noise; below 3 none did.
+    """
+
+    columns: Mapping[str, Mapping[str, float]]
+    partitions: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Render as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_dict` wrote."""
+        return cls(**document)
+
+
+@dataclass(frozen=True)
+class ColumnDrift:
+    """The tests of one column.
+
+    Args:
+        column: Its name.
+        statistics: Value by test. A test that has nothing to compare (no finite value on one
+            side) is absent; the missing share then speaks.
+        thresholds: Threshold by the same tests, sampling noise of these sizes included.
+        exceeded: Tests above their threshold, furthest first.
+        drifted: The column's verdict.
+        severity: Largest statistic over its threshold.
+    """
+
+    column: str
+    statistics: Mapping[str, float]
+    thresholds: Mapping[str, float]
+    exceeded: tuple[str, ...]
+    drifted: bool
+    severity: float
+
+    def describe(self) -> str:
+        """Say which test is furthest over its threshold, e.g. ``LowDoc PSI 0.41 > 0.25``."""
+        test = max(self.statistics, key=lambda name: self.statistics[name] / self.thresholds[name])
+        value, threshold = self.statistics[test], self.thresholds[test]
+        sign = ">" if value > threshold else "<="
+        return f"{self.column} {test} {value:.2f} {sign} {threshold:.2f}"
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """Read what :meth:`DriftVerdict.to_dict` wrote of one column."""
+        return cls(**{**document, "exceeded": tuple(document["exceeded"])})
+
+
+@dataclass(frozen=True)
+class DriftVerdict:
+    """What can be said of a batch.
+
+    Args:
+        verdict: ``cannot tell`` is for samples that are too small; it is not ``no drift``.
+        reason: One sentence for people.
+        drifted: Names of the drifted features, worst first.
+        share: Drifted features over all features, in [0, 1].
+        features: Tests of every feature, worst first; empty when it cannot be told.
+        predictions: Tests of the scores; None when they were not asked about or it cannot be told.
+        reference_rows: Rows of the reference.
+        current_rows: Rows of the batch.
+    """
+
+    verdict: Literal["drift", "no drift", "cannot tell"]
+    reason: str
+    drifted: tuple[str, ...]
+    share: float
+    features: tuple[ColumnDrift, ...]
+    predictions: ColumnDrift | None
+    reference_rows: int
+    current_rows: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Render as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_dict` wrote."""
+        fields = dict(document)
+        predictions = fields["predictions"]
+        fields["drifted"] = tuple(fields["drifted"])
+        fields["features"] = tuple(ColumnDrift.from_dict(item) for item in fields["features"])
+        fields["predictions"] = predictions and ColumnDrift.from_dict(predictions)
+        return cls(**fields)
+
+
+def calibrate(partition_profiles: Sequence[Profile], *, minimum_rows: int = 500) -> Thresholds:
+    """Learn from the reference's own partitions which values of the tests are harmless.
+
+    The threshold of a test is the largest value that any partition shows against the merge of the
+    others, or the conventional floor if that is larger. The thresholds of a share are the same
+    noise *plus* 0.1. With fewer than three partitions there is no noise to learn and the floors
+    stand alone.
+
+    Args:
+        partition_profiles: One profile a reference partition, on one binning.
+        minimum_rows: Partitions below it teach nothing: their noise would excuse any drift.
+
+    Raises:
+        MonitoringError: If there is no profile, or their binnings differ.
+    """
+    kinds = _kinds(merge_all(partition_profiles))
+    telling = [item for item in partition_profiles if item.rows >= max(minimum_rows, 1)]
+    learned = [
+        _compare(merge_all([*telling[:position], *telling[position + 1 :]]), item)
+        for position, item in enumerate(telling)
+        if len(telling) >= MINIMUM_PARTITIONS
+    ]
+    columns = {
+        column: {
+            test: _threshold(test, [noise[column].get(test, 0.0) for noise in learned])
+            for test in _tests(kind)
+        }
+        for column, kind in kinds.items()
+    }
+    return Thresholds(columns=columns, partitions=len(telling))
+
+
+def detect_drift(
+    reference: Profile, current: Profile, thresholds: Thresholds, rule: DriftMonitoring
+) -> DriftVerdict:
+    """Judge a batch against the reference of the model that scored it.
+
+    The batch drifts when the share of drifted features reaches ``rule.share_of_features``, or when
+    ``rule.prediction`` and the scores drift.
+
+    Args:
+        reference: Profile of the training data, with its scores if ``rule.prediction``.
+        current: Profile of the batch, on the same binning.
+        thresholds: From :func:`calibrate` on the reference's partitions.
+        rule: The pipeline's rule; below its ``minimum_rows`` on either side nothing can be told.
+
+    Raises:
+        MonitoringError: If a side has no rows, the binnings differ, scores are asked about that
+            were not profiled, there is no feature, or a column has no thresholds.
+    """
+    _demand_comparable(reference, current, thresholds, rule)
+    smaller = min(reference.rows, current.rows)
+    if smaller < rule.minimum_rows:
+        side = "the batch" if current.rows == smaller else "the reference"
+        return DriftVerdict(
+            verdict="cannot tell",
+            reason=f"{side} has {smaller} rows, {rule.minimum_rows} needed to tell",
+            drifted=(),
+            share=0.0,
+            features=(),
+            predictions=None,
+            reference_rows=reference.rows,
+            current_rows=current.rows,
+        )
+    judged = {
+        column: _judge(column, statistics, _with_noise(thresholds, column, reference, current))
+        for column, statistics in _compare(reference, current).items()
+    }
+    predictions = judged.pop(PREDICTIONS, None) if rule.prediction else None
+    judged.pop(PREDICTIONS, None)
+    features = tuple(sorted(judged.values(), key=lambda item: (-item.severity, item.column)))
+    drifted = tuple(item for item in features if item.drifted)
+    share = len(drifted) / len(features)
+    fired = share >= rule.share_of_features or bool(predictions and predictions.drifted)
+    return DriftVerdict(
+        verdict="drift" if fired else "no drift",
+        reason=_reason(drifted, len(features), predictions),
+        drifted=tuple(item.column for item in drifted),
+        share=share,
+        features=features,
+        predictions=predictions,
+        reference_rows=reference.rows,
+        current_rows=current.rows,
+    )
+
+
+def _compare(reference: Profile, current: Profile) -> dict[str, dict[str, float]]:
+    compared: dict[str, dict[str, float]] = {}
+    for name, side in reference.numeric.items():
+        edges = reference.binning.numeric[name]
+        compared[name] = _compare_numbers(side, current.numeric[name], edges)
+    for name, levels in reference.categorical.items():
+        compared[name] = _compare_levels(levels, current.categorical[name])
+        compared[name][UNSEEN] = current.unseen_share(name) - reference.unseen_share(name)
+    for name, statistics in compared.items():
+        statistics[MISSING] = current.missing_share(name) - reference.missing_share(name)
+    if reference.predictions and current.predictions and reference.binning.predictions is not None:
+        compared[PREDICTIONS] = _compare_numbers(
+            reference.predictions, current.predictions, reference.binning.predictions
+        )
+        compared[PREDICTIONS][MISSING] = (
+            current.predictions.missing / current.rows
+            - reference.predictions.missing / reference.rows
+        )
+    return compared
+
+
+def _compare_numbers(
+    reference: NumericProfile, current: NumericProfile, edges: Sequence[float]
+) -> dict[str, float]:
+    statistics = _of_all_bins(_bins(reference), _bins(current))
+    p, q = (np.array(side.counts, dtype=np.float64) for side in (reference, current))
+    if p.sum() and q.sum():
+        gaps = np.cumsum(p) / p.sum() - np.cumsum(q) / q.sum()
+        statistics["Kolmogorov-Smirnov"] = float(np.abs(gaps).max())
+        statistics["Wasserstein"] = _wasserstein(p, q, edges)
+    return statistics
+
+
+def _compare_levels(reference: CategoricalProfile, current: CategoricalProfile) -> dict[str, float]:
+    p, q = _bins(reference), _bins(current)
+    held = (p + q) > 0
+    # A table of shares instead of counts, so that V does not depend on how large the batch is.
+    table = np.vstack([p[held] / p.sum(), q[held] / q.sum()])
+    statistic = chi2_contingency(table, correction=False).statistic
+    return {
+        **_of_all_bins(p, q),
+        "Cramer's V": float(np.sqrt(max(statistic, 0.0) / table.sum())),
+        "entropy difference": float(abs(entropy(p) - entropy(q))),
+    }
+
+
+def _of_all_bins(p: _Counts, q: _Counts) -> dict[str, float]:
+    """Compute the tests that count missing values as a bin: PSI and Jensen-Shannon distance."""
+    held = (p + q) > 0
+    smooth_p, smooth_q = p[held] + 0.5, q[held] + 0.5
+    # The population stability index is the symmetric Kullback-Leibler divergence (Jeffreys).
+    psi = entropy(smooth_p, smooth_q) + entropy(smooth_q, smooth_p)
+    with np.errstate(invalid="ignore"):  # SciPy takes the root of -1e-17 for equal shares
+        distance = np.nan_to_num(jensenshannon(p[held], q[held], base=2))
+    return {"PSI": float(psi), "Jensen-Shannon": float(distance)}
+
+
+def _wasserstein(p: _Counts, q: _Counts, edges: Sequence[float]) -> float:
+    """Move mass between bin centres, in standard deviations of the reference; 0 if it has none.
+
+    The open outer bins sit on their edge, which keeps outliers from setting the scale.
+    """
+    if not edges:
+        return 0.0
+    # Any common factor cancels: this one keeps the largest doubles from overflowing.
+    points = np.array(edges) / max(np.abs(edges).max(), np.finfo(np.float64).tiny)
+    places = np.concatenate([points[:1], (points[:-1] + points[1:]) / 2, points[-1:]])
+    mean = np.average(places, weights=p)
+    spread = float(np.sqrt(np.average((places - mean) ** 2, weights=p)))
+    if spread <= 1e-12:
+        return 0.0
+    return float(wasserstein_distance(places, places, p, q)) / spread
+
+
+def _bins(column: NumericProfile | CategoricalProfile) -> _Counts:
+    rest = column.non_finite if isinstance(column, NumericProfile) else column.other
+    return np.array([*column.counts, rest, column.missing], dtype=np.float64)
+
+
+def _judge(
+    column: str, statistics: Mapping[str, float], thresholds: Mapping[str, float]
+) -> ColumnDrift:
+    over = {test: value / thresholds[test] for test, value in statistics.items()}
+    exceeded = sorted((test for test in over if over[test] > 1), key=lambda t: (-over[t], t))
+    tests = [test for test in statistics if test not in (MISSING, UNSEEN)]
+    agreeing = [test for test in exceeded if test in tests]
+    jumped = len(agreeing) < len(exceeded)
+    return ColumnDrift(
+        column=column,
+        statistics=statistics,
+        thresholds={test: thresholds[test] for test in statistics},
+        exceeded=tuple(exceeded),
+        drifted=jumped or (len(agreeing) >= 2 and 2 * len(agreeing) >= len(tests)),
+        severity=max(over.values()),
+    )
+
+
+def _threshold(test: str, noise: Sequence[float]) -> float:
+    floor = FLOORS[test]
+    largest = max(noise, default=0.0)
+    return floor + max(largest, 0.0) if test in (MISSING, UNSEEN) else max(floor, largest)
+
+
+def _with_noise(
+    thresholds: Thresholds, column: str, reference: Profile, current: Profile
+) -> dict[str, float]:
+    """Raise thresholds to what sampling alone exceeds once in a thousand batches of these sizes.
+
+    PSI is then distributed as ``(1/n + 1/m) * chi2(bins - 1)`` (Yurdakul 2018); divergence and
+    chi-squared are an eighth and a quarter of it to second order; Kolmogorov's limit for the rest.
+    """
+    sides = [_column(side, column) for side in (reference, current)]
+    bins = max(int(((_bins(sides[0]) + _bins(sides[1])) > 0).sum()), 2)
+    scale = 1 / reference.rows + 1 / current.rows
+    psi = float(chi2.isf(_FALSE_ALARM, bins - 1)) * scale
+    noise = {
+        "PSI": psi,
+        "Jensen-Shannon": float(np.sqrt(psi / (8 * np.log(2)))),
+        "Cramer's V": float(np.sqrt(psi / 4)),
+    }
+    counts = [side.count for side in sides if isinstance(side, NumericProfile)]
+    if counts and all(counts):
+        scale = sum(1 / count for count in counts)
+        noise["Kolmogorov-Smirnov"] = float(kstwobign.isf(_FALSE_ALARM)) * float(np.sqrt(scale))
+    known = thresholds.columns[column]
+    return {test: max(value, noise.get(test, 0.0)) for test, value in known.items()}
+
+
+def _column(profile: Profile, name: str) -> NumericProfile | CategoricalProfile:
+    if name == PREDICTIONS and profile.predictions:
+        return profile.predictions
+    return profile.numeric.get(name) or profile.categorical[name]
+
+
+def _kinds(profile: Profile) -> dict[str, str]:
+    kinds = dict.fromkeys(profile.numeric, "numeric")
+    kinds |= dict.fromkeys(profile.categorical, "categorical")
+    return kinds | ({PREDICTIONS: "numeric"} if profile.predictions else {})
+
+
+def _tests(kind: str) -> tuple[str, ...]:
+    if kind == "numeric":
+        return ("PSI", "Jensen-Shannon", "Kolmogorov-Smirnov", "Wasserstein", MISSING)
+    return ("PSI", "Jensen-Shannon", "Cramer's V", "entropy difference", MISSING, UNSEEN)
+
+
+def _demand_comparable(
+    reference: Profile, current: Profile, thresholds: Thresholds, rule: DriftMonitoring
+) -> None:
+    for side, profile in (("reference", reference), ("current", current)):
+        if not profile.rows:
+            raise MonitoringError(
+                f"profile {side}: must have rows to tell drift, got 0. Check the batch before it."
+            )
+        if rule.prediction and profile.predictions is None:
+            raise MonitoringError(
+                f"profile {side}: must hold predictions, got none. Profile it with its scores, or "
+                "set monitoring.drift.prediction to false."
+            )
+    if reference.binning != current.binning:
+        raise MonitoringError(
+            "profile current: must be counted on the reference's binning, got another. "
+            "Profile the batch with the binning of the model that scored it."
+        )
+    if not reference.columns:
+        raise MonitoringError("profile reference: must hold features, got none. Profile some.")
+    expected = [*reference.columns, *([PREDICTIONS] if rule.prediction else [])]
+    lacking = [name for name in expected if name not in thresholds.columns]
+    if lacking:
+        raise MonitoringError(
+            f"column {lacking[0]}: must have thresholds, got none. Calibrate them on the "
+            "partitions of this reference."
+        )
+
+
+def _reason(
+    drifted: Sequence[ColumnDrift], features: int, predictions: ColumnDrift | None, shown: int = 3
+) -> str:
+    worst = ", ".join(item.describe() for item in drifted[:shown])
+    more = f", and {len(drifted) - shown} more" if len(drifted) > shown else ""
+    parts = [
+        f"{len(drifted)} of {features} features drifted" + (f" ({worst}{more})" if worst else "")
+    ]
+    if predictions is not None:
+        verb = "drifted" if predictions.drifted else "did not drift"
+        told = predictions.describe().removeprefix(f"{PREDICTIONS} ")
+        count = f"{len(predictions.exceeded)} of {len(predictions.statistics)} tests exceeded"
+        parts.append(f"predictions {verb} ({told}, {count})")
+    return ", ".join(parts)

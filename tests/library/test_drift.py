@@ -1,0 +1,292 @@
+"""Drift: statistics by hand, thresholds from noise, and verdicts that fail closed."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from include.drift import (
+    FLOORS,
+    PREDICTIONS,
+    DriftVerdict,
+    Thresholds,
+    calibrate,
+    detect_drift,
+)
+from include.errors import MonitoringError
+from include.profiles import Binning, Profile, fit_binning, profile
+from include.specification import DriftMonitoring
+
+RULE = DriftMonitoring(share_of_features=0.5, prediction=False, minimum_rows=4)
+BINNING = Binning({"x": (1.0, 2.0)}, {"k": ("a", "b")})
+
+
+def numbers(*counts: int, missing: int = 0, infinite: int = 0) -> list[float]:
+    """Values that fill the bins (-inf, 1], (1, 2], (2, inf) with these counts."""
+    values = [v for v, n in zip((0.5, 1.5, 2.5), counts, strict=True) for _ in range(n)]
+    return values + [math.nan] * missing + [math.inf] * infinite
+
+
+def one(x: list[float] | None = None, k: list[str | None] | None = None) -> Profile:
+    rows = len(x if x is not None else k or [])
+    frame = pd.DataFrame(
+        {"x": x if x is not None else [1.5] * rows, "k": k if k is not None else ["a"] * rows}
+    )
+    return profile(frame, BINNING)
+
+
+def statistics(reference: Profile, current: Profile, column: str) -> dict[str, float]:
+    verdict = detect_drift(reference, current, calibrate([reference]), RULE)
+    return dict(next(item for item in verdict.features if item.column == column).statistics)
+
+
+class TestStatisticsByHand:
+    def test_numeric(self) -> None:
+        found = statistics(one(numbers(50, 30, 20)), one(numbers(20, 30, 50)), "x")
+        p = np.array([50.5, 30.5, 20.5]) / 101.5
+        q = p[::-1]
+        assert found["PSI"] == pytest.approx(((p - q) * np.log(p / q)).sum())
+        raw_p, raw_q = np.array([0.5, 0.3, 0.2]), np.array([0.2, 0.3, 0.5])
+        middle = (raw_p + raw_q) / 2
+        divergence = (raw_p * np.log2(raw_p / middle) + raw_q * np.log2(raw_q / middle)).sum() / 2
+        assert found["Jensen-Shannon"] == pytest.approx(math.sqrt(divergence))
+        assert found["Kolmogorov-Smirnov"] == pytest.approx(0.3)
+        # Centres 1, 1.5, 2: mean 1.35, variance 0.1525; 0.3 of the mass moves by 1.
+        assert found["Wasserstein"] == pytest.approx(0.3 / math.sqrt(0.1525))
+
+    def test_categorical(self) -> None:
+        reference = one(k=["a"] * 60 + ["b"] * 40)
+        found = statistics(reference, one(k=["a"] * 6 + ["b"] * 14), "k")
+        # Shares .6 .4 against .3 .7: expected .45 .55 in both rows of the table.
+        chi_squared = 2 * 0.15**2 / 0.45 + 2 * 0.15**2 / 0.55
+        assert found["Cramer's V"] == pytest.approx(math.sqrt(chi_squared / 2))
+
+        def nats(share: float) -> float:
+            return -share * math.log(share) - (1 - share) * math.log(1 - share)
+
+        assert found["entropy difference"] == pytest.approx(nats(0.4) - nats(0.3))
+        assert found["missing share"] == found["unseen share"] == 0.0
+
+    def test_disjoint_levels_are_as_far_as_can_be(self) -> None:
+        found = statistics(one(k=["a"] * 50), one(k=["b"] * 10), "k")
+        assert found["Cramer's V"] == pytest.approx(1.0)
+        assert found["Jensen-Shannon"] == pytest.approx(1.0)
+        assert found["entropy difference"] == 0.0
+
+    def test_equal_shares_of_other_sizes_are_no_distance(self) -> None:
+        found = statistics(one(numbers(10, 20, 70)), one(numbers(30, 60, 210)), "x")
+        assert found["Jensen-Shannon"] == pytest.approx(0, abs=1e-8)
+        assert found["Kolmogorov-Smirnov"] == pytest.approx(0)
+        assert found["Wasserstein"] == pytest.approx(0)
+        assert found["PSI"] == pytest.approx(0, abs=1e-3)
+
+    def test_constant_column_has_no_scale(self) -> None:
+        found = statistics(one(numbers(0, 50, 0)), one(numbers(0, 0, 50)), "x")
+        assert found["Wasserstein"] == 0.0
+        assert found["Kolmogorov-Smirnov"] == 1.0
+
+    def test_extreme_edges_do_not_overflow(self) -> None:
+        largest = np.finfo(np.float64).max
+        rows = pd.DataFrame({"x": [-largest, 0.0, largest] * 20})
+        binning = fit_binning(rows, ["x"], [])
+        reference = profile(rows, binning)
+        current = profile(rows.iloc[[0] * 30], binning)
+        verdict = detect_drift(reference, current, calibrate([reference]), RULE)
+        assert all(math.isfinite(v) for v in verdict.features[0].statistics.values())
+        assert verdict.verdict == "drift"
+
+
+class TestCalibrate:
+    def test_fewer_than_three_partitions_leave_the_floors(self) -> None:
+        shifted = [one(numbers(50, 30, 20)), one(numbers(20, 30, 50))]
+        thresholds = calibrate(shifted, minimum_rows=4)
+        assert thresholds.columns["x"] == {t: FLOORS[t] for t in thresholds.columns["x"]}
+        assert set(thresholds.columns["k"]) == {
+            "PSI",
+            "Jensen-Shannon",
+            "Cramer's V",
+            "entropy difference",
+            "missing share",
+            "unseen share",
+        }
+
+    def test_noise_between_partitions_raises_thresholds(self) -> None:
+        parts = [one(numbers(50, 30, 20)), one(numbers(50, 30, 20)), one(numbers(20, 30, 50))]
+        thresholds = calibrate(parts, minimum_rows=4)
+        assert thresholds.partitions == 3
+        assert thresholds.columns["x"]["Kolmogorov-Smirnov"] == pytest.approx(0.3)
+        assert thresholds.columns["k"]["PSI"] == FLOORS["PSI"]
+
+    def test_noise_of_shares_comes_on_top(self) -> None:
+        parts = [one(numbers(90, 0, 0, missing=m)) for m in (10, 10, 10, 60)]
+        noise = 60 / 150 - 30 / 300
+        thresholds = calibrate(parts, minimum_rows=4)
+        assert thresholds.columns["x"]["missing share"] == pytest.approx(0.1 + noise)
+
+    def test_tiny_partitions_excuse_nothing(self) -> None:
+        parts = [one(numbers(300, 300, 300))] * 3
+        with_tiny = calibrate([*parts, one(numbers(0, 0, 3))])
+        assert with_tiny == calibrate(parts)
+        assert with_tiny.partitions == 3
+
+    def test_refuses_none_and_several_binnings(self) -> None:
+        with pytest.raises(MonitoringError, match="at least one profile"):
+            calibrate([])
+        other = profile(pd.DataFrame({"x": [1.0]}), Binning({"x": ()}, {}))
+        with pytest.raises(MonitoringError, match="same binning"):
+            calibrate([one(numbers(1, 1, 1)), other])
+
+
+class TestDetectDrift:
+    def test_same_data_is_no_drift(self) -> None:
+        reference = one(numbers(50, 30, 20))
+        verdict = detect_drift(reference, reference, calibrate([reference]), RULE)
+        assert (verdict.verdict, verdict.drifted, verdict.share) == ("no drift", (), 0.0)
+        assert verdict.reason == "0 of 2 features drifted"
+
+    def test_shifted_feature_drifts_the_batch_at_the_share(self) -> None:
+        reference, current = one(numbers(500, 300, 200)), one(numbers(200, 300, 500))
+        thresholds = calibrate([reference])
+        verdict = detect_drift(reference, current, thresholds, RULE)
+        assert (verdict.verdict, verdict.drifted, verdict.share) == ("drift", ("x",), 0.5)
+        # Wasserstein 0.77 of a standard deviation is furthest over its 0.10.
+        assert verdict.reason == "1 of 2 features drifted (x Wasserstein 0.77 > 0.10)"
+        strict = RULE.model_copy(update={"share_of_features": 0.6})
+        assert detect_drift(reference, current, thresholds, strict).verdict == "no drift"
+
+    def test_one_test_alone_is_not_enough(self) -> None:
+        reference, current = one(numbers(500, 300, 200)), one(numbers(430, 310, 260))
+        thresholds = Thresholds(
+            {
+                "x": {**calibrate([reference]).columns["x"], "Wasserstein": 0.05},
+                "k": calibrate([reference]).columns["k"],
+            },
+            1,
+        )
+        feature = detect_drift(reference, current, thresholds, RULE).features[0]
+        assert feature.exceeded == ("Wasserstein",)
+        assert feature.severity > 1
+        assert not feature.drifted
+
+    @pytest.mark.parametrize(("missing", "drifts"), [(11, False), (12, True)])
+    def test_jump_of_missing_is_drift_by_itself(self, missing: int, drifts: bool) -> None:
+        reference = one(numbers(60, 30, 10))
+        lenient = {
+            column: {test: 0.1 if "share" in test else 9.0 for test in tests}
+            for column, tests in calibrate([reference]).columns.items()
+        }
+        current = one([*numbers(60, 30, 10, missing=missing)])
+        verdict = detect_drift(reference, current, Thresholds(lenient, 1), RULE)
+        assert ("x" in verdict.drifted) == drifts  # 11 / 111 = 0.099, 12 / 112 = 0.107
+
+    def test_jump_of_unseen_is_drift_by_itself(self) -> None:
+        reference, current = one(k=["a"] * 100), one(k=["a"] * 80 + ["new"] * 20)
+        verdict = detect_drift(reference, current, calibrate([reference]), RULE)
+        feature = next(item for item in verdict.features if item.column == "k")
+        assert feature.statistics["unseen share"] == pytest.approx(0.2)
+        assert "unseen share" in feature.exceeded
+        assert verdict.drifted == ("k",)
+
+    def test_all_missing_and_all_infinite_columns(self) -> None:
+        reference = one(numbers(60, 30, 10))
+        for current in (one(numbers(0, 0, 0, missing=90)), one(numbers(0, 0, 0, infinite=90))):
+            feature = detect_drift(reference, current, calibrate([reference]), RULE).features[0]
+            assert feature.drifted
+            assert "Kolmogorov-Smirnov" not in feature.statistics
+        back = detect_drift(current, reference, calibrate([current]), RULE)
+        assert back.drifted == ("x",)
+
+    def test_too_few_rows_cannot_tell(self) -> None:
+        reference, tiny = one(numbers(60, 30, 10)), one(numbers(0, 0, 3))
+        verdict = detect_drift(reference, tiny, calibrate([reference]), RULE)
+        assert verdict.verdict == "cannot tell"
+        assert verdict.reason == "the batch has 3 rows, 4 needed to tell"
+        assert (verdict.features, verdict.drifted) == ((), ())
+        verdict = detect_drift(tiny, reference, calibrate([reference]), RULE)
+        assert verdict.reason == "the reference has 3 rows, 4 needed to tell"
+
+    def test_small_samples_of_many_levels_raise_no_alarm(self) -> None:
+        generator = np.random.default_rng(0)
+        levels = np.array([f"bank {i}" for i in range(50)])
+        frame = pd.DataFrame({"k": generator.choice(levels, 50_000)})
+        binning = fit_binning(frame, [], ["k"])
+        reference = profile(frame, binning)
+        rule = DriftMonitoring(prediction=False)
+        for start in range(0, 50_000, 500):
+            batch = profile(frame.iloc[start : start + 500], binning)
+            verdict = detect_drift(reference, batch, calibrate([reference]), rule)
+            assert verdict.verdict == "no drift", verdict.reason
+
+    def test_no_rows_is_an_error(self) -> None:
+        reference, empty = one(numbers(60, 30, 10)), one([], [])
+        for left, right, name in ((reference, empty, "current"), (empty, reference, "reference")):
+            with pytest.raises(MonitoringError, match=f"profile {name}: must have rows"):
+                detect_drift(left, right, calibrate([reference]), RULE)
+
+    def test_other_binning_and_absent_thresholds_are_errors(self) -> None:
+        reference = one(numbers(60, 30, 10))
+        other = profile(pd.DataFrame({"x": [1.0]}), Binning({"x": ()}, {}))
+        with pytest.raises(MonitoringError, match="reference's binning"):
+            detect_drift(reference, other, calibrate([reference]), RULE)
+        partial = Thresholds({"x": calibrate([reference]).columns["x"]}, 1)
+        with pytest.raises(MonitoringError, match="column k: must have thresholds"):
+            detect_drift(reference, reference, partial, RULE)
+        bare = profile(pd.DataFrame(index=range(9)), Binning({}, {}))
+        with pytest.raises(MonitoringError, match="must hold features"):
+            detect_drift(bare, bare, calibrate([bare]), RULE)
+
+
+class TestPredictions:
+    RULE = RULE.model_copy(update={"prediction": True})
+
+    def sides(self, power: float) -> tuple[Profile, Profile]:
+        scores = np.linspace(0, 1, 2000)
+        frame = pd.DataFrame({"x": np.ones(2000)})
+        binning = fit_binning(frame, ["x"], [], predictions=scores)
+        return profile(frame, binning, scores), profile(frame, binning, scores**power)
+
+    def test_shifted_scores_drift_the_batch(self) -> None:
+        reference, current = self.sides(2.0)
+        thresholds = calibrate([reference])
+        verdict = detect_drift(reference, current, thresholds, self.RULE)
+        assert (verdict.verdict, verdict.drifted) == ("drift", ())
+        assert verdict.predictions is not None
+        assert verdict.predictions.column == PREDICTIONS
+        assert verdict.predictions.drifted
+        assert verdict.reason.startswith("0 of 1 features drifted, predictions drifted (")
+        ignored = detect_drift(reference, current, thresholds, RULE)
+        assert (ignored.verdict, ignored.predictions) == ("no drift", None)
+
+    def test_missing_scores_drift_the_batch(self) -> None:
+        reference, _ = self.sides(1.0)
+        scores = np.linspace(0, 1, 2000)
+        scores[::4] = np.nan
+        current = profile(pd.DataFrame({"x": np.ones(2000)}), reference.binning, scores)
+        verdict = detect_drift(reference, current, calibrate([reference]), self.RULE)
+        assert verdict.predictions is not None
+        assert "missing share" in verdict.predictions.exceeded
+        assert verdict.verdict == "drift"
+
+    def test_unscored_batch_is_an_error_when_scores_matter(self) -> None:
+        reference, _ = self.sides(1.0)
+        bare = profile(pd.DataFrame({"x": np.ones(2000)}), reference.binning)
+        with pytest.raises(MonitoringError, match="profile current: must hold predictions"):
+            detect_drift(reference, bare, calibrate([reference]), self.RULE)
+        assert detect_drift(reference, bare, calibrate([reference]), RULE).verdict == "no drift"
+
+
+def test_round_trips_through_json() -> None:
+    reference, current = one(numbers(50, 30, 20)), one(numbers(20, 30, 50))
+    thresholds = calibrate([reference])
+    verdict = detect_drift(reference, current, thresholds, RULE)
+    document = json.loads(json.dumps(verdict.to_dict(), allow_nan=False))
+    assert DriftVerdict.from_dict(document) == verdict
+    document = json.loads(json.dumps(thresholds.to_dict(), allow_nan=False))
+    assert Thresholds.from_dict(document) == thresholds
+    scored = TestPredictions().sides(2.0)
+    verdict = detect_drift(*scored, calibrate([scored[0]]), TestPredictions.RULE)
+    assert DriftVerdict.from_dict(json.loads(json.dumps(verdict.to_dict()))) == verdict
