@@ -144,8 +144,6 @@ def logs(
         if part not in LOG_NAMES:
             known = ", ".join(LOG_NAMES)
             raise ConfigurationError(f"Part {part}: is unknown. Name one of {known}.")
-                f"Part {part}: is unknown. Name one of {', '.join(LOG_NAMES)}."
-            )
         path = Layout.from_environment().log_of(part)
         if not path.exists():
             raise ConfigurationError(f"Part {part}: has no log yet. Run `./relevo up`.")
