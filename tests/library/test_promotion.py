@@ -1,0 +1,184 @@
+"""Promotion: every check alone, and a gate that fails closed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from typing import Any
+
+import pytest
+
+from include.errors import MonitoringError
+from include.evaluation import Evidence, Interval, PairedComparison, SliceComparison
+from include.promotion import PromotionDecision, decide_promotion
+from include.specification import Promotion
+
+POLICY = Promotion.model_validate(
+    {
+        "require": {"roc_auc": 0.6},
+        "beat_champion": {"confidence": 0.95, "margin": 0.0},
+        "guard": {"slices": ["State"], "max_drop": 0.05, "calibration": 0.1},
+    }
+)
+COMPARISON = PairedComparison(0.87, 0.85, 0.02, 0.01, 0.03, 0.95, 1000)
+CALIFORNIA = SliceComparison("State", "CA", 900, 90, 0.80, 0.86, -0.06, -0.01)
+ALASKA = SliceComparison("State", "AK", 20, 1, None, None, None, None)
+GOOD = Evidence(
+    metric="roc_auc",
+    partitions=("2004-Q3", "2004-Q4"),
+    rows=1000,
+    positives=100,
+    challenger={"roc_auc": Interval(0.87, 0.85, 0.89)},
+    champion={"roc_auc": 0.85},
+    comparison=COMPARISON,
+    slices=(ALASKA, CALIFORNIA),
+    calibration_error=0.02,
+)
+FIRST = dataclasses.replace(
+    GOOD,
+    champion=None,
+    comparison=None,
+    slices=(dataclasses.replace(CALIFORNIA, champion=None, difference=None, upper=None),),
+)
+
+
+def decide(evidence: Evidence | None = GOOD, policy: Promotion = POLICY, **changes: Any):
+    if evidence is not None:
+        evidence = dataclasses.replace(evidence, **changes)
+    return decide_promotion(evidence, policy, "roc_auc")
+
+
+def failed(decision: PromotionDecision) -> list[str]:
+    return [check.name for check in decision.checks if not check.passed]
+
+
+def test_good_challenger_is_promoted_with_numbers() -> None:
+    decision = decide()
+    assert decision.promoted
+    assert decision.reason == (
+        "promoted: roc_auc 0.8700 >= 0.6000 required; roc_auc 0.8700 against champion 0.8500, "
+        "lower bound of the difference 0.0100 > 0"
+    )
+    assert [check.name for check in decision.checks] == [
+        "evidence",
+        "require roc_auc",
+        "champion",
+        "slice State",
+        "calibration",
+    ]
+    document = json.loads(json.dumps(decision.to_dict()))
+    assert PromotionDecision.from_dict(document) == decision
+
+
+def test_no_champion_lets_the_minimum_decide() -> None:
+    decision = decide(FIRST)
+    assert decision.promoted
+    assert decision.reason.endswith("no champion yet: the minimum decides")
+    weak = decide(FIRST, challenger={"roc_auc": Interval(0.59, 0.5, 0.7)})
+    assert weak.reason == "refused: roc_auc 0.5900 < 0.6000 required"
+
+
+class TestRefusals:
+    def test_no_evidence(self) -> None:
+        decision = decide(None)
+        assert (decision.promoted, decision.reason) == (False, "refused: there is no evidence")
+
+    def test_champion_not_surely_beaten(self) -> None:
+        close = dataclasses.replace(
+            COMPARISON, challenger=0.8539, champion=0.8561, difference=-0.0022, lower=-0.0047
+        )
+        assert decide(comparison=close).reason == (
+            "refused: roc_auc 0.8539 against champion 0.8561, "
+            "lower bound of the difference -0.0047 <= 0"
+        )
+
+    def test_lower_bound_must_exceed_the_margin(self) -> None:
+        policy = POLICY.model_copy(
+            update={"beat_champion": POLICY.beat_champion.model_copy(update={"margin": 0.01})}
+        )
+        assert failed(decide(policy=policy)) == ["champion"]
+        assert failed(decide(comparison=dataclasses.replace(COMPARISON, lower=0.0))) == ["champion"]
+
+    def test_absent_comparison_with_a_champion(self) -> None:
+        assert failed(decide(comparison=None)) == ["champion"]
+
+    def test_comparison_at_too_low_a_confidence(self) -> None:
+        weak = dataclasses.replace(COMPARISON, confidence=0.9)
+        assert "confidence of 0.9, 0.95 needed" in decide(comparison=weak).reason
+
+    @pytest.mark.parametrize(
+        ("changes", "names"),
+        [
+            ({"challenger": {}}, ["require roc_auc"]),
+            ({"challenger": {"roc_auc": Interval(math.nan, 0, 1)}}, ["require roc_auc"]),
+            ({"comparison": dataclasses.replace(COMPARISON, lower=math.nan)}, ["champion"]),
+            ({"calibration_error": math.nan}, ["calibration"]),
+            ({"calibration_error": None}, ["calibration"]),
+            ({"calibration_error": 0.11}, ["calibration"]),
+            ({"positives": 0}, ["evidence"]),
+            ({"positives": 1000}, ["evidence"]),
+            ({"rows": 0, "positives": 0}, ["evidence"]),
+            ({"metric": "log_loss"}, ["evidence"]),
+            ({"slices": ()}, ["slice State"]),
+            (
+                {"slices": (dataclasses.replace(CALIFORNIA, upper=math.nan),)},
+                ["slice State"],
+            ),
+        ],
+    )
+    def test_what_is_absent_or_no_number_refuses(
+        self, changes: dict[str, Any], names: list[str]
+    ) -> None:
+        decision = decide(**changes)
+        assert not decision.promoted
+        assert failed(decision) == names
+
+    def test_every_failure_is_told(self) -> None:
+        decision = decide(positives=0, comparison=None, calibration_error=None)
+        assert decision.reason == (
+            "refused: held-out rows hold 0 positives and 1000 negatives; the comparison with the "
+            "champion is absent; calibration error is absent, 0.1000 allowed"
+        )
+
+
+class TestSlices:
+    def test_raw_drop_that_may_be_noise_passes(self) -> None:
+        check = decide().checks[3]
+        assert check.passed
+        assert check.detail == (
+            "none of 1 slices of State is worse by more than 0.05, "
+            "cannot tell for 1 with too few rows of a class: AK"
+        )
+
+    def test_surely_worse_slice_refuses(self) -> None:
+        worse = dataclasses.replace(CALIFORNIA, difference=-0.1, upper=-0.0501)
+        assert decide(slices=(ALASKA, worse)).reason == (
+            "refused: worse by more than 0.05 on State CA by at least 0.0501"
+        )
+        at_bound = dataclasses.replace(CALIFORNIA, difference=-0.1, upper=-0.05)
+        assert decide(slices=(at_bound,)).promoted
+
+    def test_long_lists_are_cut(self) -> None:
+        many = tuple(dataclasses.replace(ALASKA, level=f"S{i}") for i in range(9))
+        assert decide(slices=many).checks[3].detail.endswith("S0, S1, S2, S3, S4 and 4 more")
+
+
+class TestLowerIsBetter:
+    POLICY = Promotion.model_validate({"require": {"log_loss": 0.3}})
+
+    def decide(self, value: float) -> PromotionDecision:
+        evidence = dataclasses.replace(
+            FIRST, metric="log_loss", challenger={"log_loss": Interval(value, value, value)}
+        )
+        return decide_promotion(evidence, self.POLICY, "log_loss")
+
+    def test_required_value_is_a_maximum(self) -> None:
+        assert self.decide(0.3).promoted
+        assert self.decide(0.31).reason == "refused: log_loss 0.3100 > 0.3000 required"
+
+
+def test_unknown_metric_is_an_error() -> None:
+    policy = POLICY.model_copy(update={"require": {"accuracy": 0.9}})
+    with pytest.raises(MonitoringError, match="metric accuracy"):
+        decide(policy=policy)
