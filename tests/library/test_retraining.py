@@ -1,0 +1,217 @@
+"""Retraining: persistence, cool-down, budget and calendar, replayed to the same answer."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any
+
+import pytest
+
+from include.errors import MonitoringError
+from include.partitions import Frequency, Partition, parse
+from include.retraining import (
+    Observation,
+    RetrainingDecision,
+    TrainingRecord,
+    decide_retraining,
+)
+from include.specification import Retraining
+
+
+def quarter(name: str) -> Partition:
+    return parse(name, Frequency.QUARTERLY)
+
+
+NOW = quarter("2006-Q1")
+POLICY = Retraining.model_validate(
+    {"when": ["drift", "performance"], "persist": "2 of 3", "cooldown": 2, "budget": "2 in 8"}
+)
+
+
+def seen(back: int, drift: bool = True, drop: bool = False, **other: Any) -> Observation:
+    return Observation(
+        NOW.shift(-back),
+        "drift" if drift else "no drift",
+        "drop" if drop else "no drop",
+        **other,
+    )
+
+
+def trained(back: int, outcome: Any = "promoted") -> TrainingRecord:
+    return TrainingRecord(NOW.shift(-back), outcome)
+
+
+def decide(
+    observations: list[Observation] | None = None,
+    trainings: list[TrainingRecord] | None = None,
+    policy: Retraining = POLICY,
+    **changes: Any,
+) -> RetrainingDecision:
+    policy = policy.model_copy(update=changes)
+    return decide_retraining(policy, NOW, observations or [], trainings or [])
+
+
+class TestPersistence:
+    def test_two_of_three_call(self) -> None:
+        decision = decide([seen(0), seen(2)])
+        assert decision == RetrainingDecision(
+            True, "drift in 2 of the latest 3 partitions", ("drift",), None
+        )
+
+    def test_one_of_three_does_not(self) -> None:
+        decision = decide([seen(0), seen(3), seen(4)])
+        assert decision == RetrainingDecision(
+            False,
+            "drift in 1 of the latest 3 partitions, 2 needed; "
+            "performance in 0 of the latest 3 partitions, 2 needed",
+            (),
+            None,
+        )
+
+    def test_triggers_do_not_add_up_but_are_all_named(self) -> None:
+        assert not decide([seen(0), seen(1, drift=False, drop=True)]).retrain
+        both = decide([seen(0, drop=True), seen(1, drop=True)])
+        assert both.triggers == ("drift", "performance")
+
+    def test_cannot_tell_and_no_observation_did_not_fire(self) -> None:
+        unsure = Observation(NOW, "cannot tell", "cannot tell")
+        assert not decide([unsure, seen(1)]).retrain
+        assert not decide([]).retrain
+
+    def test_duplicates_count_once_and_firing_wins(self) -> None:
+        assert not decide([seen(0), seen(0), seen(0)]).retrain
+        twice = [seen(0), seen(0, drift=False), seen(1)]
+        assert all(decide(list(order)).retrain for order in itertools.permutations(twice))
+
+    def test_the_future_is_ignored(self) -> None:
+        assert not decide([seen(0), seen(-1), seen(-2)]).retrain
+        assert decide([seen(0), seen(1)], [trained(-1), trained(-2)]).retrain
+
+    def test_only_asked_triggers_count(self) -> None:
+        assert not decide([seen(0), seen(1)], when=("performance",)).retrain
+        silent = decide([seen(0), seen(1)], when=())
+        assert silent.reason == "no trigger is set"
+
+
+class TestCoolDown:
+    @pytest.mark.parametrize(("back", "retrain"), [(1, False), (2, False), (3, True)])
+    def test_partitions_that_must_pass(self, back: int, retrain: bool) -> None:
+        decision = decide([seen(0), seen(1)], [trained(back)])
+        assert decision.retrain == retrain
+        assert decision.blocked_by == (None if retrain else "cooldown")
+        assert decision.triggers == ("drift",)
+
+    def test_reason(self) -> None:
+        assert decide([seen(0), seen(1)], [trained(1)]).reason == (
+            "drift in 2 of the latest 3 partitions; blocked by the cool-down: "
+            "trained as of 2005-Q4, the next may be as of 2006-Q3"
+        )
+
+    def test_refused_and_requested_trainings_count_and_failed_ones_do_not(self) -> None:
+        outcomes = {
+            outcome: decide([seen(0), seen(1)], [trained(1, outcome)]).retrain
+            for outcome in ("requested", "promoted", "refused", "failed")
+        }
+        assert outcomes == {"requested": False, "promoted": False, "refused": False, "failed": True}
+
+    def test_no_cool_down(self) -> None:
+        assert decide([seen(0), seen(1)], [trained(1)], cooldown=0).retrain
+
+    def test_rerun_ignores_its_own_record(self) -> None:
+        before = decide([seen(0), seen(1)])
+        assert decide([seen(0), seen(1)], [trained(0)]) == before
+
+
+class TestBudget:
+    def test_full_budget_blocks(self) -> None:
+        decision = decide([seen(0), seen(1)], [trained(3), trained(7)])
+        assert (decision.retrain, decision.blocked_by) == (False, "budget")
+        assert decision.reason.endswith(
+            "blocked by the budget: 2 trainings in 8 partitions, 2 allowed"
+        )
+
+    def test_old_failed_and_repeated_trainings_do_not(self) -> None:
+        for trainings in (
+            [trained(3), trained(8)],
+            [trained(3), trained(5, "failed")],
+            [trained(3), trained(3, "requested")],
+        ):
+            assert decide([seen(0), seen(1)], trainings).retrain
+
+    def test_cool_down_is_named_first(self) -> None:
+        assert decide([seen(0), seen(1)], [trained(1), trained(4)]).blocked_by == "cooldown"
+
+
+class TestCalendar:
+    def test_due_after_so_many_partitions(self) -> None:
+        policy = Retraining(every=4, budget="8 in 8")
+        assert decide(trainings=[trained(4)], policy=policy).triggers == ("every",)
+        early = decide(trainings=[trained(3), trained(9)], policy=policy)
+        assert early.reason == "the last training was as of 2005-Q2, the next is due as of 2006-Q2"
+
+    def test_due_without_any_training(self) -> None:
+        decision = decide(policy=Retraining(every=4))
+        assert decision.retrain
+        assert decision.reason == ("there was no training yet, one is due every 4 partitions")
+
+
+class TestFirstTraining:
+    def test_no_champion_calls_at_once(self) -> None:
+        decision = decide([seen(0, drift=False, has_champion=False)])
+        assert (decision.retrain, decision.triggers) == (True, ("no champion",))
+        assert decision.reason == "there is no champion yet"
+
+    def test_it_only_matters_now_and_keeps_the_cool_down(self) -> None:
+        assert not decide([seen(1, drift=False, has_champion=False)]).retrain
+        without = [seen(0, drift=False, has_champion=False)]
+        assert decide(without, [trained(1, "refused")]).blocked_by == "cooldown"
+        assert decide(without, [trained(1, "failed")]).retrain
+
+
+class TestReplay:
+    def test_order_does_not_matter(self) -> None:
+        observations = [seen(back, drift=back % 2 == 0, drop=back == 1) for back in range(4)]
+        trainings = [trained(3), trained(5, "refused")]
+        answers = {
+            decide(list(left), list(right))
+            for left in itertools.permutations(observations)
+            for right in itertools.permutations(trainings)
+        }
+        assert len(answers) == 1
+
+    def test_a_run_of_drift_trains_every_third_quarter(self) -> None:
+        trainings: list[TrainingRecord] = []
+        start = quarter("2004-Q1")
+        observations = [Observation(start.shift(i), "drift", "no drop") for i in range(12)]
+        for observation in observations:
+            decision = decide_retraining(
+                POLICY.model_copy(update={"budget": "4 in 8"}),
+                observation.partition,
+                observations,
+                trainings,
+            )
+            if decision.retrain:
+                trainings.append(TrainingRecord(observation.partition, "promoted"))
+        assert [str(item.partition) for item in trainings] == [
+            "2004-Q2",
+            "2005-Q1",
+            "2005-Q4",
+            "2006-Q3",
+        ]
+
+
+def test_unknown_words_and_frequencies_are_errors() -> None:
+    with pytest.raises(MonitoringError, match="drift of 2006-Q1: must be one of"):
+        decide([Observation(NOW, "maybe", "no drop")])  # type: ignore[arg-type]
+    with pytest.raises(MonitoringError, match="training as of 2005-Q4: must be one of"):
+        decide(trainings=[trained(1, "done")])
+    monthly = parse("2005-12", Frequency.MONTHLY)
+    with pytest.raises(MonitoringError, match="partition 2005-12: must be quarterly"):
+        decide(trainings=[TrainingRecord(monthly, "promoted")])
+
+
+def test_round_trips_through_json() -> None:
+    for item in (seen(1), trained(2), decide([seen(0), seen(1)], [trained(1)])):
+        document = json.loads(json.dumps(item.to_dict()))
+        assert type(item).from_dict(document) == item
