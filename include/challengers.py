@@ -1,0 +1,301 @@
+"""From a training set to a judged challenger: fit under MLflow, select, evaluate, decide."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import reduce
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow.models import infer_signature
+
+from include import ledger, training
+from include.drift import calibrate
+from include.errors import TrainingError
+from include.evaluation import Evidence, gather_evidence, higher_is_better
+from include.lineage import Origin
+from include.models import (
+    MODEL,
+    REFERENCE,
+    TRUSTED_TYPES,
+    ModelVersion,
+    Reference,
+    load_model,
+    predict,
+    put_file,
+)
+from include.partitions import Partition
+from include.profiles import Profile, fit_binning, profile
+from include.promotion import PromotionDecision, decide_promotion
+from include.registry import Registry
+from include.specification import Pipeline
+from include.store import ObjectStore
+from include.tables import Lake
+from include.tracking import Tracking
+from include.training import TrainingData, TrainingSet
+
+_RESULT_TAG = "relevo.result"
+_INPUT_TAG = "relevo.training_set"
+_MODEL_NAME = "model"
+
+
+@dataclass(frozen=True)
+class CandidateResult:
+    """A candidate that was fitted and logged.
+
+    Args:
+        name: Builder.
+        run_id: MLflow run, nested below the DAG run's parent.
+        validation: Metric on the time-ordered validation folds.
+        model_uri: MLflow address of the logged model.
+        file: (address on the store, SHA-256) of the model file.
+    """
+
+    name: str
+    run_id: str
+    validation: float
+    model_uri: str
+    file: tuple[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Render as a JSON-serialisable mapping (for XCom)."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> CandidateResult:
+        """Read what :meth:`to_dict` gave."""
+        return cls(**{**values, "file": (values["file"][0], values["file"][1])})
+
+
+def fit(
+    lake: Lake,
+    tracking: Tracking,
+    pipeline: Pipeline,
+    training_set: TrainingSet,
+    name: str,
+    parent_id: str,
+) -> CandidateResult:
+    """Search, fit and log one candidate in its own nested run.
+
+    A run that already finished on the same training set is not repeated: its result is returned.
+
+    Raises:
+        TrainingError: If the candidate is unknown or cannot be fitted.
+    """
+    run_id = tracking.candidate(parent_id, name)
+    source = lake.uri(training_set.reference.table)
+    data = training.load_training_set(lake, pipeline, training_set)
+    digest = _digest(data)
+    tags = tracking.finished_tags(run_id)
+    if tags.get(_INPUT_TAG) == digest:
+        file = (tags["relevo.file"], tags["relevo.sha256"])
+        return CandidateResult(
+            name, run_id, float(tags[_RESULT_TAG]), tags["relevo.model_uri"], file
+        )
+    rules = pipeline.training
+    with tracking.active(run_id):
+        fitted = training.train_candidate(
+            name,
+            rules.candidates[name],
+            data,
+            metric_name=rules.metric,
+            seed=rules.seed,
+        )
+        visible = data.features[~data.holdout]
+        mlflow.log_params({**fitted.parameters, "candidate": name, "seed": rules.seed})
+        mlflow.log_metric(f"validation_{rules.metric}", fitted.validation)
+        mlflow.log_input(
+            mlflow.data.from_pandas(
+                visible.head(100), source=source, name=training_set.reference.table, digest=digest
+            ),
+            context="training",
+            tags={"version": str(training_set.reference.version)},
+        )
+        sample = visible.head(5)
+        logged = mlflow.sklearn.log_model(
+            fitted.estimator,
+            name=_MODEL_NAME,
+            signature=infer_signature(sample, fitted.estimator.predict_proba(sample)[:, 1]),
+            pip_requirements=["scikit-learn", "skops"],
+            serialization_format="skops",
+            skops_trusted_types=list(TRUSTED_TYPES),
+        )
+        model = tracking.download(logged.model_uri, MODEL)
+        file = put_file(ObjectStore(lake.settings), pipeline.name, MODEL, model)
+        mlflow.set_tags(
+            {
+                _INPUT_TAG: digest,
+                _RESULT_TAG: repr(fitted.validation),
+                "relevo.model_uri": logged.model_uri,
+                "relevo.file": file[0],
+                "relevo.sha256": file[1],
+            }
+        )
+    return CandidateResult(name, run_id, fitted.validation, logged.model_uri, file)
+
+
+def select(
+    lake: Lake,
+    registry: Registry,
+    pipeline: Pipeline,
+    training_set: TrainingSet,
+    results: Sequence[CandidateResult],
+    origin: Origin,
+) -> ModelVersion:
+    """Register the candidate that validated best, with its reference.
+
+    Held-out rows do not choose: they only judge what was chosen.
+
+    Raises:
+        TrainingError: If there is no candidate.
+    """
+    if not results:
+        raise TrainingError(
+            f"pipeline {pipeline.name}: at least one candidate must be fitted, got none. "
+            "Look at the train_candidate tasks."
+        )
+    sign = 1 if higher_is_better(pipeline.training.metric) else -1
+    best = max(results, key=lambda result: (sign * result.validation, result.name))
+    data = training.load_training_set(lake, pipeline, training_set)
+    store = ObjectStore(lake.settings)
+    model = load_model(lake.settings, best.file)
+    scores = model.predict_proba(data.features)[:, 1]
+    reference = _reference(data, scores)
+    version = ModelVersion(
+        pipeline=pipeline.name,
+        version=0,
+        partition=str(training_set.reference.partition),
+        run_id=best.run_id,
+        candidate=best.name,
+        numeric=data.numeric,
+        categorical=data.categorical,
+        files={
+            MODEL: best.file,
+            REFERENCE: put_file(store, pipeline.name, REFERENCE, reference.to_bytes()),
+        },
+        training_set=training_set.to_dict(),
+    )
+    return registry.register(version, best.model_uri, origin)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A judged challenger.
+
+    Args:
+        decision: What the gate said.
+        evidence: What it looked at.
+        held_out: Labels and scores of the held-out rows: ``label``, ``challenger`` and, if there
+            is one, ``champion``.
+    """
+
+    decision: PromotionDecision
+    evidence: Evidence
+    held_out: pd.DataFrame
+
+
+def evaluate(
+    lake: Lake,
+    registry: Registry,
+    pipeline: Pipeline,
+    challenger: ModelVersion,
+    partition: Partition,
+    origin: Origin,
+) -> Evaluation:
+    """Judge a challenger against the champion as of the partition, on the same held-out rows.
+
+    The verdict, yes or no, goes into the ledger with its evidence.
+    """
+    training_set = TrainingSet.from_dict(dict(challenger.training_set))
+    data = training.load_training_set(lake, pipeline, training_set)
+    rows = data.features[data.holdout].reset_index(drop=True)
+    labels = data.labels[data.holdout]
+    held_out = pd.DataFrame(
+        {"label": labels, "challenger": predict(lake.settings, challenger, rows)}
+    )
+    champion = registry.champion_as_of(partition)
+    if champion is not None:
+        held_out["champion"] = predict(lake.settings, champion, rows)
+    evidence = gather_evidence(
+        labels,
+        held_out["challenger"].to_numpy(),
+        None if champion is None else held_out["champion"].to_numpy(),
+        rows[list(pipeline.promotion.guard.slices)],
+        policy=pipeline.promotion,
+        metric=pipeline.training.metric,
+        seed=pipeline.training.seed,
+        partitions=training_set.holdout,
+    )
+    decision = decide_promotion(evidence, pipeline.promotion, pipeline.training.metric)
+    ledger.record(
+        lake,
+        "promotion",
+        str(partition),
+        "promoted" if decision.promoted else "refused",
+        decision.reason,
+        origin=origin,
+        evidence={
+            "challenger": challenger.version,
+            "champion": None if champion is None else champion.version,
+            "checks": [asdict(check) for check in decision.checks],
+            "evidence": evidence.to_dict(),
+        },
+    )
+    return Evaluation(decision, evidence, held_out)
+
+
+def close(
+    lake: Lake, registry: Registry, parent_id: str, partition: str, origin: Origin
+) -> tuple[str, str]:
+    """Record how a training run ended and end its MLflow runs.
+
+    The outcome is what is on record of this DAG run: ``promoted`` needs the verdict and the
+    registry event, ``refused`` the verdict; anything else is ``failed``. A task that is cleared
+    and runs again may mend a failure; the latest outcome counts.
+
+    Returns:
+        (outcome, reason).
+    """
+    outcome, reason = "failed", "No verdict was reached: look at the failed task above."
+    for entry in ledger.entries(lake, "promotion"):
+        if entry.dag_run_id != origin.dag_run_id or entry.partition != partition:
+            continue
+        version = int(entry.evidence["challenger"])
+        if entry.decision == "refused" or registry.is_promoted(version):
+            outcome, reason = entry.decision, entry.reason
+        else:
+            reason = f"Version {version} was accepted but not put in use."
+    ledger.record(lake, "training", partition, outcome, reason, origin=origin, step=outcome)
+    registry.tracking_or_fail().close(parent_id, failed=outcome == "failed")
+    return outcome, reason
+
+
+def held_out_metric(lake: Lake, version: int, metric: str) -> float | None:
+    """Read the metric that a version reached on its held-out rows; None if it was never judged."""
+    for entry in ledger.entries(lake, "promotion"):
+        if entry.evidence["challenger"] == version:
+            intervals = entry.evidence["evidence"]["challenger"]
+            return float(intervals[metric]["value"]) if metric in intervals else None
+    return None
+
+
+def _reference(data: TrainingData, scores: np.ndarray[Any, Any]) -> Reference:
+    """Profile the training set with the model's scores, and the noise between its partitions."""
+    binning = fit_binning(
+        data.features, list(data.numeric), list(data.categorical), predictions=scores
+    )
+    parts: list[Profile] = []
+    for name in sorted(set(data.partitions)):
+        inside = data.partitions == name
+        parts.append(profile(data.features[inside], binning, scores[inside]))
+    return Reference(profile=reduce(Profile.merge, parts), thresholds=calibrate(parts))
+
+
+def _digest(data: TrainingData) -> str:
+    """Digest the content of a training set (MLflow takes at most 36 characters)."""
+    rows = pd.util.hash_pandas_object(data.features.assign(label=data.labels), index=False)
+    return hashlib.sha256(rows.to_numpy().tobytes()).hexdigest()[:32]

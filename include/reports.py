@@ -1,0 +1,160 @@
+"""The pages that a task publishes to the store: drift report and evidence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from include.challengers import Evaluation
+from include.drift import DriftVerdict
+from include.evaluation import calibration_curve, roc_points
+from include.lineage import TableReference
+from include.models import ModelVersion, prepare
+from include.settings import REPORTS
+from include.specification import Pipeline
+from include.store import ObjectStore
+from include.tables import Lake
+from include.templates import render
+from include.training import TrainingSet
+
+SAMPLE_ROWS = 5_000
+
+
+def publish_drift_report(
+    lake: Lake,
+    pipeline: Pipeline,
+    verdict: DriftVerdict,
+    version: ModelVersion,
+    batch: TableReference,
+) -> str:
+    """Publish Evidently's report on a bounded sample of both sides, headed by our verdict.
+
+    Args:
+        lake: The pipeline's tables.
+        pipeline: The pipeline file.
+        verdict: The verdict, made from profiles of all rows.
+        version: The version that scored the batch; its training set is the reference.
+        batch: The features of the batch.
+
+    Returns:
+        Address of the page.
+    """
+    training_set = TrainingSet.from_dict(dict(version.training_set))
+    reference = _sample(lake, pipeline, training_set.reference, version)
+    current = _sample(lake, pipeline, batch, version)
+    shown = [
+        name
+        for name in (*version.numeric, *version.categorical)
+        if reference[name].notna().any() and current[name].notna().any()
+    ]
+    html, drifted = _evidently(reference, current, version, shown)
+    # Where there is too little data for a verdict, there is none to differ from.
+    ours = {item.column: item.drifted for item in verdict.features}
+    banner = render(
+        "drift_banner",
+        pipeline=pipeline.name,
+        partition=batch.partition,
+        verdict=verdict,
+        version=version.version,
+        sample_rows=SAMPLE_ROWS,
+        differing=[name for name in shown if name in ours and ours[name] != drifted[name]],
+        left_out=sorted({*version.numeric, *version.categorical} - set(shown)),
+    )
+    page = html.replace("<body>", f"<body>{banner}", 1)
+    uri = f"s3://{REPORTS}/{pipeline.name}/drift/{batch.partition}/index.html"
+    ObjectStore(lake.settings).write(uri, page.encode(), "text/html; charset=utf-8")
+    return uri
+
+
+def publish_evidence(
+    lake: Lake, pipeline: Pipeline, challenger: ModelVersion, evaluation: Evaluation
+) -> str:
+    """Publish the evidence for or against a challenger; returns the address of the page."""
+    page = render(
+        "evidence",
+        title=f"{pipeline.name} version {challenger.version}: evidence",
+        description=pipeline.description,
+        challenger=challenger,
+        training_set=TrainingSet.from_dict(dict(challenger.training_set)),
+        decision=evaluation.decision,
+        evidence=evaluation.evidence,
+        # Without both classes there are no curves, and the gate has refused.
+        figures=_figures(evaluation.held_out) if evaluation.evidence.challenger else [],
+    )
+    uri = f"s3://{REPORTS}/{pipeline.name}/evidence/version-{challenger.version}/index.html"
+    ObjectStore(lake.settings).write(uri, page.encode(), "text/html; charset=utf-8")
+    return uri
+
+
+def _sample(
+    lake: Lake, pipeline: Pipeline, reference: TableReference, version: ModelVersion
+) -> pd.DataFrame:
+    columns = [*version.numeric, *version.categorical]
+    rows = lake.read(
+        reference.table,
+        partitions=[str(reference.partition)],
+        version=reference.version,
+        columns=[pipeline.entity, *columns],
+    ).to_pandas()
+    rows = rows.sort_values(pipeline.entity, kind="stable")
+    if len(rows) > SAMPLE_ROWS:
+        rows = rows.sample(SAMPLE_ROWS, random_state=pipeline.training.seed)
+    return prepare(rows, version.numeric, version.categorical)
+
+
+def _evidently(
+    reference: pd.DataFrame, current: pd.DataFrame, version: ModelVersion, columns: list[str]
+) -> tuple[str, dict[str, bool]]:
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.metrics import ValueDrift
+
+    definition = DataDefinition(
+        numerical_columns=[name for name in version.numeric if name in columns],
+        categorical_columns=[name for name in version.categorical if name in columns],
+    )
+    sides = [
+        Dataset.from_pandas(frame[columns], data_definition=definition)
+        for frame in (current, reference)
+    ]
+    report = Report([ValueDrift(column=name, method="psi") for name in columns], include_tests=True)
+    result = report.run(current_data=sides[0], reference_data=sides[1])
+    tests = result.dict()["tests"]
+    drifted = {name: test["status"] == "FAIL" for name, test in zip(columns, tests, strict=True)}
+    return str(result.get_html_str(as_iframe=False)), drifted
+
+
+def _figures(held_out: pd.DataFrame) -> list[str]:
+    import plotly.graph_objects as go
+
+    models = [name for name in ("challenger", "champion") if name in held_out]
+    labels = held_out["label"].to_numpy()
+    roc, calibration = go.Figure(), go.Figure()
+    for name in models:
+        scores = held_out[name].to_numpy()
+        rates, hits = zip(*roc_points(labels, scores), strict=True)
+        roc.add_scatter(x=rates, y=hits, mode="lines", name=name)
+        bins = calibration_curve(labels, scores)
+        calibration.add_scatter(
+            x=[item.predicted for item in bins],
+            y=[item.observed for item in bins],
+            mode="lines+markers",
+            name=name,
+        )
+    layout: dict[str, Any] = {"width": 560, "height": 420, "template": "plotly_white"}
+    roc.update_layout(
+        title="ROC on held-out rows",
+        xaxis_title="false positive rate",
+        yaxis_title="true positive rate",
+        **layout,
+    )
+    calibration.update_layout(
+        title="Calibration on held-out rows",
+        xaxis_title="mean score of the bin",
+        yaxis_title="share of positives",
+        **layout,
+    )
+    return [
+        roc.to_html(full_html=False, include_plotlyjs="inline"),
+        calibration.to_html(full_html=False, include_plotlyjs=False),
+    ]

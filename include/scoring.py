@@ -1,0 +1,218 @@
+"""One pass over a partition's files: read, predict, profile, write.
+
+Each Spark task takes one file of the features table, reads it from the store in bounded batches,
+predicts with the verified model, profiles features and scores, and writes its own Parquet. Only
+file entries and profiles come back; the task commits the files once. Rows never pass through
+the JVM.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from include.errors import MonitoringError
+from include.lineage import Origin, TableReference
+from include.models import MODEL, ModelVersion, load_model, load_reference, prepare
+from include.profiles import Binning, Profile, profile
+from include.settings import StoreSettings
+from include.specification import Pipeline
+from include.tables import PARTITION, DataFile, Lake, with_partition
+
+TABLE = "predictions"
+PROFILES = "profiles"
+_BATCH_ROWS = 131_072
+_RESULT = pa.schema([("file", pa.string()), ("profile", pa.string())])
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What one scoring pass left behind.
+
+    Args:
+        predictions: The partition of ``predictions``.
+        profile: Profile of features and scores of the batch.
+    """
+
+    predictions: TableReference
+    profile: Profile
+
+
+def score(
+    spark: Any,
+    lake: Lake,
+    pipeline: Pipeline,
+    features: TableReference,
+    champion: ModelVersion,
+    origin: Origin,
+    *,
+    back_scored: bool = False,
+) -> Scores:
+    """Score one partition of the features table and commit the predictions once.
+
+    Args:
+        spark: Spark Connect session.
+        lake: The pipeline's tables.
+        pipeline: The pipeline file.
+        features: The partition to score, at a version.
+        champion: The version that predicts.
+        origin: Who writes.
+        back_scored: Mark the predictions as made after the labels matured.
+
+    Raises:
+        MonitoringError: If the partition has no rows.
+    """
+    files = lake.files(features)
+    if not files:
+        raise MonitoringError(
+            f"batch {pipeline.name} {features.partition}: must have rows to score, got none."
+        )
+    binning = load_reference(lake.settings, champion).profile.binning
+    job = _Job(
+        source_uri=lake.uri(features.table),
+        target_uri=lake.uri(TABLE),
+        partition=str(features.partition),
+        entity=pipeline.entity,
+        event_time=pipeline.event_time,
+        numeric=champion.numeric,
+        categorical=champion.categorical,
+        model=champion.files[MODEL],
+        model_version=champion.version,
+        back_scored=back_scored,
+        binning=json.dumps(binning.to_dict()),
+    )
+    results = _run(spark, job, [file.path for file in files])
+    written = [DataFile(**item["file"]) for item in results]
+    merged = reduce(Profile.merge, (Profile.from_dict(item["profile"]) for item in results))
+    reference = lake.commit(
+        TABLE,
+        written,
+        _prediction_schema(pipeline, lake, features).append(pa.field(PARTITION, pa.string())),
+        partitions=[str(features.partition)],
+        origin=origin.reading(features),
+    )
+    return Scores(reference, merged)
+
+
+def write_profile(
+    lake: Lake, partition: str, version: ModelVersion, current: Profile, origin: Origin
+) -> TableReference:
+    """Store the profile of a scored batch."""
+    row = {"model_version": version.version, "profile": json.dumps(current.to_dict())}
+    rows = with_partition(pa.Table.from_pylist([row]), partition)
+    return lake.write(PROFILES, rows, partitions=[partition], origin=origin)
+
+
+def read_profile(lake: Lake, reference: TableReference) -> tuple[int, Profile]:
+    """Read a batch's profile; returns (model version, profile)."""
+    rows = lake.read(
+        PROFILES, partitions=[str(reference.partition)], version=reference.version
+    ).to_pylist()
+    return rows[0]["model_version"], Profile.from_dict(json.loads(rows[0]["profile"]))
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What every Spark task needs to know; plain values, so that it travels."""
+
+    source_uri: str
+    target_uri: str
+    partition: str
+    entity: str
+    event_time: str
+    numeric: tuple[str, ...]
+    categorical: tuple[str, ...]
+    model: tuple[str, str]
+    model_version: int
+    back_scored: bool
+    binning: str
+
+
+def _run(spark: Any, job: _Job, paths: list[str]) -> list[dict[str, Any]]:
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    def score_files(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for path in batch.column("path").to_pylist():
+                result = _score_file(job, path)
+                yield pa.RecordBatch.from_pylist([result], schema=_RESULT)
+
+    listing = spark.createDataFrame([(path,) for path in paths], "path string")
+    # One Spark task per file is what spreads the work over cores.
+    rows = (
+        listing.repartition(len(paths))
+        .mapInArrow(score_files, from_arrow_schema(_RESULT))
+        .collect()
+    )
+    results = [{"file": json.loads(row.file), "profile": json.loads(row.profile)} for row in rows]
+    # Spark returns tasks in no order; the order of the source files makes merges repeatable.
+    return sorted(results, key=lambda item: paths.index(item["file"].pop("source")))
+
+
+def _score_file(job: _Job, path: str) -> dict[str, str]:
+    """Read, predict, profile and write one file; runs in a Spark worker."""
+    settings = StoreSettings.from_environment()
+    filesystem = settings.filesystem()
+    model = load_model(settings, job.model)
+    binning = Binning.from_dict(json.loads(job.binning))
+    columns = [job.entity, job.event_time, *job.numeric, *job.categorical]
+    target = f"{PARTITION}={job.partition}/{uuid.uuid4().hex}.parquet"
+    total: Profile | None = None
+    rows = 0
+    with (
+        filesystem.open_input_file(f"{job.source_uri}/{path}".removeprefix("s3://")) as source,
+        filesystem.open_output_stream(f"{job.target_uri}/{target}".removeprefix("s3://")) as sink,
+    ):
+        reader = pq.ParquetFile(source)
+        entity, event_time = (reader.schema_arrow.field(c) for c in (job.entity, job.event_time))
+        schema = _schema(entity, event_time)
+        with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
+            for batch in reader.iter_batches(_BATCH_ROWS, columns=columns):
+                frame = batch.to_pandas()
+                prepared = prepare(frame, job.numeric, job.categorical)
+                scores = model.predict_proba(prepared)[:, 1]
+                part = profile(prepared, binning, scores)
+                total = part if total is None else total.merge(part)
+                rows += len(frame)
+                writer.write_table(
+                    pa.table(
+                        [
+                            batch.column(job.entity),
+                            batch.column(job.event_time),
+                            pa.array(scores, pa.float64()),
+                            pa.array(np.full(len(frame), job.model_version, np.int64)),
+                            pa.array(np.full(len(frame), job.back_scored)),
+                        ],
+                        schema=schema,
+                    )
+                )
+        size = sink.tell()
+    if total is None:
+        raise MonitoringError(f"file {path}: must have rows to score, got none.")
+    file = {**asdict(DataFile(target, job.partition, size, rows)), "source": path}
+    return {"file": json.dumps(file), "profile": json.dumps(total.to_dict())}
+
+
+def _schema(entity: pa.Field, event_time: pa.Field) -> pa.Schema:
+    return pa.schema(
+        [
+            entity,
+            event_time,
+            pa.field("score", pa.float64()),
+            pa.field("model_version", pa.int64()),
+            pa.field("back_scored", pa.bool_()),
+        ]
+    )
+
+
+def _prediction_schema(pipeline: Pipeline, lake: Lake, features: TableReference) -> pa.Schema:
+    held = pa.schema(lake.open(features.table, features.version).schema().to_arrow())
+    return _schema(held.field(pipeline.entity), held.field(pipeline.event_time))

@@ -1,0 +1,248 @@
+"""The factory: one pipeline file in, ``<pipeline>_score`` and ``<pipeline>_train`` out."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.sdk import DAG, CronTriggerTimetable, Param, PartitionedAssetTimetable
+from airflow.sdk.bases.operator import chain
+from relevo.assets import retraining_asset
+from relevo.operators.monitoring import (
+    AwaitTrainingOperator,
+    DecideRetrainingOperator,
+    DetectDriftOperator,
+    MeasurePerformanceOperator,
+    RequestRetrainingOperator,
+    ScoreBatchOperator,
+)
+from relevo.operators.preparation import (
+    ComputeFeaturesOperator,
+    IngestLabelsOperator,
+    IngestSourceOperator,
+    ValidateFeaturesOperator,
+    ValidateLabelsOperator,
+    ValidateSourceOperator,
+)
+from relevo.operators.training import (
+    BuildTrainingSetOperator,
+    CloseTrainingOperator,
+    EvaluateChallengerOperator,
+    PromoteChallengerOperator,
+    SelectChallengerOperator,
+    TrainCandidateOperator,
+    ValidateTrainingSetOperator,
+)
+
+from include import specification
+from include.specification import Pipeline
+
+_SCORE_DOC = """
+# {name}: score
+
+{description}
+
+One run is about one partition, the latest that had closed at the run's date, or the one named by
+the parameter `partition`. Good rows go on, bad rows go to quarantine with their reasons; the batch
+is scored by the champion as of the partition and watched for drift; predictions whose labels have
+matured are judged; `decide_retraining` writes its answer and the reason into the ledger.
+
+**When it fails**, the message of the failed task names file, column, rule, count and what to do.
+Correct the cause and clear the task: every step replaces what it wrote before, and nothing else.
+"""
+_TRAIN_DOC = """
+# {name}: train
+
+{description}
+
+Started by `decide_retraining`, one run for each partition, or by hand with the parameter
+`partition`. It trains as of the partition (only what was known when the partition closed), judges
+the best candidate against the champion on held-out partitions, and promotes it from the next
+partition on, or refuses it. The verdict and its evidence are in the ledger either way.
+"""
+
+
+def declare(name: str) -> tuple[DAG, DAG]:
+    """Make the two DAGs of a pipeline from its file.
+
+    Args:
+        name: Name of the pipeline: ``include/pipelines/<name>.yaml``.
+
+    Returns:
+        The scoring DAG and the training DAG; Airflow finds both by itself.
+
+    Raises:
+        SpecificationError: If the file is wrong; Airflow shows the message as an import error.
+    """
+    pipeline = specification.load(name)
+    return _score(pipeline), _train(pipeline)
+
+
+def _score(pipeline: Pipeline) -> DAG:
+    schedule = pipeline.schedule
+    with DAG(
+        f"{pipeline.name}_score",
+        schedule=CronTriggerTimetable(schedule.cron, timezone="UTC"),
+        start_date=datetime.combine(schedule.start, datetime.min.time(), UTC),
+        end_date=schedule.end and datetime.combine(schedule.end, datetime.min.time(), UTC),
+        # Two runs overlap: one prepares its data while the other waits for a training.
+        max_active_runs=2,
+        doc_md=_SCORE_DOC.format(name=pipeline.name, description=pipeline.description),
+        **_common(pipeline, "score"),
+    ) as dag:
+        validated = {}
+        for source in pipeline.feature_sources:
+            ingest = IngestSourceOperator(
+                task_id=f"ingest_{source}",
+                source=source,
+                doc_md=f"Copies the landed files of `{source}` into `raw_{source}`.",
+            )
+            validated[source] = ValidateSourceOperator(
+                task_id=f"validate_{source}",
+                source=source,
+                batch=ingest.output,
+                doc_md=f"Runs `{pipeline.sources[source].suite}`; bad rows go to quarantine.",
+            )
+        compute = ComputeFeaturesOperator(
+            task_id="compute_features",
+            batches={source: task.output for source, task in validated.items()},
+            doc_md=f"Runs `{pipeline.features.function}` on Spark.",
+        )
+        check = ValidateFeaturesOperator(
+            task_id="validate_features",
+            batch=compute.output,
+            doc_md=f"Runs `{pipeline.features.suite}`; bad rows go to quarantine.",
+        )
+        wait = AwaitTrainingOperator(
+            task_id="await_training",
+            execution_timeout=None,
+            doc_md="Waits until earlier partitions have decided and retrainings have ended.",
+        )
+        score = ScoreBatchOperator(
+            task_id="score_batch",
+            batch=check.output,
+            doc_md="Scores and profiles the batch in one pass with the champion as of now.",
+        )
+        drift = DetectDriftOperator(
+            task_id="detect_drift",
+            scored=score.output,
+            batch=check.output,
+            doc_md="Compares the batch with the data that the champion was trained on.",
+        )
+        ingest_labels = IngestLabelsOperator(
+            task_id="ingest_labels",
+            source=pipeline.label_source,
+            doc_md="Copies the labels that became known in the partition.",
+        )
+        check_labels = ValidateLabelsOperator(
+            task_id="validate_labels",
+            source=pipeline.label_source,
+            batch=ingest_labels.output,
+            doc_md=f"Runs `{pipeline.sources[pipeline.label_source].suite}`.",
+        )
+        measure = MeasurePerformanceOperator(
+            task_id="measure_performance",
+            doc_md="Judges predictions whose labels matured; scores them now if nobody did.",
+        )
+        decide = DecideRetrainingOperator(
+            task_id="decide_retraining",
+            doc_md="Applies the retraining policy and writes the answer into the ledger.",
+        )
+        request = RequestRetrainingOperator(
+            task_id="request_retraining",
+            decision=decide.output,
+            doc_md="Starts the training DAG for this partition; skipped on a no.",
+        )
+        chain(check, wait, score)
+        chain([check_labels, wait], measure)
+        chain([drift, measure], decide, request)
+    return dag
+
+
+def _train(pipeline: Pipeline) -> DAG:
+    with DAG(
+        f"{pipeline.name}_train",
+        schedule=PartitionedAssetTimetable(assets=retraining_asset(pipeline.name)),
+        start_date=datetime.combine(pipeline.schedule.start, datetime.min.time(), UTC),
+        max_active_runs=1,
+        doc_md=_TRAIN_DOC.format(name=pipeline.name, description=pipeline.description),
+        **_common(pipeline, "train"),
+    ) as dag:
+        build = BuildTrainingSetOperator(
+            task_id="build_training_set",
+            doc_md="Completes the history and joins mature partitions with their labels.",
+        )
+        check = ValidateTrainingSetOperator(
+            task_id="validate_training_set",
+            training_set=build.output,
+            doc_md=f"Runs `{pipeline.features.suite}` on the training set.",
+        )
+        train = TrainCandidateOperator.partial(
+            task_id="train_candidate",
+            training_set=check.output,
+            map_index_template="{{ task.candidate }}",
+            doc_md="Searches and fits one candidate; one box a candidate.",
+        ).expand(candidate=sorted(pipeline.training.candidates))
+        select = SelectChallengerOperator(
+            task_id="select_challenger",
+            candidates=train.output,
+            training_set=check.output,
+            doc_md="Registers the candidate that validated best.",
+        )
+        evaluate = EvaluateChallengerOperator(
+            task_id="evaluate_challenger",
+            challenger=select.output,
+            doc_md="Judges the challenger against the champion on the same held-out rows.",
+        )
+        promote = PromoteChallengerOperator(
+            task_id="promote_challenger",
+            verdict=evaluate.output,
+            doc_md="Puts the challenger in use from the next partition on; skipped if refused.",
+        )
+        close = CloseTrainingOperator(
+            task_id="close_training",
+            trigger_rule="all_done",
+            doc_md="Ends the MLflow runs and records how the training ended.",
+        )
+        if pipeline.promotion.approval == "required":
+            chain(evaluate, _approval(), promote)
+        chain(promote, close)
+    return dag
+
+
+def _approval() -> Any:
+    from airflow.providers.standard.operators.hitl import ApprovalOperator
+
+    return ApprovalOperator(
+        task_id="approve_promotion",
+        subject="May the challenger take over?",
+        body="{{ ti.xcom_pull(task_ids='evaluate_challenger')['reason'] }}",
+        execution_timeout=timedelta(days=7),
+        doc_md="Waits for a person's yes; a no ends the training without a promotion.",
+    )
+
+
+def _common(pipeline: Pipeline, kind: str) -> dict[str, Any]:
+    return {
+        "catchup": False,
+        "tags": ["relevo", pipeline.name, kind],
+        "description": pipeline.description,
+        "params": {
+            "partition": Param(
+                None,
+                type=["null", "string"],
+                title="Partition",
+                description="Partition that the run is about, e.g. 2005-Q3; leave it empty for "
+                "the one that the run's date or event names.",
+            )
+        },
+        "default_args": {
+            "owner": pipeline.owner,
+            "pipeline": pipeline.name,
+            "retries": 2,
+            "retry_delay": timedelta(seconds=10),
+            "retry_exponential_backoff": True,
+            "max_retry_delay": timedelta(minutes=10),
+            "execution_timeout": timedelta(hours=1),
+        },
+    }

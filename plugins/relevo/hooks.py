@@ -1,0 +1,76 @@
+"""Turn Airflow connections into the library's settings."""
+
+from __future__ import annotations
+
+from airflow.sdk import BaseHook, Connection
+
+from include.errors import SettingsError
+from include.settings import Settings, StoreSettings
+
+STORE_CONNECTION = "relevo_store"
+MLFLOW_CONNECTION = "relevo_mlflow"
+SPARK_CONNECTION = "relevo_spark"
+
+
+class RelevoHook(BaseHook):
+    """Resolves the three connections that a deployment has.
+
+    Args:
+        store_conn_id: S3 store, type ``aws``: login, password, extra ``endpoint_url`` and
+            ``region_name``.
+        mlflow_conn_id: MLflow server, type ``http``: host with its scheme, port.
+        spark_conn_id: Spark Connect, type ``generic``: host ``sc://name:port``, password = token.
+    """
+
+    def __init__(
+        self,
+        store_conn_id: str = STORE_CONNECTION,
+        mlflow_conn_id: str = MLFLOW_CONNECTION,
+        spark_conn_id: str = SPARK_CONNECTION,
+    ) -> None:
+        super().__init__()
+        self.store_conn_id = store_conn_id
+        self.mlflow_conn_id = mlflow_conn_id
+        self.spark_conn_id = spark_conn_id
+
+    def get_conn(self) -> Settings:
+        """Resolve all three.
+
+        Raises:
+            SettingsError: If a connection lacks a part.
+        """
+        return Settings(
+            store=self.store(), mlflow_uri=self.mlflow_uri(), spark_remote=self._spark()
+        )
+
+    def store(self) -> StoreSettings:
+        """Resolve the object store."""
+        connection = self.get_connection(self.store_conn_id)
+        extra = connection.extra_dejson
+        return StoreSettings(
+            endpoint_url=extra.get("endpoint_url"),
+            access_key=_require(connection, "login"),
+            secret_key=_require(connection, "password"),
+            region=extra.get("region_name", "us-east-1"),
+        )
+
+    def mlflow_uri(self) -> str:
+        """Resolve the address of the MLflow server."""
+        connection = self.get_connection(self.mlflow_conn_id)
+        host = _require(connection, "host")
+        return f"{host}:{connection.port}" if connection.port else host
+
+    def _spark(self) -> str:
+        connection = self.get_connection(self.spark_conn_id)
+        host = _require(connection, "host")
+        return f"{host}/;token={connection.password}" if connection.password else host
+
+
+def _require(connection: Connection, part: str) -> str:
+    value = getattr(connection, part)
+    if not value:
+        raise SettingsError(
+            f"connection {connection.conn_id}: {part} must be set, got nothing. "
+            "Set it in Admin > Connections."
+        )
+    return str(value)

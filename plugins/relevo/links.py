@@ -1,0 +1,82 @@
+"""What a person would open from a task: a report, a run, a model version."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import attrs
+from airflow.sdk import BaseOperatorLink
+from airflow.sdk.execution_time.xcom import XCom
+from airflow.sdk.types import TaskInstanceKey
+
+# Where the plugin serves pages from the store, to people who are logged in.
+REPORTS_PATH = "/relevo/reports"
+
+
+@attrs.define()
+class StoredLink(BaseOperatorLink):
+    """A link whose address the operator pushed to XCom under ``key``."""
+
+    name: ClassVar[str] = ""
+    key: ClassVar[str] = ""
+
+    def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
+        """Read the address; '' until the task has run."""
+        return str(XCom.get_value(key=self.key, ti_key=ti_key) or "")
+
+    @classmethod
+    def persist(cls, context: Any, address: str) -> None:
+        """Push the address; operators call this."""
+        context["ti"].xcom_push(key=cls.key, value=address)
+
+
+class DataDocsLink(StoredLink):
+    """The Data Docs of a validation."""
+
+    name = "Data Docs"
+    key = "relevo_data_docs"
+
+
+class DriftReportLink(StoredLink):
+    """The drift report of a batch."""
+
+    name = "Drift report"
+    key = "relevo_drift_report"
+
+
+class EvidenceLink(StoredLink):
+    """The page with the evidence for or against a challenger."""
+
+    name = "Evidence"
+    key = "relevo_evidence"
+
+
+class MlflowRunLink(StoredLink):
+    """A run in the MLflow UI."""
+
+    name = "MLflow run"
+    key = "relevo_mlflow_run"
+
+
+class ModelVersionLink(StoredLink):
+    """A model version in the MLflow UI."""
+
+    name = "Model version"
+    key = "relevo_model_version"
+
+
+class LedgerLink(StoredLink):
+    """The decisions of a pipeline."""
+
+    name = "Decisions"
+    key = "relevo_ledger"
+
+
+def report_path(uri: str) -> str:
+    """Turn ``s3://reports/a/b.html`` into the path below which the plugin serves it."""
+    return f"{REPORTS_PATH}/{uri.removeprefix('s3://reports/')}"
+
+
+def ledger_path(pipeline: str) -> str:
+    """Name the page with a pipeline's decisions."""
+    return f"/relevo/decisions/{pipeline}"

@@ -1,0 +1,1 @@
+"""One operator per box of the two DAGs; hand-written DAGs can use them as well."""

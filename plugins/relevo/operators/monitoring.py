@@ -1,0 +1,225 @@
+"""Operators that score a batch, watch it, and decide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from relevo.assets import retraining_asset
+from relevo.links import DriftReportLink, LedgerLink, ledger_path, report_path
+from relevo.operators.base import PipelineOperator
+from relevo.triggers import TrainingsEndedTrigger, earlier_runs, waiting_for
+
+
+class AwaitTrainingOperator(PipelineOperator):
+    """Wait until every earlier partition has decided and every retraining decided has ended.
+
+    This is what makes a replay of history give the same answer whatever the speed of the machine.
+    It defers while it waits and fails at its deadline.
+
+    Args:
+        deadline: Longest wait.
+        poll_seconds: Seconds between looks.
+    """
+
+    ui_color = "#f4f4f4"
+
+    def __init__(
+        self,
+        *,
+        deadline: timedelta = timedelta(hours=6),
+        poll_seconds: float = 2.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.deadline = deadline
+        self.poll_seconds = poll_seconds
+
+    def run(self, context: Any) -> None:
+        """Look once, and defer if there is anything to wait for."""
+        earlier = earlier_runs(self.specification(), self.slice_of_time())
+        waiting = waiting_for(self.pipeline, self.partition, self.dag_id, earlier)
+        if not waiting:
+            return
+        self.log.info("Waiting for %s", ", ".join(waiting))
+        trigger = TrainingsEndedTrigger(
+            pipeline=self.pipeline,
+            partition=self.partition,
+            dag_id=self.dag_id,
+            earlier=earlier,
+            poll_seconds=self.poll_seconds,
+            deadline=(datetime.now(UTC) + self.deadline).isoformat(),
+        )
+        self.defer(trigger=trigger, method_name="resume")
+
+    def resume(self, context: Any, event: dict[str, Any]) -> None:
+        """Go on, or fail with what was still missing at the deadline."""
+        if event["status"] != "ready":
+            raise AirflowFailException(
+                f"pipeline {self.pipeline} {self.partition}: earlier partitions and retrainings "
+                f"must end within {self.deadline}, got still open: {', '.join(event['waiting_for'])}. "
+                "Look at those runs, then clear this task."
+            )
+        self.log.info("Every earlier decision has been made and carried out")
+
+
+class ScoreBatchOperator(PipelineOperator):
+    """Score and profile the features in one pass on Spark, with the champion as of the partition.
+
+    Args:
+        batch: What the validate_features task returned.
+    """
+
+    template_fields: Sequence[str] = (*PipelineOperator.template_fields, "batch")
+    ui_color = "#dbe9f6"
+
+    def __init__(self, *, batch: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.batch = batch
+
+    def run(self, context: Any) -> dict[str, Any]:
+        """Return the references of predictions and profile, and the model version."""
+        from include.lineage import TableReference
+        from include.monitoring import score_batch
+        from include.registry import Registry
+        from include.spark.session import connect
+        from include.tables import Lake
+
+        settings = self.hook.get_conn()
+        lake = Lake(settings.store, self.pipeline)
+        with connect(settings.spark_remote) as spark:
+            scored = score_batch(
+                spark,
+                lake,
+                Registry(lake),
+                self.specification(),
+                TableReference.from_dict(self.batch["reference"]),
+                self.slice_of_time(),
+                self.origin(context),
+            )
+        self.log.info(
+            "Scored %s rows with version %s", scored.predictions.rows, scored.model_version
+        )
+        return scored.to_dict()
+
+
+class DetectDriftOperator(PipelineOperator):
+    """Compare the batch's profile with the champion's reference, and publish the report.
+
+    Args:
+        scored: What the score_batch task returned.
+        batch: What the validate_features task returned, for the report's sample.
+    """
+
+    template_fields: Sequence[str] = (*PipelineOperator.template_fields, "scored", "batch")
+    operator_extra_links = (DriftReportLink(),)
+    ui_color = "#fbe5e1"
+
+    def __init__(self, *, scored: Any, batch: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.scored = scored
+        self.batch = batch
+
+    def run(self, context: Any) -> dict[str, Any]:
+        """Return the verdict and its reason."""
+        from include.lineage import TableReference
+        from include.monitoring import Scored, watch_drift
+        from include.registry import Registry
+        from include.reports import publish_drift_report
+        from include.tables import Lake
+
+        lake = Lake(self.hook.store(), self.pipeline)
+        spec = self.specification()
+        verdict, version = watch_drift(
+            lake,
+            Registry(lake),
+            spec,
+            Scored.from_dict(self.scored),
+            self.slice_of_time(),
+            self.origin(context),
+        )
+        self.log.info("%s", verdict.reason)
+        uri = publish_drift_report(
+            lake, spec, verdict, version, TableReference.from_dict(self.batch["reference"])
+        )
+        DriftReportLink.persist(context, report_path(uri))
+        return {"verdict": verdict.verdict, "reason": verdict.reason}
+
+
+class MeasurePerformanceOperator(PipelineOperator):
+    """Judge the predictions of the partitions whose labels have just matured."""
+
+    ui_color = "#fbe5e1"
+
+    def run(self, context: Any) -> list[dict[str, Any]]:
+        """Return one record a matured partition."""
+        from include.monitoring import measure_performance
+        from include.registry import Registry
+        from include.spark.session import connect
+        from include.tables import Lake
+
+        settings = self.hook.get_conn()
+        lake = Lake(settings.store, self.pipeline)
+        with connect(settings.spark_remote) as spark:
+            records = measure_performance(
+                spark,
+                lake,
+                Registry(lake),
+                self.specification(),
+                self.slice_of_time(),
+                self.origin(context),
+            )
+        for record in records:
+            self.log.info("%s: %s", record.partition, record.reason)
+        return [record.to_dict() for record in records]
+
+
+class DecideRetrainingOperator(PipelineOperator):
+    """Apply the retraining policy to what is on record, and write the answer into the ledger."""
+
+    operator_extra_links = (LedgerLink(),)
+    ui_color = "#f6e0ef"
+
+    def run(self, context: Any) -> dict[str, Any]:
+        """Return the decision and its reason."""
+        from include.monitoring import decide
+        from include.tables import Lake
+
+        lake = Lake(self.hook.store(), self.pipeline)
+        decision = decide(lake, self.specification(), self.slice_of_time(), self.origin(context))
+        LedgerLink.persist(context, ledger_path(self.pipeline))
+        self.log.info("Retrain: %s. %s", "yes" if decision.retrain else "no", decision.reason)
+        return {"retrain": decision.retrain, "reason": decision.reason}
+
+
+class RequestRetrainingOperator(PipelineOperator):
+    """Emit the partitioned asset event that starts ``<pipeline>_train``; skipped on a "no".
+
+    Airflow registers an event when the task succeeds, whether or not it names a partition: a
+    task of its own keeps the "no" from making one.
+
+    Args:
+        decision: What the decide_retraining task returned.
+    """
+
+    template_fields: Sequence[str] = (*PipelineOperator.template_fields, "decision")
+    ui_color = "#f6e0ef"
+
+    def __init__(self, *, decision: Any, pipeline: str, **kwargs: Any) -> None:
+        super().__init__(pipeline=pipeline, outlets=[retraining_asset(pipeline)], **kwargs)
+        self.decision = decision
+
+    def run(self, context: Any) -> None:
+        """Emit the event, unless the training was already started."""
+        from include.ledger import training_started
+        from include.tables import Lake
+
+        if not self.decision["retrain"]:
+            raise AirflowSkipException(f"No retraining: {self.decision['reason']}")
+        if training_started(Lake(self.hook.store(), self.pipeline), self.partition):
+            raise AirflowSkipException(f"The training as of {self.partition} was already started")
+        event = context["outlet_events"][retraining_asset(self.pipeline)]
+        event.extra = {"reason": self.decision["reason"], "partition": self.partition}
+        event.add_partitions([self.partition])

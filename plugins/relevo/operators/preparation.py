@@ -1,0 +1,155 @@
+"""Operators that bring data in: ingest, validate, compute features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from relevo.links import DataDocsLink, report_path
+from relevo.operators.base import PipelineOperator
+
+
+class IngestSourceOperator(PipelineOperator):
+    """Copy the landed files of a partition into the raw table of a source.
+
+    Args:
+        source: Name of the source in the pipeline file.
+    """
+
+    template_fields: Sequence[str] = (*PipelineOperator.template_fields, "source")
+    ui_color = "#e3f2e6"
+
+    def __init__(self, *, source: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.source = source
+
+    def run(self, context: Any) -> dict[str, Any]:
+        """Return the reference of the raw partition."""
+        from include.preparation import ingest
+        from include.tables import Lake
+
+        lake = Lake(self.hook.store(), self.pipeline)
+        reference = ingest(
+            lake, self.specification(), self.source, [self.slice_of_time()], self.origin(context)
+        )
+        self.log.info("Ingested %s rows of %s for %s", reference.rows, self.source, self.partition)
+        return reference.to_dict()
+
+
+class ValidateSourceOperator(PipelineOperator):
+    """Run a source's suite on what was ingested, and move bad rows to quarantine.
+
+    Args:
+        source: Name of the source in the pipeline file.
+        batch: Reference that the ingest task returned.
+    """
+
+    template_fields: Sequence[str] = (*PipelineOperator.template_fields, "source", "batch")
+    operator_extra_links = (DataDocsLink(),)
+    ui_color = "#fdf3dc"
+
+    def __init__(self, *, source: str, batch: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.source = source
+        self.batch = batch
+
+    def run(self, context: Any) -> dict[str, Any]:
+        """Return the reference of the good rows, and how many were quarantined."""
+        from include.lineage import TableReference
+        from include.preparation import data_docs_uri, validate_source
+        from include.tables import Lake
+
+        DataDocsLink.persist(
+            context, report_path(data_docs_uri(self.pipeline, self.partition, self.source))
+        )
+        validated = validate_source(
+            Lake(self.hook.store(), self.pipeline),
+            self.specification(),
+            self.source,
+            TableReference.from_dict(self.batch),
+            self.slice_of_time(),
+            self.origin(context),
+        )
+        self.log.info("Validated %s %s: %s", self.source, self.partition, validated.summary)
+        return validated.to_dict()
+
+
+class IngestLabelsOperator(IngestSourceOperator):
+    """Copy the labels that became known in a partition into their raw table."""
+
+
+class ValidateLabelsOperator(ValidateSourceOperator):
+    """Run the labels' suite, move bad rows to quarantine, and write the ``labels`` table."""
+
+
+class ComputeFeaturesOperator(PipelineOperator):
+    """Run the feature function on Spark over the validated sources.
+
+    Args:
+        batches: By source name, what the validate tasks returned.
+    """
+
+    template_fields: Sequence[str] = (*PipelineOperator.template_fields, "batches")
+    ui_color = "#e8e3f5"
+
+    def __init__(self, *, batches: dict[str, Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.batches = batches
+
+    def run(self, context: Any) -> dict[str, Any]:
+        """Return the reference of the features' partition."""
+        from include.features import compute
+        from include.lineage import TableReference
+        from include.spark.session import connect
+        from include.tables import Lake
+
+        settings = self.hook.get_conn()
+        sources = {
+            name: TableReference.from_dict(batch["reference"])
+            for name, batch in self.batches.items()
+        }
+        with connect(settings.spark_remote) as spark:
+            reference = compute(
+                spark,
+                Lake(settings.store, self.pipeline),
+                self.specification(),
+                sources,
+                [self.partition],
+                self.origin(context),
+            )
+        return reference.to_dict()
+
+
+class ValidateFeaturesOperator(PipelineOperator):
+    """Run the features' suite and move bad rows to quarantine.
+
+    Args:
+        batch: Reference that the compute task returned.
+    """
+
+    template_fields: Sequence[str] = (*PipelineOperator.template_fields, "batch")
+    operator_extra_links = (DataDocsLink(),)
+    ui_color = "#fdf3dc"
+
+    def __init__(self, *, batch: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.batch = batch
+
+    def run(self, context: Any) -> dict[str, Any]:
+        """Return the reference of the good rows, and how many were quarantined."""
+        from include.lineage import TableReference
+        from include.preparation import data_docs_uri, validate_features
+        from include.tables import Lake
+
+        DataDocsLink.persist(
+            context, report_path(data_docs_uri(self.pipeline, self.partition, "features"))
+        )
+        validated = validate_features(
+            Lake(self.hook.store(), self.pipeline),
+            self.specification(),
+            TableReference.from_dict(self.batch),
+            self.slice_of_time(),
+            self.origin(context),
+        )
+        self.log.info("Validated features %s: %s", self.partition, validated.summary)
+        return validated.to_dict()

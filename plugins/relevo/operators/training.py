@@ -1,0 +1,304 @@
+"""Operators of a training run: one MLflow parent run, candidates nested below it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from relevo.links import (
+    DataDocsLink,
+    EvidenceLink,
+    LedgerLink,
+    MlflowRunLink,
+    ModelVersionLink,
+    ledger_path,
+    report_path,
+)
+from relevo.operators.base import PipelineOperator
+
+if TYPE_CHECKING:
+    from include.tables import Lake
+    from include.tracking import Tracking
+
+
+class TrainingOperator(PipelineOperator):
+    """A step of a training run."""
+
+    ui_color = "#e4f0ee"
+
+    def lake(self) -> Lake:
+        """Open the pipeline's tables."""
+        from include.tables import Lake
+
+        return Lake(self.hook.store(), self.pipeline)
+
+    def tracking(self) -> Tracking:
+        """Open the pipeline's MLflow experiment."""
+        from include.tracking import Tracking
+
+        return Tracking(self.hook.mlflow_uri(), self.pipeline)
+
+    def parent_run(self, context: Any, tracking: Tracking) -> str:
+        """Find or make the MLflow run of this DAG run."""
+        ti = context["ti"]
+        return tracking.parent(
+            f"{ti.dag_id}/{ti.run_id}",
+            {"relevo.partition": self.partition, "relevo.dag_run_id": ti.run_id},
+        )
+
+    def link_run(self, context: Any, tracking: Tracking, run_id: str) -> None:
+        """Link this task to a run in the MLflow UI."""
+        MlflowRunLink.persist(context, f"{tracking.uri}/{tracking.run_path(run_id)}")
+
+
+class BuildTrainingSetOperator(TrainingOperator):
+    """Complete the history that was landed, and join the latest mature partitions with labels."""
+
+    operator_extra_links = (MlflowRunLink(),)
+
+    def run(self, context: Any) -> dict[str, Any]:
+        """Return the training set's reference, partitions and counts."""
+        from include import ledger
+        from include.preparation import complete_history
+        from include.spark.session import connect
+        from include.training import build_training_set
+
+        lake, tracking, spec = self.lake(), self.tracking(), self.specification()
+        origin, partition = self.origin(context), self.slice_of_time()
+        ledger.record(
+            lake,
+            "training",
+            self.partition,
+            "started",
+            f"Training as of {self.partition} started.",
+            origin=origin,
+            step="started",
+        )
+        self.link_run(context, tracking, self.parent_run(context, tracking))
+        with connect(self.hook.get_conn().spark_remote) as spark:
+            prepared = complete_history(spark, lake, spec, partition, origin)
+        self.log.info("Prepared %s partitions of history: %s", len(prepared), ", ".join(prepared))
+        training_set = build_training_set(lake, spec, partition, origin)
+        self.log.info(
+            "%s rows: %s to train (%s positives), %s held out (%s positives)",
+            training_set.reference.rows,
+            ", ".join(training_set.train),
+            training_set.positives[0],
+            ", ".join(training_set.holdout),
+            training_set.positives[1],
+        )
+        return training_set.to_dict()
+
+
+class ValidateTrainingSetOperator(TrainingOperator):
+    """Run the features' suite on the training set; critical failures stop the training.
+
+    Args:
+        training_set: What the build_training_set task returned.
+    """
+
+    template_fields: Sequence[str] = (*PipelineOperator.template_fields, "training_set")
+    operator_extra_links = (DataDocsLink(),)
+    ui_color = "#fdf3dc"
+
+    def __init__(self, *, training_set: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.training_set = training_set
+
+    def run(self, context: Any) -> dict[str, Any]:
+        """Return the training set again, now known to be fit for use."""
+        from include.preparation import data_docs_uri, validate_training_set
+        from include.training import TrainingSet
+
+        DataDocsLink.persist(
+            context, report_path(data_docs_uri(self.pipeline, self.partition, "training_set"))
+        )
+        summary = validate_training_set(
+            self.lake(), self.specification(), TrainingSet.from_dict(self.training_set)
+        )
+        self.log.info("Validated the training set as of %s: %s", self.partition, summary)
+        return dict(self.training_set)
+
+
+class TrainCandidateOperator(TrainingOperator):
+    """Search and fit one candidate in its own nested MLflow run; mapped over the candidates.
+
+    Args:
+        candidate: Name of the builder.
+        training_set: What the validate_training_set task returned.
+    """
+
+    template_fields: Sequence[str] = (
+        *PipelineOperator.template_fields,
+        "candidate",
+        "training_set",
+    )
+    operator_extra_links = (MlflowRunLink(),)
+
+    def __init__(self, *, candidate: str, training_set: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.candidate = candidate
+        self.training_set = training_set
+
+    def run(self, context: Any) -> dict[str, Any]:
+        """Return the run, the validation metric and the model file."""
+        from include.challengers import fit
+        from include.training import TrainingSet
+
+        tracking = self.tracking()
+        result = fit(
+            self.lake(),
+            tracking,
+            self.specification(),
+            TrainingSet.from_dict(self.training_set),
+            self.candidate,
+            self.parent_run(context, tracking),
+        )
+        self.link_run(context, tracking, result.run_id)
+        self.log.info("%s validated at %.4f", result.name, result.validation)
+        return result.to_dict()
+
+
+class SelectChallengerOperator(TrainingOperator):
+    """Register the candidate that validated best, with the reference of its training set.
+
+    Args:
+        candidates: What the mapped train_candidate tasks returned.
+        training_set: What the validate_training_set task returned.
+    """
+
+    template_fields: Sequence[str] = (
+        *PipelineOperator.template_fields,
+        "candidates",
+        "training_set",
+    )
+    operator_extra_links = (ModelVersionLink(),)
+
+    def __init__(self, *, candidates: Any, training_set: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.candidates = candidates
+        self.training_set = training_set
+
+    def run(self, context: Any) -> dict[str, Any]:
+        """Return the registered version."""
+        from include.challengers import CandidateResult, select
+        from include.registry import Registry
+        from include.training import TrainingSet
+
+        lake, tracking = self.lake(), self.tracking()
+        version = select(
+            lake,
+            Registry(lake, tracking),
+            self.specification(),
+            TrainingSet.from_dict(self.training_set),
+            [CandidateResult.from_dict(item) for item in self.candidates],
+            self.origin(context),
+        )
+        ModelVersionLink.persist(
+            context, f"{tracking.uri}/#/models/{self.pipeline}/versions/{version.version}"
+        )
+        self.log.info("Version %s is the challenger: %s", version.version, version.candidate)
+        return {"version": version.version, "candidate": version.candidate}
+
+
+class EvaluateChallengerOperator(TrainingOperator):
+    """Judge the challenger against the champion as of the partition, and publish the evidence.
+
+    Args:
+        challenger: What the select_challenger task returned.
+    """
+
+    template_fields: Sequence[str] = (*PipelineOperator.template_fields, "challenger")
+    operator_extra_links = (EvidenceLink(), LedgerLink())
+
+    def __init__(self, *, challenger: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.challenger = challenger
+
+    def run(self, context: Any) -> dict[str, Any]:
+        """Return whether the challenger may take the baton, and why."""
+        from include.challengers import evaluate
+        from include.registry import Registry
+        from include.reports import publish_evidence
+
+        lake, spec, tracking = self.lake(), self.specification(), self.tracking()
+        registry = Registry(lake, tracking)
+        version = registry.get(int(self.challenger["version"]))
+        evaluation = evaluate(
+            lake, registry, spec, version, self.slice_of_time(), self.origin(context)
+        )
+        uri = publish_evidence(lake, spec, version, evaluation)
+        EvidenceLink.persist(context, report_path(uri))
+        LedgerLink.persist(context, ledger_path(self.pipeline))
+        tracking.log_metrics(
+            self.parent_run(context, tracking),
+            {name: item.value for name, item in evaluation.evidence.challenger.items()},
+        )
+        self.log.info("%s", evaluation.decision.reason)
+        return {
+            "version": version.version,
+            "promoted": evaluation.decision.promoted,
+            "reason": evaluation.decision.reason,
+        }
+
+
+class PromoteChallengerOperator(TrainingOperator):
+    """Put the challenger in use from the next partition on; skipped if it was refused.
+
+    Args:
+        verdict: What the evaluate_challenger task returned.
+    """
+
+    template_fields: Sequence[str] = (*PipelineOperator.template_fields, "verdict")
+    operator_extra_links = (ModelVersionLink(),)
+
+    def __init__(self, *, verdict: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.verdict = verdict
+
+    def run(self, context: Any) -> dict[str, Any]:
+        """Return the version that is the champion from the next partition on."""
+        from include.registry import Registry
+
+        if not self.verdict["promoted"]:
+            raise AirflowSkipException(self.verdict["reason"])
+        tracking, partition = self.tracking(), self.slice_of_time()
+        version = Registry(self.lake(), tracking).promote(
+            int(self.verdict["version"]), partition, self.verdict["reason"], self.origin(context)
+        )
+        ModelVersionLink.persist(
+            context, f"{tracking.uri}/#/models/{self.pipeline}/versions/{version.version}"
+        )
+        self.log.info("Version %s is in use from %s on", version.version, partition.shift(1))
+        return {"version": version.version, "effective_from": str(partition.shift(1))}
+
+
+class CloseTrainingOperator(TrainingOperator):
+    """End the MLflow runs and record how the training ended, whatever happened before.
+
+    Its trigger rule is ``all_done``; it fails if the training failed, so that the DAG run does.
+    """
+
+    operator_extra_links = (MlflowRunLink(), LedgerLink())
+
+    def run(self, context: Any) -> dict[str, Any]:
+        """Return how the training ended.
+
+        Raises:
+            AirflowFailException: If no verdict was reached or carried out.
+        """
+        from include.challengers import close
+        from include.registry import Registry
+
+        lake, tracking = self.lake(), self.tracking()
+        parent_id = self.parent_run(context, tracking)
+        outcome, reason = close(
+            lake, Registry(lake, tracking), parent_id, self.partition, self.origin(context)
+        )
+        self.link_run(context, tracking, parent_id)
+        LedgerLink.persist(context, ledger_path(self.pipeline))
+        if outcome == "failed":
+            raise AirflowFailException(f"Training as of {self.partition} failed. {reason}")
+        self.log.info("Training as of %s ended: %s", self.partition, outcome)
+        return {"outcome": outcome, "reason": reason}

@@ -1,0 +1,125 @@
+"""Waiting without a worker slot: until earlier partitions and retrainings have ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+from asgiref.sync import sync_to_async
+from relevo.hooks import RelevoHook
+
+from include import partitions
+from include.partitions import Partition
+from include.specification import Pipeline
+
+# A look asks the scheduler about at most so many earlier due dates.
+_LOOK_BACK = 200
+
+
+class TrainingsEndedTrigger(BaseTrigger):
+    """Fires when nothing earlier is being processed or trained any more, or at the deadline.
+
+    Args:
+        pipeline: Name of the pipeline.
+        partition: Partition that waits.
+        dag_id: Its scoring DAG.
+        earlier: By due date (ISO 8601), the earlier partition that was due then.
+        poll_seconds: Seconds between looks.
+        deadline: When to give up, ISO 8601 with offset.
+    """
+
+    def __init__(
+        self,
+        *,
+        pipeline: str,
+        partition: str,
+        dag_id: str,
+        earlier: Mapping[str, str],
+        poll_seconds: float,
+        deadline: str,
+    ) -> None:
+        super().__init__()
+        self.pipeline = pipeline
+        self.partition = partition
+        self.dag_id = dag_id
+        self.earlier = dict(earlier)
+        self.poll_seconds = poll_seconds
+        self.deadline = deadline
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Name the class and what it was made with."""
+        return (
+            "relevo.triggers.TrainingsEndedTrigger",
+            {
+                "pipeline": self.pipeline,
+                "partition": self.partition,
+                "dag_id": self.dag_id,
+                "earlier": self.earlier,
+                "poll_seconds": self.poll_seconds,
+                "deadline": self.deadline,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Look, sleep, look again."""
+        deadline = datetime.fromisoformat(self.deadline)
+        while True:
+            waiting = await sync_to_async(waiting_for)(
+                self.pipeline, self.partition, self.dag_id, self.earlier
+            )
+            if not waiting:
+                yield TriggerEvent({"status": "ready"})
+                return
+            if datetime.now(UTC) >= deadline:
+                yield TriggerEvent({"status": "deadline", "waiting_for": waiting})
+                return
+            await asyncio.sleep(self.poll_seconds)
+
+
+def earlier_runs(pipeline: Pipeline, partition: Partition) -> dict[str, str]:
+    """Name the due dates of earlier partitions and the partition that was due at each."""
+    from croniter import croniter
+
+    start = datetime.combine(pipeline.schedule.start, datetime.min.time(), UTC)
+    dates = croniter(pipeline.schedule.cron, partition.end.replace(tzinfo=UTC))
+    found: dict[str, str] = {}
+    while len(found) < _LOOK_BACK:
+        due: datetime = dates.get_prev(datetime)
+        if due < start:
+            break
+        found[due.isoformat()] = str(partitions.latest_closed(due, pipeline.partition))
+    return found
+
+
+def waiting_for(
+    pipeline: str, partition: str, dag_id: str, earlier: Mapping[str, str]
+) -> list[str]:
+    """Name what a partition still has to wait for; nothing if it may be scored.
+
+    Args:
+        pipeline: Name of the pipeline.
+        partition: Partition that wants to be scored.
+        dag_id: Its scoring DAG.
+        earlier: What :func:`earlier_runs` gave.
+    """
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    from include import ledger
+    from include.tables import Lake
+
+    lake = Lake(RelevoHook().store(), pipeline)
+    trainings = [name for name in ledger.pending_trainings(lake) if name < partition]
+    waiting = [f"training as of {name}" for name in trainings]
+    decided = {entry.partition for entry in ledger.entries(lake, "retraining")}
+    undecided = {date: name for date, name in earlier.items() if name not in decided}
+    active = undecided and RuntimeTaskInstance.get_dr_count(
+        dag_id,
+        logical_dates=[datetime.fromisoformat(date) for date in undecided],
+        states=["queued", "running"],
+    )
+    if active:
+        waiting.append(f"{active} earlier runs of {dag_id}")
+    return waiting
