@@ -14,12 +14,15 @@ from collections.abc import Sequence
 from stack.configuration import Configuration
 from stack.layout import Layout
 from stack.parts import PARTS, Part
+from stack.processes import end_orphans
 
 
 def launch(name: str, parts: Sequence[Part] = PARTS) -> None:
     """Replace this process by the part; each start leaves a line in its starts file."""
     part = next(part for part in parts if part.name == name)
     layout = Layout.from_environment()
+    # A server that was killed leaves its workers, which hold the port.
+    end_orphans(layout, name)
     how = part.launch(layout, Configuration.load(layout))
     with layout.starts_of(name).open("a", encoding="utf-8") as starts:
         starts.write(f"{time.time():.3f}\n")

@@ -11,20 +11,26 @@ from stack.environment import PART_VARIABLE
 from stack.layout import STATE_VARIABLE, Layout
 
 ROUNDS = 5
+GRACE_SECONDS = 15.0
 
 
-def find_processes(layout: Layout) -> list[psutil.Process]:
+def find_processes(layout: Layout, part: str | None = None) -> list[psutil.Process]:
     """Return the processes that carry the marker of this stack, and their descendants.
 
     The state directory alone is no marker, because the shell of a user may
     export it; only parts have the part's name as well.
+
+    Args:
+        layout: The stack's paths.
+        part: Look for this part alone.
     """
     state = str(layout.state)
     found: dict[int, psutil.Process] = {}
     for process in psutil.process_iter():
         try:
             environment = process.environ()
-            if environment.get(STATE_VARIABLE) == state and PART_VARIABLE in environment:
+            name = environment.get(PART_VARIABLE)
+            if environment.get(STATE_VARIABLE) == state and name and part in (None, name):
                 for member in (process, *process.children(recursive=True)):
                     found[member.pid] = member
         except psutil.Error:
@@ -36,7 +42,7 @@ def find_processes(layout: Layout) -> list[psutil.Process]:
     return [p for p in found.values() if p.status() != psutil.STATUS_ZOMBIE]
 
 
-def end_processes(processes: Iterable[psutil.Process], grace_seconds: float = 15.0) -> int:
+def end_processes(processes: Iterable[psutil.Process], grace_seconds: float = GRACE_SECONDS) -> int:
     """Ask processes to end, then force those that are left.
 
     Returns:
@@ -58,8 +64,12 @@ def end_processes(processes: Iterable[psutil.Process], grace_seconds: float = 15
     return len(processes)
 
 
-def end_orphans(layout: Layout) -> int:
-    """End every process of a stack whose supervisord is gone.
+def end_orphans(layout: Layout, part: str | None = None) -> int:
+    """End what is left of a stack whose supervisord is gone, or of a part that crashed.
+
+    Args:
+        layout: The stack's paths.
+        part: End what is left of this part alone.
 
     Returns:
         How many processes were found.
@@ -67,10 +77,10 @@ def end_orphans(layout: Layout) -> int:
     ended = 0
     # A process may fork between being listed and being ended, but not for ever.
     for _ in range(ROUNDS):
-        processes = find_processes(layout)
+        processes = find_processes(layout, part)
         if not processes:
             break
-        ended += end_processes(processes)
+        ended += end_processes(processes, grace_seconds=GRACE_SECONDS if part is None else 2.0)
     return ended
 
 
