@@ -24,7 +24,7 @@ LAUNCHER = (sys.executable, "-m", "stack.launch")
 # Faults ALREADY_STARTED and NOT_RUNNING of `supervisor.xmlrpc.Faults`: a part may
 # change its state between being looked at and being told.
 ALREADY_SO = frozenset({60, 70})
-NOT_RUNNING_STATES = frozenset({"STOPPED", "EXITED", "FATAL"})
+NOT_RUNNING_STATES = frozenset({"STOPPED", "EXITED", "FATAL", "UNKNOWN"})
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,10 @@ class _UnixTransport(xmlrpc.client.Transport):
         self._timeout_seconds = timeout_seconds
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        return _UnixConnection(self._path, self._timeout_seconds)
+        connection = _UnixConnection(self._path, self._timeout_seconds)
+        # Where `Transport.close` looks for what to close.
+        self._connection = (host, connection)
+        return connection
 
 
 def render_configuration(
@@ -208,8 +211,7 @@ class Supervisor:
 
     def states(self) -> dict[str, PartState]:
         """Return what supervisord knows, by part."""
-        answer = self._call("supervisor.getAllProcessInfo")
-        return {
+        known = {
             info["name"]: PartState(
                 name=info["name"],
                 state=info["statename"],
@@ -218,8 +220,11 @@ class Supervisor:
                 uptime_seconds=max(0.0, float(info["now"] - info["start"])) if info["pid"] else 0.0,
                 exit_code=int(info["exitstatus"]),
             )
-            for info in answer
+            for info in self._call("supervisor.getAllProcessInfo")
         }
+        # The stack may have been started by an older release with other parts.
+        unknown = (part.name for part in self.parts if part.name not in known)
+        return {**known, **{name: PartState(name, "UNKNOWN", 0, 0.0, 0.0, 0) for name in unknown}}
 
     def start(self, name: str) -> None:
         """Start a part without waiting for it."""
