@@ -18,10 +18,8 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -30,12 +28,12 @@ import pyarrow as pa
 
 from include.data_docs import build_data_docs as build_data_docs
 from include.data_docs import publish_data_docs as publish_data_docs
-from include.errors import QualityError, SpecificationError
+from include.errors import QualityError
 from include.ingestion import FILE, ROW
 from include.partitions import Partition
-from include.specification import nearest
+from include.suites import SEVERITIES
+from include.suites import load_suite as load_suite
 
-EXPECTATIONS = Path(__file__).parent.parent / "expectations"
 QUARANTINE_SCHEMA = pa.schema(
     [
         ("source", pa.string()),
@@ -45,12 +43,6 @@ QUARANTINE_SCHEMA = pa.schema(
         ("reasons", pa.string()),
         ("row", pa.string()),
     ]
-)
-SEVERITIES = ("critical", "warning", "info")
-_SUITE_KEYS = ("name", "expectations", "meta")
-_EXPECTATION_KEYS = ("type", "kwargs", "severity", "meta")
-_OWN_ARGUMENTS = frozenset(
-    {"batch_id", "catch_exceptions", "id", "meta", "rendered_content", "result_format", "severity"}
 )
 _EXAMPLES = 5
 _TEXT = 200
@@ -162,51 +154,6 @@ class ValidationReport:
             ],
             "failures_left_out": max(0, len(self.failures) - _EXAMPLES),
         }
-
-
-def load_suite(name: str, folder: Path = EXPECTATIONS) -> dict[str, Any]:
-    """Read ``<name>.json`` and check every expectation of it.
-
-    Great Expectations itself drops an expectation of unknown type with a line in the log; here it
-    is an error. A date without a time as ``min_value`` or ``max_value`` becomes midnight, since
-    Great Expectations cannot compare timestamps with dates.
-
-    Returns:
-        ``{"name", "expectations": [{"type", "kwargs", "severity", "meta"}, ...], "meta"}``.
-
-    Raises:
-        SpecificationError: If the file is missing, is no JSON, has no expectation, or holds an
-            unknown key, type, argument or severity, or a value that does not fit.
-    """
-    path = folder / f"{name}.json"
-    known = sorted(item.stem for item in folder.glob("*.json"))
-    if name not in known:
-        raise SpecificationError(
-            f"suite {name}: its file must be {path.name} in {folder}, got none"
-            f"{nearest(name, known)}"
-        )
-    try:
-        suite = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise SpecificationError(
-            f"suite {path.name}: must be JSON, got {error}. Correct the line."
-        ) from error
-    if not isinstance(suite, dict) or not suite.get("expectations"):
-        raise SpecificationError(
-            f"suite {path.name}: must be an object with at least one of expectations, got none. "
-            "A suite that expects nothing would pass anything."
-        )
-    _check_keys(f"suite {path.name}", suite, _SUITE_KEYS)
-    if suite.get("name") != name:
-        raise SpecificationError(
-            f"suite {path.name}: its name must be that of the file, got {suite.get('name')!r}. "
-            "Rename one of them."
-        )
-    expectations = [
-        _checked_expectation(f"suite {path.name}: expectation {number}", item)
-        for number, item in enumerate(suite["expectations"], start=1)
-    ]
-    return {"name": name, "expectations": expectations, "meta": suite.get("meta") or {}}
 
 
 def validate(
@@ -364,68 +311,6 @@ def enforce(
         )
 
 
-def _checked_expectation(subject: str, item: Any) -> dict[str, Any]:
-    from great_expectations.expectations.registry import (
-        get_expectation_impl,
-        list_registered_expectation_implementations,
-    )
-
-    if not isinstance(item, dict) or not isinstance(item.get("type"), str):
-        raise SpecificationError(f"{subject}: must be an object with a type, got {item!r:.100}.")
-    kind = item["type"]
-    types = list_registered_expectation_implementations()
-    if kind not in types:
-        near = nearest(kind, types)
-        hint = near if "did you mean" in near else "; see the Great Expectations gallery"
-        raise SpecificationError(f"{subject}: its type must be a known one, got {kind!r}{hint}")
-    subject = f"{subject} ({kind})"
-    _check_keys(subject, item, _EXPECTATION_KEYS)
-    severity = item.get("severity", "critical")
-    if severity not in SEVERITIES:
-        raise SpecificationError(
-            f"{subject}: severity must be one of {', '.join(SEVERITIES)}, got {severity!r}"
-            f"{nearest(str(severity), SEVERITIES)}"
-        )
-    implementation = get_expectation_impl(kind)
-    arguments = sorted(set(implementation.__fields__) - _OWN_ARGUMENTS)
-    kwargs = {key: _midnight(key, value) for key, value in (item.get("kwargs") or {}).items()}
-    for key in kwargs:
-        if key not in arguments:
-            raise SpecificationError(
-                f"{subject}: must have known arguments only, got {key!r}{nearest(key, arguments)}"
-            )
-    meta = item.get("meta") or {}
-    try:
-        implementation(**kwargs, severity=severity, meta=meta)
-    except (ValueError, TypeError) as error:
-        raise SpecificationError(
-            f"{subject}: its arguments must fit, got {_first_problem(error)}. Correct them."
-        ) from error
-    return {"type": kind, "kwargs": kwargs, "severity": severity, "meta": meta}
-
-
-def _check_keys(subject: str, item: Mapping[str, Any], known: Sequence[str]) -> None:
-    for key in item:
-        if key not in known:
-            raise SpecificationError(
-                f"{subject}: must have known keys only, got {key!r}{nearest(key, known)}"
-            )
-
-
-def _midnight(key: str, value: Any) -> Any:
-    is_day = isinstance(value, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", value)
-    return f"{value}T00:00:00" if is_day and key in ("min_value", "max_value") else value
-
-
-def _first_problem(error: Exception) -> str:
-    """Render a pydantic error (of its version 1, as Great Expectations uses) in a few words."""
-    problems: Any = error.errors() if hasattr(error, "errors") else []
-    if not problems:
-        return str(error).splitlines()[0][:_TEXT]
-    place = ".".join(str(part) for part in problems[0]["loc"] if part != "__root__")
-    return f"{place}: {problems[0]['msg']}" if place else str(problems[0]["msg"])
-
-
 def _run(frame: pd.DataFrame, suite: Mapping[str, Any], source: str, partition: str) -> Any:
     import great_expectations as gx
     from great_expectations.core.run_identifier import RunIdentifier
@@ -517,7 +402,7 @@ def _failure(item: Any, files: np.ndarray[Any, Any] | None) -> Failure | None:
         detail = f"{unexpected} of {elements} rows unexpected"
     else:
         detail = f"{_short(result.get('observed_value', 'another value'))}{_mismatch(result)}"
-    values = result.get("partial_unexpected_list") or ()
+    values = [value for value in result.get("partial_unexpected_list") or () if value is not None]
     touched = files[positions] if by_row and files is not None else ()
     return Failure(
         expectation=str(configuration.type),
@@ -541,7 +426,8 @@ def _error(item: Any) -> str | None:
         str(entry["exception_message"]) for entry in _exceptions(item) if entry["raised_exception"]
     ]
     if messages:
-        return messages[0].splitlines()[0][:_TEXT] or "an error without a message"
+        first = messages[0].partition("\n")[0].removeprefix("Error: ").rstrip(".")
+        return first[:_TEXT] or "an error without a message"
     if not item.success and not item.result:
         return "no result"
     return None
@@ -571,7 +457,7 @@ def _archived(outcome: Any) -> dict[str, Any]:
             item.result.pop(key, None)
         for entry in _exceptions(item):
             if entry["raised_exception"]:
-                entry["exception_traceback"] = ""  # the renderer wants a string
+                entry["exception_traceback"] = entry["exception_message"]
     archived: dict[str, Any] = _finite(outcome.to_json_dict())
     return archived
 
@@ -604,7 +490,7 @@ def _finite(value: Any) -> Any:
         return str(value)
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return value
 
@@ -631,9 +517,8 @@ def _mismatch(result: Mapping[str, Any]) -> str:
 
 
 def _short(value: Any) -> str:
-    if isinstance(value, np.generic):
-        value = value.item()
-    text = repr(value) if isinstance(value, str | list | tuple) else _text(value)
+    value = _finite(value)
+    text = repr(value) if isinstance(value, str | list) else _text(value)
     return text if len(text) <= _TEXT else f"{text[:_TEXT]}..."
 
 

@@ -14,6 +14,7 @@ import pytest
 from include import quality
 from include.errors import QualityError, SpecificationError
 from include.store import ObjectStore
+from include.suites import EXPECTATIONS
 
 EXPECT = "expect_column_values_to_"
 
@@ -203,6 +204,24 @@ def test_a_missing_column_is_an_error_that_stops_at_any_severity(severity):
         quality.enforce(report, on_failure="quarantine", max_quarantined=1.0)
 
 
+def test_pairs_of_columns_are_rules_about_rows():
+    frame = loans().assign(guaranteed=2.0)
+    rule = expectation(
+        "expect_column_pair_values_a_to_be_greater_than_b",
+        column_A="amount",
+        column_B="guaranteed",
+        or_equal=True,
+    )
+    report = check(frame, rule)
+    assert report.reasons == {
+        0: (
+            "amount, guaranteed: expect_column_pair_values_a_to_be_greater_than_b(or_equal=True), "
+            "got [1.0, 2.0]",
+        )
+    }
+    assert report.failures[0].examples == ("[1.0, 2.0]",)
+
+
 def test_a_wrong_type_is_an_error_and_quarantines_nothing():
     frame = loans()
     frame["amount"] = frame["amount"].astype(str)
@@ -329,7 +348,7 @@ def test_a_suite_that_is_missing_broken_or_empty_is_an_error(tmp_path):
         quality.load_suite("renamed", tmp_path)
 
 
-@pytest.mark.parametrize("path", sorted(quality.EXPECTATIONS.glob("*.json")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted(EXPECTATIONS.glob("*.json")), ids=lambda p: p.stem)
 def test_shipped_suites_load_and_say_why(path):
     loaded = quality.load_suite(path.stem)
     for item in loaded["expectations"]:
