@@ -83,8 +83,7 @@ def _hist_gradient_boosting(
     # At most 200 levels: the booster bins a category into one of 255; rare and new ones share one.
     encode = ColumnTransformer(
         [
-            # The identity, with nothing to trust at load ("passthrough" is a pickled partial).
-            ("numeric", StandardScaler(with_mean=False, with_std=False), list(numeric)),
+            ("numeric", "passthrough", list(numeric)),
             (
                 "categorical",
                 OrdinalEncoder(

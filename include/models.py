@@ -28,7 +28,13 @@ REFERENCE = "reference.json"
 
 # Types that skops may build when it loads one of our models, beyond its own safe defaults. The
 # list is ours: the one stored inside a model file is never believed.
-TRUSTED_TYPES = ("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",)
+TRUSTED_TYPES = (
+    # The booster checks categories with partial(check_array); skops audits what a partial calls.
+    "functools.partial",
+    "numpy.dtype",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.utils.validation.check_array",
+)
 
 
 @dataclass(frozen=True)

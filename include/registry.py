@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
-from mlflow.exceptions import MlflowException
 
 from include.errors import RegistryError
 from include.lineage import Origin
@@ -64,23 +63,9 @@ class Registry:
             The version with its number.
         """
         tracking = self.tracking_or_fail()
-        client = tracking.client
-        try:
-            client.create_registered_model(self.lake.pipeline)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-        held = client.search_model_versions(f"run_id = '{model.run_id}'")
-        number = (
-            held[0].version
-            if held
-            else client.create_model_version(
-                self.lake.pipeline,
-                source=model_uri,
-                run_id=model.run_id,
-                tags={"relevo.partition": model.partition, "relevo.candidate": model.candidate},
-            ).version
-        )
+        held = tracking.client.search_model_versions(f"run_id = '{model.run_id}'")
+        tags = {"relevo.partition": model.partition, "relevo.candidate": model.candidate}
+        number = held[0].version if held else tracking.register(model_uri, tags)
         registered = ModelVersion.from_dict({**model.to_dict(), "version": int(number)})
         self._append(
             "registered", registered.version, model.partition, "", "", registered.to_dict(), origin

@@ -51,9 +51,15 @@ class Tracking:
         """Read one file of a logged model."""
         with TemporaryDirectory() as folder:
             path = mlflow.artifacts.download_artifacts(
-                f"{model_uri}/{name}", dst_path=folder, tracking_uri=self.uri
+                model_uri, dst_path=folder, tracking_uri=self.uri
             )
-            return Path(path).read_bytes()
+            return (Path(path) / name).read_bytes()
+
+    def register(self, model_uri: str, tags: Mapping[str, str]) -> int:
+        """Register a logged model as the next version of the pipeline's model."""
+        mlflow.set_tracking_uri(self.uri)
+        registered = mlflow.register_model(model_uri, self.pipeline, tags=dict(tags))
+        return int(registered.version)
 
     @contextmanager
     def active(self, run_id: str) -> Iterator[None]:

@@ -20,8 +20,8 @@ from sklearn.pipeline import Pipeline as Estimator
 from include import candidates
 from include.errors import TrainingError
 from include.evaluation import higher_is_better, metric
-from include.features import TABLE as FEATURES
 from include.features import LABELS, feature_columns, join_labels, split_kinds
+from include.features import TABLE as FEATURES
 from include.lineage import Origin, TableReference
 from include.models import prepare
 from include.partitions import Partition

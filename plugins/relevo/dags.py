@@ -7,6 +7,9 @@ from typing import Any
 
 from airflow.sdk import DAG, CronTriggerTimetable, Param, PartitionedAssetTimetable
 from airflow.sdk.bases.operator import chain
+
+from include import specification
+from include.specification import Pipeline
 from relevo.assets import retraining_asset
 from relevo.operators.monitoring import (
     AwaitTrainingOperator,
@@ -33,9 +36,6 @@ from relevo.operators.training import (
     TrainCandidateOperator,
     ValidateTrainingSetOperator,
 )
-
-from include import specification
-from include.specification import Pipeline
 
 _SCORE_DOC = """
 # {name}: score
@@ -206,7 +206,8 @@ def _train(pipeline: Pipeline) -> DAG:
         )
         if pipeline.promotion.approval == "required":
             chain(evaluate, _approval(), promote)
-        chain(promote, close)
+        # A failed candidate lets its siblings run on; closing waits for them as well.
+        chain([train, promote], close)
     return dag
 
 

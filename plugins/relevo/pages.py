@@ -9,12 +9,12 @@ from airflow.api_fastapi.auth.managers.models.resource_details import DagDetails
 from airflow.api_fastapi.core_api.security import GetUserDep
 from fastapi import FastAPI, HTTPException, Response
 from fastapi.responses import HTMLResponse
-from relevo.hooks import RelevoHook
 
 from include import specification
 from include.errors import RelevoError
 from include.settings import REPORTS
 from include.store import ObjectStore, content_type, join
+from relevo.hooks import RelevoHook
 
 # A report shows values of the data. It may run its own scripts, but in an origin of its own, so
 # that nothing in it can act as the person who is logged in.

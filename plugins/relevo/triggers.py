@@ -9,11 +9,11 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
-from relevo.hooks import RelevoHook
 
 from include import partitions
 from include.partitions import Partition
 from include.specification import Pipeline
+from relevo.hooks import RelevoHook
 
 # A look asks the scheduler about at most so many earlier due dates.
 _LOOK_BACK = 200

@@ -8,13 +8,13 @@ from typing import Any
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
-from relevo.hooks import RelevoHook
 
 from include import partitions, specification
 from include.errors import RelevoError
 from include.lineage import Origin
 from include.partitions import Partition
 from include.specification import Pipeline
+from relevo.hooks import RelevoHook
 
 PARTITION_TEMPLATE = "{{ macros.relevo.partition_of(task.pipeline, dag_run, params) }}"
 

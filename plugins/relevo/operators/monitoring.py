@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
 from relevo.assets import retraining_asset
 from relevo.links import DriftReportLink, LedgerLink, ledger_path, report_path
 from relevo.operators.base import PipelineOperator
