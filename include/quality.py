@@ -214,7 +214,7 @@ def validate(
         rows=rows,
         files=tuple(sorted(set(files.tolist()))) if files is not None else (),
         failures=tuple(failures),
-        reasons={position: tuple(texts) for position, texts in sorted(reasons.items())},
+        reasons={position: tuple(sorted(texts)) for position, texts in sorted(reasons.items())},
         statistics={
             "evaluated": int(outcome.statistics["evaluated_expectations"]),
             "successful": int(outcome.statistics["successful_expectations"]),
