@@ -74,6 +74,7 @@ def _print_addresses(layout: Layout) -> None:
 
 
 def _ensure_up(stack: Stack) -> bool:
+    os.umask(0o077)
     with console.status("starting the stack"):
         started = stack.up(_report)
     console.print("The stack is up." if started else "The stack is already running.")
