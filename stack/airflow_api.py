@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 import requests
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random
 
 from stack.configuration import ADMIN, Configuration
 from stack.errors import AirflowApiError
@@ -16,6 +17,7 @@ from stack.errors import AirflowApiError
 ANSWER_SECONDS = 60.0
 PAGE_SIZE = 100
 DETAIL_CHARACTERS = 1000
+BACKFILL_ATTEMPTS = 30
 
 Record = dict[str, Any]
 
@@ -147,7 +149,15 @@ class AirflowApi:
             "reprocess_behavior": reprocess_behavior,
             "run_backwards": False,
         }
-        return self._post("backfills", body)
+        # On SQLite the scheduler's writes get in the way now and then. Airflow then undoes what it
+        # made and answers 503, so that asking again is safe.
+        again = Retrying(
+            retry=retry_if_exception(lambda error: getattr(error, "status", None) == 503),
+            stop=stop_after_attempt(BACKFILL_ATTEMPTS),
+            wait=wait_random(0.2, 1.0),
+            reraise=True,
+        )
+        return again(self._post, "backfills", body)
 
     def backfill(self, backfill_id: int) -> Record:
         """Return one backfill; its `completed_at` is None while it goes on."""

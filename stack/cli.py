@@ -166,7 +166,7 @@ def demo(
         try:
             from stack.demo import run
 
-            run(Configuration.load(stack.layout), partitions=partitions)
+            run(Configuration.load(stack.layout), console, partitions=partitions)
         except KeyboardInterrupt:
             if started:
                 with uninterrupted():
