@@ -115,7 +115,8 @@ class Stack:
             if self.supervisor.is_running():
                 stopped = True
                 for wave in self._stop_waves():
-                    report(f"stopping {', '.join(wave)}")
+                    patience = max(part.stop_seconds for part in self.parts if part.name in wave)
+                    report(f"stopping {', '.join(wave)} (up to {patience} s)")
                     self.supervisor.stop(wave)
                 self.supervisor.shut_down()
         except SupervisorError as error:

@@ -267,7 +267,8 @@ PARTS: tuple[Part, ...] = (
         check=lambda configuration, started: check_heartbeat(configuration, "scheduler", started),
         after=("api-server", "mlflow", "spark"),
         start_seconds=15,
-        stop_seconds=60,
+        # Running tasks may finish; those that do not are run again after the next start.
+        stop_seconds=30,
     ),
 )
 

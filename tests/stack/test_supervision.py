@@ -97,7 +97,10 @@ def test_up_crash_and_down(trial: Trial) -> None:
     )
 
     assert stack.down(trial.lines.append)
-    assert trial.lines[-2:] == ["stopping second", "stopping first"]
+    assert trial.lines[-2:] == [
+        "stopping second (up to 30 s)",
+        "stopping first (up to 30 s)",
+    ]
     assert trial.processes() == []
     assert not stack.down(trial.lines.append)
 
