@@ -1,19 +1,33 @@
-"""One Spark Connect session per task; tasks never start a JVM."""
+"""One shared Spark Connect session; tasks never start a JVM.
+
+Spark keeps a Python process of each kind for every session it ever saw: with a session a task,
+every task pays for new ones (seconds of imports) and the server never gives their memory back.
+So all tasks of a deployment share one session, and nobody stops it.
+"""
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from pydantic import SecretStr
 
+from include.errors import SettingsError
 from include.spark.lake import LakeDataSource
+
+_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "relevo://spark")
+# A server closes a session that was idle (an hour by default) and never takes its id again.
+_GENERATIONS = 1000
 
 
 @contextmanager
 def connect(remote: SecretStr) -> Iterator[Any]:
-    """Open a session on the deployment's Spark Connect server and close it afterwards.
+    """Join the deployment's session on its Spark Connect server; leaving keeps the session.
+
+    A feature function must not rely on temporary views or registered functions of its own: every
+    task of the deployment sees them.
 
     Args:
         remote: ``sc://host:port``, with ``/;token=...`` where the server wants one.
@@ -21,12 +35,31 @@ def connect(remote: SecretStr) -> Iterator[Any]:
     Yields:
         A ``pyspark.sql.connect.session.SparkSession`` with the ``lake`` data source registered.
     """
-    from pyspark.sql import SparkSession
-
-    spark = SparkSession.builder.remote(remote.get_secret_value()).create()
+    spark = _join(remote.get_secret_value())
     try:
-        spark.conf.set("spark.sql.session.timeZone", "UTC")
         spark.dataSource.register(LakeDataSource)
         yield spark
     finally:
-        spark.stop()
+        spark.client.close()
+
+
+def _join(remote: str) -> Any:
+    from pyspark.errors.exceptions.connect import SparkConnectGrpcException
+    from pyspark.sql import SparkSession
+
+    address = remote if "/;" in remote else f"{remote}/"
+    for generation in range(_GENERATIONS):
+        session_id = uuid.uuid5(_NAMESPACE, str(generation))
+        spark = SparkSession.builder.remote(f"{address};session_id={session_id}").create()
+        try:
+            spark.conf.set("spark.sql.session.timeZone", "UTC")
+        except SparkConnectGrpcException as error:
+            if "SESSION_CLOSED" not in str(error) and "SESSION_CHANGED" not in str(error):
+                raise
+            spark.client.close()
+            continue
+        return spark
+    raise SettingsError(
+        f"Spark: one of {_GENERATIONS} session ids must be free, got all closed. "
+        "Restart the Spark Connect server."
+    )
