@@ -177,6 +177,7 @@ def prepare(
     """
     values = {name: frame[name].astype("float64").to_numpy() for name in numeric}
     for name in categorical:
-        column = frame[name].astype("object")
-        values[name] = column.where(column.notna(), None).to_numpy()
+        column = frame[name].to_numpy(object, copy=True)
+        column[frame[name].isna()] = None
+        values[name] = column
     return pd.DataFrame(values)

@@ -227,7 +227,8 @@ def _measure(
 def _predictions(lake: Lake, partition: str) -> pd.DataFrame:
     if not lake.exists(scoring.TABLE):
         return pd.DataFrame()
-    return lake.read(scoring.TABLE, partitions=[partition]).to_pandas()
+    predictions: pd.DataFrame = lake.read(scoring.TABLE, partitions=[partition]).to_pandas()
+    return predictions
 
 
 def _worst(verdicts: Sequence[str]) -> Literal["drop", "no drop", "cannot tell"]:

@@ -100,7 +100,8 @@ def parse(name: str, frequency: Frequency) -> Partition:
             case Frequency.QUARTERLY:
                 start = datetime(parts[0], 3 * parts[1] - 2, 1)
             case _:
-                start = datetime(*(parts + [1, 1])[: max(3, len(parts))])  # type: ignore[arg-type]
+                year, month, day, hour = (*parts, *(1, 1, 1, 0)[len(parts) :])
+                start = datetime(year, month, day, hour)
     except ValueError as error:
         raise PartitionError(
             f"partition {name!r}: a {frequency} partition reads like "

@@ -6,7 +6,7 @@ Spark workers read them from ``RELEVO_*`` variables. Nothing is read at import.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -16,6 +16,8 @@ from include.errors import SettingsError
 LAKE = "lake"
 LANDING = "landing"
 REPORTS = "reports"
+
+_Model = TypeVar("_Model", bound=BaseSettings)
 
 
 class StoreSettings(BaseSettings):
@@ -95,11 +97,11 @@ class Settings(BaseSettings):
         return _read(cls, store=StoreSettings.from_environment())
 
 
-def _read(model: type[Any], **values: Any) -> Any:
+def _read(model: type[_Model], **values: Any) -> _Model:
     try:
         return model(**values)
     except ValidationError as error:
-        prefix = model.model_config["env_prefix"]
+        prefix = model.model_config.get("env_prefix", "")
         missing = ", ".join(f"{prefix}{item['loc'][0]}".upper() for item in error.errors())
         raise SettingsError(
             f"environment: {missing} must be set, got nothing usable. "

@@ -110,7 +110,7 @@ def known_labels(lake: Lake, partition: Partition) -> pd.DataFrame:
         Entity column, ``label`` and ``known_at``; one row per delivery of a label.
     """
     held = [name for name in lake.partitions(LABELS) if name <= str(partition)]
-    labels = lake.read(LABELS, partitions=held).to_pandas()
+    labels: pd.DataFrame = lake.read(LABELS, partitions=held).to_pandas()
     return labels[labels["known_at"] < pd.Timestamp(partition.end)]
 
 

@@ -65,7 +65,7 @@ class LakeReader(DataSourceReader):
     def __init__(self, options: dict[str, str]) -> None:
         self.options = options
 
-    def partitions(self) -> list[FilePartition]:  # type: ignore[override]
+    def partitions(self) -> list[FilePartition]:
         """List the files as Spark partitions."""
         lake, table, version = _table(self.options)
         wanted = json.loads(self.options.get("partitions", "null"))
@@ -73,7 +73,7 @@ class LakeReader(DataSourceReader):
         actions = lake.open(table, version).file_uris(partition_filters=filters)
         return [FilePartition(uri, _partition_of(uri)) for uri in sorted(actions)]
 
-    def read(self, partition: FilePartition) -> Iterator[pa.RecordBatch]:  # type: ignore[override]
+    def read(self, partition: FilePartition) -> Iterator[pa.RecordBatch]:
         """Read one file as record batches in the table's column order."""
         schema = _arrow_schema(self.options)
         stored = [name for name in schema.names if name != PARTITION]

@@ -104,51 +104,61 @@ def _score(pipeline: Pipeline) -> DAG:
                 doc_md=f"Runs `{pipeline.sources[source].suite}`; bad rows go to quarantine.",
             )
         compute = ComputeFeaturesOperator(
+            pipeline=pipeline.name,
             task_id="compute_features",
             batches={source: task.output for source, task in validated.items()},
             doc_md=f"Runs `{pipeline.features.function}` on Spark.",
         )
         check = ValidateFeaturesOperator(
+            pipeline=pipeline.name,
             task_id="validate_features",
             batch=compute.output,
             doc_md=f"Runs `{pipeline.features.suite}`; bad rows go to quarantine.",
         )
         wait = AwaitTrainingOperator(
+            pipeline=pipeline.name,
             task_id="await_training",
             execution_timeout=None,
             doc_md="Waits until earlier partitions have decided and retrainings have ended.",
         )
         score = ScoreBatchOperator(
+            pipeline=pipeline.name,
             task_id="score_batch",
             batch=check.output,
             doc_md="Scores and profiles the batch in one pass with the champion as of now.",
         )
         drift = DetectDriftOperator(
+            pipeline=pipeline.name,
             task_id="detect_drift",
             scored=score.output,
             batch=check.output,
             doc_md="Compares the batch with the data that the champion was trained on.",
         )
         ingest_labels = IngestLabelsOperator(
+            pipeline=pipeline.name,
             task_id="ingest_labels",
             source=pipeline.label_source,
             doc_md="Copies the labels that became known in the partition.",
         )
         check_labels = ValidateLabelsOperator(
+            pipeline=pipeline.name,
             task_id="validate_labels",
             source=pipeline.label_source,
             batch=ingest_labels.output,
             doc_md=f"Runs `{pipeline.sources[pipeline.label_source].suite}`.",
         )
         measure = MeasurePerformanceOperator(
+            pipeline=pipeline.name,
             task_id="measure_performance",
             doc_md="Judges predictions whose labels matured; scores them now if nobody did.",
         )
         decide = DecideRetrainingOperator(
+            pipeline=pipeline.name,
             task_id="decide_retraining",
             doc_md="Applies the retraining policy and writes the answer into the ledger.",
         )
         request = RequestRetrainingOperator(
+            pipeline=pipeline.name,
             task_id="request_retraining",
             decision=decide.output,
             doc_md="Starts the training DAG for this partition; skipped on a no.",
@@ -169,37 +179,44 @@ def _train(pipeline: Pipeline) -> DAG:
         **_common(pipeline, "train"),
     ) as dag:
         build = BuildTrainingSetOperator(
+            pipeline=pipeline.name,
             task_id="build_training_set",
             doc_md="Completes the history and joins mature partitions with their labels.",
         )
         check = ValidateTrainingSetOperator(
+            pipeline=pipeline.name,
             task_id="validate_training_set",
             training_set=build.output,
             doc_md=f"Runs `{pipeline.features.suite}` on the training set.",
         )
         train = TrainCandidateOperator.partial(
+            pipeline=pipeline.name,
             task_id="train_candidate",
             training_set=check.output,
             map_index_template="{{ task.candidate }}",
             doc_md="Searches and fits one candidate; one box a candidate.",
         ).expand(candidate=sorted(pipeline.training.candidates))
         select = SelectChallengerOperator(
+            pipeline=pipeline.name,
             task_id="select_challenger",
             candidates=train.output,
             training_set=check.output,
             doc_md="Registers the candidate that validated best.",
         )
         evaluate = EvaluateChallengerOperator(
+            pipeline=pipeline.name,
             task_id="evaluate_challenger",
             challenger=select.output,
             doc_md="Judges the challenger against the champion on the same held-out rows.",
         )
         promote = PromoteChallengerOperator(
+            pipeline=pipeline.name,
             task_id="promote_challenger",
             verdict=evaluate.output,
             doc_md="Puts the challenger in use from the next partition on; skipped if refused.",
         )
         close = CloseTrainingOperator(
+            pipeline=pipeline.name,
             task_id="close_training",
             trigger_rule="all_done",
             doc_md="Ends the MLflow runs and records how the training ended.",
@@ -239,7 +256,6 @@ def _common(pipeline: Pipeline, kind: str) -> dict[str, Any]:
         },
         "default_args": {
             "owner": pipeline.owner,
-            "pipeline": pipeline.name,
             "retries": 2,
             "retry_delay": timedelta(seconds=10),
             "retry_exponential_backoff": True,

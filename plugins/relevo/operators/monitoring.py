@@ -60,7 +60,7 @@ class AwaitTrainingOperator(PipelineOperator):
         if event["status"] != "ready":
             raise AirflowFailException(
                 f"pipeline {self.pipeline} {self.partition}: earlier partitions and retrainings "
-                f"must end within {self.deadline}, got still open: {', '.join(event['waiting_for'])}. "
+                f"must end within {self.deadline}, got open: {', '.join(event['waiting_for'])}. "
                 "Look at those runs, then clear this task."
             )
         self.log.info("Every earlier decision has been made and carried out")
