@@ -93,11 +93,13 @@ def _score(pipeline: Pipeline) -> DAG:
         validated = {}
         for source in pipeline.feature_sources:
             ingest = IngestSourceOperator(
+                pipeline=pipeline.name,
                 task_id=f"ingest_{source}",
                 source=source,
                 doc_md=f"Copies the landed files of `{source}` into `raw_{source}`.",
             )
             validated[source] = ValidateSourceOperator(
+                pipeline=pipeline.name,
                 task_id=f"validate_{source}",
                 source=source,
                 batch=ingest.output,
