@@ -1,0 +1,204 @@
+"""The calendar of partitions: names, edges, and which run is about which one; all by hand."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from include.errors import PartitionError
+from include.partitions import (
+    Frequency,
+    Partition,
+    containing,
+    latest_closed,
+    of_run,
+    parse,
+    span,
+)
+
+HOURLY, DAILY, WEEKLY = Frequency.HOURLY, Frequency.DAILY, Frequency.WEEKLY
+MONTHLY, QUARTERLY, YEARLY = Frequency.MONTHLY, Frequency.QUARTERLY, Frequency.YEARLY
+
+EDGES = [
+    (HOURLY, "2005-07-14T06", datetime(2005, 7, 14, 6), datetime(2005, 7, 14, 7)),
+    (HOURLY, "2004-12-31T23", datetime(2004, 12, 31, 23), datetime(2005, 1, 1)),
+    (DAILY, "2004-02-29", datetime(2004, 2, 29), datetime(2004, 3, 1)),
+    (DAILY, "2005-12-31", datetime(2005, 12, 31), datetime(2006, 1, 1)),
+    (WEEKLY, "2005-W27", datetime(2005, 7, 4), datetime(2005, 7, 11)),
+    (WEEKLY, "2004-W53", datetime(2004, 12, 27), datetime(2005, 1, 3)),
+    (WEEKLY, "2009-W01", datetime(2008, 12, 29), datetime(2009, 1, 5)),
+    (MONTHLY, "2004-02", datetime(2004, 2, 1), datetime(2004, 3, 1)),
+    (MONTHLY, "2005-12", datetime(2005, 12, 1), datetime(2006, 1, 1)),
+    (QUARTERLY, "2005-Q1", datetime(2005, 1, 1), datetime(2005, 4, 1)),
+    (QUARTERLY, "2005-Q3", datetime(2005, 7, 1), datetime(2005, 10, 1)),
+    (QUARTERLY, "2005-Q4", datetime(2005, 10, 1), datetime(2006, 1, 1)),
+    (YEARLY, "2005", datetime(2005, 1, 1), datetime(2006, 1, 1)),
+]
+
+
+@pytest.mark.parametrize(("frequency", "name", "start", "end"), EDGES)
+def test_a_name_is_a_closed_slice_and_prints_as_itself(
+    frequency: Frequency, name: str, start: datetime, end: datetime
+) -> None:
+    partition = parse(name, frequency)
+    assert partition == Partition(start, frequency)
+    assert partition.end == end
+    assert str(partition) == name
+
+
+@pytest.mark.parametrize(("frequency", "name", "start", "end"), EDGES)
+def test_its_first_and_last_moment_are_in_it_and_its_end_is_not(
+    frequency: Frequency, name: str, start: datetime, end: datetime
+) -> None:
+    last = end - timedelta(microseconds=1)
+    assert str(containing(start, frequency)) == name
+    assert str(containing(last, frequency)) == name
+    assert containing(end, frequency) == parse(name, frequency).shift(1)
+    assert latest_closed(last, frequency) == parse(name, frequency).shift(-1)
+    assert str(latest_closed(end, frequency)) == name
+
+
+@pytest.mark.parametrize(
+    ("frequency", "name", "steps", "shifted"),
+    [
+        (HOURLY, "2004-12-31T23", 1, "2005-01-01T00"),
+        (HOURLY, "2004-03-01T00", -1, "2004-02-29T23"),
+        (DAILY, "2005-01-01", -1, "2004-12-31"),
+        (DAILY, "2004-02-28", 2, "2004-03-01"),
+        (WEEKLY, "2004-W53", 1, "2005-W01"),
+        (WEEKLY, "2005-W01", -1, "2004-W53"),
+        (WEEKLY, "2005-W52", 1, "2006-W01"),
+        (MONTHLY, "2005-11", 3, "2006-02"),
+        (MONTHLY, "2005-01", -13, "2003-12"),
+        (QUARTERLY, "2005-Q4", 1, "2006-Q1"),
+        (QUARTERLY, "2005-Q1", -1, "2004-Q4"),
+        (QUARTERLY, "2005-Q2", -6, "2003-Q4"),
+        (QUARTERLY, "2005-Q2", 0, "2005-Q2"),
+        (YEARLY, "2005", -10, "1995"),
+    ],
+)
+def test_shift(frequency: Frequency, name: str, steps: int, shifted: str) -> None:
+    assert str(parse(name, frequency).shift(steps)) == shifted
+    assert str(parse(shifted, frequency).shift(-steps)) == name
+
+
+@pytest.mark.parametrize(
+    ("frequency", "name"),
+    [
+        (HOURLY, "2005-07-14T24"),
+        (HOURLY, "2005-07-14 06"),
+        (HOURLY, "2005-07-14"),
+        (DAILY, "2005-02-29"),
+        (DAILY, "2005-7-14"),
+        (DAILY, "2005-07-14T06"),
+        (WEEKLY, "2005-W53"),
+        (WEEKLY, "2005-W00"),
+        (WEEKLY, "2005-27"),
+        (MONTHLY, "2005-13"),
+        (MONTHLY, "2005-00"),
+        (MONTHLY, "2005-Q3"),
+        (QUARTERLY, "2005-Q5"),
+        (QUARTERLY, "2005-Q0"),
+        (QUARTERLY, "2005-q3"),
+        (QUARTERLY, "2005-Q3 "),
+        (QUARTERLY, "2005-Q3\n"),
+        (QUARTERLY, "../2005-Q3"),
+        (QUARTERLY, ""),
+        (YEARLY, "0000"),
+        (YEARLY, "20055"),
+    ],
+)
+def test_a_name_of_another_form_is_refused(frequency: Frequency, name: str) -> None:
+    with pytest.raises(PartitionError, match="Name a partition of that form"):
+        parse(name, frequency)
+
+
+@pytest.mark.parametrize(
+    ("frequency", "example"),
+    [
+        (HOURLY, "2005-07-14T06"),
+        (DAILY, "2005-07-14"),
+        (WEEKLY, "2005-W27"),
+        (MONTHLY, "2005-07"),
+        (QUARTERLY, "2005-Q3"),
+        (YEARLY, "2005"),
+    ],
+)
+def test_the_message_shows_the_name_and_a_good_one(frequency: Frequency, example: str) -> None:
+    with pytest.raises(PartitionError) as caught:
+        parse("summer", frequency)
+    assert str(caught.value) == (
+        f"partition 'summer': a {frequency.value} partition reads like '{example}', "
+        "got 'summer'. Name a partition of that form."
+    )
+    assert str(parse(example, frequency)) == example
+
+
+def test_aware_moments_are_taken_to_utc_first() -> None:
+    east = timezone(timedelta(hours=5))
+    assert str(containing(datetime(2005, 1, 1, 4, tzinfo=east), DAILY)) == "2004-12-31"
+    assert str(containing(datetime(2005, 1, 1, 5, tzinfo=east), DAILY)) == "2005-01-01"
+    assert str(containing(datetime(2005, 1, 1, tzinfo=UTC), YEARLY)) == "2005"
+
+
+def test_partitions_order_by_time() -> None:
+    names = ["2005-Q2", "2004-Q4", "2005-Q1"]
+    assert [str(item) for item in sorted(parse(name, QUARTERLY) for name in names)] == [
+        "2004-Q4",
+        "2005-Q1",
+        "2005-Q2",
+    ]
+
+
+def test_span_includes_both_ends() -> None:
+    first, last = parse("2004-W52", WEEKLY), parse("2005-W02", WEEKLY)
+    assert [str(item) for item in span(first, last)] == [
+        "2004-W52",
+        "2004-W53",
+        "2005-W01",
+        "2005-W02",
+    ]
+    assert list(span(first, first)) == [first]
+    assert list(span(last, first)) == []
+
+
+class TestOfRun:
+    """Which partition a run is about, as Airflow describes runs."""
+
+    def test_a_scheduled_or_backfill_run_takes_the_latest_closed(self) -> None:
+        due = datetime(2005, 4, 5, 6, tzinfo=UTC)
+        assert str(of_run(QUARTERLY, logical_date=due)) == "2005-Q1"
+
+    def test_at_the_very_moment_of_closing_it_is_closed(self) -> None:
+        closing = datetime(2005, 4, 1, tzinfo=UTC)
+        assert str(of_run(QUARTERLY, logical_date=closing)) == "2005-Q1"
+        before = closing - timedelta(microseconds=1)
+        assert str(of_run(QUARTERLY, logical_date=before)) == "2004-Q4"
+
+    def test_an_asset_triggered_run_takes_its_key(self) -> None:
+        assert str(of_run(QUARTERLY, partition_key="2005-Q2", logical_date=None)) == "2005-Q2"
+
+    def test_a_person_who_asks_wins(self) -> None:
+        partition = of_run(
+            QUARTERLY,
+            requested="2003-Q1",
+            partition_key="2005-Q2",
+            logical_date=datetime(2005, 4, 5, tzinfo=UTC),
+        )
+        assert str(partition) == "2003-Q1"
+
+    def test_an_empty_parameter_is_no_wish(self) -> None:
+        assert str(of_run(MONTHLY, requested="", partition_key="2005-02")) == "2005-02"
+
+    def test_a_run_without_any_is_refused_with_what_to_pass(self) -> None:
+        with pytest.raises(PartitionError) as caught:
+            of_run(WEEKLY)
+        assert str(caught.value) == (
+            "run without a partition: it has no logical date and no partition key, got neither a "
+            "parameter. Trigger it with {'partition': '2005-W27'}."
+        )
+
+    def test_a_wish_of_another_form_is_refused(self) -> None:
+        with pytest.raises(PartitionError, match=r"reads like '2005-Q3', got '2005-03'"):
+            of_run(QUARTERLY, requested="2005-03")
