@@ -31,10 +31,14 @@ Count = Annotated[int, Field(ge=1)]
 METRICS = ("average_precision", "brier_score", "log_loss", "roc_auc")
 LOWER_IS_BETTER = frozenset({"brier_score", "log_loss"})
 TRIGGERS = ("drift", "performance")
+# The builders of include.candidates, named here so that reading a file needs no scikit-learn.
+CANDIDATES = ("hist_gradient_boosting", "logistic_regression")
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False
+    )
 
 
 class Schedule(_Section):
@@ -55,7 +59,8 @@ class Schedule(_Section):
     def _is_cron(cls, cron: str) -> str:
         from croniter import croniter
 
-        if not croniter.is_valid(cron):
+        # croniter also takes seconds, years and names such as @daily.
+        if len(cron.split()) != 5 or not croniter.is_valid(cron):
             raise ValueError("must be a cron expression of five fields")
         return cron
 
@@ -127,6 +132,14 @@ class Training(_Section):
     candidates: Annotated[Mapping[str, Candidate], Field(min_length=1)]
     seed: int = 7
     coverage: Annotated[float, Field(gt=0, le=1)] = 0.99
+
+    @field_validator("candidates")
+    @classmethod
+    def _are_known(cls, candidates: Mapping[str, Candidate]) -> Mapping[str, Candidate]:
+        for name in candidates:
+            if name not in CANDIDATES:
+                raise ValueError(f"{name!r} is not a candidate{nearest(name, CANDIDATES)}")
+        return candidates
 
     @model_validator(mode="after")
     def _leaves_training_data(self) -> Self:
@@ -281,14 +294,15 @@ class Pipeline(_Section):
             raise SpecificationError(f"pipeline {self.name}: no source brings labels")
         return labels
 
-    @model_validator(mode="after")
-    def _has_one_label_source(self) -> Self:
-        labelled = [name for name, source in self.sources.items() if source.labels]
+    @field_validator("sources")
+    @classmethod
+    def _have_one_label_source(cls, sources: Mapping[str, Source]) -> Mapping[str, Source]:
+        labelled = [name for name, source in sources.items() if source.labels]
         if len(labelled) != 1:
             raise ValueError(f"exactly one source must have labels, got {labelled or 'none'}")
-        if len(self.sources) < 2:
+        if len(sources) < 2:
             raise ValueError("at least one source without labels must feed the features")
-        return self
+        return sources
 
 
 def nearest(value: str, choices: Sequence[str]) -> str:
@@ -323,6 +337,11 @@ def load(name: str, folder: Path = PIPELINES) -> Pipeline:
         ) from error
     if not isinstance(document, CommentedMap):
         raise SpecificationError(f"{path.name}:1: must be a mapping, got {type(document).__name__}")
+    if "name" in document:
+        raise SpecificationError(
+            f"{path.name}:{_line(document, ['name'])}: name: the file's name is the pipeline's, "
+            f"got {str(document['name'])!r}. Remove the key, or rename the file."
+        )
     try:
         return Pipeline.model_validate({**_plain(document), "name": name})
     except ValidationError as error:
