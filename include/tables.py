@@ -12,10 +12,12 @@ import json
 import re
 import uuid
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
@@ -157,9 +159,9 @@ class Lake:
             TableError: If there is no such table or version.
         """
         delta = self.open(table, version)
-        filters = None if partitions is None else [(PARTITION, "in", list(partitions))]
+        wanted = None if partitions is None else pa.array(list(partitions), pa.string())
         return delta.to_pyarrow_table(
-            partitions=filters,
+            filters=None if wanted is None else pc.field(PARTITION).isin(wanted),
             columns=None if columns is None else list(columns),
             filesystem=self._filesystem(table),
         )
@@ -211,9 +213,10 @@ class Lake:
 
         def attempt() -> int:
             delta.update_incremental()
+            version = int(delta.version())
             held = set(partitions) & {item[PARTITION] for item in delta.partitions()}
             if not files and not held:
-                return int(delta.version())
+                return version
             delta.create_write_transaction(
                 [file.to_action() for file in files],
                 mode="overwrite",
@@ -222,8 +225,9 @@ class Lake:
                 partition_filters=quoted,
                 commit_properties=self._properties(delta, application, origin),
             )
-            delta.update_incremental()
-            return int(delta.version())
+            # Without retries of its own a commit is the next version or a conflict; the latest
+            # version may be another writer's already.
+            return version + 1
 
         version = self._retry(table, attempt)
         partition = partitions[0] if len(partitions) == 1 else None
@@ -241,7 +245,9 @@ class Lake:
         def attempt() -> int:
             delta.update_incremental()
             held = set(delta.to_pyarrow_table(columns=["key"])["key"].to_pylist())
-            fresh = rows.filter(pa.array([key not in held for key in rows["key"].to_pylist()]))
+            first = {key: at for at, key in reversed(list(enumerate(rows["key"].to_pylist())))}
+            new = sorted(at for key, at in first.items() if key not in held)
+            fresh = rows.take(pa.array(new, pa.int64()))
             if fresh.num_rows:
                 write_deltalake(
                     delta,
@@ -273,13 +279,16 @@ class Lake:
 
     def _ensure(self, table: str, schema: pa.Schema, *, partitioned: bool = True) -> DeltaTable:
         if not self.exists(table):
-            DeltaTable.create(
-                self.uri(table),
-                schema=schema,
-                mode="ignore",
-                partition_by=[PARTITION] if partitioned else None,
-                storage_options=self.settings.storage_options(),
-            )
+            # Two tasks may make it at once: the one that comes second takes what is there.
+            with suppress(CommitFailedError):
+                DeltaTable.create(
+                    self.uri(table),
+                    schema=schema,
+                    mode="ignore",
+                    partition_by=[PARTITION] if partitioned else None,
+                    storage_options=self.settings.storage_options(),
+                    commit_properties=CommitProperties(max_commit_retries=0),
+                )
         return self.open(table)
 
     def _check_schema(self, table: str, delta: DeltaTable, schema: pa.Schema) -> None:
@@ -341,7 +350,7 @@ def write_files(settings: StoreSettings, table_uri: str, rows: pa.Table) -> tupl
     root = table_uri.removeprefix("s3://")
     files = []
     for partition in sorted(rows[PARTITION].unique().to_pylist()):
-        part = rows.filter(pa.compute.equal(rows[PARTITION], partition)).drop_columns([PARTITION])
+        part = rows.filter(pc.equal(rows[PARTITION], partition)).drop_columns([PARTITION])
         path = f"{PARTITION}={partition}/{uuid.uuid4().hex}.parquet"
         with filesystem.open_output_stream(f"{root}/{path}") as sink:
             pq.write_table(part, sink, compression="zstd")
