@@ -1,0 +1,327 @@
+"""Tables on a real store: replaced once, appended once, readable as they were."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from include.errors import TableError
+from include.lineage import Origin, TableReference
+from include.settings import StoreSettings
+from include.tables import Lake, empty, with_partition, write_files
+
+ORIGIN = Origin("loans_score", "manual__1", "ingest_loans", commit="abc1234")
+
+
+@pytest.fixture
+def lake(store_settings: StoreSettings) -> Lake:
+    """Tables of a pipeline of its own for each test."""
+    return Lake(store_settings, f"p{uuid.uuid4().hex[:12]}")
+
+
+def loans(partition: str, *ids: str, amount: int = 1) -> pa.Table:
+    columns = {
+        "id": pa.array(ids, pa.string()),
+        "amount": pa.array([amount] * len(ids), pa.int64()),
+    }
+    return with_partition(pa.table(columns), partition)
+
+
+def put(lake: Lake, partition: str, *ids: str, amount: int = 1) -> TableReference:
+    rows = loans(partition, *ids, amount=amount)
+    return lake.write("loans", rows, partitions=[partition], origin=ORIGIN)
+
+
+def held(lake: Lake, **how: Any) -> list[tuple[str, str, int]]:
+    rows = lake.read("loans", **how).to_pylist()
+    return sorted((row["partition"], row["id"], row["amount"]) for row in rows)
+
+
+class TestWrite:
+    def test_a_partition_is_replaced_and_the_others_stay(self, lake: Lake) -> None:
+        first = put(lake, "2005-Q1", "a", "b")
+        put(lake, "2005-Q2", "c")
+        again = put(lake, "2005-Q1", "d", amount=2)
+
+        assert first == TableReference(lake.pipeline, "loans", 1, "2005-Q1", 2)
+        assert again == TableReference(lake.pipeline, "loans", 3, "2005-Q1", 1)
+        assert held(lake) == [("2005-Q1", "d", 2), ("2005-Q2", "c", 1)]
+        assert lake.partitions("loans") == ("2005-Q1", "2005-Q2")
+        assert lake.row_counts("loans") == {"2005-Q1": 1, "2005-Q2": 1}
+
+    def test_an_older_version_stays_readable(self, lake: Lake) -> None:
+        first = put(lake, "2005-Q1", "a", "b")
+        put(lake, "2005-Q1", "d")
+        assert held(lake, version=first.version) == [("2005-Q1", "a", 1), ("2005-Q1", "b", 1)]
+        assert [file.rows for file in lake.files(first)] == [2]
+
+    def test_a_retry_ends_in_the_same_rows(self, lake: Lake) -> None:
+        put(lake, "2005-Q1", "a", "b")
+        put(lake, "2005-Q1", "a", "b")
+        assert held(lake) == [("2005-Q1", "a", 1), ("2005-Q1", "b", 1)]
+
+    def test_several_partitions_in_one_commit(self, lake: Lake) -> None:
+        rows = pa.concat_tables([loans("2005-Q1", "a"), loans("2005-Q2", "b", "c")])
+        written = lake.write("loans", rows, partitions=["2005-Q1", "2005-Q2"], origin=ORIGIN)
+        assert written == TableReference(lake.pipeline, "loans", 1, None, 3)
+        assert lake.row_counts("loans") == {"2005-Q1": 1, "2005-Q2": 2}
+
+    def test_a_partition_without_new_rows_ends_up_empty(self, lake: Lake) -> None:
+        put(lake, "2005-Q1", "a")
+        put(lake, "2005-Q2", "b")
+        written = lake.write(
+            "loans", loans("2005-Q2", "c"), partitions=["2005-Q1", "2005-Q2"], origin=ORIGIN
+        )
+        assert written.rows == 1
+        assert held(lake) == [("2005-Q2", "c", 1)]
+
+    def test_an_empty_write_makes_the_table_and_nothing_else(self, lake: Lake) -> None:
+        nothing = lake.write("loans", loans("2005-Q1"), partitions=["2005-Q1"], origin=ORIGIN)
+        assert nothing == TableReference(lake.pipeline, "loans", 0, "2005-Q1", 0)
+        assert held(lake) == []
+        assert lake.read("loans").column_names == ["id", "amount", "partition"]
+
+    def test_an_empty_write_clears_a_partition_once(self, lake: Lake) -> None:
+        put(lake, "2005-Q1", "a")
+        first = lake.write("loans", loans("2005-Q1"), partitions=["2005-Q1"], origin=ORIGIN)
+        second = lake.write("loans", loans("2005-Q1"), partitions=["2005-Q1"], origin=ORIGIN)
+        assert (first.version, second.version) == (2, 2)
+        assert lake.partitions("loans") == ()
+
+    def test_rows_outside_the_partitions_are_refused(self, lake: Lake) -> None:
+        put(lake, "2005-Q1", "a")
+        rows = pa.concat_tables([loans("2005-Q3", "x"), loans("2005-Q2", "b")])
+        with pytest.raises(TableError) as caught:
+            lake.write("loans", rows, partitions=["2005-Q2"], origin=ORIGIN)
+        assert str(caught.value) == (
+            f"table {lake.pipeline}.loans: rows must lie in 2005-Q2, got 2005-Q3. "
+            "Correct the writer."
+        )
+        assert held(lake) == [("2005-Q1", "a", 1)]
+
+    @pytest.mark.parametrize(
+        ("change", "told"),
+        [
+            (
+                lambda rows: rows.drop_columns(["amount"]),
+                "got missing ['amount'], new none, changed none.",
+            ),
+            (
+                lambda rows: rows.append_column("bank", pa.array(["B"])),
+                "got missing none, new ['bank'], changed none.",
+            ),
+            (
+                lambda rows: rows.set_column(1, "amount", pa.array([1.5])),
+                "got missing none, new none, changed ['amount int64 -> double'].",
+            ),
+        ],
+    )
+    def test_another_schema_is_refused(self, lake: Lake, change: Any, told: str) -> None:
+        put(lake, "2005-Q1", "a")
+        with pytest.raises(TableError) as caught:
+            lake.write(
+                "loans", change(loans("2005-Q1", "b")), partitions=["2005-Q1"], origin=ORIGIN
+            )
+        assert str(caught.value) == (
+            f"table {lake.pipeline}.loans: columns must stay as they are, {told} "
+            "Write a new table, or migrate this one."
+        )
+        assert held(lake) == [("2005-Q1", "a", 1)]
+
+    def test_kinds_of_strings_and_the_order_of_columns_do_not_matter(self, lake: Lake) -> None:
+        put(lake, "2005-Q1", "a")
+        rows = loans("2005-Q2", "b").select(["amount", "partition", "id"])
+        rows = rows.set_column(2, "id", rows["id"].cast(pa.large_string()))
+        lake.write("loans", rows, partitions=["2005-Q2"], origin=ORIGIN)
+        assert held(lake) == [("2005-Q1", "a", 1), ("2005-Q2", "b", 1)]
+
+    def test_history_tells_who_wrote_what_from_what(self, lake: Lake) -> None:
+        source = TableReference("other", "raw", 4, "2005-Q1", 7)
+        lake.write(
+            "loans",
+            loans("2005-Q1", "a"),
+            partitions=["2005-Q1"],
+            origin=ORIGIN.reading(source),
+        )
+        latest = lake.open("loans").history(1)[0]
+        assert {name: latest[name] for name in ("dag_id", "dag_run_id", "task_id", "commit")} == {
+            "dag_id": "loans_score",
+            "dag_run_id": "manual__1",
+            "task_id": "ingest_loans",
+            "commit": "abc1234",
+        }
+        assert json.loads(latest["inputs"]) == [source.to_dict()]
+
+    def test_each_write_counts_its_transaction(self, lake: Lake) -> None:
+        put(lake, "2005-Q1", "a")
+        put(lake, "2005-Q1", "b")
+        put(lake, "2005-Q2", "c")
+        table = lake.open("loans")
+        assert table.transaction_version("loans/2005-Q1") == 2
+        assert table.transaction_version("loans/2005-Q2") == 1
+
+
+class TestCommit:
+    def test_files_written_by_others_are_committed_once(self, lake: Lake) -> None:
+        put(lake, "2005-Q1", "old")
+        rows = [loans("2005-Q1", "a", "b"), loans("2005-Q1", "c")]
+        files = [
+            file for part in rows for file in write_files(lake.settings, lake.uri("loans"), part)
+        ]
+        assert held(lake) == [("2005-Q1", "old", 1)]  # not visible before the commit
+
+        written = lake.commit("loans", files, rows[0].schema, partitions=["2005-Q1"], origin=ORIGIN)
+
+        assert written.rows == 3
+        assert [name for _, name, _ in held(lake)] == ["a", "b", "c"]
+        assert lake.files(written) == tuple(sorted(files, key=lambda file: file.path))
+
+    def test_one_file_a_partition(self, lake: Lake) -> None:
+        rows = pa.concat_tables([loans("2005-Q2", "b"), loans("2005-Q1", "a", "c")])
+        files = write_files(lake.settings, lake.uri("loans"), rows)
+        assert [(file.partition, file.rows) for file in files] == [("2005-Q1", 2), ("2005-Q2", 1)]
+        assert all(file.path.startswith(f"partition={file.partition}/") for file in files)
+        assert not lake.exists("loans")
+
+
+class TestRead:
+    def test_partitions_and_columns(self, lake: Lake) -> None:
+        put(lake, "2005-Q1", "a")
+        put(lake, "2005-Q2", "b")
+        put(lake, "2005-Q3", "c")
+        rows = lake.read("loans", partitions=["2005-Q1", "2005-Q3"], columns=["id"])
+        assert rows.column_names == ["id"]
+        assert sorted(rows["id"].to_pylist()) == ["a", "c"]
+
+    def test_no_partition_is_no_row(self, lake: Lake) -> None:
+        put(lake, "2005-Q1", "a")
+        assert held(lake, partitions=[]) == []
+        assert held(lake, partitions=["2004-Q4"]) == []
+
+    def test_a_reference(self, lake: Lake) -> None:
+        put(lake, "2005-Q1", "a", "b")
+        put(lake, "2005-Q2", "c")
+        assert lake.reference("loans", "2005-Q1").rows == 2
+        assert lake.reference("loans") == TableReference(lake.pipeline, "loans", 2, None, 3)
+        assert [file.rows for file in lake.files(lake.reference("loans", "2005-Q2"))] == [1]
+
+    def test_a_reference_survives_json(self, lake: Lake) -> None:
+        reference = put(lake, "2005-Q1", "a")
+        document = json.loads(json.dumps(reference.to_dict()))
+        assert TableReference.from_dict({**document, "more": 1}) == reference
+
+    def test_what_was_never_written(self, lake: Lake) -> None:
+        assert not lake.exists("loans")
+        assert lake.partitions("loans") == ()
+        assert lake.row_counts("loans") == {}
+        with pytest.raises(TableError) as caught:
+            lake.read("loans")
+        assert str(caught.value) == (
+            f"table {lake.pipeline}.loans: must exist, got none. "
+            "Run the task that writes it, or restore the version."
+        )
+
+    def test_a_version_that_is_not_there(self, lake: Lake) -> None:
+        put(lake, "2005-Q1", "a")
+        with pytest.raises(TableError, match=r"loans: must exist at version 9, got none"):
+            lake.read("loans", version=9)
+
+    def test_a_partition_without_rows(self, lake: Lake) -> None:
+        put(lake, "2005-Q1", "a")
+        with pytest.raises(TableError, match=r"partition 2005-Q2 must have rows, got none"):
+            lake.reference("loans", "2005-Q2")
+
+    @pytest.mark.parametrize("name", ["", "Loans", "a/b", "../loans", "loans-1"])
+    def test_a_name_that_is_no_name(self, lake: Lake, name: str) -> None:
+        with pytest.raises(TableError, match="lower case, digits and underscores"):
+            lake.exists(name)
+
+
+def events(*keys: str) -> pa.Table:
+    return pa.table({"key": pa.array(keys, pa.string()), "by": ["test"] * len(keys)})
+
+
+class TestAppend:
+    def test_a_key_is_taken_once(self, lake: Lake) -> None:
+        assert lake.append("ledger", events("a", "b"), origin=ORIGIN) == 2
+        assert lake.append("ledger", events("b", "c"), origin=ORIGIN) == 1
+        assert lake.append("ledger", events("a", "b", "c"), origin=ORIGIN) == 0
+        assert sorted(lake.read("ledger")["key"].to_pylist()) == ["a", "b", "c"]
+        # Creation and two appends; nothing new is no commit.
+        assert lake.open("ledger").version() == 2
+
+    def test_a_key_that_comes_twice_at_once_is_taken_once(self, lake: Lake) -> None:
+        assert lake.append("ledger", events("a", "a", "b"), origin=ORIGIN) == 2
+        assert sorted(lake.read("ledger")["key"].to_pylist()) == ["a", "b"]
+
+    def test_eight_threads_with_the_same_keys(self, lake: Lake) -> None:
+        def append(_: int) -> int:
+            return lake.append("ledger", events("a", "b", "c"), origin=ORIGIN)
+
+        assert sum(together(8, append)) == 3
+        assert Counter(lake.read("ledger")["key"].to_pylist()) == {"a": 1, "b": 1, "c": 1}
+
+    def test_eight_threads_with_keys_of_their_own(self, lake: Lake) -> None:
+        def append(number: int) -> int:
+            return lake.append("ledger", events(f"k{number}", "shared"), origin=ORIGIN)
+
+        assert sum(together(8, append)) == 9
+        counts = Counter(lake.read("ledger")["key"].to_pylist())
+        assert counts == {**{f"k{number}": 1 for number in range(8)}, "shared": 1}
+
+
+class TestConcurrency:
+    def test_six_writers_of_one_partition_end_with_the_rows_of_one(self, lake: Lake) -> None:
+        put(lake, "2004-Q4", "old")
+
+        def write(number: int) -> TableReference:
+            return put(lake, "2005-Q1", "a", "b", "c", amount=number)
+
+        written = together(6, write)
+
+        assert sorted(reference.version for reference in written) == [2, 3, 4, 5, 6, 7]
+        last = max(written, key=lambda reference: reference.version)
+        amounts = {amount for name, _, amount in held(lake) if name == "2005-Q1"}
+        assert amounts == {written.index(last)}
+        assert lake.row_counts("loans") == {"2004-Q4": 1, "2005-Q1": 3}
+
+    def test_six_writers_of_six_partitions_keep_all_rows(self, lake: Lake) -> None:
+        names = [f"200{number}-Q1" for number in range(6)]
+
+        def write(number: int) -> TableReference:
+            return put(lake, names[number], "a", "b", amount=number)
+
+        written = together(6, write)  # the table does not exist yet: they race to make it, too
+
+        assert sorted(reference.version for reference in written) == [1, 2, 3, 4, 5, 6]
+        assert held(lake) == sorted(
+            (name, id_, number) for number, name in enumerate(names) for id_ in ("a", "b")
+        )
+
+
+def together(count: int, work: Any) -> list[Any]:
+    """Run ``work(number)`` in threads that start at the same moment."""
+    barrier = Barrier(count)
+
+    def start(number: int) -> Any:
+        barrier.wait(30)
+        return work(number)
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(start, range(count)))
+
+
+def test_the_partition_column() -> None:
+    rows = with_partition(pa.table({"x": [1, 2]}), "2005-Q1")
+    assert rows["partition"].to_pylist() == ["2005-Q1", "2005-Q1"]
+    assert with_partition(rows, "2005-Q2")["partition"].to_pylist() == ["2005-Q2", "2005-Q2"]
+    none = with_partition(empty([("x", pa.int64())]), "2005-Q1")
+    assert none.num_rows == 0
+    assert none.schema.field("partition").type == pa.string()
