@@ -1,0 +1,118 @@
+"""Labels as they were known, features by their kind, and functions that are not there."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from include.errors import FeatureError
+from include.features import feature_columns, join_labels, load_function, split_kinds
+from include.specification import Pipeline, load
+
+CLOSED = datetime(2005, 4, 1)
+
+
+def loans(*ids: str) -> pd.DataFrame:
+    return pd.DataFrame({"id": list(ids), "amount": range(len(ids))})
+
+
+def labels(*rows: tuple[str, int, datetime]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=["id", "label", "known_at"])
+    return frame.astype({"known_at": "datetime64[us]"})
+
+
+def joined(features: pd.DataFrame, known: pd.DataFrame) -> list[tuple[Any, ...]]:
+    result = join_labels(features, known, entity="id", known_before=CLOSED)
+    assert list(result.columns) == ["id", "amount", "label", "known_at"]
+    return [(row.id, row.amount, row.label) for row in result.itertuples()]
+
+
+class TestJoinLabels:
+    def test_a_label_counts_only_if_it_was_known_before(self) -> None:
+        just = timedelta(microseconds=1)
+        known = labels(
+            ("a", 1, CLOSED - just), ("b", 1, CLOSED), ("c", 0, CLOSED + just), ("d", 0, CLOSED)
+        )
+        assert joined(loans("a", "b", "c", "d"), known) == [("a", 0, 1)]
+
+    def test_the_latest_correction_that_was_known_counts(self) -> None:
+        known = labels(
+            ("a", 1, datetime(2005, 3, 1)),
+            ("a", 0, datetime(2005, 2, 1)),
+            ("a", 0, datetime(2005, 5, 1)),  # corrected again, but later
+        )
+        result = join_labels(loans("a"), known, entity="id", known_before=CLOSED)
+        assert result["label"].tolist() == [1]
+        assert result["known_at"].tolist() == [pd.Timestamp(2005, 3, 1)]
+
+    def test_the_order_of_deliveries_does_not_matter(self) -> None:
+        known = labels(("a", 0, datetime(2005, 2, 1)), ("a", 1, datetime(2005, 3, 1)))
+        assert joined(loans("a"), known) == joined(loans("a"), known.iloc[::-1]) == [("a", 0, 1)]
+
+    def test_an_entity_without_a_label_is_left_out_and_the_order_stays(self) -> None:
+        known = labels(("b", 0, datetime(2005, 1, 1)), ("c", 1, datetime(2005, 1, 1)))
+        assert joined(loans("c", "a", "b"), known) == [("c", 0, 1), ("b", 2, 0)]
+
+    def test_a_label_of_nobody_is_left_out(self) -> None:
+        assert joined(loans("a"), labels(("x", 1, datetime(2005, 1, 1)))) == []
+
+    def test_no_label_at_all(self) -> None:
+        assert joined(loans("a"), labels()) == []
+
+    def test_an_entity_that_comes_twice_is_an_error(self) -> None:
+        with pytest.raises(pd.errors.MergeError, match="one-to-one"):
+            joined(loans("a", "a"), labels(("a", 1, datetime(2005, 1, 1))))
+
+
+def test_feature_columns_are_all_but_keys_and_labels() -> None:
+    pipeline = load("loan_default")
+    columns = ["loan_id", "b", "ApprovalDate", "a", "partition", "label", "known_at"]
+    assert feature_columns(pipeline, columns) == ["b", "a"]
+
+
+def test_kinds_come_from_dtypes_and_keep_their_order() -> None:
+    frame = pd.DataFrame(
+        {
+            "state": ["NY", None],
+            "amount": [1.5, None],
+            "count": [1, 2],
+            "code": pd.Categorical([1, 2]),
+            "flag": [True, False],
+            "text": pd.array(["1", "2"], "string"),
+        }
+    )
+    assert split_kinds(frame, list(frame.columns)) == (
+        ["amount", "count", "flag"],
+        ["state", "code", "text"],
+    )
+    assert split_kinds(frame, ["text", "count"]) == (["count"], ["text"])
+
+
+class TestLoadFunction:
+    def test_the_shipped_one(self) -> None:
+        assert load_function(load("loan_default")).__name__ == "features"
+
+    @pytest.mark.parametrize(
+        ("path", "told"),
+        [
+            ("include.pipelines.nowhere:features", "No module named 'include.pipelines.nowhere'"),
+            ("include.errors:features", "has no attribute 'features'"),
+        ],
+    )
+    def test_one_that_is_not_there(self, path: str, told: str) -> None:
+        with pytest.raises(FeatureError) as caught:
+            load_function(naming(path))
+        message = str(caught.value)
+        assert message.startswith(f"pipeline loan_default: feature function '{path}' must be ")
+        assert told in message
+        assert message.endswith("Correct the path or the module.")
+
+
+def naming(path: str) -> Pipeline:
+    pipeline = load("loan_default")
+    return pipeline.model_copy(
+        update={"features": pipeline.features.model_copy(update={"function": path})}
+    )
