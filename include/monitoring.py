@@ -15,6 +15,7 @@ from include.challengers import held_out_metric
 from include.drift import DriftVerdict, detect_drift
 from include.errors import MonitoringError
 from include.features import TABLE as FEATURES
+from include.features import join_labels
 from include.lineage import Origin, TableReference
 from include.models import ModelVersion, load_reference
 from include.partitions import Partition
@@ -208,8 +209,12 @@ def _measure(
         scoring.score(spark, lake, pipeline, features, champion, origin, back_scored=True)
         predictions = _predictions(lake, measured)
     version = int(predictions["model_version"].iloc[0])
-    labels = known_labels(lake, partition).drop_duplicates(pipeline.entity, keep="last")
-    judged = predictions.merge(labels, on=pipeline.entity, how="inner", validate="one_to_one")
+    judged = join_labels(
+        predictions,
+        known_labels(lake, partition),
+        entity=pipeline.entity,
+        known_before=partition.end,
+    )
     judged = judged.sort_values(pipeline.entity, kind="stable")
     rule = pipeline.monitoring.performance
     return assess_performance(

@@ -6,6 +6,7 @@ a first training needs, many partitions at once.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -177,11 +178,15 @@ def _landed(
 ) -> list[Partition]:
     """List the partitions that have landed by their folders, without those already held."""
     before, _, after = pipeline.sources[source].uri.partition("{partition}")
+    # Other sources may lie below the same folder: s3://landing/{partition}/loans/.
+    folder = re.compile(f"{re.escape(before)}([^/]+?){re.escape(after.rstrip('/'))}/")
     found = set()
-    for item in store.list(before):
-        name = item.uri.removeprefix(before).split(after or "/", 1)[0]
-        partition = partitions.parse(name, pipeline.partition)
-        if partition <= until and name not in held:
+    for item in store.list(before.rpartition("/")[0]):
+        match = folder.match(item.uri)
+        if match is None:
+            continue
+        partition = partitions.parse(match[1], pipeline.partition)
+        if partition <= until and str(partition) not in held:
             found.add(partition)
     return sorted(found)
 

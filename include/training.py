@@ -204,12 +204,13 @@ def train_candidate(
         seed: Seed of the search and of the estimator.
 
     Raises:
-        TrainingError: If no trial could be fitted.
+        TrainingError: If the candidate is unknown, or a validation fold holds one class only.
     """
     builder = candidates.builder(name)
     visible = ~data.holdout
     features, labels = data.features[visible], data.labels[visible]
     folds = _time_ordered_folds(data.partitions[visible])
+    _check_folds(name, folds, labels, data.partitions[visible])
 
     def validate(parameters: dict[str, Any], trial: optuna.Trial | None) -> float:
         values = []
@@ -248,6 +249,23 @@ def _time_ordered_folds(partitions: np.ndarray) -> list[tuple[np.ndarray, np.nda
     names = sorted(set(partitions))
     latest = names[-2:] if len(names) > 2 else names[-1:]
     return [(partitions < name, partitions == name) for name in latest]
+
+
+def _check_folds(
+    name: str,
+    folds: Sequence[tuple[np.ndarray, np.ndarray]],
+    labels: np.ndarray,
+    partitions: np.ndarray,
+) -> None:
+    for rows in (rows for fold in folds for rows in fold):
+        positives, total = int(labels[rows].sum()), int(rows.sum())
+        if positives in (0, total):
+            raise TrainingError(
+                f"candidate {name}: both sides of each validation fold must hold both classes, "
+                f"got {positives} positives in {total} rows of "
+                f"{', '.join(sorted(set(partitions[rows])))}. Lengthen training.window or check "
+                "the labels."
+            )
 
 
 def _count_classes(
