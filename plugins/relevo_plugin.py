@@ -1,4 +1,4 @@
-"""The one Airflow plugin module: the template macro and the pages of the reports."""
+"""The one Airflow plugin module: the template macro, the pages, and the way to them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Any, ClassVar
 from airflow.plugins_manager import AirflowPlugin
 
 from relevo.macros import partition_of
-from relevo.reports import report_routes
+from relevo.reports import page_view, report_routes
 
 
 class RelevoPlugin(AirflowPlugin):
-    """``{{ macros.relevo.partition_of(...) }}`` and ``/relevo/reports/...``."""
+    """``{{ macros.relevo.partition_of(...) }}`` and the pages below ``/relevo``."""
 
     name = "relevo"
     macros: ClassVar[list[Any]] = [partition_of]
     fastapi_apps: ClassVar[list[Any]] = [report_routes()]
+    external_views: ClassVar[list[Any]] = [page_view()]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 import attrs
-from airflow.sdk import BaseOperatorLink
+from airflow.sdk import BaseOperatorLink, conf
 from airflow.sdk.execution_time.xcom import XCom
 from airflow.sdk.types import TaskInstanceKey
 
-# Where the plugin serves pages from the store, to people who are logged in.
-REPORTS_PATH = "/relevo/reports"
+# Where the plugin serves its pages, to people who are logged in.
+PAGES = "/relevo"
 
 
 @attrs.define()
@@ -73,10 +74,16 @@ class LedgerLink(StoredLink):
 
 
 def report_path(uri: str) -> str:
-    """Turn ``s3://reports/a/b.html`` into the path below which the plugin serves it."""
-    return f"{REPORTS_PATH}/{uri.removeprefix('s3://reports/')}"
+    """Turn ``s3://reports/a/b.html`` into the path at which the plugin serves it."""
+    return page_path(f"reports/{uri.removeprefix('s3://reports/')}")
 
 
 def ledger_path(pipeline: str) -> str:
     """Name the page with a pipeline's decisions."""
-    return f"/relevo/decisions/{pipeline}"
+    return page_path(f"decisions/{pipeline}")
+
+
+def page_path(name: str) -> str:
+    """Name a page of the plugin, below the path at which Airflow itself is served."""
+    root = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
+    return f"{root}{PAGES}/{name}"

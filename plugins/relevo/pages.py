@@ -1,40 +1,67 @@
-"""The pages below ``/relevo``: reports as they lie on the store, and a pipeline's decisions."""
+"""The pages below ``/relevo``: reports as they lie on the store, and a pipeline's decisions.
+
+Two kinds of pages, two policies. Ours are templates without scripts in which every value is
+escaped, so scripts are forbidden. A report is made by other people's code, runs their scripts, and
+shows values of the data: it runs in an origin of its own (``sandbox``), where it has neither the
+cookie of the person who is logged in nor their Airflow, and it may load or send nothing. Adding
+``allow-same-origin`` would give it both.
+"""
 
 from __future__ import annotations
+
+from urllib.parse import urlencode
 
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.base_auth_manager import BaseAuthManager
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from airflow.api_fastapi.auth.managers.models.resource_details import DagDetails
 from airflow.api_fastapi.core_api.security import GetUserDep
-from fastapi import FastAPI, HTTPException, Response
-from fastapi.responses import HTMLResponse
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 
 from include import specification
-from include.errors import RelevoError
+from include.errors import RelevoError, SourceError
 from include.settings import REPORTS
-from include.store import ObjectStore, content_type, join
+from include.store import ObjectStore, bucket_and_key, content_type
+from include.templates import render
 from relevo.hooks import RelevoHook
 
-# A report shows values of the data. It may run its own scripts, but in an origin of its own, so
-# that nothing in it can act as the person who is logged in.
-_SANDBOX = {"Content-Security-Policy": "sandbox allow-scripts allow-popups allow-downloads"}
+_ALWAYS = {
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+)
+_OURS = {**_ALWAYS, "Content-Security-Policy": _POLICY}
+# The scripts of Evidently and Plotly are in the page.
+_REPORT = {
+    **_ALWAYS,
+    "Content-Security-Policy": f"sandbox allow-scripts; script-src 'unsafe-inline'; {_POLICY}",
+}
 
 
 def make_application() -> FastAPI:
     """Make the application; every route needs a login and the right to see the pipeline."""
     application = FastAPI(title="Relevo", docs_url=None, redoc_url=None, openapi_url=None)
 
-    @application.get("/reports/{pipeline}/{path:path}")
-    def report(pipeline: str, path: str, user: GetUserDep) -> Response:
-        """Return one object below ``s3://reports/<pipeline>/``."""
-        _authorize(pipeline, user)
-        try:
-            uri = f"s3://{join(REPORTS, pipeline, *path.split('/'))}"
-            data = ObjectStore(RelevoHook().store()).read(uri)
-        except RelevoError as error:
-            raise HTTPException(404, str(error)) from error
-        return Response(data, media_type=content_type(path), headers=_SANDBOX)
+    @application.exception_handler(401)
+    def log_in(request: Request, error: HTTPException) -> Response:
+        """Send people to the login page and programs their 401."""
+        if "text/html" not in request.headers.get("accept", ""):
+            return JSONResponse({"detail": error.detail}, 401)
+        query = urlencode({"next": request.url.path})
+        return RedirectResponse(f"{get_auth_manager().get_url_login()}?{query}", 303)
+
+    @application.get("/")
+    def index(user: GetUserDep) -> HTMLResponse:
+        """List the pipelines that the user may see."""
+        pipelines = [
+            specification.load(name) for name in specification.names() if _may_see(name, user)
+        ]
+        return HTMLResponse(render("index", title="Relevo", pipelines=pipelines), headers=_OURS)
 
     @application.get("/decisions/{pipeline}")
     def decisions(pipeline: str, user: GetUserDep) -> HTMLResponse:
@@ -43,8 +70,29 @@ def make_application() -> FastAPI:
         from include.tables import Lake
 
         _authorize(pipeline, user)
-        page = render_decisions(Lake(RelevoHook().store(), pipeline))
-        return HTMLResponse(page, headers=_SANDBOX)
+        try:
+            page = render_decisions(Lake(RelevoHook().store(), pipeline))
+        except RelevoError as error:
+            raise HTTPException(503, str(error)) from error
+        return HTMLResponse(page, headers=_OURS)
+
+    @application.get("/reports/{pipeline}/{path:path}")
+    def report(pipeline: str, path: str, user: GetUserDep) -> Response:
+        """Return one object below ``s3://reports/<pipeline>/``."""
+        _authorize(pipeline, user)
+        uri = f"s3://{REPORTS}/{pipeline}/{path}"
+        try:
+            bucket_and_key(uri)  # refuses to climb out of the pipeline's folder
+        except SourceError as error:
+            raise HTTPException(404, str(error)) from error
+        try:
+            store = ObjectStore(RelevoHook().store())
+            if not store.exists(uri):
+                raise HTTPException(404, f"There is no report {path}. Did its task run?")
+            data = store.read(uri)
+        except RelevoError as error:
+            raise HTTPException(503, str(error)) from error
+        return Response(data, media_type=content_type(path), headers=_REPORT)
 
     return application
 
@@ -52,7 +100,11 @@ def make_application() -> FastAPI:
 def _authorize(pipeline: str, user: BaseUser) -> None:
     if pipeline not in specification.names():
         raise HTTPException(404, f"There is no pipeline {pipeline}.")
+    if not _may_see(pipeline, user):
+        raise HTTPException(403, f"You may not see the pipeline {pipeline}.")
+
+
+def _may_see(pipeline: str, user: BaseUser) -> bool:
     manager: BaseAuthManager[BaseUser] = get_auth_manager()
     details = DagDetails(id=f"{pipeline}_score")
-    if not manager.is_authorized_dag(method="GET", details=details, user=user):
-        raise HTTPException(403, f"You may not see the pipeline {pipeline}.")
+    return bool(manager.is_authorized_dag(method="GET", details=details, user=user))

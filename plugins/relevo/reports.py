@@ -1,8 +1,10 @@
-"""Serve reports from the store below ``/relevo``, to people who may see the pipeline."""
+"""Serve pages below ``/relevo``, to people who may see the pipeline."""
 
 from __future__ import annotations
 
 from typing import Any
+
+from relevo.links import PAGES, page_path
 
 
 class LazyApplication:
@@ -25,4 +27,15 @@ class LazyApplication:
 
 def report_routes() -> dict[str, Any]:
     """Describe the application to Airflow."""
-    return {"app": LazyApplication(), "url_prefix": "/relevo", "name": "Relevo"}
+    return {"app": LazyApplication(), "url_prefix": PAGES, "name": "Relevo"}
+
+
+def page_view() -> dict[str, Any]:
+    """Describe the entry of Airflow's navigation that leads to the pages."""
+    return {
+        "name": "Relevo",
+        "href": page_path(""),
+        "destination": "nav",
+        "url_route": "relevo",
+        "nav_top_level": True,
+    }
