@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
@@ -88,6 +89,20 @@ class AirflowApi:
         """Return the task instances of a run, or of all (`~`)."""
         path = f"dags/{_segment(dag_id)}/dagRuns/{_segment(run_id)}/taskInstances"
         return self._list(path, "task_instances", filters)
+
+    def task_log(
+        self, dag_id: str, run_id: str, task_id: str, map_index: int, try_number: int
+    ) -> str:
+        """Return the log of one try of a task, a line for each event."""
+        answer = self._request(
+            "GET",
+            f"dags/{_segment(dag_id)}/dagRuns/{_segment(run_id)}/taskInstances/"
+            f"{_segment(task_id)}/logs/{try_number}",
+            params={"map_index": map_index, "full_content": True},
+        )
+        content = answer["content"]
+        lines = content if isinstance(content, list) else [content]
+        return "\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
 
     def clear_task_instances(
         self,

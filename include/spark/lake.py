@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from pyspark.sql.datasource import DataSource, DataSourceReader, InputPartition
 from pyspark.sql.types import StructType
 
+from include.lineage import TableReference
 from include.settings import StoreSettings
 from include.tables import PARTITION, Lake, with_partition
 
@@ -69,9 +70,12 @@ class LakeReader(DataSourceReader):
         """List the files as Spark partitions."""
         lake, table, version = _table(self.options)
         wanted = json.loads(self.options.get("partitions", "null"))
-        filters = None if wanted is None else [(PARTITION, "in", wanted)]
-        actions = lake.open(table, version).file_uris(partition_filters=filters)
-        return [FilePartition(uri, _partition_of(uri)) for uri in sorted(actions)]
+        whole = TableReference(lake.pipeline, table, version, None, 0)
+        return [
+            FilePartition(f"{lake.uri(table)}/{file.path}", file.partition)
+            for file in lake.files(whole)
+            if wanted is None or file.partition in wanted
+        ]
 
     def read(self, partition: FilePartition) -> Iterator[pa.RecordBatch]:
         """Read one file as record batches in the table's column order."""
@@ -128,7 +132,3 @@ def _arrow_schema(options: dict[str, str]) -> pa.Schema:
 
 def _plain(dtype: pa.DataType) -> pa.DataType:
     return pa.string() if dtype in (pa.large_string(), pa.string_view()) else dtype
-
-
-def _partition_of(uri: str) -> str:
-    return uri.rsplit(f"/{PARTITION}=", 1)[1].split("/", 1)[0]

@@ -1,0 +1,160 @@
+"""A real embedded stack with a small slice of the real data, up to the first scored partition."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from include import specification
+from include.partitions import Frequency, parse
+from include.settings import Settings, StoreSettings
+from include.specification import Pipeline
+from include.store import ObjectStore
+from include.tables import Lake
+from include.tracking import Tracking
+from stack.airflow_api import AirflowApi
+from stack.configuration import REGION, Configuration
+from stack.layout import Layout
+from stack.operation import Stack
+
+PIPELINE = "loan_default"
+SCORE, TRAIN = f"{PIPELINE}_score", f"{PIPELINE}_train"
+FIRST_LANDED, FIRST_TRAINING, FIRST_SCORED = "2001-Q1", "2004-Q4", "2005-Q1"
+# Labels of 2005-Q4 are the last that the tests need.
+LAST_LANDED = "2005-Q4"
+_DONE = ("success", "failed")
+
+
+@dataclass
+class SystemStack:
+    """The running stack, as tests use it."""
+
+    configuration: Configuration
+    api: AirflowApi
+    settings: Settings
+    lake: Lake
+    tracking: Tracking
+    store: ObjectStore
+    pipeline: Pipeline = field(default_factory=lambda: specification.load(PIPELINE))
+
+    def run(self, dag_id: str, partition: str, *, expect: str = "success") -> str:
+        """Trigger a run for a partition, wait, and check how it ended; returns the run id."""
+        run_id = self.api.trigger(dag_id, {"partition": partition})["dag_run_id"]
+        self.wait(dag_id, run_id, expect=expect)
+        return str(run_id)
+
+    def wait(
+        self, dag_id: str, run_id: str, *, expect: str = "success", seconds: float = 300
+    ) -> None:
+        """Wait until a run has ended, and check how."""
+        self.until(
+            lambda: self.api.dag_run(dag_id, run_id)["state"] in _DONE,
+            f"{dag_id} {run_id} to end",
+            seconds,
+        )
+        state = self.api.dag_run(dag_id, run_id)["state"]
+        failed = [
+            (task["task_id"], self.log(dag_id, run_id, task)[-3000:])
+            for task in self.api.task_instances(dag_id, run_id)
+            if task["state"] == "failed"
+        ]
+        assert state == expect, f"{dag_id} {run_id} ended {state}: {failed}"
+
+    def until(self, condition: Callable[[], bool], what: str, seconds: float) -> None:
+        """Poll until a condition holds."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+            time.sleep(0.5)
+
+    def log(self, dag_id: str, run_id: str, task: dict[str, Any]) -> str:
+        """Read the log of a task's latest try."""
+        return self.api.task_log(
+            dag_id, run_id, task["task_id"], task["map_index"], task["try_number"]
+        )
+
+    def land(self, source: str, partition: str, name: str, data: bytes) -> str:
+        """Land one file; returns its address."""
+        uri = f"s3://landing/{PIPELINE}/{source}/{partition}/{name}"
+        self.store.write(uri, data)
+        return uri
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SystemStack]:
+    """The stack after the first training and the first scored partition; stopped at the end."""
+    layout = Layout(tmp_path_factory.mktemp("stack") / "state")
+    operation = Stack(layout)
+    operation.up(print)
+    try:
+        system = _connect(Configuration.load(layout))
+        land_slice(system.store)
+        for dag_id in (TRAIN, SCORE):
+            system.api.wait_for_dag(dag_id)
+            system.api.unpause(dag_id)
+        system.run(TRAIN, FIRST_TRAINING)
+        due = datetime(2005, 4, 5, 6, tzinfo=UTC)
+        system.api.create_backfill(SCORE, due, due, max_active_runs=1)
+        system.until(lambda: bool(backfill_runs(system)), "the backfill's run", 60)
+        system.wait(SCORE, backfill_runs(system)[0])
+        yield system
+    finally:
+        operation.down(print)
+
+
+def backfill_runs(system: SystemStack) -> list[str]:
+    """List the ids of backfill runs."""
+    return [
+        run["dag_run_id"]
+        for run in system.api.dag_runs(SCORE)
+        if run["dag_run_id"].startswith("backfill__")
+    ]
+
+
+def land_slice(store: ObjectStore) -> None:
+    """Land every second loan of the example data, approved from 2001 to 2005."""
+    import pandas as pd
+
+    from include.example_data.landing import LOAN_COLUMNS, LOANS, OUTCOME_COLUMNS
+
+    records = pd.read_parquet(LOANS)
+    records = records[records["loan_id"].str[-1].isin(list("02468"))]
+    first, last = (parse(name, Frequency.QUARTERLY) for name in (FIRST_LANDED, LAST_LANDED))
+    for source, columns, moment in (
+        ("loans", LOAN_COLUMNS, "ApprovalDate"),
+        ("outcomes", OUTCOME_COLUMNS, "label_time_24"),
+    ):
+        inside = records[(records[moment] >= first.start) & (records[moment] < last.end)]
+        for quarter, rows in inside.groupby(inside[moment].dt.to_period("Q")):
+            name = str(quarter).replace("Q", "-Q")
+            data = io.BytesIO()
+            rows[list(columns)].to_parquet(data, index=False)
+            store.write(
+                f"s3://landing/{PIPELINE}/{source}/{name}/{source}.parquet", data.getvalue()
+            )
+
+
+def _connect(configuration: Configuration) -> SystemStack:
+    store = StoreSettings(
+        endpoint_url=configuration.store_url,
+        access_key=configuration.credentials.store_access_key,
+        secret_key=configuration.credentials.store_secret_key,
+        region=REGION,
+    )
+    settings = Settings(
+        store=store, mlflow_uri=configuration.mlflow_url, spark_remote=configuration.spark_remote
+    )
+    return SystemStack(
+        configuration=configuration,
+        api=AirflowApi.of(configuration),
+        settings=settings,
+        lake=Lake(store, PIPELINE),
+        tracking=Tracking(configuration.mlflow_url, PIPELINE),
+        store=ObjectStore(store),
+    )

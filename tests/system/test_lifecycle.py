@@ -1,0 +1,320 @@
+"""Both DAGs on the real stack: what a run leaves behind, and what it does not touch."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from include import challengers, ledger, monitoring, overview
+from include.features import TABLE as FEATURES
+from include.lineage import Origin
+from include.partitions import Frequency, parse
+from include.preparation import quarantine_table
+from include.registry import CHAMPION, Registry
+from tests.system.conftest import (
+    FIRST_SCORED,
+    FIRST_TRAINING,
+    PIPELINE,
+    SCORE,
+    TRAIN,
+    SystemStack,
+    backfill_runs,
+)
+
+pytestmark = pytest.mark.system
+
+BAD = "2006-Q1"
+TABLES = (
+    "raw_loans",
+    "raw_outcomes",
+    "features",
+    "labels",
+    "training_sets",
+    "predictions",
+    "profiles",
+    "drift",
+    "performance",
+    "ledger",
+    "registry",
+    "quarantine_loans",
+    "quarantine_outcomes",
+    "quarantine_features",
+)
+
+
+def test_training_run_leaves_one_closed_parent_and_nested_candidates(stack: SystemStack) -> None:
+    runs = _mlflow_runs(stack)
+    parents = [run for run in runs if run["parent"] is None]
+    nested = [run for run in runs if run["parent"] is not None]
+
+    assert [run["status"] for run in runs] == ["FINISHED"] * 3
+    assert len(parents) == 1
+    assert {run["name"] for run in nested} == {"hist_gradient_boosting", "logistic_regression"}
+    assert {run["parent"] for run in nested} == {parents[0]["id"]}
+
+
+def test_first_champion_is_effective_from_the_next_partition(stack: SystemStack) -> None:
+    registry = Registry(stack.lake)
+    quarter = parse(FIRST_SCORED, Frequency.QUARTERLY)
+
+    champion = registry.champion_as_of(quarter)
+
+    assert registry.champion_as_of(quarter.shift(-1)) is None
+    assert champion is not None
+    assert champion.version == 1
+    assert champion.partition == FIRST_TRAINING
+    assert _alias(stack) == "1"
+
+
+def test_rows_in_are_rows_scored_plus_rows_quarantined(stack: SystemStack) -> None:
+    landed = pd.read_parquet(
+        io.BytesIO(stack.store.read(f"s3://landing/{PIPELINE}/loans/{FIRST_SCORED}/loans.parquet"))
+    )
+    counts = {table: stack.lake.row_counts(table).get(FIRST_SCORED, 0) for table in TABLES}
+
+    assert counts["predictions"] == counts["features"]
+    assert counts["features"] + counts["quarantine_features"] == counts["raw_loans"]
+    assert counts["raw_loans"] + counts["quarantine_loans"] == len(landed)
+    predictions = stack.lake.read("predictions", partitions=[FIRST_SCORED]).to_pandas()
+    assert predictions["loan_id"].is_unique
+    assert predictions["score"].between(0, 1).all()
+    assert not predictions["back_scored"].any()
+
+
+def test_matured_partition_is_back_scored_and_compared_with_the_held_out_metric(
+    stack: SystemStack,
+) -> None:
+    (row,) = [
+        row for row in overview.rows(stack.lake, stack.pipeline) if row.partition == FIRST_SCORED
+    ]
+    (record,) = row.performance
+
+    assert record.partition == "2003-Q1"
+    assert record.back_scored
+    assert record.held_out == challengers.held_out_metric(stack.lake, 1, "roc_auc")
+    assert row.retrain == "no"
+    assert row.reason
+
+
+def test_reports_are_on_the_store(stack: SystemStack) -> None:
+    for path, text in (
+        (f"data_docs/{FIRST_SCORED}/loans/index.html", "loan_default_loans"),
+        (f"data_docs/{FIRST_SCORED}/features/index.html", "loan_default_features"),
+        (f"drift/{FIRST_SCORED}/index.html", "guaranteed_share"),
+        ("evidence/version-1/index.html", "promoted"),
+    ):
+        page = stack.store.read(f"s3://reports/{PIPELINE}/{path}").decode()
+        assert text in page, path
+
+
+def test_history_answers_who_wrote_this(stack: SystemStack) -> None:
+    (latest, *_) = [
+        commit
+        for commit in stack.lake.open("predictions").history()
+        if commit.get("task_id") == "score_batch"
+    ]
+
+    assert latest["dag_id"] == SCORE
+    assert latest["dag_run_id"] == backfill_runs(stack)[0]
+    (features,) = json.loads(latest["inputs"])
+    assert (features["table"], features["partition"]) == (FEATURES, FIRST_SCORED)
+
+
+def test_clearing_any_single_task_changes_nothing(stack: SystemStack) -> None:
+    training = next(run["dag_run_id"] for run in stack.api.dag_runs(TRAIN))
+    before = _state(stack)
+    for dag_id, run_id in ((SCORE, backfill_runs(stack)[0]), (TRAIN, training)):
+        for task_id in sorted({t["task_id"] for t in stack.api.task_instances(dag_id, run_id)}):
+            stack.api.clear_task_instances(dag_id, run_id, [task_id])
+            stack.wait(dag_id, run_id)
+            assert _state(stack) == before, f"after clearing {dag_id}.{task_id}"
+
+
+def test_an_older_model_is_refused_with_the_reason_on_record(stack: SystemStack) -> None:
+    """Runs after a better champion exists; the gate compares on the challenger's held-out rows."""
+    quarter = parse("2005-Q1", Frequency.QUARTERLY)
+    stack.run(TRAIN, str(quarter))
+    registry = Registry(stack.lake, stack.tracking)
+    assert registry.require_champion(quarter.shift(1)).version == 2
+
+    evaluation = challengers.evaluate(
+        stack.lake,
+        registry,
+        stack.pipeline,
+        registry.get(1),
+        quarter.shift(1),
+        Origin("test", "refusal", "evaluate_challenger"),
+    )
+
+    assert not evaluation.decision.promoted
+    (entry,) = [e for e in ledger.entries(stack.lake, "promotion") if e.dag_run_id == "refusal"]
+    assert entry.decision == "refused"
+    assert "lower bound of the difference" in entry.reason
+    assert _alias(stack) == "2"
+
+
+def test_drift_starts_a_training_and_the_next_partition_waits_for_it(stack: SystemStack) -> None:
+    """2005-Q2 to 2005-Q4 at once: the training as of 2005-Q1 delays the next to 2005-Q4."""
+    stack.api.create_backfill(
+        SCORE,
+        datetime(2005, 7, 5, 6, tzinfo=UTC),
+        datetime(2006, 1, 5, 6, tzinfo=UTC),
+        max_active_runs=2,
+    )
+    stack.until(lambda: len(backfill_runs(stack)) == 4, "the backfill's runs", 60)
+    for run_id in backfill_runs(stack):
+        stack.wait(SCORE, run_id)
+    stack.until(
+        lambda: bool(_started_by_event(stack)) and not ledger.pending_trainings(stack.lake),
+        "the training that drift asked for",
+        240,
+    )
+
+    rows = {row.partition: row for row in overview.rows(stack.lake, stack.pipeline)}
+    assert [rows[f"2005-Q{n}"].drift for n in (1, 2, 3, 4)] == ["drift"] * 4
+    assert [rows[f"2005-Q{n}"].retrain for n in (1, 2, 3, 4)] == ["no", "no", "no", "yes"]
+    assert [rows[f"2005-Q{n}"].champion for n in (1, 2, 3, 4)] == [1, 2, 2, 2]
+    assert [run["partition_key"] for run in _started_by_event(stack)] == ["2005-Q4"]
+    assert rows["2005-Q4"].training in ("promoted", "refused")
+    drifted = _drifted_features(stack, "2005-Q4")
+    assert {"RevLineCr", "LowDoc", "guaranteed_share"} <= drifted
+
+
+@pytest.mark.parametrize(
+    ("task_id", "damage", "expected"),
+    [
+        ("ingest_loans", lambda good: {"loans.parquet": b"PAR1 not parquet"}, ["loans.parquet"]),
+        ("ingest_loans", lambda good: {"loans.parquet": b""}, ["loans.parquet"]),
+        ("ingest_loans", lambda good: {"loans.parquet": _bytes(good.head(0))}, ["got 0"]),
+        (
+            "ingest_loans",
+            lambda good: {"loans.parquet": _bytes(good.drop(columns=["GrAppv"]))},
+            ["loans.parquet", "GrAppv"],
+        ),
+        (
+            "ingest_loans",
+            lambda good: {"loans.parquet": _bytes(good.assign(GrAppv="many"))},
+            ["loans.parquet", "GrAppv", "string"],
+        ),
+        (
+            "validate_loans",
+            lambda good: {"loans.parquet": _bytes(_spoil(good, 0.2))},
+            ["loans.parquet", "GrAppv", "1,800"],
+        ),
+    ],
+    ids=["corrupt", "zero bytes", "no rows", "missing column", "wrong type", "20 % bad"],
+)
+def test_bad_landing_fails_with_a_clear_message_and_keeps_what_was_good(
+    stack: SystemStack,
+    task_id: str,
+    damage: Callable[[pd.DataFrame], dict[str, bytes]],
+    expected: list[str],
+) -> None:
+    before = stack.lake.row_counts(FEATURES)
+    for name, data in damage(_good_loans(stack)).items():
+        stack.land("loans", BAD, name, data)
+
+    run_id = stack.run(SCORE, BAD, expect="failed")
+
+    (task,) = [t for t in stack.api.task_instances(SCORE, run_id) if t["task_id"] == task_id]
+    assert task["state"] == "failed"
+    assert task["try_number"] == 1, "an error in the data must not be tried again"
+    log = stack.log(SCORE, run_id, task)
+    for text in expected:
+        assert text in log, log[-3000:]
+    assert stack.lake.row_counts(FEATURES) == before
+
+
+def test_duplicated_keys_go_to_quarantine_with_the_reason(stack: SystemStack) -> None:
+    good = _good_loans(stack)
+    twice = pd.concat([good, good.head(5)], ignore_index=True)
+    stack.land("loans", BAD, "loans.parquet", _bytes(twice))
+    outcomes = pd.DataFrame(
+        {
+            "loan_id": good["loan_id"].head(100),
+            "bad24": 1,
+            "label_time_24": pd.Timestamp("2006-02-01"),
+        }
+    ).astype({"label_time_24": "datetime64[us]"})
+    stack.land("outcomes", BAD, "outcomes.parquet", _bytes(outcomes))
+
+    stack.run(SCORE, BAD)
+
+    quarantined = stack.lake.read(quarantine_table("loans"), partitions=[BAD]).to_pandas()
+    assert len(quarantined) == 10
+    assert quarantined["reasons"].str.contains("loan_id").all()
+    assert stack.lake.row_counts("predictions")[BAD] == len(good) - 5
+
+
+def _good_loans(stack: SystemStack) -> pd.DataFrame:
+    """Take 10,000 loans of another quarter, with new keys and the dates of the bad one."""
+    data = stack.store.read(f"s3://landing/{PIPELINE}/loans/2005-Q3/loans.parquet")
+    loans = pd.read_parquet(io.BytesIO(data)).head(9_000).copy()
+    loans["loan_id"] = [f"9{number:09d}" for number in range(len(loans))]
+    loans["ApprovalDate"] = pd.Series(
+        pd.Timestamp("2006-01-15"), index=loans.index, dtype="datetime64[us]"
+    )
+    return loans
+
+
+def _spoil(good: pd.DataFrame, share: float) -> pd.DataFrame:
+    bad = good.copy()
+    bad.loc[bad.index[: int(share * len(bad))], "GrAppv"] = -1.0
+    return bad
+
+
+def _bytes(frame: pd.DataFrame) -> bytes:
+    data = io.BytesIO()
+    frame.to_parquet(data, index=False)
+    return data.getvalue()
+
+
+def _state(stack: SystemStack) -> dict[str, Any]:
+    """What clearing a task must not change."""
+    return {
+        "rows": {table: stack.lake.row_counts(table) for table in TABLES},
+        "alias": _alias(stack),
+        "versions": len(stack.tracking.client.search_model_versions(f"name = '{PIPELINE}'")),
+        "runs": sorted(_mlflow_runs(stack), key=lambda run: str(run["id"])),
+        "overview": [row.cells() for row in overview.rows(stack.lake, stack.pipeline)],
+        "scores": float(
+            stack.lake.read("predictions").to_pandas().sort_values("loan_id")["score"].sum()
+        ),
+    }
+
+
+def _mlflow_runs(stack: SystemStack) -> list[dict[str, Any]]:
+    experiment = stack.tracking.client.get_experiment_by_name(PIPELINE)
+    return [
+        {
+            "id": run.info.run_id,
+            "name": run.info.run_name,
+            "status": run.info.status,
+            "parent": run.data.tags.get("mlflow.parentRunId"),
+            "metrics": dict(run.data.metrics),
+        }
+        for run in stack.tracking.client.search_runs([experiment.experiment_id])
+    ]
+
+
+def _alias(stack: SystemStack) -> str:
+    return str(stack.tracking.client.get_model_version_by_alias(PIPELINE, CHAMPION).version)
+
+
+def _started_by_event(stack: SystemStack) -> list[dict[str, Any]]:
+    return [run for run in stack.api.dag_runs(TRAIN) if run["partition_key"] is not None]
+
+
+def _drifted_features(stack: SystemStack, partition: str) -> set[str]:
+    (row,) = [
+        row
+        for row in monitoring.rows(stack.lake, monitoring.DRIFT)
+        if row["partition"] == partition
+    ]
+    return set(json.loads(row["details"])["drifted"])
