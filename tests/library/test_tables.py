@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -14,16 +13,9 @@ import pytest
 
 from include.errors import TableError
 from include.lineage import Origin, TableReference
-from include.settings import StoreSettings
 from include.tables import Lake, empty, with_partition, write_files
 
 ORIGIN = Origin("loans_score", "manual__1", "ingest_loans", commit="abc1234")
-
-
-@pytest.fixture
-def lake(store_settings: StoreSettings) -> Lake:
-    """Tables of a pipeline of its own for each test."""
-    return Lake(store_settings, f"p{uuid.uuid4().hex[:12]}")
 
 
 def loans(partition: str, *ids: str, amount: int = 1) -> pa.Table:

@@ -1,0 +1,66 @@
+"""A tiny pipeline and tables of its own for each test of the library."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from include.lineage import Origin
+from include.settings import StoreSettings
+from include.specification import Pipeline
+
+MakePipeline = Callable[..., Pipeline]
+
+
+@pytest.fixture
+def lake(store_settings: StoreSettings) -> Any:
+    """Tables of a pipeline that no other test knows."""
+    from include.tables import Lake
+
+    return Lake(store_settings, f"p{uuid.uuid4().hex[:12]}")
+
+
+@pytest.fixture
+def origin() -> Origin:
+    """The task that writes."""
+    return Origin("p_score", "run_1", "task_1", commit="abc1234")
+
+
+@pytest.fixture
+def make_pipeline(lake: Any) -> MakePipeline:
+    """Make a quarterly pipeline named as its tables; sections can be changed."""
+
+    def make(**sections: Any) -> Pipeline:
+        document = {
+            "name": lake.pipeline,
+            "description": "Tests.",
+            "owner": "tests",
+            "task": "binary",
+            "entity": "id",
+            "event_time": "at",
+            "partition": "quarterly",
+            "schedule": {"cron": "0 6 5 1,4,7,10 *", "start": "2004-01-01"},
+            "sources": {
+                "loans": {
+                    "uri": f"s3://landing/{lake.pipeline}/loans/{{partition}}/",
+                    "suite": "loans",
+                },
+                "outcomes": {
+                    "uri": f"s3://landing/{lake.pipeline}/outcomes/{{partition}}/",
+                    "suite": "outcomes",
+                    "labels": {"column": "bad", "known_at": "known"},
+                },
+            },
+            "features": {"function": "include.pipelines.loan_default:features", "suite": "f"},
+            "training": {"window": 3, "candidates": {"logistic_regression": {}}},
+            "promotion": {"require": {"roc_auc": 0.6}},
+        }
+        for name, section in sections.items():
+            held = document.get(name)
+            document[name] = {**held, **section} if isinstance(held, dict) else section
+        return Pipeline.model_validate(document)
+
+    return make
