@@ -7,8 +7,10 @@ done.
 
 from __future__ import annotations
 
+import json
 import os
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -126,13 +128,25 @@ class Lifecycle:
         from include.overview import HEADS, rows
         from include.tables import Lake
 
-        lake = Lake(Settings.from_environment().store, PIPELINE)
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_lines=True)
-        for head in HEADS:
-            table.add_column(head, no_wrap=head != "reason", overflow="fold")
-        for row in rows(lake, self.pipeline):
-            table.add_row(*row.cells())
+        found = rows(Lake(Settings.from_environment().store, PIPELINE), self.pipeline)
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for head in HEADS[:-1]:
+            table.add_column(head, no_wrap=True)
+        for row in found:
+            table.add_row(*row.cells()[:-1])
         self.console.print(table)
+        for row in found:
+            self.console.print(
+                f"{row.partition}  retrain {row.retrain}: {row.reason}", markup=False
+            )
+            if row.training:
+                outcome = f"         training {row.training_reason}"
+                self.console.print(outcome, markup=False, soft_wrap=True)
+        self.console.print()
+        # Without addresses, run ids and times: two demos from scratch give the same file.
+        summary = Layout.from_environment().state / "demo.json"
+        summary.write_text(json.dumps([asdict(row) for row in found], indent=1) + "\n")
+        latest = found[-1].partition
         reports = f"{self.configuration.airflow_url}/relevo"
         password = Layout.from_environment().airflow_passwords
         for name, address in (
@@ -142,8 +156,8 @@ class Lifecycle:
             ),
             ("MLflow UI", self.configuration.mlflow_url),
             ("Decisions", f"{reports}/decisions/{PIPELINE}"),
-            ("Data Docs", f"{reports}/reports/{PIPELINE}/data_docs/<partition>/loans/index.html"),
-            ("Drift reports", f"{reports}/reports/{PIPELINE}/drift/<partition>/index.html"),
+            ("Data Docs", f"{reports}/reports/{PIPELINE}/data_docs/{latest}/loans/index.html"),
+            ("Drift reports", f"{reports}/reports/{PIPELINE}/drift/{latest}/index.html"),
         ):
             self.console.print(f"{name:<14}{address}", markup=False, soft_wrap=True)
         self._say("done; ./relevo down stops the stack")
