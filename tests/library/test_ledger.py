@@ -1,0 +1,92 @@
+"""The ledger: each decision once, in order, and what is still to be done."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from include import ledger
+from include.lineage import Origin
+from include.tables import Lake
+
+
+@pytest.fixture
+def record(lake: Lake, origin: Origin) -> Any:
+    """Record as a task of run ``run``."""
+
+    def write(kind: Any, partition: str, decision: str, *, run: str = "run_1", **more: Any) -> bool:
+        writer = replace(origin, dag_run_id=run)
+        return ledger.record(lake, kind, partition, decision, "because", origin=writer, **more)
+
+    return write
+
+
+def test_nothing_is_on_record_at_first(lake: Lake) -> None:
+    assert ledger.entries(lake) == []
+    assert ledger.pending_trainings(lake) == ()
+    assert not ledger.training_started(lake, "2005-Q1")
+
+
+def test_an_entry_comes_back_as_it_was_recorded(lake: Lake, record: Any) -> None:
+    assert record("retraining", "2005-Q1", "no", evidence={"b": [1, None], "a": 0.25})
+    (entry,) = ledger.entries(lake)
+    assert (entry.kind, entry.partition, entry.decision) == ("retraining", "2005-Q1", "no")
+    assert (entry.reason, entry.dag_run_id) == ("because", "run_1")
+    assert entry.evidence == {"a": 0.25, "b": [1, None]}
+
+
+def test_once_a_kind_partition_run_and_step(lake: Lake, record: Any) -> None:
+    assert record("retraining", "2005-Q1", "yes")
+    assert not record("retraining", "2005-Q1", "no")  # cleared and run again: the first counts
+    assert record("retraining", "2005-Q2", "no")
+    assert record("promotion", "2005-Q1", "refused")
+    assert record("retraining", "2005-Q1", "no", run="run_2")
+    assert record("training", "2005-Q1", "started", step="started")
+    assert record("training", "2005-Q1", "failed", step="failed")
+    assert not record("training", "2005-Q1", "failed", step="failed")
+    assert len(ledger.entries(lake)) == 6
+
+
+def test_entries_come_in_the_order_of_recording_and_by_kind(lake: Lake, record: Any) -> None:
+    record("training", "2005-Q3", "started", step="started")
+    record("retraining", "2005-Q1", "no")
+    record("training", "2005-Q3", "promoted", step="promoted")
+    found = [(entry.kind, entry.decision) for entry in ledger.entries(lake)]
+    assert found == [("training", "started"), ("retraining", "no"), ("training", "promoted")]
+    assert [entry.decision for entry in ledger.entries(lake, "training")] == [
+        "started",
+        "promoted",
+    ]
+    assert len(ledger.entries(lake, "training", "retraining")) == 3
+    assert ledger.entries(lake, "rollback") == []
+
+
+@pytest.mark.parametrize("outcome", ["promoted", "refused", "failed"])
+def test_a_training_is_pending_from_the_yes_to_its_end(
+    lake: Lake, record: Any, outcome: str
+) -> None:
+    record("retraining", "2005-Q2", "no")
+    assert ledger.pending_trainings(lake) == ()
+    record("retraining", "2005-Q3", "yes")
+    record("retraining", "2005-Q1", "yes")
+    assert ledger.pending_trainings(lake) == ("2005-Q1", "2005-Q3")
+    record("training", "2005-Q1", "started", step="started", run="train_1")
+    assert ledger.pending_trainings(lake) == ("2005-Q1", "2005-Q3")
+    record("training", "2005-Q1", outcome, step=outcome, run="train_1")
+    assert ledger.pending_trainings(lake) == ("2005-Q3",)
+
+
+def test_a_verdict_on_a_promotion_is_not_the_end_of_the_training(lake: Lake, record: Any) -> None:
+    record("retraining", "2005-Q1", "yes")
+    record("promotion", "2005-Q1", "refused")
+    assert ledger.pending_trainings(lake) == ("2005-Q1",)
+
+
+def test_started(lake: Lake, record: Any) -> None:
+    record("retraining", "2005-Q1", "yes")
+    assert not ledger.training_started(lake, "2005-Q1")
+    record("training", "2005-Q1", "started", step="started", run="train_1")
+    assert ledger.training_started(lake, "2005-Q1")
+    assert not ledger.training_started(lake, "2005-Q2")
