@@ -1,0 +1,360 @@
+"""From landed files to validated tables, on a real store with the real Great Expectations."""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from unittest.mock import create_autospec
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from include import features, preparation, quality
+from include.errors import PartitionError, QualityError, SourceError
+from include.lineage import Origin, TableReference
+from include.partitions import Frequency, Partition, parse
+from include.preparation import (
+    complete_history,
+    ingest,
+    validate_features,
+    validate_source,
+    validate_training_set,
+)
+from include.specification import Pipeline
+from include.store import ObjectStore
+from include.suites import load_suite
+from include.tables import Lake, with_partition
+from include.training import TrainingSet
+
+MakePipeline = Callable[..., Pipeline]
+COLUMN = "expect_column_values_to_"
+SUITES = {
+    "loans": [
+        {"type": f"{COLUMN}be_unique", "kwargs": {"column": "id"}},
+        {"type": f"{COLUMN}be_between", "kwargs": {"column": "amount", "min_value": 0}},
+    ],
+    "outcomes": [{"type": f"{COLUMN}be_in_set", "kwargs": {"column": "bad", "value_set": [0, 1]}}],
+    "f": [{"type": f"{COLUMN}not_be_null", "kwargs": {"column": "x"}}],
+}
+
+
+def quarter(name: str) -> Partition:
+    return parse(name, Frequency.QUARTERLY)
+
+
+Q1, Q2 = quarter("2005-Q1"), quarter("2005-Q2")
+
+
+@pytest.fixture(autouse=True)
+def suites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, expectations in SUITES.items():
+        document = {"name": name, "expectations": expectations}
+        (tmp_path / f"{name}.json").write_text(json.dumps(document))
+    monkeypatch.setattr(quality, "load_suite", functools.partial(load_suite, folder=tmp_path))
+
+
+@pytest.fixture
+def pipeline(make_pipeline: MakePipeline) -> Pipeline:
+    return make_pipeline()
+
+
+def land(lake: Lake, uri: str, rows: pa.Table) -> None:
+    buffer = io.BytesIO()
+    pq.write_table(rows, buffer)
+    ObjectStore(lake.settings).write(uri, buffer.getvalue())
+
+
+def land_loans(lake: Lake, partition: Partition, bad: int = 0, rows: int = 100) -> None:
+    """Land loans of which the first ``bad`` have an impossible amount, in two files."""
+    table = pa.table(
+        {
+            "id": [f"{partition}/{number}" for number in range(rows)],
+            "at": pa.array([partition.start] * rows, pa.timestamp("us")),
+            "amount": [-1.0] * bad + [10.0] * (rows - bad),
+        }
+    )
+    folder = f"s3://landing/{lake.pipeline}/loans/{partition}"
+    land(lake, f"{folder}/part-0.parquet", table.slice(0, rows // 2))
+    land(lake, f"{folder}/part-1.parquet", table.slice(rows // 2))
+
+
+def land_outcomes(lake: Lake, partition: Partition, *known: datetime) -> None:
+    table = pa.table(
+        {
+            "id": [f"loan {number}" for number in range(len(known))],
+            "bad": pa.array([number % 2 for number in range(len(known))], pa.int64()),
+            "known": pa.array(known, pa.timestamp("us")),
+        }
+    )
+    land(lake, f"s3://landing/{lake.pipeline}/outcomes/{partition}/part-0.parquet", table)
+
+
+class TestGoodBatch:
+    def test_it_goes_on_as_it_came(self, lake: Lake, pipeline: Pipeline, origin: Origin) -> None:
+        land_loans(lake, Q1)
+        ingested = ingest(lake, pipeline, "loans", [Q1], origin)
+        validated = validate_source(lake, pipeline, "loans", ingested, Q1, origin)
+
+        assert (ingested.table, ingested.partition, ingested.rows) == ("raw_loans", "2005-Q1", 100)
+        assert validated.reference == ingested
+        assert validated.quarantined == 0
+        assert validated.summary["rows"] == 100
+        assert validated.summary["failures"] == []
+        json.dumps(validated.to_dict())
+
+        rows = lake.read("raw_loans").to_pylist()
+        assert {row["_file"] for row in rows} == {"part-0.parquet", "part-1.parquet"}
+        assert lake.row_counts("quarantine_loans") == {}
+
+    def test_data_docs_are_where_the_task_links_to(
+        self, lake: Lake, pipeline: Pipeline, origin: Origin
+    ) -> None:
+        land_loans(lake, Q1)
+        ingested = ingest(lake, pipeline, "loans", [Q1], origin)
+        validated = validate_source(lake, pipeline, "loans", ingested, Q1, origin)
+        expected = f"s3://reports/{lake.pipeline}/data_docs/2005-Q1/loans/index.html"
+        assert preparation.data_docs_uri(lake.pipeline, "2005-Q1", "loans") == expected
+        assert validated.data_docs == expected
+        assert b"<html" in ObjectStore(lake.settings).read(expected)
+
+
+class TestBadRows:
+    def test_a_fifth_of_them_stops_the_batch_and_the_state_before_stays(
+        self, lake: Lake, pipeline: Pipeline, origin: Origin
+    ) -> None:
+        land_loans(lake, Q1)
+        good = ingest(lake, pipeline, "loans", [Q1], origin)
+        validate_source(lake, pipeline, "loans", good, Q1, origin)
+        land_loans(lake, Q2, bad=20)
+        ingested = ingest(lake, pipeline, "loans", [Q2], origin)
+
+        with pytest.raises(QualityError) as caught:
+            validate_source(lake, pipeline, "loans", ingested, Q2, origin)
+
+        docs = f"s3://reports/{lake.pipeline}/data_docs/2005-Q2/loans/index.html"
+        assert str(caught.value) == (
+            "source loans 2005-Q2: at most 5.00% of 100 rows may go to quarantine, got 20 "
+            f"(20.00%): critical failed: amount: {COLUMN}be_between(min_value=0.0), got 20 of 100 "
+            "rows unexpected in part-0.parquet. Correct the data and land it again, or raise "
+            f"max_quarantined in the pipeline file, then clear this task. Data Docs: {docs}"
+        )
+        assert ObjectStore(lake.settings).exists(docs)
+        assert lake.read("raw_loans", partitions=["2005-Q1"]).num_rows == 100
+        assert lake.row_counts("quarantine_loans") == {}
+
+    def test_two_of_a_hundred_go_to_quarantine_with_reasons(
+        self, lake: Lake, pipeline: Pipeline, origin: Origin
+    ) -> None:
+        land_loans(lake, Q1, bad=2)
+        ingested = ingest(lake, pipeline, "loans", [Q1], origin)
+        validated = validate_source(lake, pipeline, "loans", ingested, Q1, origin)
+
+        assert (validated.quarantined, validated.reference.rows) == (2, 98)
+        assert validated.reference.version == ingested.version + 1
+        kept = lake.read("raw_loans", version=validated.reference.version).to_pylist()
+        moved = lake.read("quarantine_loans").to_pylist()
+        ids = [row["id"] for row in kept] + [json.loads(row["row"])["id"] for row in moved]
+        assert sorted(ids) == sorted(f"2005-Q1/{number}" for number in range(100))
+        assert [(row["_file"], row["_row"]) for row in moved] == [
+            ("part-0.parquet", 0),
+            ("part-0.parquet", 1),
+        ]
+        assert {row["reasons"] for row in moved} == {
+            f"amount: {COLUMN}be_between(min_value=0.0), got -1.0"
+        }
+        assert min(row["amount"] for row in kept) == 10.0
+
+    def test_again_from_the_same_reference_gives_the_same(
+        self, lake: Lake, pipeline: Pipeline, origin: Origin
+    ) -> None:
+        land_loans(lake, Q1, bad=2)
+        ingested = ingest(lake, pipeline, "loans", [Q1], origin)
+        first = validate_source(lake, pipeline, "loans", ingested, Q1, origin)
+        second = validate_source(lake, pipeline, "loans", ingested, Q1, origin)
+        assert first.quarantined == second.quarantined == 2
+        assert first.summary == second.summary
+        assert first.reference.rows == second.reference.rows == 98
+        assert lake.row_counts("raw_loans") == {"2005-Q1": 98}
+        assert lake.row_counts("quarantine_loans") == {"2005-Q1": 2}
+
+    def test_corrected_data_empties_the_quarantine(
+        self, lake: Lake, pipeline: Pipeline, origin: Origin
+    ) -> None:
+        for bad in (2, 0):
+            land_loans(lake, Q1, bad=bad)
+            ingested = ingest(lake, pipeline, "loans", [Q1], origin)
+            validate_source(lake, pipeline, "loans", ingested, Q1, origin)
+        assert lake.row_counts("raw_loans") == {"2005-Q1": 100}
+        assert lake.row_counts("quarantine_loans") == {}
+
+    def test_on_failure_fail_moves_nothing_away(
+        self, lake: Lake, make_pipeline: MakePipeline, origin: Origin
+    ) -> None:
+        uri = f"s3://landing/{lake.pipeline}/loans/{{partition}}/"
+        loans = {"uri": uri, "suite": "loans", "on_failure": "fail"}
+        pipeline = make_pipeline(sources={"loans": loans})
+        land_loans(lake, Q1, bad=1)
+        ingested = ingest(lake, pipeline, "loans", [Q1], origin)
+        with pytest.raises(QualityError, match="got 1 that stop it: critical failed: amount"):
+            validate_source(lake, pipeline, "loans", ingested, Q1, origin)
+        assert not lake.exists("quarantine_loans")
+
+
+class TestIngest:
+    def test_another_shape_than_before_is_refused(
+        self, lake: Lake, pipeline: Pipeline, origin: Origin
+    ) -> None:
+        land_loans(lake, Q1)
+        ingest(lake, pipeline, "loans", [Q1], origin)
+        folder = f"s3://landing/{lake.pipeline}/loans/2005-Q2"
+        land(lake, f"{folder}/part-0.parquet", pa.table({"id": ["a"]}))
+        with pytest.raises(SourceError, match=r"file part-0\.parquet must .* missing: at, amount"):
+            ingest(lake, pipeline, "loans", [Q2], origin)
+        assert lake.row_counts("raw_loans") == {"2005-Q1": 100}
+
+    def test_several_partitions_are_one_commit(
+        self, lake: Lake, pipeline: Pipeline, origin: Origin
+    ) -> None:
+        for partition in (Q1, Q2):
+            land_loans(lake, partition)
+        assert ingest(lake, pipeline, "loans", [Q1, Q2], origin).version == 1
+        assert lake.row_counts("raw_loans") == {"2005-Q1": 100, "2005-Q2": 100}
+
+    def test_if_one_is_missing_none_is_written(
+        self, lake: Lake, pipeline: Pipeline, origin: Origin
+    ) -> None:
+        land_loans(lake, Q1)
+        with pytest.raises(SourceError, match="source loans 2005-Q2: must have at least one"):
+            ingest(lake, pipeline, "loans", [Q1, Q2], origin)
+        assert not lake.exists("raw_loans")
+
+
+class TestLabels:
+    def test_they_are_written_by_their_usual_names(
+        self, lake: Lake, pipeline: Pipeline, origin: Origin
+    ) -> None:
+        last = Q1.end - timedelta(microseconds=1)
+        land_outcomes(lake, Q1, Q1.start, last)
+        ingested = ingest(lake, pipeline, "outcomes", [Q1], origin)
+        validate_source(lake, pipeline, "outcomes", ingested, Q1, origin)
+        rows = sorted(lake.read("labels").to_pylist(), key=lambda row: str(row["id"]))
+        assert rows == [
+            {"id": "loan 0", "label": 0, "known_at": Q1.start, "partition": "2005-Q1"},
+            {"id": "loan 1", "label": 1, "known_at": last, "partition": "2005-Q1"},
+        ]
+
+    def test_labels_from_the_future_are_refused(
+        self, lake: Lake, pipeline: Pipeline, origin: Origin
+    ) -> None:
+        land_outcomes(lake, Q1, Q1.start, Q1.end, datetime(2006, 1, 1))
+        ingested = ingest(lake, pipeline, "outcomes", [Q1], origin)
+        with pytest.raises(SourceError) as caught:
+            validate_source(lake, pipeline, "outcomes", ingested, Q1, origin)
+        assert str(caught.value) == (
+            "source outcomes 2005-Q1: known must lie before the partition closed (2005-04-01), "
+            "got 2 rows known later. Land a label in the partition in which it became known."
+        )
+        assert not lake.exists("labels")
+
+
+def put(lake: Lake, table: str, origin: Origin, x: list[float | None]) -> TableReference:
+    rows = pa.table({"id": [str(i) for i in range(len(x))], "x": pa.array(x, pa.float64())})
+    return lake.write(table, with_partition(rows, "2005-Q1"), partitions=["2005-Q1"], origin=origin)
+
+
+def test_features_are_quarantined_like_sources(
+    lake: Lake, pipeline: Pipeline, origin: Origin
+) -> None:
+    computed = put(lake, "features", origin, [None, *range(99)])
+    validated = validate_features(lake, pipeline, computed, Q1, origin)
+    assert (validated.quarantined, validated.reference.rows) == (1, 99)
+    assert lake.row_counts("features") == {"2005-Q1": 99}
+    assert lake.row_counts("quarantine_features") == {"2005-Q1": 1}
+
+
+def test_one_bad_row_in_a_training_set_stops_it(
+    lake: Lake, pipeline: Pipeline, origin: Origin
+) -> None:
+    def made(x: list[float | None]) -> TrainingSet:
+        return TrainingSet(put(lake, "training_sets", origin, x), ("2004-Q4",), (), (1, 1))
+
+    assert validate_training_set(lake, pipeline, made([1.0, 2.0]))["failures"] == []
+    with pytest.raises(QualityError, match=r"training_set 2005-Q1: .*1 of 100 rows unexpected"):
+        validate_training_set(lake, pipeline, made([None, *range(99)]))
+
+
+class TestHistory:
+    @pytest.fixture
+    def compute(self, monkeypatch: pytest.MonkeyPatch) -> Any:
+        """Feature functions need Spark; this one writes a row for each partition."""
+
+        def write(
+            spark: Any, lake: Lake, pipeline: Any, sources: Any, names: list[str], origin: Origin
+        ) -> TableReference:
+            rows = pa.concat_tables(
+                [with_partition(pa.table({"id": [name], "x": [1.0]}), name) for name in names]
+            )
+            return lake.write("features", rows, partitions=names, origin=origin)
+
+        compute = create_autospec(features.compute, side_effect=write)
+        monkeypatch.setattr(features, "compute", compute)
+        return compute
+
+    def test_whatever_landed_until_then_and_is_missing(
+        self, lake: Lake, pipeline: Pipeline, origin: Origin, compute: Any
+    ) -> None:
+        for name in ("2004-Q3", "2004-Q4", "2005-Q1", "2005-Q2"):
+            land_loans(lake, quarter(name), rows=20)
+        land_outcomes(lake, Q1, Q1.start)
+        land_outcomes(lake, Q2, Q2.start)
+
+        assert complete_history(None, lake, pipeline, quarter("2004-Q4"), origin) == (
+            "2004-Q3",
+            "2004-Q4",
+        )
+        assert complete_history(None, lake, pipeline, Q1, origin) == ("2005-Q1",)
+        assert complete_history(None, lake, pipeline, Q1, origin) == ()
+
+        assert [item.args[4] for item in compute.call_args_list] == [
+            ["2004-Q3", "2004-Q4"],
+            ["2005-Q1"],
+        ]
+        assert lake.partitions("features") == ("2004-Q3", "2004-Q4", "2005-Q1")
+        assert lake.partitions("labels") == ("2005-Q1",)
+
+    def test_sources_may_share_the_folder_of_a_partition(
+        self, lake: Lake, make_pipeline: MakePipeline, origin: Origin, compute: Any
+    ) -> None:
+        root = f"s3://landing/{lake.pipeline}/quarter={{partition}}"
+        pipeline = make_pipeline(
+            sources={
+                "loans": {"uri": f"{root}/loans", "suite": "loans"},
+                "outcomes": {
+                    "uri": f"{root}/outcomes/",
+                    "suite": "outcomes",
+                    "labels": {"column": "bad", "known_at": "known"},
+                },
+            }
+        )
+        folder = f"s3://landing/{lake.pipeline}/quarter=2005-Q1"
+        land(lake, f"{folder}/loans/a.parquet", pa.table({"id": ["a"], "amount": [1.0]}))
+        known = pa.array([Q1.start], pa.timestamp("us"))
+        outcomes = pa.table({"id": ["a"], "bad": [1], "known": known})
+        land(lake, f"{folder}/outcomes/a.parquet", outcomes)
+        land(lake, f"{folder}/loans_old/a.parquet", pa.table({"id": ["b"]}))
+
+        assert complete_history(None, lake, pipeline, Q1, origin) == ("2005-Q1",)
+        assert lake.partitions("labels") == ("2005-Q1",)
+
+    def test_a_folder_that_is_no_partition_is_named(
+        self, lake: Lake, pipeline: Pipeline, origin: Origin, compute: Any
+    ) -> None:
+        land(lake, f"s3://landing/{lake.pipeline}/loans/copy/a.parquet", pa.table({"id": ["a"]}))
+        with pytest.raises(PartitionError, match="partition 'copy': a quarterly partition reads"):
+            complete_history(None, lake, pipeline, Q1, origin)

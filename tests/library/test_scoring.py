@@ -1,0 +1,170 @@
+"""One pass over files, as a Spark worker does it, in this process and without Spark."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import skops.io
+
+from include import candidates, scoring
+from include.drift import calibrate
+from include.errors import MonitoringError, RegistryError
+from include.lineage import Origin, TableReference
+from include.models import MODEL, REFERENCE, ModelVersion, Reference, predict, prepare, put_file
+from include.profiles import fit_binning, profile
+from include.specification import Pipeline
+from include.store import ObjectStore
+from include.tables import Lake, with_partition, write_files
+
+MakePipeline = Callable[..., Pipeline]
+
+
+def frame(rows: int, seed: int) -> pd.DataFrame:
+    random = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {
+            "id": [f"{seed}/{number}" for number in range(rows)],
+            "at": pd.Series([datetime(2005, 1, 1)] * rows, dtype="datetime64[us]"),
+            "x": random.normal(size=rows),
+            "c": random.choice(["a", "b", None], size=rows),
+        }
+    )
+
+
+@pytest.fixture
+def pipeline(make_pipeline: MakePipeline) -> Pipeline:
+    return make_pipeline()
+
+
+@pytest.fixture(autouse=True)
+def worker(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give this process what a Spark worker has, and run files here instead of on Spark."""
+    settings = lake.settings
+    monkeypatch.setenv("RELEVO_STORE_ENDPOINT_URL", str(settings.endpoint_url))
+    monkeypatch.setenv("RELEVO_STORE_ACCESS_KEY", settings.access_key)
+    monkeypatch.setenv("RELEVO_STORE_SECRET_KEY", settings.secret_key.get_secret_value())
+
+    def run(spark: Any, job: Any, paths: list[str]) -> list[dict[str, Any]]:
+        results = [scoring._score_file(job, path) for path in paths]
+        loaded = [{name: json.loads(text) for name, text in item.items()} for item in results]
+        assert [item["file"].pop("source") for item in loaded] == paths
+        return loaded
+
+    monkeypatch.setattr(scoring, "_run", run)
+
+
+@pytest.fixture
+def champion(lake: Lake) -> ModelVersion:
+    trained = prepare(frame(200, 1), ["x"], ["c"])
+    builder = candidates.builder("logistic_regression")
+    model = builder.build(builder.defaults, ["x"], ["c"], 7)
+    model.fit(trained, (trained["x"] > 0).to_numpy(np.int8))
+    scores = model.predict_proba(trained)[:, 1]
+    binning = fit_binning(trained, ["x"], ["c"], predictions=scores)
+    halves = [profile(trained[s], binning, scores[s]) for s in (slice(0, 100), slice(100, 200))]
+    reference = Reference(halves[0].merge(halves[1]), calibrate(halves))
+    store = ObjectStore(lake.settings)
+    return ModelVersion(
+        pipeline=lake.pipeline,
+        version=5,
+        partition="2004-Q4",
+        run_id="run",
+        candidate="logistic_regression",
+        numeric=("x",),
+        categorical=("c",),
+        files={
+            MODEL: put_file(store, lake.pipeline, MODEL, skops.io.dumps(model)),
+            REFERENCE: put_file(store, lake.pipeline, REFERENCE, reference.to_bytes()),
+        },
+        training_set={},
+    )
+
+
+def put_features(lake: Lake, origin: Origin, name: str, *frames: pd.DataFrame) -> TableReference:
+    """Commit one file a frame."""
+    parts = [with_partition(pa.Table.from_pandas(f, preserve_index=False), name) for f in frames]
+    files = [
+        file for part in parts for file in write_files(lake.settings, lake.uri("features"), part)
+    ]
+    return lake.commit("features", files, parts[0].schema, partitions=[name], origin=origin)
+
+
+def test_every_row_is_scored_once_as_the_model_would(
+    lake: Lake, pipeline: Pipeline, champion: ModelVersion, origin: Origin
+) -> None:
+    put_features(lake, origin, "2005-Q2", frame(10, 4))
+    batch = put_features(lake, origin, "2005-Q1", frame(30, 2), frame(20, 3))
+
+    for _ in range(2):  # a second run replaces what the first one wrote
+        scored = scoring.score(None, lake, pipeline, batch, champion, origin)
+
+    assert (scored.predictions.partition, scored.predictions.rows) == ("2005-Q1", 50)
+    rows = lake.read("predictions").to_pandas().set_index("id")
+    assert sorted(rows.index) == sorted([*frame(30, 2)["id"], *frame(20, 3)["id"]])
+    assert set(rows["partition"]) == {"2005-Q1"}
+    assert set(rows["model_version"]) == {5}
+    assert not rows["back_scored"].any()
+    for part in (frame(30, 2), frame(20, 3)):
+        expected = predict(lake.settings, champion, part)
+        assert rows.loc[part["id"], "score"].to_numpy().tobytes() == expected.tobytes()
+    inputs = json.loads(lake.open("predictions").history(1)[0]["inputs"])
+    assert inputs == [batch.to_dict()]
+
+
+def test_the_profile_is_that_of_the_whole_batch(
+    lake: Lake, pipeline: Pipeline, champion: ModelVersion, origin: Origin
+) -> None:
+    whole = pd.concat([frame(30, 2), frame(20, 3)], ignore_index=True)
+    batch = put_features(lake, origin, "2005-Q1", frame(30, 2), frame(20, 3))
+    scored = scoring.score(None, lake, pipeline, batch, champion, origin)
+    assert scored.profile.rows == 50
+
+    written = scoring.write_profile(lake, "2005-Q1", champion, scored.profile, origin)
+    version, current = scoring.read_profile(lake, written)
+    assert version == 5
+    assert current.to_dict() == scored.profile.to_dict()
+
+    one_file = put_features(lake, origin, "2005-Q1", whole)
+    again = scoring.score(None, lake, pipeline, one_file, champion, origin)
+    assert again.profile.rows == 50
+    missing = {name: column.missing for name, column in scored.profile.categorical.items()}
+    assert missing == {"c": int(whole["c"].isna().sum())}
+
+
+def test_back_scored_rows_are_marked(
+    lake: Lake, pipeline: Pipeline, champion: ModelVersion, origin: Origin
+) -> None:
+    batch = put_features(lake, origin, "2005-Q1", frame(5, 2))
+    scoring.score(None, lake, pipeline, batch, champion, origin, back_scored=True)
+    assert lake.read("predictions")["back_scored"].to_pylist() == [True] * 5
+
+
+def test_no_rows_are_an_error(
+    lake: Lake, pipeline: Pipeline, champion: ModelVersion, origin: Origin
+) -> None:
+    batch = put_features(lake, origin, "2005-Q1", frame(5, 2))
+    other = TableReference(lake.pipeline, "features", batch.version, "2005-Q2", 0)
+    with pytest.raises(MonitoringError) as caught:
+        scoring.score(None, lake, pipeline, other, champion, origin)
+    assert str(caught.value) == (
+        f"batch {lake.pipeline} 2005-Q2: must have rows to score, got none."
+    )
+    assert not lake.exists("predictions")
+
+
+def test_a_changed_model_scores_nothing(
+    lake: Lake, pipeline: Pipeline, champion: ModelVersion, origin: Origin
+) -> None:
+    batch = put_features(lake, origin, "2005-Q1", frame(5, 2))
+    uri, _ = champion.files[MODEL]
+    ObjectStore(lake.settings).write(uri, b"another model")
+    with pytest.raises(RegistryError, match="SHA-256 must be"):
+        scoring.score(None, lake, pipeline, batch, champion, origin)
+    assert not lake.exists("predictions")
