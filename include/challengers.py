@@ -249,13 +249,27 @@ def evaluate(
 
 
 def close(
-    lake: Lake, registry: Registry, parent_id: str, partition: str, origin: Origin
+    lake: Lake,
+    registry: Registry,
+    parent_id: str,
+    partition: str,
+    origin: Origin,
+    *,
+    rejected: bool = False,
 ) -> tuple[str, str]:
     """Record how a training run ended and end its MLflow runs.
 
     The outcome is what is on record of this DAG run: ``promoted`` needs the verdict and the
     registry event, ``refused`` the verdict; anything else is ``failed``. A task that is cleared
     and runs again may mend a failure; the latest outcome counts.
+
+    Args:
+        lake: The pipeline's tables.
+        registry: Its model versions.
+        parent_id: MLflow run of the DAG run.
+        partition: Partition as of which was trained.
+        origin: Who closes.
+        rejected: Whether a person refused what the gate had accepted.
 
     Returns:
         (outcome, reason).
@@ -267,6 +281,8 @@ def close(
         version = int(entry.evidence["challenger"])
         if entry.decision == "refused" or registry.is_promoted(version):
             outcome, reason = entry.decision, entry.reason
+        elif rejected:
+            outcome, reason = "refused", f"Version {version} was not approved."
         else:
             reason = f"Version {version} was accepted but not put in use."
     ledger.record(lake, "training", partition, outcome, reason, origin=origin, step=outcome)

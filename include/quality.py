@@ -17,6 +17,7 @@ Great Expectations is imported inside the functions: it takes seconds.
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -316,6 +317,8 @@ def _run(frame: pd.DataFrame, suite: Mapping[str, Any], source: str, partition: 
     from great_expectations.core.run_identifier import RunIdentifier
     from great_expectations.expectations.registry import get_expectation_impl
 
+    # It tells of its temporary folders at every run.
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
     # A file context would rewrite the suites, so the context lives in memory only.
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False, "metric_calculations": False}

@@ -28,6 +28,7 @@ from relevo.operators.preparation import (
     ValidateSourceOperator,
 )
 from relevo.operators.training import (
+    ApprovePromotionOperator,
     BuildTrainingSetOperator,
     CloseTrainingOperator,
     EvaluateChallengerOperator,
@@ -217,29 +218,29 @@ def _train(pipeline: Pipeline) -> DAG:
             verdict=evaluate.output,
             doc_md="Puts the challenger in use from the next partition on; skipped if refused.",
         )
+        approval = None
+        if pipeline.promotion.approval == "required":
+            approve = ApprovePromotionOperator(
+                task_id="approve_promotion",
+                verdict=evaluate.output,
+                subject="May the challenger take over?",
+                body="{{ task.verdict['reason'] }}",
+                execution_timeout=None,
+                response_timeout=timedelta(days=7),
+                doc_md="Waits for a person's yes; a no ends the training without a promotion.",
+            )
+            approval = approve.output
+            chain(evaluate, approve, promote)
         close = CloseTrainingOperator(
             pipeline=pipeline.name,
             task_id="close_training",
+            approval=approval,
             trigger_rule="all_done",
             doc_md="Ends the MLflow runs and records how the training ended.",
         )
-        if pipeline.promotion.approval == "required":
-            chain(evaluate, _approval(), promote)
         # A failed candidate lets its siblings run on; closing waits for them as well.
         chain([train, promote], close)
     return dag
-
-
-def _approval() -> Any:
-    from airflow.providers.standard.operators.hitl import ApprovalOperator
-
-    return ApprovalOperator(
-        task_id="approve_promotion",
-        subject="May the challenger take over?",
-        body="{{ ti.xcom_pull(task_ids='evaluate_challenger')['reason'] }}",
-        execution_timeout=timedelta(days=7),
-        doc_md="Waits for a person's yes; a no ends the training without a promotion.",
-    )
 
 
 def _common(pipeline: Pipeline, kind: str) -> dict[str, Any]:

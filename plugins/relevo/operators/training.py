@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from relevo.links import (
@@ -275,13 +276,41 @@ class PromoteChallengerOperator(TrainingOperator):
         return {"version": version.version, "effective_from": str(partition.shift(1))}
 
 
+class ApprovePromotionOperator(ApprovalOperator):
+    """Ask a person whether an accepted challenger may take over; skipped if it was refused.
+
+    Args:
+        verdict: What the evaluate_challenger task returned.
+    """
+
+    template_fields: Sequence[str] = (*ApprovalOperator.template_fields, "verdict")
+
+    def __init__(self, *, verdict: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.verdict = verdict
+
+    def execute(self, context: Any) -> Any:
+        """Wait for the answer; a no skips the promotion."""
+        if not self.verdict["promoted"]:
+            raise AirflowSkipException(self.verdict["reason"])
+        return super().execute(context)
+
+
 class CloseTrainingOperator(TrainingOperator):
     """End the MLflow runs and record how the training ended, whatever happened before.
 
     Its trigger rule is ``all_done``; it fails if the training failed, so that the DAG run does.
+
+    Args:
+        approval: What the approve_promotion task returned; None where nobody was asked.
     """
 
+    template_fields: Sequence[str] = (*PipelineOperator.template_fields, "approval")
     operator_extra_links = (MlflowRunLink(), LedgerLink())
+
+    def __init__(self, *, approval: Any = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.approval = approval
 
     def run(self, context: Any) -> dict[str, Any]:
         """Return how the training ended.
@@ -295,7 +324,13 @@ class CloseTrainingOperator(TrainingOperator):
         lake, tracking = self.lake(), self.tracking()
         parent_id = self.parent_run(context, tracking)
         outcome, reason = close(
-            lake, Registry(lake, tracking), parent_id, self.partition, self.origin(context)
+            lake,
+            Registry(lake, tracking),
+            parent_id,
+            self.partition,
+            self.origin(context),
+            rejected=bool(self.approval)
+            and self.approval["chosen_options"] == [ApprovalOperator.REJECT],
         )
         self.link_run(context, tracking, parent_id)
         LedgerLink.persist(context, ledger_path(self.pipeline))
