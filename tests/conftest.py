@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +19,14 @@ import pytest
 
 if TYPE_CHECKING:
     from include.settings import StoreSettings
+
+# Airflow reads these when it is imported, which any test may do. Its home is thrown away.
+PROJECT = Path(__file__).parent.parent
+os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-home-")
+atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
+os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(PROJECT / "dags")
+os.environ["AIRFLOW__CORE__PLUGINS_FOLDER"] = str(PROJECT / "plugins")
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
 BUCKETS = ("landing", "lake", "mlflow", "reports")
 # The server's gRPC ports are these plus 10,000; both ranges stay below the kernel's ports for

@@ -1,0 +1,90 @@
+"""A task to run operators in: connections from the environment, XCom that is remembered."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk.execution_time.context import OutletEventAccessors
+
+from include.lineage import TableReference
+
+SPARK = SimpleNamespace(name="the Spark session")
+RAW = TableReference("loan_default", "raw_loans", 3, "2005-Q1", 100)
+FEATURES = TableReference("loan_default", "features", 4, "2005-Q1", 98)
+
+
+@dataclass
+class TaskInstance:
+    """What operators use of Airflow's own."""
+
+    dag_id: str = "loan_default_score"
+    run_id: str = "manual__1"
+    task_id: str = "a_task"
+    pushed: dict[str, Any] = field(default_factory=dict)
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        """Remember a value."""
+        self.pushed[key] = value
+
+
+@pytest.fixture
+def ti() -> TaskInstance:
+    """The running task."""
+    return TaskInstance()
+
+
+@pytest.fixture
+def context(ti: TaskInstance) -> dict[str, Any]:
+    """The task's context."""
+    return {"ti": ti, "outlet_events": OutletEventAccessors()}
+
+
+@pytest.fixture(autouse=True)
+def connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set the three connections of a deployment; nothing listens there."""
+    for name, parts in {
+        "STORE": {
+            "conn_type": "aws",
+            "login": "key",
+            "password": "secret",
+            "extra": {"endpoint_url": "http://127.0.0.1:1", "region_name": "eu-west-1"},
+        },
+        "MLFLOW": {"conn_type": "http", "host": "http://mlflow", "port": 5000},
+        "SPARK": {"conn_type": "generic", "host": "sc://spark:15002", "password": "token"},
+    }.items():
+        monkeypatch.setenv(f"AIRFLOW_CONN_RELEVO_{name}", json.dumps(parts))
+
+
+@pytest.fixture
+def spark(replace_by_autospec: Any) -> Any:
+    """Join no Spark server: hand out one object as the session."""
+    return replace_by_autospec("include.spark.session.connect", return_value=nullcontext(SPARK))
+
+
+@pytest.fixture
+def replace_by_autospec() -> Any:
+    """Replace a function or class by an autospec of itself until the test ends."""
+    from unittest.mock import patch
+
+    started = []
+
+    def replace(target: str, **how: Any) -> Any:
+        patcher = patch(target, autospec=True, **how)
+        started.append(patcher)
+        return patcher.start()
+
+    yield replace
+    for patcher in reversed(started):
+        patcher.stop()
+
+
+def small_json(value: Any) -> Any:
+    """Send a value through XCom: JSON, and far too small for rows."""
+    text = json.dumps(value)
+    assert len(text) < 2000
+    return json.loads(text)

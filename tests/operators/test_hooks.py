@@ -1,0 +1,174 @@
+"""Connections, the template macro, and links: what operators share."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+
+from include.errors import PartitionError, RelevoError, SettingsError, SpecificationError
+from relevo.hooks import RelevoHook
+from relevo.links import DataDocsLink, MlflowRunLink, ledger_path, report_path
+from relevo.macros import partition_of
+from relevo.operators.base import PARTITION_TEMPLATE, PipelineOperator
+from relevo_plugin import RelevoPlugin
+
+
+class TestHook:
+    def test_all_three_connections(self) -> None:
+        settings = RelevoHook().get_conn()
+        assert settings.store.endpoint_url == "http://127.0.0.1:1"
+        assert settings.store.access_key == "key"
+        assert settings.store.secret_key.get_secret_value() == "secret"
+        assert settings.store.region == "eu-west-1"
+        assert settings.mlflow_uri == "http://mlflow:5000"
+        assert settings.spark_remote.get_secret_value() == "sc://spark:15002/;token=token"
+
+    def test_secrets_do_not_show(self) -> None:
+        shown = repr(RelevoHook().get_conn())
+        assert "secret'" not in shown.replace("secret_key", "")
+        assert "token=token" not in shown
+
+    def test_what_may_be_left_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        aws = {"conn_type": "aws", "login": "key", "password": "secret"}
+        monkeypatch.setenv("AIRFLOW_CONN_RELEVO_STORE", json.dumps(aws))
+        monkeypatch.setenv(
+            "AIRFLOW_CONN_RELEVO_MLFLOW", json.dumps({"conn_type": "http", "host": "https://m"})
+        )
+        monkeypatch.setenv(
+            "AIRFLOW_CONN_RELEVO_SPARK", json.dumps({"conn_type": "generic", "host": "sc://s:1"})
+        )
+        settings = RelevoHook().get_conn()
+        assert (settings.store.endpoint_url, settings.store.region) == (None, "us-east-1")
+        assert settings.mlflow_uri == "https://m"
+        assert settings.spark_remote.get_secret_value() == "sc://s:1"
+
+    @pytest.mark.parametrize(
+        ("name", "parts", "missing"),
+        [
+            ("store", {"conn_type": "aws", "password": "secret"}, "login"),
+            ("store", {"conn_type": "aws", "login": "key"}, "password"),
+            ("mlflow", {"conn_type": "http", "port": 5000}, "host"),
+            ("spark", {"conn_type": "generic", "password": "token"}, "host"),
+        ],
+    )
+    def test_a_part_that_is_missing_is_named(
+        self, monkeypatch: pytest.MonkeyPatch, name: str, parts: Any, missing: str
+    ) -> None:
+        monkeypatch.setenv(f"AIRFLOW_CONN_RELEVO_{name.upper()}", json.dumps(parts))
+        with pytest.raises(SettingsError) as caught:
+            RelevoHook().get_conn()
+        assert str(caught.value) == (
+            f"connection relevo_{name}: {missing} must be set, got nothing. "
+            "Set it in Admin > Connections."
+        )
+
+    def test_other_connections(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        other = {"conn_type": "aws", "login": "other", "password": "secret"}
+        monkeypatch.setenv("AIRFLOW_CONN_OTHER", json.dumps(other))
+        assert RelevoHook(store_conn_id="other").store().access_key == "other"
+
+
+def run(**facts: Any) -> Any:
+    return SimpleNamespace(**{"partition_key": None, "logical_date": None, **facts})
+
+
+class TestPartitionOf:
+    @pytest.mark.parametrize(
+        ("facts", "params", "partition"),
+        [
+            ({"logical_date": datetime(2005, 4, 5, 6, tzinfo=UTC)}, {}, "2005-Q1"),
+            ({"partition_key": "2005-Q2"}, {"partition": None}, "2005-Q2"),
+            ({"partition_key": "2005-Q2"}, {"partition": "2004-Q4"}, "2004-Q4"),
+        ],
+    )
+    def test_from_date_key_or_parameter(self, facts: Any, params: Any, partition: str) -> None:
+        assert partition_of("loan_default", run(**facts), params) == partition
+
+    def test_none_of_them(self) -> None:
+        with pytest.raises(PartitionError, match="run without a partition"):
+            partition_of("loan_default", run(), {})
+
+    def test_an_unknown_pipeline(self) -> None:
+        with pytest.raises(SpecificationError, match="did you mean 'loan_default'"):
+            partition_of("loan_defaut", run(), {})
+
+    def test_the_template_of_every_operator_reaches_it(self) -> None:
+        assert partition_of in RelevoPlugin.macros
+        macros = SimpleNamespace(**{RelevoPlugin.name: SimpleNamespace(partition_of=partition_of)})
+        task = Step(task_id="step", pipeline="loan_default")
+        assert task.partition == PARTITION_TEMPLATE
+        context: Any = {
+            "macros": macros,
+            "task": task,
+            "dag_run": run(partition_key="2005-Q2"),
+            "params": {},
+        }
+        assert task.render_template(task.partition, context) == "2005-Q2"
+
+
+class Step(PipelineOperator):
+    """An operator that does what the test says."""
+
+    def run(self, context: Any) -> Any:
+        """Raise what the context holds, or return it."""
+        if isinstance(context["outcome"], Exception):
+            raise context["outcome"]
+        return context["outcome"]
+
+
+class TestErrors:
+    def test_an_error_of_the_library_fails_at_once_with_its_words(self) -> None:
+        step = Step(task_id="step", pipeline="loan_default")
+        error = PartitionError("partition 'x': must be y, got z. Do that.")
+        with pytest.raises(AirflowFailException) as caught:
+            step.execute({"outcome": error})
+        assert str(caught.value) == str(error)
+        assert caught.value.__cause__ is error
+
+    @pytest.mark.parametrize("kind", RelevoError.__subclasses__())
+    def test_that_is_so_for_every_kind(self, kind: type[Exception]) -> None:
+        step = Step(task_id="step", pipeline="loan_default")
+        with pytest.raises(AirflowFailException, match=r"^told$"):
+            step.execute({"outcome": kind("told")})
+
+    @pytest.mark.parametrize("error", [ConnectionError("store"), OSError(), ValueError("bug")])
+    def test_any_other_error_is_retried(self, error: Exception) -> None:
+        step = Step(task_id="step", pipeline="loan_default")
+        with pytest.raises(type(error)) as caught:
+            step.execute({"outcome": error})
+        assert caught.value is error
+
+    def test_a_partition_of_another_form_is_told(self) -> None:
+        step = Step(task_id="step", pipeline="loan_default", partition="2005-03")
+        with pytest.raises(PartitionError, match="reads like '2005-Q3', got '2005-03'"):
+            step.slice_of_time()
+
+
+def test_the_origin_is_the_running_task(context: dict[str, Any]) -> None:
+    origin = Step(task_id="step", pipeline="loan_default").origin(context)
+    assert (origin.dag_id, origin.dag_run_id, origin.task_id) == (
+        "loan_default_score",
+        "manual__1",
+        "a_task",
+    )
+
+
+class TestLinks:
+    def test_an_address_is_kept_under_the_links_key(self, context: Any, ti: Any) -> None:
+        DataDocsLink.persist(context, "/relevo/reports/p/index.html")
+        MlflowRunLink.persist(context, "http://mlflow/#/runs/1")
+        assert ti.pushed == {
+            "relevo_data_docs": "/relevo/reports/p/index.html",
+            "relevo_mlflow_run": "http://mlflow/#/runs/1",
+        }
+
+    def test_pages_of_the_plugin(self) -> None:
+        assert report_path("s3://reports/p/drift/2005-Q1.html") == (
+            "/relevo/reports/p/drift/2005-Q1.html"
+        )
+        assert ledger_path("p") == "/relevo/decisions/p"
