@@ -62,6 +62,8 @@ the best candidate against the champion on held-out partitions, and promotes it 
 partition on, or refuses it. The verdict and its evidence are in the ledger either way.
 """
 
+_ANSWER = "{{ (ti.xcom_pull(task_ids='approve_promotion') or {}).get('chosen_options', [''])[0] }}"
+
 
 def declare(name: str) -> tuple[DAG, DAG]:
     """Make the two DAGs of a pipeline from its file.
@@ -218,7 +220,7 @@ def _train(pipeline: Pipeline) -> DAG:
             verdict=evaluate.output,
             doc_md="Puts the challenger in use from the next partition on; skipped if refused.",
         )
-        approval = None
+        approval = ""
         if pipeline.promotion.approval == "required":
             approve = ApprovePromotionOperator(
                 task_id="approve_promotion",
@@ -229,7 +231,8 @@ def _train(pipeline: Pipeline) -> DAG:
                 response_timeout=timedelta(days=7),
                 doc_md="Waits for a person's yes; a no ends the training without a promotion.",
             )
-            approval = approve.output
+            # Not its output: a no skips whatever comes directly after the question.
+            approval = _ANSWER
             chain(evaluate, approve, promote)
         close = CloseTrainingOperator(
             pipeline=pipeline.name,

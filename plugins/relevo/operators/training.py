@@ -283,7 +283,8 @@ class ApprovePromotionOperator(ApprovalOperator):
         verdict: What the evaluate_challenger task returned.
     """
 
-    template_fields: Sequence[str] = (*ApprovalOperator.template_fields, "verdict")
+    # The verdict first: the text that a person reads is made from it.
+    template_fields: Sequence[str] = ("verdict", *ApprovalOperator.template_fields)
 
     def __init__(self, *, verdict: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -302,13 +303,13 @@ class CloseTrainingOperator(TrainingOperator):
     Its trigger rule is ``all_done``; it fails if the training failed, so that the DAG run does.
 
     Args:
-        approval: What the approve_promotion task returned; None where nobody was asked.
+        approval: Answer to the approve_promotion task; empty where nobody was asked.
     """
 
     template_fields: Sequence[str] = (*PipelineOperator.template_fields, "approval")
     operator_extra_links = (MlflowRunLink(), LedgerLink())
 
-    def __init__(self, *, approval: Any = None, **kwargs: Any) -> None:
+    def __init__(self, *, approval: str = "", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.approval = approval
 
@@ -329,8 +330,7 @@ class CloseTrainingOperator(TrainingOperator):
             parent_id,
             self.partition,
             self.origin(context),
-            rejected=bool(self.approval)
-            and self.approval["chosen_options"] == [ApprovalOperator.REJECT],
+            rejected=self.approval == ApprovalOperator.REJECT,
         )
         self.link_run(context, tracking, parent_id)
         LedgerLink.persist(context, ledger_path(self.pipeline))
