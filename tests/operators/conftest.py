@@ -4,32 +4,12 @@ from __future__ import annotations
 
 import json
 from contextlib import nullcontext
-from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from airflow.sdk.execution_time.context import OutletEventAccessors
-
-from include.lineage import TableReference
-
-SPARK = SimpleNamespace(name="the Spark session")
-RAW = TableReference("loan_default", "raw_loans", 3, "2005-Q1", 100)
-FEATURES = TableReference("loan_default", "features", 4, "2005-Q1", 98)
-
-
-@dataclass
-class TaskInstance:
-    """What operators use of Airflow's own."""
-
-    dag_id: str = "loan_default_score"
-    run_id: str = "manual__1"
-    task_id: str = "a_task"
-    pushed: dict[str, Any] = field(default_factory=dict)
-
-    def xcom_push(self, key: str, value: Any) -> None:
-        """Remember a value."""
-        self.pushed[key] = value
+from running import SPARK, TaskInstance
 
 
 @pytest.fixture
@@ -69,8 +49,6 @@ def spark(replace_by_autospec: Any) -> Any:
 @pytest.fixture
 def replace_by_autospec() -> Any:
     """Replace a function or class by an autospec of itself until the test ends."""
-    from unittest.mock import patch
-
     started = []
 
     def replace(target: str, **how: Any) -> Any:
@@ -81,10 +59,3 @@ def replace_by_autospec() -> Any:
     yield replace
     for patcher in reversed(started):
         patcher.stop()
-
-
-def small_json(value: Any) -> Any:
-    """Send a value through XCom: JSON, and far too small for rows."""
-    text = json.dumps(value)
-    assert len(text) < 2000
-    return json.loads(text)

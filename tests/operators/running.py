@@ -1,0 +1,35 @@
+"""What operators see while they run, and what they hand on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from include.lineage import TableReference
+
+SPARK = SimpleNamespace(name="the Spark session")
+RAW = TableReference("loan_default", "raw_loans", 3, "2005-Q1", 100)
+FEATURES = TableReference("loan_default", "features", 4, "2005-Q1", 98)
+
+
+@dataclass
+class TaskInstance:
+    """What operators use of Airflow's own."""
+
+    dag_id: str = "loan_default_score"
+    run_id: str = "manual__1"
+    task_id: str = "a_task"
+    pushed: dict[str, Any] = field(default_factory=dict)
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        """Remember a value."""
+        self.pushed[key] = value
+
+
+def small_json(value: Any) -> Any:
+    """Send a value through XCom: JSON, and far too small for rows."""
+    text = json.dumps(value)
+    assert len(text) < 2000
+    return json.loads(text)

@@ -1,0 +1,167 @@
+"""Operators that score, watch and decide."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from running import FEATURES, SPARK, small_json
+
+from include.drift import DriftVerdict
+from include.errors import RegistryError
+from include.lineage import TableReference
+from include.models import ModelVersion
+from include.monitoring import Scored
+from include.partitions import Frequency, parse
+from include.retraining import RetrainingDecision
+from relevo.assets import retraining_asset
+from relevo.links import DriftReportLink, LedgerLink
+from relevo.operators.monitoring import (
+    AwaitTrainingOperator,
+    DecideRetrainingOperator,
+    DetectDriftOperator,
+    MeasurePerformanceOperator,
+    RequestRetrainingOperator,
+    ScoreBatchOperator,
+)
+
+COMMON = {"task_id": "a_task", "pipeline": "loan_default", "partition": "2005-Q1"}
+PARTITION = parse("2005-Q1", Frequency.QUARTERLY)
+BATCH = {"reference": FEATURES.to_dict(), "quarantined": 2, "data_docs": None, "summary": {}}
+SCORED = Scored(
+    TableReference("loan_default", "predictions", 2, "2005-Q1", 98),
+    TableReference("loan_default", "profiles", 2, "2005-Q1", 1),
+    5,
+)
+
+
+def test_what_may_be_templated() -> None:
+    assert {
+        operator.__name__: list(operator.template_fields)[1:]
+        for operator in (
+            AwaitTrainingOperator,
+            ScoreBatchOperator,
+            DetectDriftOperator,
+            MeasurePerformanceOperator,
+            DecideRetrainingOperator,
+            RequestRetrainingOperator,
+        )
+    } == {
+        "AwaitTrainingOperator": [],
+        "ScoreBatchOperator": ["batch"],
+        "DetectDriftOperator": ["scored", "batch"],
+        "MeasurePerformanceOperator": [],
+        "DecideRetrainingOperator": [],
+        "RequestRetrainingOperator": ["decision"],
+    }
+
+
+def test_links() -> None:
+    assert DetectDriftOperator.operator_extra_links == (DriftReportLink(),)
+    assert DecideRetrainingOperator.operator_extra_links == (LedgerLink(),)
+
+
+class TestScoreBatch:
+    def test_it_hands_on_references(
+        self, context: Any, spark: Any, replace_by_autospec: Any
+    ) -> None:
+        score = replace_by_autospec("include.monitoring.score_batch", return_value=SCORED)
+        result = small_json(ScoreBatchOperator(batch=BATCH, **COMMON).execute(context))
+        assert Scored.from_dict(result) == SCORED
+        session, _, registry, pipeline, features, partition, _ = score.call_args.args
+        assert (session, pipeline.name) == (SPARK, "loan_default")
+        assert (features, partition) == (FEATURES, PARTITION)
+        assert registry.tracking is None  # the table alone says who is champion
+
+    def test_without_a_champion_it_fails_at_once(
+        self, context: Any, spark: Any, replace_by_autospec: Any
+    ) -> None:
+        error = RegistryError("model loan_default: a champion must be in use, got none. Train.")
+        replace_by_autospec("include.monitoring.score_batch", side_effect=error)
+        with pytest.raises(AirflowFailException) as caught:
+            ScoreBatchOperator(batch=BATCH, **COMMON).execute(context)
+        assert str(caught.value) == str(error)
+
+    def test_a_server_that_is_away_is_retried(
+        self, context: Any, spark: Any, replace_by_autospec: Any
+    ) -> None:
+        replace_by_autospec("include.monitoring.score_batch", side_effect=ConnectionError("away"))
+        with pytest.raises(ConnectionError, match="away"):
+            ScoreBatchOperator(batch=BATCH, **COMMON).execute(context)
+
+
+def test_detect_drift(context: Any, ti: Any, replace_by_autospec: Any) -> None:
+    verdict = DriftVerdict("drift", "two of five drifted", ("x", "y"), 0.4, (), None, 900, 98)
+    version = ModelVersion("loan_default", 5, "2004-Q4", "r", "c", (), (), {}, {})
+    watch = replace_by_autospec("include.monitoring.watch_drift", return_value=(verdict, version))
+    page = "s3://reports/loan_default/drift/2005-Q1.html"
+    publish = replace_by_autospec("include.reports.publish_drift_report", return_value=page)
+
+    task = DetectDriftOperator(scored=SCORED.to_dict(), batch=BATCH, **COMMON)
+    result = small_json(task.execute(context))
+
+    assert result == {"verdict": "drift", "reason": "two of five drifted"}
+    assert watch.call_args.args[3:5] == (SCORED, PARTITION)
+    assert publish.call_args.args[2:] == (verdict, version, FEATURES)
+    assert ti.pushed == {"relevo_drift_report": "/relevo/reports/loan_default/drift/2005-Q1.html"}
+
+
+def test_measure_performance(context: Any, spark: Any, replace_by_autospec: Any) -> None:
+    record = SimpleNamespace(
+        partition="2003-Q1", reason="told", to_dict=lambda: {"partition": "2003-Q1"}
+    )
+    measure = replace_by_autospec(
+        "include.monitoring.measure_performance", return_value=(record, record)
+    )
+    result = small_json(MeasurePerformanceOperator(**COMMON).execute(context))
+    assert result == [{"partition": "2003-Q1"}] * 2
+    assert measure.call_args.args[0] is SPARK
+    assert measure.call_args.args[4] == PARTITION
+
+
+@pytest.mark.parametrize("retrain", [True, False])
+def test_decide(context: Any, ti: Any, replace_by_autospec: Any, retrain: bool) -> None:
+    decision = RetrainingDecision(retrain, "because", ("drift",), None)
+    decide = replace_by_autospec("include.monitoring.decide", return_value=decision)
+    result = small_json(DecideRetrainingOperator(**COMMON).execute(context))
+    assert result == {"retrain": retrain, "reason": "because"}
+    assert decide.call_args.args[2] == PARTITION
+    assert ti.pushed == {"relevo_ledger": "/relevo/decisions/loan_default"}
+
+
+class TestRequestRetraining:
+    def request(self, retrain: bool) -> RequestRetrainingOperator:
+        return RequestRetrainingOperator(
+            decision={"retrain": retrain, "reason": "drift in 2 of 3"}, **COMMON
+        )
+
+    def test_its_outlet_is_the_pipelines_asset(self) -> None:
+        assert self.request(True).outlets == [retraining_asset("loan_default")]
+
+    def test_a_yes_emits_one_event_for_the_partition(
+        self, context: Any, replace_by_autospec: Any
+    ) -> None:
+        started = replace_by_autospec("include.ledger.training_started", return_value=False)
+        assert self.request(True).execute(context) is None
+        assert started.call_args.args[1] == "2005-Q1"
+        events = context["outlet_events"]
+        assert len(events) == 1
+        event = events[retraining_asset("loan_default")]
+        assert event.partition_keys == {"2005-Q1"}
+        assert small_json(event.extra) == {"reason": "drift in 2 of 3", "partition": "2005-Q1"}
+
+    def test_a_no_is_skipped_without_an_event(self, context: Any, replace_by_autospec: Any) -> None:
+        replace_by_autospec("include.ledger.training_started", return_value=False)
+        with pytest.raises(AirflowSkipException, match="No retraining: drift in 2 of 3"):
+            self.request(False).execute(context)
+        assert len(context["outlet_events"]) == 0
+
+    def test_a_training_that_was_started_is_not_started_again(
+        self, context: Any, replace_by_autospec: Any
+    ) -> None:
+        replace_by_autospec("include.ledger.training_started", return_value=True)
+        with pytest.raises(AirflowSkipException, match="as of 2005-Q1 was already started"):
+            self.request(True).execute(context)
+        assert len(context["outlet_events"]) == 0

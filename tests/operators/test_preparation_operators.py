@@ -1,0 +1,116 @@
+"""Operators that bring data in: one call of the library, a link, and a reference in XCom."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+from running import FEATURES, RAW, SPARK, small_json
+
+from include.errors import QualityError
+from include.partitions import Frequency, parse
+from include.preparation import Validated
+from include.specification import load
+from relevo.links import DataDocsLink
+from relevo.operators.preparation import (
+    ComputeFeaturesOperator,
+    IngestLabelsOperator,
+    IngestSourceOperator,
+    ValidateFeaturesOperator,
+    ValidateLabelsOperator,
+    ValidateSourceOperator,
+)
+
+COMMON = {"task_id": "a_task", "pipeline": "loan_default", "partition": "2005-Q1"}
+PARTITION = parse("2005-Q1", Frequency.QUARTERLY)
+SUMMARY = {"rows": 100, "quarantined": 2, "failures": []}
+DOCS = "/relevo/reports/loan_default/data_docs/2005-Q1"
+
+
+def validated(reference: Any) -> Validated:
+    return Validated(reference, 2, "s3://reports/x/index.html", SUMMARY)
+
+
+def test_what_may_be_templated() -> None:
+    assert list(IngestSourceOperator.template_fields) == ["partition", "source"]
+    assert list(ValidateSourceOperator.template_fields) == ["partition", "source", "batch"]
+    assert list(ComputeFeaturesOperator.template_fields) == ["partition", "batches"]
+    assert list(ValidateFeaturesOperator.template_fields) == ["partition", "batch"]
+
+
+def test_validations_link_to_their_data_docs() -> None:
+    for operator in (ValidateSourceOperator, ValidateLabelsOperator, ValidateFeaturesOperator):
+        assert operator.operator_extra_links == (DataDocsLink(),)
+
+
+@pytest.mark.parametrize(
+    ("operator", "source"), [(IngestSourceOperator, "loans"), (IngestLabelsOperator, "outcomes")]
+)
+def test_ingest(operator: Any, source: str, context: Any, replace_by_autospec: Any) -> None:
+    ingest = replace_by_autospec("include.preparation.ingest", return_value=RAW)
+    result = small_json(operator(source=source, **COMMON).execute(context))
+    assert result == RAW.to_dict()
+    lake, pipeline, named, wanted, origin = ingest.call_args.args
+    assert (lake.pipeline, lake.settings.access_key) == ("loan_default", "key")
+    assert (pipeline, named, wanted) == (load("loan_default"), source, [PARTITION])
+    assert origin.task_id == "a_task"
+
+
+@pytest.mark.parametrize(
+    ("operator", "source"),
+    [(ValidateSourceOperator, "loans"), (ValidateLabelsOperator, "outcomes")],
+)
+class TestValidateSource:
+    def test_it_returns_the_reference_of_the_good_rows(
+        self, operator: Any, source: str, context: Any, ti: Any, replace_by_autospec: Any
+    ) -> None:
+        validate = replace_by_autospec(
+            "include.preparation.validate_source", return_value=validated(RAW)
+        )
+        task = operator(source=source, batch=RAW.to_dict(), **COMMON)
+        result = small_json(task.execute(context))
+        assert result["reference"] == RAW.to_dict()
+        assert result["quarantined"] == 2
+        assert validate.call_args.args[2:5] == (source, RAW, PARTITION)
+        assert ti.pushed == {"relevo_data_docs": f"{DOCS}/{source}/index.html"}
+
+    def test_a_batch_that_is_stopped_links_to_its_data_docs_as_well(
+        self, operator: Any, source: str, context: Any, ti: Any, replace_by_autospec: Any
+    ) -> None:
+        error = QualityError("source x: 20 rows. Correct the data.")
+        replace_by_autospec("include.preparation.validate_source", side_effect=error)
+        task = operator(source=source, batch=RAW.to_dict(), **COMMON)
+        with pytest.raises(AirflowFailException) as caught:
+            task.execute(context)
+        assert str(caught.value) == str(error)
+        assert ti.pushed == {"relevo_data_docs": f"{DOCS}/{source}/index.html"}
+
+    def test_a_store_that_does_not_answer_is_retried(
+        self, operator: Any, source: str, context: Any, replace_by_autospec: Any
+    ) -> None:
+        replace_by_autospec("include.preparation.validate_source", side_effect=OSError("reset"))
+        with pytest.raises(OSError, match="reset"):
+            operator(source=source, batch=RAW.to_dict(), **COMMON).execute(context)
+
+
+def test_compute_features(context: Any, spark: Any, replace_by_autospec: Any) -> None:
+    compute = replace_by_autospec("include.features.compute", return_value=FEATURES)
+    batches = {"loans": validated(RAW).to_dict()}
+    task = ComputeFeaturesOperator(batches=batches, **COMMON)
+    assert small_json(task.execute(context)) == FEATURES.to_dict()
+    session, lake, pipeline, sources, partitions, _ = compute.call_args.args
+    assert session is SPARK
+    assert (lake.pipeline, pipeline.name) == ("loan_default", "loan_default")
+    assert (sources, partitions) == ({"loans": RAW}, ["2005-Q1"])
+    assert spark.call_args.args[0].get_secret_value() == "sc://spark:15002/;token=token"
+
+
+def test_validate_features(context: Any, ti: Any, replace_by_autospec: Any) -> None:
+    validate = replace_by_autospec(
+        "include.preparation.validate_features", return_value=validated(FEATURES)
+    )
+    task = ValidateFeaturesOperator(batch=FEATURES.to_dict(), **COMMON)
+    assert small_json(task.execute(context))["reference"] == FEATURES.to_dict()
+    assert validate.call_args.args[2:4] == (FEATURES, PARTITION)
+    assert ti.pushed == {"relevo_data_docs": f"{DOCS}/features/index.html"}

@@ -1,0 +1,282 @@
+"""Operators of a training run: what they call, link and hand on, and how a run is closed."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from running import SPARK, small_json
+
+from include.challengers import CandidateResult, Evaluation
+from include.errors import TrainingError
+from include.evaluation import Evidence, Interval
+from include.lineage import TableReference
+from include.models import ModelVersion
+from include.partitions import Frequency, parse
+from include.promotion import PromotionDecision
+from include.training import TrainingSet
+from relevo.links import DataDocsLink, EvidenceLink, LedgerLink, MlflowRunLink, ModelVersionLink
+from relevo.operators.training import (
+    ApprovePromotionOperator,
+    BuildTrainingSetOperator,
+    CloseTrainingOperator,
+    EvaluateChallengerOperator,
+    PromoteChallengerOperator,
+    SelectChallengerOperator,
+    TrainCandidateOperator,
+    ValidateTrainingSetOperator,
+)
+
+COMMON = {"task_id": "a_task", "pipeline": "loan_default", "partition": "2005-Q1"}
+PARTITION = parse("2005-Q1", Frequency.QUARTERLY)
+TRAINING_SET = TrainingSet(
+    TableReference("loan_default", "training_sets", 2, "2005-Q1", 1000),
+    ("2004-Q1", "2004-Q2"),
+    ("2004-Q3",),
+    (40, 20),
+)
+CANDIDATE = CandidateResult("logistic_regression", "run 2", 0.75, "models:/m", ("s3://m", "00"))
+VERSION = ModelVersion(
+    "loan_default", 3, "2005-Q1", "run 2", "logistic_regression", ("x",), (), {}, {}
+)
+EVIDENCE = Evidence(
+    "roc_auc",
+    ("2004-Q3",),
+    100,
+    10,
+    {"roc_auc": Interval(0.75, 0.7, 0.8)},
+    None,
+    None,
+    (),
+    0.02,
+)
+MODELS = "http://mlflow:5000/#/models/loan_default/versions/3"
+RUN = "http://mlflow:5000/#/experiments/1/runs"
+
+
+@pytest.fixture
+def tracking(replace_by_autospec: Any) -> Any:
+    """The pipeline's MLflow experiment, with "run 1" as the parent of this DAG run."""
+    made = replace_by_autospec("include.tracking.Tracking")
+    instance = made.return_value
+    instance.uri = "http://mlflow:5000"
+    instance.parent.return_value = "run 1"
+    instance.run_path.side_effect = lambda run_id: f"#/experiments/1/runs/{run_id}"
+    return instance
+
+
+def test_what_may_be_templated() -> None:
+    assert {
+        operator.__name__: list(operator.template_fields)[1:]
+        for operator in (
+            BuildTrainingSetOperator,
+            ValidateTrainingSetOperator,
+            TrainCandidateOperator,
+            SelectChallengerOperator,
+            EvaluateChallengerOperator,
+            PromoteChallengerOperator,
+            CloseTrainingOperator,
+        )
+    } == {
+        "BuildTrainingSetOperator": [],
+        "ValidateTrainingSetOperator": ["training_set"],
+        "TrainCandidateOperator": ["candidate", "training_set"],
+        "SelectChallengerOperator": ["candidates", "training_set"],
+        "EvaluateChallengerOperator": ["challenger"],
+        "PromoteChallengerOperator": ["verdict"],
+        "CloseTrainingOperator": ["approval"],
+    }
+
+
+def test_links() -> None:
+    assert BuildTrainingSetOperator.operator_extra_links == (MlflowRunLink(),)
+    assert ValidateTrainingSetOperator.operator_extra_links == (DataDocsLink(),)
+    assert TrainCandidateOperator.operator_extra_links == (MlflowRunLink(),)
+    assert SelectChallengerOperator.operator_extra_links == (ModelVersionLink(),)
+    assert EvaluateChallengerOperator.operator_extra_links == (EvidenceLink(), LedgerLink())
+    assert PromoteChallengerOperator.operator_extra_links == (ModelVersionLink(),)
+    assert CloseTrainingOperator.operator_extra_links == (MlflowRunLink(), LedgerLink())
+
+
+class TestBuild:
+    @pytest.fixture
+    def library(self, replace_by_autospec: Any) -> SimpleNamespace:
+        return SimpleNamespace(
+            record=replace_by_autospec("include.ledger.record", return_value=True),
+            complete=replace_by_autospec("include.preparation.complete_history", return_value=()),
+            build=replace_by_autospec(
+                "include.training.build_training_set", return_value=TRAINING_SET
+            ),
+        )
+
+    def test_the_start_is_on_record_before_anything_else(
+        self, library: Any, context: Any, ti: Any, tracking: Any, spark: Any
+    ) -> None:
+        result = small_json(BuildTrainingSetOperator(**COMMON).execute(context))
+        assert TrainingSet.from_dict(result) == TRAINING_SET
+        assert library.record.call_args.args[1:4] == ("training", "2005-Q1", "started")
+        assert library.record.call_args.kwargs["step"] == "started"
+        assert library.complete.call_args.args[0] is SPARK
+        assert library.complete.call_args.args[3] == PARTITION
+        assert library.build.call_args.args[2] == PARTITION
+        tracking.parent.assert_called_once_with(
+            "loan_default_score/manual__1",
+            {"relevo.partition": "2005-Q1", "relevo.dag_run_id": "manual__1"},
+        )
+        assert ti.pushed == {"relevo_mlflow_run": f"{RUN}/run 1"}
+
+    def test_too_little_history_fails_at_once(
+        self, library: Any, context: Any, ti: Any, tracking: Any, spark: Any
+    ) -> None:
+        library.build.side_effect = TrainingError("training set: 8 are needed, got 3.")
+        with pytest.raises(AirflowFailException, match=r"^training set: 8 are needed, got 3\.$"):
+            BuildTrainingSetOperator(**COMMON).execute(context)
+        assert library.record.called
+        assert "relevo_mlflow_run" in ti.pushed
+
+
+def test_validate(context: Any, ti: Any, replace_by_autospec: Any) -> None:
+    validate = replace_by_autospec("include.preparation.validate_training_set", return_value={})
+    values = TRAINING_SET.to_dict()
+    task = ValidateTrainingSetOperator(training_set=values, **COMMON)
+    assert task.execute(context) == values
+    assert validate.call_args.args[2] == TRAINING_SET
+    assert ti.pushed == {
+        "relevo_data_docs": "/relevo/reports/loan_default/data_docs/2005-Q1/training_set/index.html"
+    }
+
+
+def test_train_candidate(context: Any, ti: Any, tracking: Any, replace_by_autospec: Any) -> None:
+    fit = replace_by_autospec("include.challengers.fit", return_value=CANDIDATE)
+    task = TrainCandidateOperator(
+        candidate="logistic_regression", training_set=TRAINING_SET.to_dict(), **COMMON
+    )
+    result = small_json(task.execute(context))
+    assert CandidateResult.from_dict(result) == CANDIDATE
+    assert fit.call_args.args[1] is tracking
+    assert fit.call_args.args[3:] == (TRAINING_SET, "logistic_regression", "run 1")
+    assert ti.pushed == {"relevo_mlflow_run": f"{RUN}/run 2"}
+
+
+def test_select(context: Any, ti: Any, tracking: Any, replace_by_autospec: Any) -> None:
+    select = replace_by_autospec("include.challengers.select", return_value=VERSION)
+    task = SelectChallengerOperator(
+        candidates=[small_json(CANDIDATE.to_dict())],
+        training_set=TRAINING_SET.to_dict(),
+        **COMMON,
+    )
+    assert small_json(task.execute(context)) == {"version": 3, "candidate": "logistic_regression"}
+    assert select.call_args.args[1].tracking is tracking
+    assert select.call_args.args[3:5] == (TRAINING_SET, [CANDIDATE])
+    assert ti.pushed == {"relevo_model_version": MODELS}
+
+
+def test_evaluate(context: Any, ti: Any, tracking: Any, replace_by_autospec: Any) -> None:
+    registry = replace_by_autospec("include.registry.Registry").return_value
+    registry.get.return_value = VERSION
+    decision = PromotionDecision(False, (), "roc_auc 0.55 is below 0.60")
+    evaluation = Evaluation(decision, EVIDENCE, held_out=None)  # type: ignore[arg-type]
+    evaluate = replace_by_autospec("include.challengers.evaluate", return_value=evaluation)
+    page = "s3://reports/loan_default/evidence/3.html"
+    publish = replace_by_autospec("include.reports.publish_evidence", return_value=page)
+    task = EvaluateChallengerOperator(challenger={"version": 3}, **COMMON)
+
+    assert small_json(task.execute(context)) == {
+        "version": 3,
+        "promoted": False,
+        "reason": "roc_auc 0.55 is below 0.60",
+    }
+    registry.get.assert_called_once_with(3)
+    assert evaluate.call_args.args[3:5] == (VERSION, PARTITION)
+    assert publish.call_args.args[2:] == (VERSION, evaluation)
+    tracking.log_metrics.assert_called_once_with("run 1", {"roc_auc": 0.75})
+    assert ti.pushed == {
+        "relevo_evidence": "/relevo/reports/loan_default/evidence/3.html",
+        "relevo_ledger": "/relevo/decisions/loan_default",
+    }
+
+
+class TestPromote:
+    def test_it_takes_over_from_the_next_partition_on(
+        self, context: Any, ti: Any, tracking: Any, replace_by_autospec: Any
+    ) -> None:
+        registry = replace_by_autospec("include.registry.Registry").return_value
+        registry.promote.return_value = VERSION
+        verdict = {"version": 3, "promoted": True, "reason": "better"}
+        result = PromoteChallengerOperator(verdict=verdict, **COMMON).execute(context)
+        assert small_json(result) == {"version": 3, "effective_from": "2005-Q2"}
+        assert registry.promote.call_args.args[:3] == (3, PARTITION, "better")
+        assert ti.pushed == {"relevo_model_version": MODELS}
+
+    def test_a_refused_challenger_is_skipped_with_the_reason(
+        self, context: Any, tracking: Any, replace_by_autospec: Any
+    ) -> None:
+        registry = replace_by_autospec("include.registry.Registry")
+        verdict = {"version": 3, "promoted": False, "reason": "too weak"}
+        with pytest.raises(AirflowSkipException, match="too weak"):
+            PromoteChallengerOperator(verdict=verdict, **COMMON).execute(context)
+        registry.return_value.promote.assert_not_called()
+
+
+class TestApprove:
+    def test_the_question_shows_the_reason_of_the_verdict(self, replace_by_autospec: Any) -> None:
+        with DAG("d"):
+            evaluate = EvaluateChallengerOperator(challenger={"version": 3}, **COMMON)
+            task = ApprovePromotionOperator(
+                task_id="approve",
+                subject="?",
+                body="{{ task.verdict['reason'] }}",
+                verdict=evaluate.output,
+            )
+        verdict = {"version": 3, "promoted": True, "reason": "clearly better"}
+        replace_by_autospec(
+            "airflow.sdk.definitions.xcom_arg.PlainXComArg.resolve", return_value=verdict
+        )
+        task.render_template_fields({"task": task})  # type: ignore[typeddict-item]
+        assert task.body == "clearly better"
+
+    def test_nobody_is_asked_about_a_refused_challenger(self, context: Any) -> None:
+        verdict = {"version": 3, "promoted": False, "reason": "too weak"}
+        task = ApprovePromotionOperator(task_id="a", subject="?", verdict=verdict)
+        with pytest.raises(AirflowSkipException, match="too weak"):
+            task.execute(context)
+
+
+class TestClose:
+    @pytest.mark.parametrize("outcome", ["promoted", "refused"])
+    def test_how_the_training_ended(
+        self, context: Any, ti: Any, tracking: Any, replace_by_autospec: Any, outcome: str
+    ) -> None:
+        close = replace_by_autospec("include.challengers.close", return_value=(outcome, "why"))
+        result = CloseTrainingOperator(**COMMON).execute(context)
+        assert small_json(result) == {"outcome": outcome, "reason": "why"}
+        assert close.call_args.args[2:4] == ("run 1", "2005-Q1")
+        assert ti.pushed == {
+            "relevo_mlflow_run": f"{RUN}/run 1",
+            "relevo_ledger": "/relevo/decisions/loan_default",
+        }
+
+    @pytest.mark.parametrize(
+        ("answer", "rejected"), [("Reject", True), ("Approve", False), ("", False)]
+    )
+    def test_a_persons_no_is_handed_on(
+        self, context: Any, tracking: Any, replace_by_autospec: Any, answer: str, rejected: bool
+    ) -> None:
+        close = replace_by_autospec("include.challengers.close", return_value=("refused", "no"))
+        CloseTrainingOperator(approval=answer, **COMMON).execute(context)
+        assert close.call_args.kwargs == {"rejected": rejected}
+
+    def test_a_failed_training_fails_the_run_after_it_was_closed(
+        self, context: Any, ti: Any, tracking: Any, replace_by_autospec: Any
+    ) -> None:
+        close = replace_by_autospec(
+            "include.challengers.close", return_value=("failed", "Look above.")
+        )
+        with pytest.raises(AirflowFailException) as caught:
+            CloseTrainingOperator(**COMMON).execute(context)
+        assert str(caught.value) == "Training as of 2005-Q1 failed. Look above."
+        assert close.called
+        assert ti.pushed["relevo_mlflow_run"] == f"{RUN}/run 1"
