@@ -14,9 +14,11 @@ import pandas as pd
 from mlflow.models import infer_signature
 
 from include import ledger, training
+from include.binning import fit_binning
 from include.drift import calibrate
 from include.errors import TrainingError
-from include.evaluation import Evidence, gather_evidence, higher_is_better
+from include.evaluation import higher_is_better
+from include.evidence import Evidence, gather_evidence
 from include.lineage import Origin
 from include.models import (
     MODEL,
@@ -29,7 +31,7 @@ from include.models import (
     put_file,
 )
 from include.partitions import Partition
-from include.profiles import Profile, fit_binning, profile
+from include.profiles import Profile, profile
 from include.promotion import PromotionDecision, decide_promotion
 from include.registry import Registry
 from include.specification import Pipeline

@@ -1,13 +1,9 @@
 """Drift of a batch against a reference, from their profiles alone.
 
-Every test compares the two histograms that share a binning, in SciPy's terms. A feature drifts
-when at least two of its tests, and at least half of them, exceed their thresholds, or when its
-missing or unseen share jumps. Thresholds never lie below what the reference's own partitions show
-against each other, nor below what chance alone gives two samples of these sizes.
-
-Where a test needs logarithms (PSI), bins that are empty on both sides are left out and half a row
-is added to each other bin of both sides (the estimate of Krichevsky & Trofimov 1981): an empty
-bin costs little in a small batch and much in a large one.
+A feature drifts when at least two of its tests, and at least half of them, exceed their
+thresholds, or when its missing or unseen share jumps. Thresholds never lie below what the
+reference's own partitions show against each other, nor below what chance alone gives two samples
+of these sizes.
 """
 
 from __future__ import annotations
@@ -16,19 +12,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.spatial.distance import jensenshannon
-from scipy.stats import chi2, chi2_contingency, entropy, kstwobign, wasserstein_distance
-
+from include.divergence import (
+    CATEGORICAL_STATISTICS,
+    NUMERIC_STATISTICS,
+    compare_levels,
+    compare_numbers,
+    sampling_noise,
+)
 from include.errors import MonitoringError
 from include.profiles import CategoricalProfile, NumericProfile, Profile, merge_all
 from include.specification import DriftMonitoring
 
 PREDICTIONS = "(predictions)"
-MISSING = "missing share"
-UNSEEN = "unseen share"
-MINIMUM_PARTITIONS = 3
+_MISSING = "missing share"
+_UNSEEN = "unseen share"
+_MINIMUM_PARTITIONS = 3
 
 # What counts as a shift when the reference has nothing to say about its own noise.
 FLOORS: Mapping[str, float] = {
@@ -38,13 +36,9 @@ FLOORS: Mapping[str, float] = {
     "Wasserstein": 0.1,  # a tenth of a standard deviation, Evidently's default
     "Cramer's V": 0.1,  # a small effect (Cohen, Statistical Power Analysis, 1988)
     "entropy difference": 0.1,  # nats; no convention exists, a tenth like its neighbours
-    MISSING: 0.1,
-    UNSEEN: 0.1,
+    _MISSING: 0.1,
+    _UNSEEN: 0.1,
 }
-# One sample in a thousand from the reference itself may exceed a test's sampling noise.
-_FALSE_ALARM = 0.001
-
-_Counts = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -162,7 +156,7 @@ def calibrate(partition_profiles: Sequence[Profile], *, minimum_rows: int = 500)
     learned = [
         _compare(merge_all([*telling[:position], *telling[position + 1 :]]), item)
         for position, item in enumerate(telling)
-        if len(telling) >= MINIMUM_PARTITIONS
+        if len(telling) >= _MINIMUM_PARTITIONS
     ]
     columns = {
         column: {
@@ -232,79 +226,21 @@ def _compare(reference: Profile, current: Profile) -> dict[str, dict[str, float]
     compared: dict[str, dict[str, float]] = {}
     for name, side in reference.numeric.items():
         edges = reference.binning.numeric[name]
-        compared[name] = _compare_numbers(side, current.numeric[name], edges)
+        compared[name] = compare_numbers(side, current.numeric[name], edges)
     for name, levels in reference.categorical.items():
-        compared[name] = _compare_levels(levels, current.categorical[name])
-        compared[name][UNSEEN] = current.unseen_share(name) - reference.unseen_share(name)
+        compared[name] = compare_levels(levels, current.categorical[name])
+        compared[name][_UNSEEN] = current.unseen_share(name) - reference.unseen_share(name)
     for name, statistics in compared.items():
-        statistics[MISSING] = current.missing_share(name) - reference.missing_share(name)
+        statistics[_MISSING] = current.missing_share(name) - reference.missing_share(name)
     if reference.predictions and current.predictions and reference.binning.predictions is not None:
-        compared[PREDICTIONS] = _compare_numbers(
+        compared[PREDICTIONS] = compare_numbers(
             reference.predictions, current.predictions, reference.binning.predictions
         )
-        compared[PREDICTIONS][MISSING] = (
+        compared[PREDICTIONS][_MISSING] = (
             current.predictions.missing / current.rows
             - reference.predictions.missing / reference.rows
         )
     return compared
-
-
-def _compare_numbers(
-    reference: NumericProfile, current: NumericProfile, edges: Sequence[float]
-) -> dict[str, float]:
-    statistics = _of_all_bins(_bins(reference), _bins(current))
-    p, q = (np.array(side.counts, dtype=np.float64) for side in (reference, current))
-    if p.sum() and q.sum():
-        gaps = np.cumsum(p) / p.sum() - np.cumsum(q) / q.sum()
-        statistics["Kolmogorov-Smirnov"] = float(np.abs(gaps).max())
-        statistics["Wasserstein"] = _wasserstein(p, q, edges)
-    return statistics
-
-
-def _compare_levels(reference: CategoricalProfile, current: CategoricalProfile) -> dict[str, float]:
-    p, q = _bins(reference), _bins(current)
-    held = (p + q) > 0
-    # A table of shares instead of counts, so that V does not depend on how large the batch is.
-    table = np.vstack([p[held] / p.sum(), q[held] / q.sum()])
-    statistic = chi2_contingency(table, correction=False).statistic
-    return {
-        **_of_all_bins(p, q),
-        "Cramer's V": float(np.sqrt(max(statistic, 0.0) / table.sum())),
-        "entropy difference": float(abs(entropy(p) - entropy(q))),
-    }
-
-
-def _of_all_bins(p: _Counts, q: _Counts) -> dict[str, float]:
-    """Compute the tests that count missing values as a bin: PSI and Jensen-Shannon distance."""
-    held = (p + q) > 0
-    smooth_p, smooth_q = p[held] + 0.5, q[held] + 0.5
-    # The population stability index is the symmetric Kullback-Leibler divergence (Jeffreys).
-    psi = entropy(smooth_p, smooth_q) + entropy(smooth_q, smooth_p)
-    with np.errstate(invalid="ignore"):  # SciPy takes the root of -1e-17 for equal shares
-        distance = np.nan_to_num(jensenshannon(p[held], q[held], base=2))
-    return {"PSI": float(psi), "Jensen-Shannon": float(distance)}
-
-
-def _wasserstein(p: _Counts, q: _Counts, edges: Sequence[float]) -> float:
-    """Move mass between bin centres, in standard deviations of the reference; 0 if it has none.
-
-    The open outer bins sit on their edge, which keeps outliers from setting the scale.
-    """
-    if not edges:
-        return 0.0
-    # Any common factor cancels: this one keeps the largest doubles from overflowing.
-    points = np.array(edges) / max(np.abs(edges).max(), np.finfo(np.float64).tiny)
-    places = np.concatenate([points[:1], (points[:-1] + points[1:]) / 2, points[-1:]])
-    mean = np.average(places, weights=p)
-    spread = float(np.sqrt(np.average((places - mean) ** 2, weights=p)))
-    if spread <= 1e-12:
-        return 0.0
-    return float(wasserstein_distance(places, places, p, q)) / spread
-
-
-def _bins(column: NumericProfile | CategoricalProfile) -> _Counts:
-    rest = column.non_finite if isinstance(column, NumericProfile) else column.other
-    return np.array([*column.counts, rest, column.missing], dtype=np.float64)
 
 
 def _judge(
@@ -312,7 +248,7 @@ def _judge(
 ) -> ColumnDrift:
     over = {test: value / thresholds[test] for test, value in statistics.items()}
     exceeded = sorted((test for test in over if over[test] > 1), key=lambda t: (-over[t], t))
-    tests = [test for test in statistics if test not in (MISSING, UNSEEN)]
+    tests = [test for test in statistics if test not in (_MISSING, _UNSEEN)]
     agreeing = [test for test in exceeded if test in tests]
     jumped = len(agreeing) < len(exceeded)
     return ColumnDrift(
@@ -328,30 +264,14 @@ def _judge(
 def _threshold(test: str, noise: Sequence[float]) -> float:
     floor = FLOORS[test]
     largest = max(noise, default=0.0)
-    return floor + max(largest, 0.0) if test in (MISSING, UNSEEN) else max(floor, largest)
+    return floor + max(largest, 0.0) if test in (_MISSING, _UNSEEN) else max(floor, largest)
 
 
 def _with_noise(
     thresholds: Thresholds, column: str, reference: Profile, current: Profile
 ) -> dict[str, float]:
-    """Raise thresholds to what sampling alone exceeds once in a thousand batches of these sizes.
-
-    PSI is then distributed as ``(1/n + 1/m) * chi2(bins - 1)`` (Yurdakul 2018); divergence and
-    chi-squared are an eighth and a quarter of it to second order; Kolmogorov's limit for the rest.
-    """
-    sides = [_column(side, column) for side in (reference, current)]
-    bins = max(int(((_bins(sides[0]) + _bins(sides[1])) > 0).sum()), 2)
-    scale = 1 / reference.rows + 1 / current.rows
-    psi = float(chi2.isf(_FALSE_ALARM, bins - 1)) * scale
-    noise = {
-        "PSI": psi,
-        "Jensen-Shannon": float(np.sqrt(psi / (8 * np.log(2)))),
-        "Cramer's V": float(np.sqrt(psi / 4)),
-    }
-    counts = [side.count for side in sides if isinstance(side, NumericProfile)]
-    if counts and all(counts):
-        scale = sum(1 / count for count in counts)
-        noise["Kolmogorov-Smirnov"] = float(kstwobign.isf(_FALSE_ALARM)) * float(np.sqrt(scale))
+    """Raise thresholds to what sampling alone exceeds in two samples of these sizes."""
+    noise = sampling_noise(_column(reference, column), _column(current, column))
     known = thresholds.columns[column]
     return {test: max(value, noise.get(test, 0.0)) for test, value in known.items()}
 
@@ -370,8 +290,8 @@ def _kinds(profile: Profile) -> dict[str, str]:
 
 def _tests(kind: str) -> tuple[str, ...]:
     if kind == "numeric":
-        return ("PSI", "Jensen-Shannon", "Kolmogorov-Smirnov", "Wasserstein", MISSING)
-    return ("PSI", "Jensen-Shannon", "Cramer's V", "entropy difference", MISSING, UNSEEN)
+        return (*NUMERIC_STATISTICS, _MISSING)
+    return (*CATEGORICAL_STATISTICS, _MISSING, _UNSEEN)
 
 
 def _demand_comparable(

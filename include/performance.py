@@ -15,10 +15,10 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from include.bootstrap import bootstrap_interval
 from include.errors import MonitoringError
 from include.evaluation import (
     MINIMUM_PER_CLASS,
-    bootstrap_interval,
     calibration_error,
     higher_is_better,
     observed_over_predicted,

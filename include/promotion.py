@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from include.evaluation import Evidence, SliceComparison, higher_is_better
+from include.evaluation import higher_is_better
+from include.evidence import Evidence, SliceComparison
 from include.specification import Promotion
 
 _SHOWN = 5
@@ -68,7 +69,7 @@ def decide_promotion(
     - *calibration*: the expected calibration error is within bounds.
 
     Args:
-        evidence: From :func:`~include.evaluation.gather_evidence`; None refuses.
+        evidence: From :func:`~include.evidence.gather_evidence`; None refuses.
         policy: The pipeline's promotion section.
         metric: Metric by which challenger and champion are compared.
 

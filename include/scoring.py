@@ -19,10 +19,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from include.binning import Binning
 from include.errors import MonitoringError
 from include.lineage import Origin, TableReference
 from include.models import MODEL, ModelVersion, load_model, load_reference, prepare
-from include.profiles import Binning, Profile, profile
+from include.profiles import Profile, profile
 from include.settings import StoreSettings
 from include.specification import Pipeline
 from include.tables import PARTITION, DataFile, Lake, with_partition

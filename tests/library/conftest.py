@@ -64,3 +64,18 @@ def make_pipeline(lake: Any) -> MakePipeline:
         return Pipeline.model_validate(document)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def make_scores() -> Callable[..., tuple[Any, Any, Any]]:
+    """Make labels, good scores of them, and poorer ones, coarse enough to hold ties."""
+    import numpy as np
+
+    def make(rows: int, share: float = 0.1, seed: int = 0) -> tuple[Any, Any, Any]:
+        generator = np.random.default_rng(seed)
+        y = (np.arange(rows) < rows * share).astype(int)
+        good = np.clip(generator.beta(2, 6, rows) + 0.25 * y, 0, 1)
+        poor = np.clip(good + generator.normal(0, 0.3, rows), 0, 1).round(2)
+        return y, good, poor
+
+    return make

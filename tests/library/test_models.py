@@ -12,6 +12,7 @@ import skops.io
 from sklearn.preprocessing import FunctionTransformer
 
 from include import candidates
+from include.binning import fit_binning
 from include.drift import calibrate
 from include.errors import RegistryError
 from include.models import (
@@ -26,7 +27,7 @@ from include.models import (
     prepare,
     put_file,
 )
-from include.profiles import fit_binning, profile
+from include.profiles import profile
 from include.store import ObjectStore
 from include.tables import Lake
 

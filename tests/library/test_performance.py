@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from include.bootstrap import bootstrap_interval
 from include.errors import MonitoringError
-from include.evaluation import bootstrap_interval, metric
+from include.evaluation import metric
 from include.performance import (
     PerformanceRecord,
     assess_performance,

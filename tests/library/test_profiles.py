@@ -9,70 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from include.binning import Binning, fit_binning
 from include.errors import MonitoringError
-from include.profiles import Binning, Profile, fit_binning, merge_all, profile
+from include.profiles import Profile, merge_all, profile
 
 
 def frame(**columns: object) -> pd.DataFrame:
     return pd.DataFrame(columns)
-
-
-class TestFitBinning:
-    def test_quantile_edges_are_observed_values(self) -> None:
-        binning = fit_binning(frame(x=np.arange(100.0)), ["x"], [], bins=4)
-        assert binning.numeric["x"] == (24.0, 49.0, 74.0)
-        assert profile(frame(x=np.arange(100.0)), binning).numeric["x"].counts == (25, 25, 25, 25)
-
-    def test_few_valued_column_gets_a_bin_for_each_value_and_two_empty_ones(self) -> None:
-        reference = frame(x=[1, 2, 2, 5])
-        binning = fit_binning(reference, ["x"], [])
-        assert profile(reference, binning).numeric["x"].counts == (0, 1, 2, 1, 0)
-        assert profile(frame(x=[0, 6]), binning).numeric["x"].counts == (1, 0, 0, 0, 1)
-
-    def test_repeated_quantiles_collapse(self) -> None:
-        values = np.concatenate([np.zeros(90), np.arange(1.0, 31.0)])
-        binning = fit_binning(frame(x=values), ["x"], [], bins=4)
-        assert binning.numeric["x"] == (0.0,)
-
-    def test_levels_are_the_most_frequent_with_ties_by_name(self) -> None:
-        column = ["b", "a", "c", "c", "d", None]
-        assert fit_binning(frame(k=column), [], ["k"], levels=3).categorical["k"] == ("c", "a", "b")
-
-    def test_empty_constant_and_missing_columns(self) -> None:
-        odd = frame(none=[None, None], same=[7, 7], inf=[np.inf, -np.inf], empty=[np.nan, np.nan])
-        binning = fit_binning(odd, ["same", "inf", "empty"], ["none"])
-        assert binning.numeric["inf"] == binning.numeric["empty"] == ()
-        assert binning.categorical["none"] == ()
-        assert profile(odd, binning).numeric["same"].counts == (0, 2, 0)
-        assert fit_binning(odd.iloc[:0], ["same"], ["none"]).numeric["same"] == ()
-
-    def test_extreme_values_have_edges(self) -> None:
-        largest = np.finfo(np.float64).max
-        column = frame(x=[-largest, 0.0, -0.0, 5e-324, largest])
-        binning = fit_binning(column, ["x"], [])
-        assert profile(column, binning).numeric["x"].counts == (1, 2, 1, 1, 0)
-
-    @pytest.mark.parametrize(
-        ("numeric", "categorical", "message"),
-        [
-            (["y"], [], "column y: must be in the batch, got x"),
-            (["x"], ["x"], "column x: must be numeric or categorical, got both"),
-        ],
-    )
-    def test_wrong_columns_are_named(
-        self, numeric: list[str], categorical: list[str], message: str
-    ) -> None:
-        with pytest.raises(MonitoringError, match=message):
-            fit_binning(frame(x=[1.0]), numeric, categorical)
-
-    @pytest.mark.parametrize("column", [["a", "b"], pd.to_datetime(["2005-01-01"] * 2)])
-    def test_what_is_no_number_is_refused(self, column: object) -> None:
-        with pytest.raises(MonitoringError, match="column x: must hold numbers"):
-            fit_binning(frame(x=column), ["x"], [])
-
-    def test_impossible_sizes_are_refused(self) -> None:
-        with pytest.raises(MonitoringError, match="at least 2 bins"):
-            fit_binning(frame(x=[1.0]), ["x"], [], bins=1)
 
 
 class TestProfile:
@@ -114,10 +57,6 @@ class TestProfile:
         assert binning.categorical["k"] == ("1", "2")
         column = profile(frame(k=[1, None, 2.5]), binning).categorical["k"]
         assert (column.counts, column.other, column.missing) == ((1, 0), 1, 1)
-
-    def test_pandas_categoricals_do_not_count_what_they_do_not_hold(self) -> None:
-        column = pd.Series(["a", "b", "a"], dtype=pd.CategoricalDtype(["a", "b", "c"]))
-        assert fit_binning(frame(k=column), [], ["k"]).categorical["k"] == ("a", "b")
 
     def test_empty_batch(self) -> None:
         binning = Binning({"x": (1.0,)}, {"k": ("a",)}, (0.5,))
@@ -251,5 +190,3 @@ def test_round_trip_through_json() -> None:
     document = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert Profile.from_dict(document) == result
     assert Profile.from_dict(document).merge(result).rows == 8
-    document = json.loads(json.dumps(binning.to_dict(), allow_nan=False))
-    assert Binning.from_dict(document) == binning

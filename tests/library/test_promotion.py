@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from include.bootstrap import Interval, PairedComparison
 from include.errors import MonitoringError
-from include.evaluation import Evidence, Interval, PairedComparison, SliceComparison
+from include.evidence import Evidence, SliceComparison
 from include.promotion import PromotionDecision, decide_promotion
 from include.specification import Promotion
 

@@ -14,11 +14,12 @@ import pytest
 import skops.io
 
 from include import candidates, scoring
+from include.binning import fit_binning
 from include.drift import calibrate
 from include.errors import MonitoringError, RegistryError
 from include.lineage import Origin, TableReference
 from include.models import MODEL, REFERENCE, ModelVersion, Reference, predict, prepare, put_file
-from include.profiles import fit_binning, profile
+from include.profiles import profile
 from include.specification import Pipeline
 from include.store import ObjectStore
 from include.tables import Lake, with_partition, write_files

@@ -10,9 +10,10 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from running import SPARK, small_json
 
+from include.bootstrap import Interval
 from include.challengers import CandidateResult, Evaluation
 from include.errors import TrainingError
-from include.evaluation import Evidence, Interval
+from include.evidence import Evidence
 from include.lineage import TableReference
 from include.models import ModelVersion
 from include.partitions import Frequency, parse

@@ -1,0 +1,192 @@
+"""On which bins and levels a reference and all later batches are counted.
+
+Profiles can be merged and compared only if they share a binning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from include.errors import MonitoringError
+
+_PREDICTION_BINS = 20
+
+
+@dataclass(frozen=True)
+class Binning:
+    """How values are counted.
+
+    Args:
+        numeric: Ascending inner edges by column. Bin ``i`` is ``(edges[i - 1], edges[i]]``; the
+            first and the last bin are open, so ``n`` edges make ``n + 1`` bins.
+        categorical: Counted levels by column, as strings, most frequent first.
+        predictions: Edges of the scores, or None when none were seen.
+    """
+
+    numeric: Mapping[str, tuple[float, ...]]
+    categorical: Mapping[str, tuple[str, ...]]
+    predictions: tuple[float, ...] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Render as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_dict` wrote."""
+        predictions = document["predictions"]
+        return cls(
+            numeric={name: tuple(edges) for name, edges in document["numeric"].items()},
+            categorical={name: tuple(levels) for name, levels in document["categorical"].items()},
+            predictions=None if predictions is None else tuple(predictions),
+        )
+
+
+def fit_binning(
+    frame: pd.DataFrame,
+    numeric: Sequence[str],
+    categorical: Sequence[str],
+    *,
+    bins: int = 20,
+    levels: int = 50,
+    predictions: NDArray[np.float64] | None = None,
+) -> Binning:
+    """Choose the bins and levels on which a reference and all later batches are counted.
+
+    A numeric column with more than ``bins`` distinct values is cut at its quantiles, each an
+    observed value (the inverse of the empirical distribution function, so nothing is
+    interpolated). One with fewer gets a bin for each value and an empty one below and above,
+    so that a code which the reference never held is seen.
+
+    Args:
+        frame: The reference, one row per example.
+        numeric: Columns of numbers; nulls and infinities do not count.
+        categorical: Columns compared as strings.
+        bins: Largest number of quantile bins of a numeric column, at least 2.
+        levels: Largest number of counted levels; ties are broken by name.
+        predictions: Scores of the reference, float64, shape (n_rows,); 20 quantile bins.
+
+    Raises:
+        MonitoringError: If a column is absent, named twice, or does not hold numbers.
+    """
+    if bins < 2 or levels < 1:
+        raise MonitoringError(
+            f"binning: needs at least 2 bins and 1 level, got {bins} and {levels}. Ask for more."
+        )
+    twice = sorted(set(numeric) & set(categorical))
+    if twice:
+        raise MonitoringError(
+            f"column {twice[0]}: must be numeric or categorical, got both. Name it once."
+        )
+    return Binning(
+        numeric={name: _edges(sorted_numbers(frame, name), bins) for name in numeric},
+        categorical={name: _levels(*count_values(frame, name), levels) for name in categorical},
+        predictions=(
+            None
+            if predictions is None
+            else _edges(sorted_scores(predictions, len(frame)), _PREDICTION_BINS)
+        ),
+    )
+
+
+def sorted_numbers(frame: pd.DataFrame, name: str) -> NDArray[np.float64]:
+    """Read a numeric column in ascending order, shape (n_rows,): infinities outside, NaN last.
+
+    Raises:
+        MonitoringError: If the column is absent or does not hold numbers.
+    """
+    column = _column_of(frame, name)
+    kind = getattr(column.dtype, "kind", "O")
+    try:
+        if kind in "mM":
+            raise TypeError(column.dtype)
+        if kind in "fiub" and isinstance(column.dtype, np.dtype):
+            return np.sort(column.to_numpy()).astype(np.float64, copy=False)
+        return np.sort(column.to_numpy(dtype=np.float64, na_value=np.nan))
+    except (TypeError, ValueError) as error:
+        raise MonitoringError(
+            f"column {name}: must hold numbers to be numeric, got {column.dtype}. "
+            "Make it numeric in the feature function, or profile it as categorical."
+        ) from error
+
+
+def sorted_scores(predictions: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
+    """Put scores in ascending order, shape (rows,): NaN last.
+
+    Raises:
+        MonitoringError: If there is not one score a row.
+    """
+    scores = np.asarray(predictions, dtype=np.float64)
+    if scores.shape != (rows,):
+        raise MonitoringError(
+            f"predictions: must have shape ({rows},), got {scores.shape}. Give one score a row."
+        )
+    return np.sort(scores)
+
+
+def finite_part(ordered: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Cut the finite values out of a sorted array (-inf first, then +inf, NaN last)."""
+    start = int(np.searchsorted(ordered, -np.inf, side="right"))
+    return ordered[start : int(np.searchsorted(ordered, np.inf, side="left"))]
+
+
+def count_values(frame: pd.DataFrame, name: str) -> tuple[list[str], NDArray[np.int64]]:
+    """List the values of a categorical column as strings, and the rows of each, but no nulls.
+
+    Values that share a string are listed apart.
+
+    Raises:
+        MonitoringError: If the column is absent.
+    """
+    found = _column_of(frame, name).value_counts(sort=False, dropna=True)
+    found = found[found > 0]  # a pandas categorical also lists the levels it does not hold
+    texts = [value if type(value) is str else _text(value) for value in found.index]
+    return texts, np.asarray(found, dtype=np.int64)
+
+
+def _edges(ordered: NDArray[np.float64], bins: int) -> tuple[float, ...]:
+    finite = finite_part(ordered)
+    if not len(finite):
+        return ()
+    distinct = np.unique(finite) + 0.0  # minus zero is zero
+    if len(distinct) <= bins:
+        with np.errstate(over="ignore"):
+            below = np.nextafter(distinct[0], -np.inf)
+        return tuple(([float(below)] if np.isfinite(below) else []) + distinct.tolist())
+    # Whole-number arithmetic: rounding q * n would move an edge on some machines only.
+    ranks = [(i * len(finite) + bins - 1) // bins - 1 for i in range(1, bins)]
+    return tuple((np.unique(finite[ranks]) + 0.0).tolist())
+
+
+def _levels(texts: Sequence[str], counts: NDArray[np.int64], limit: int) -> tuple[str, ...]:
+    totals: dict[str, int] = {}
+    for text, count in zip(texts, counts, strict=True):
+        totals[text] = totals.get(text, 0) + int(count)
+    return tuple(sorted(totals, key=lambda text: (-totals[text], text))[:limit])
+
+
+def _text(value: object) -> str:
+    # A column of whole numbers turns into floats in the one batch that has a null.
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _column_of(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
+    if name not in frame.columns:
+        raise MonitoringError(
+            f"column {name}: must be in the batch, got {_some(map(str, frame.columns))}. "
+            "Check what the feature function returns."
+        )
+    return frame[name]
+
+
+def _some(names: Iterable[str], limit: int = 10) -> str:
+    listed = list(names)
+    return ", ".join(listed[:limit]) + (", ..." if len(listed) > limit else "") or "nothing"
