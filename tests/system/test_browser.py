@@ -14,6 +14,7 @@ from playwright.sync_api import (
     Locator,
     Page,
     Response,
+    ViewportSize,
     expect,
     sync_playwright,
 )
@@ -41,7 +42,7 @@ REPORT = f"/relevo/reports/{PIPELINE}/drift/{PARTITION}/index.html"
 DECISIONS = f"/relevo/decisions/{PIPELINE}"
 WAIT_MILLISECONDS = 60_000
 RUN_SECONDS = 300
-VIEWPORT = {"width": 1400, "height": 900}
+VIEWPORT: ViewportSize = {"width": 1400, "height": 900}
 OUTPUT = Path(__file__).parents[1] / "output" / "browser"
 CHROMIUM_ARGUMENTS = [
     "--headless=new",
