@@ -1,0 +1,345 @@
+"""The DAGs as Airflow sees them: whole, documented, patient, and cheap to parse."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG, CronTriggerTimetable, PartitionedAssetTimetable
+from airflow.sdk.definitions.mappedoperator import MappedOperator
+
+from include import specification
+from relevo import dags as factory
+from relevo.operators.base import PipelineOperator
+from relevo.operators.monitoring import AwaitTrainingOperator, RequestRetrainingOperator
+from relevo.operators.training import ApprovePromotionOperator
+
+PROJECT = Path(__file__).parent.parent.parent
+FOLDER = PROJECT / "dags"
+HEAVY = (
+    "pandas",
+    "numpy",
+    "pyarrow",
+    "mlflow",
+    "sklearn",
+    "great_expectations",
+    "evidently",
+    "pyspark",
+    "deltalake",
+    "optuna",
+    "scipy",
+    "skops",
+)
+SCORE = {
+    ("ingest_loans", "validate_loans"),
+    ("validate_loans", "compute_features"),
+    ("compute_features", "validate_features"),
+    ("validate_features", "await_training"),
+    ("validate_features", "score_batch"),
+    ("validate_features", "detect_drift"),
+    ("await_training", "score_batch"),
+    ("await_training", "measure_performance"),
+    ("score_batch", "detect_drift"),
+    ("ingest_labels", "validate_labels"),
+    ("validate_labels", "measure_performance"),
+    ("detect_drift", "decide_retraining"),
+    ("measure_performance", "decide_retraining"),
+    ("decide_retraining", "request_retraining"),
+}
+TRAIN = {
+    ("build_training_set", "validate_training_set"),
+    ("validate_training_set", "train_candidate"),
+    ("validate_training_set", "select_challenger"),
+    ("train_candidate", "select_challenger"),
+    ("train_candidate", "close_training"),
+    ("select_challenger", "evaluate_challenger"),
+    ("evaluate_challenger", "promote_challenger"),
+    ("promote_challenger", "close_training"),
+}
+# These wait for as long as they are told to, with a limit of their own.
+PATIENT = (AwaitTrainingOperator, ApprovePromotionOperator)
+
+
+@pytest.fixture(scope="module")
+def bag() -> DagBag:
+    return DagBag(str(FOLDER))
+
+
+@pytest.fixture(scope="module")
+def score(bag: DagBag) -> DAG:
+    return bag.dags["loan_default_score"]
+
+
+@pytest.fixture(scope="module")
+def train(bag: DagBag) -> DAG:
+    return bag.dags["loan_default_train"]
+
+
+def edges(dag: DAG) -> set[tuple[str, str]]:
+    return {(task.task_id, below) for task in dag.tasks for below in task.downstream_task_ids}
+
+
+def complaints(dag: DAG) -> list[str]:
+    """Check a DAG against the rules of the house; each finding names DAG, task and remedy."""
+    found = []
+
+    def demand(met: Any, subject: str, remedy: str) -> None:
+        if not met:
+            found.append(f"{subject}: {remedy}")
+
+    subject = f"DAG {dag.dag_id}"
+    demand(dag.doc_md, subject, "give it doc_md, which people read in the UI")
+    demand(dag.description, subject, "give it a description of one sentence")
+    demand("relevo" in dag.tags, subject, "add the tag 'relevo'")
+    demand(not dag.catchup, subject, "set catchup=False; history is a backfill")
+    for task in dag.tasks:
+        subject = f"DAG {dag.dag_id}, task {task.task_id}"
+        patient = (
+            issubclass(task.operator_class, PATIENT)
+            if isinstance(task, MappedOperator)
+            else isinstance(task, PATIENT)
+        )
+        demand(task.doc_md, subject, "give it doc_md: what it does and leaves behind")
+        demand(task.owner != "airflow", subject, "set owner in the pipeline file")
+        demand((task.retries or 0) >= 1, subject, "set retries to at least 1")
+        demand(task.retry_exponential_backoff, subject, "set retry_exponential_backoff=True")
+        demand(
+            patient or task.execution_timeout,
+            subject,
+            "set execution_timeout, so that a hanging task ends",
+        )
+    return found
+
+
+def texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from texts(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from texts(item)
+
+
+def templates(task: Any) -> Iterator[str]:
+    mapped = isinstance(task, MappedOperator)
+    for name in task.template_fields:
+        yield from texts(task.partial_kwargs.get(name) if mapped else getattr(task, name, None))
+
+
+def test_every_file_is_loaded_without_a_word(bag: DagBag) -> None:
+    assert bag.import_errors == {}
+    assert bag.captured_warnings == {}
+    expected = {f"{name}_{kind}" for name in specification.names() for kind in ("score", "train")}
+    assert expected <= set(bag.dags)
+
+
+def test_every_dag_keeps_the_rules_of_the_house(bag: DagBag) -> None:
+    assert [text for dag in bag.dags.values() for text in complaints(dag)] == []
+
+
+def test_a_dag_that_breaks_the_rules_is_told_which_task_and_what_to_do() -> None:
+    with DAG("careless", schedule=None, catchup=True) as dag:
+        PipelineStep(task_id="hasty", pipeline="loan_default")
+    assert complaints(dag) == [
+        "DAG careless: give it doc_md, which people read in the UI",
+        "DAG careless: give it a description of one sentence",
+        "DAG careless: add the tag 'relevo'",
+        "DAG careless: set catchup=False; history is a backfill",
+        "DAG careless, task hasty: give it doc_md: what it does and leaves behind",
+        "DAG careless, task hasty: set owner in the pipeline file",
+        "DAG careless, task hasty: set retries to at least 1",
+        "DAG careless, task hasty: set retry_exponential_backoff=True",
+        "DAG careless, task hasty: set execution_timeout, so that a hanging task ends",
+    ]
+
+
+class PipelineStep(PipelineOperator):
+    """A step that does nothing."""
+
+    def run(self, context: Any) -> None:
+        """Do nothing."""
+
+
+def test_a_dag_file_is_a_declaration() -> None:
+    for path in sorted(FOLDER.glob("*.py")):
+        lines = len(path.read_text().splitlines())
+        assert lines <= 15, f"{path.name}: at most 15 lines, got {lines}. Move the rest to plugins."
+
+
+class TestScore:
+    def test_edges(self, score: DAG) -> None:
+        assert edges(score) == SCORE
+
+    def test_schedule(self, score: DAG) -> None:
+        assert isinstance(score.timetable, CronTriggerTimetable)
+        assert score.timetable.expression == "0 6 5 1,4,7,10 *"
+        assert score.timetable.timezone == "UTC"
+        # An hour is no slice of time: a run names its partition by its date alone.
+        assert score.timetable.interval == timedelta(0)
+        assert score.start_date is not None
+        assert score.end_date is not None
+        assert score.start_date.isoformat() == "2005-01-01T00:00:00+00:00"
+        assert score.end_date.isoformat() == "2009-01-31T00:00:00+00:00"
+
+    def test_one_run_prepares_while_the_other_waits(self, score: DAG) -> None:
+        assert (score.max_active_runs, score.catchup) == (2, False)
+
+    def test_owner_and_tags_come_from_the_file(self, score: DAG) -> None:
+        assert {task.owner for task in score.tasks} == {"credit-risk"}
+        assert set(score.tags) == {"relevo", "loan_default", "score"}
+
+    def test_only_the_requests_success_is_an_event(self, score: DAG) -> None:
+        assert [task.task_id for task in score.tasks if task.outlets] == ["request_retraining"]
+
+
+class TestTrain:
+    def test_edges(self, train: DAG) -> None:
+        assert edges(train) == TRAIN
+
+    def test_it_starts_by_the_event_that_scoring_emits(self, score: DAG, train: DAG) -> None:
+        assert isinstance(train.timetable, PartitionedAssetTimetable)
+        request = score.get_task("request_retraining")
+        assert isinstance(request, RequestRetrainingOperator)
+        assert request.outlets == [train.timetable.asset_condition]
+
+    def test_one_run_at_a_time(self, train: DAG) -> None:
+        assert (train.max_active_runs, train.catchup) == (1, False)
+
+    def test_one_box_a_candidate(self, train: DAG) -> None:
+        task = train.get_task("train_candidate")
+        assert isinstance(task, MappedOperator)
+        assert task.expand_input.value == {
+            "candidate": ["hist_gradient_boosting", "logistic_regression"]
+        }
+        assert task.partial_kwargs["map_index_template"] == "{{ task.candidate }}"
+
+    def test_it_is_closed_whatever_happened(self, train: DAG) -> None:
+        assert train.get_task("close_training").trigger_rule == "all_done"
+        assert [task.task_id for task in train.tasks if not task.downstream_task_ids] == [
+            "close_training"
+        ]
+
+
+class TestApproval:
+    @pytest.fixture
+    def asking(self) -> DAG:
+        pipeline = specification.load("loan_default")
+        promotion = pipeline.promotion.model_copy(update={"approval": "required"})
+        return factory._train(pipeline.model_copy(update={"promotion": promotion}))
+
+    def test_a_person_stands_between_verdict_and_promotion(self, asking: DAG) -> None:
+        assert edges(asking) == TRAIN | {
+            ("evaluate_challenger", "approve_promotion"),
+            ("approve_promotion", "promote_challenger"),
+        }
+
+    def test_a_no_does_not_skip_the_closing(self, asking: DAG) -> None:
+        # ApprovalOperator skips whatever comes directly after it, whatever its trigger rule is.
+        assert asking.get_task("approve_promotion").downstream_task_ids == {"promote_challenger"}
+
+    def test_it_keeps_the_rules_as_well(self, asking: DAG) -> None:
+        assert complaints(asking) == []
+
+
+def test_no_template_needs_a_logical_date(bag: DagBag) -> None:
+    # A run that an asset event started has none: such a template would raise.
+    forbidden = re.compile(r"\{[{%][^}]*\b(ds|ds_nodash|ts|logical_date|data_interval\w*)\b")
+    found = [
+        f"DAG {dag.dag_id}, task {task.task_id}: take the partition from partition_of, not {text}"
+        for dag in bag.dags.values()
+        for task in dag.tasks
+        for text in templates(task)
+        if forbidden.search(text)
+    ]
+    assert found == []
+    partitions = [text for task in bag.dags["loan_default_train"].tasks for text in templates(task)]
+    assert any("partition_of" in text for text in partitions)  # the walk does see templates
+
+
+# Parses a folder in a process of its own and tells what that took.
+CHILD = """
+import json, socket, sys
+from airflow.dag_processing.dagbag import DagBag
+
+connections, before = [], set(sys.modules)
+def refuse(self, address, *rest):
+    connections.append(repr(address))
+    raise OSError("no connection while parsing")
+socket.socket.connect = socket.socket.connect_ex = refuse
+
+bag = DagBag(sys.argv[1])
+roots = {name.partition(".")[0] for name in set(sys.modules)}
+print("RESULT" + json.dumps({
+    "dags": sorted(bag.dags),
+    "errors": {str(path): text for path, text in bag.import_errors.items()},
+    "connections": connections,
+    "modules": sorted(roots),
+}))
+"""
+
+
+def parse_in_a_child(folder: Path, *path: Path) -> dict[str, Any]:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(map(str, path)),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(folder.parent / "plugins"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, str(folder)],
+        env=environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    answers = [line for line in done.stdout.splitlines() if line.startswith("RESULT")]
+    assert answers, done.stderr[-3000:]
+    result: dict[str, Any] = json.loads(answers[0].removeprefix("RESULT"))
+    return result
+
+
+def test_parsing_opens_no_connection_and_imports_nothing_heavy() -> None:
+    parsed = parse_in_a_child(FOLDER, PROJECT, PROJECT / "plugins")
+    assert parsed["errors"] == {}
+    assert {"loan_default_score", "loan_default_train"} <= set(parsed["dags"])
+    assert parsed["connections"] == []
+    assert [name for name in HEAVY if name in parsed["modules"]] == []
+
+
+def test_a_broken_pipeline_file_breaks_its_own_dags_only(tmp_path: Path) -> None:
+    for name in ("include", "plugins", "dags"):
+        shutil.copytree(
+            PROJECT / name,
+            tmp_path / name,
+            ignore=shutil.ignore_patterns("__pycache__", "*.parquet"),
+        )
+    pipelines = tmp_path / "include" / "pipelines"
+    text = (pipelines / "loan_default.yaml").read_text()
+    (pipelines / "broken.yaml").write_text(text.replace("task: binary", "task: binry"))
+    declaration = (tmp_path / "dags" / "loan_default.py").read_text()
+    (tmp_path / "dags" / "broken.py").write_text(declaration.replace("loan_default", "broken"))
+
+    parsed = parse_in_a_child(tmp_path / "dags", tmp_path, tmp_path / "plugins")
+
+    assert {"loan_default_score", "loan_default_train"} <= set(parsed["dags"])
+    assert not [name for name in parsed["dags"] if name.startswith("broken")]
+    ((path, told),) = parsed["errors"].items()
+    assert Path(path).name == "broken.py"
+    assert told.strip().endswith(
+        "SpecificationError: broken.yaml:3: task: not a valid value, got 'binry'; "
+        "did you mean 'binary'?"
+    )
