@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import DAG, CronTriggerTimetable, Param, PartitionedAssetTimetable
+from airflow.sdk import (
+    DAG,
+    CronTriggerTimetable,
+    EventsTimetable,
+    Param,
+    PartitionedAssetTimetable,
+)
 from airflow.sdk.bases.operator import chain
+from croniter import croniter_range
 
 from include import specification
-from include.specification import Pipeline
+from include.specification import Pipeline, Schedule
 from relevo.assets import retraining_asset
 from relevo.operators.monitoring import (
     AwaitTrainingOperator,
@@ -82,12 +89,10 @@ def declare(name: str) -> tuple[DAG, DAG]:
 
 
 def _score(pipeline: Pipeline) -> DAG:
-    schedule = pipeline.schedule
     with DAG(
         f"{pipeline.name}_score",
-        schedule=CronTriggerTimetable(schedule.cron, timezone="UTC"),
-        start_date=datetime.combine(schedule.start, datetime.min.time(), UTC),
-        end_date=schedule.end and datetime.combine(schedule.end, datetime.min.time(), UTC),
+        schedule=_timetable(pipeline.schedule),
+        start_date=_midnight(pipeline.schedule.start),
         # Two runs overlap: one prepares its data while the other waits for a training.
         max_active_runs=2,
         doc_md=_SCORE_DOC.format(name=pipeline.name, description=pipeline.description),
@@ -178,7 +183,7 @@ def _train(pipeline: Pipeline) -> DAG:
     with DAG(
         f"{pipeline.name}_train",
         schedule=PartitionedAssetTimetable(assets=retraining_asset(pipeline.name)),
-        start_date=datetime.combine(pipeline.schedule.start, datetime.min.time(), UTC),
+        start_date=_midnight(pipeline.schedule.start),
         max_active_runs=1,
         doc_md=_TRAIN_DOC.format(name=pipeline.name, description=pipeline.description),
         **_common(pipeline, "train"),
@@ -244,6 +249,26 @@ def _train(pipeline: Pipeline) -> DAG:
         # A failed candidate lets its siblings run on; closing waits for them as well.
         chain([train, promote], close)
     return dag
+
+
+def _timetable(schedule: Schedule) -> Any:
+    """Follow the cron expression; of a schedule that ends, list its dates.
+
+    The end is not the DAG's ``end_date``: Airflow makes no task after that, so a run that a person
+    triggers today for a past partition would be empty, and green.
+    """
+    if schedule.end is None:
+        return CronTriggerTimetable(schedule.cron, timezone="UTC")
+    start, end = _midnight(schedule.start), _midnight(schedule.end)
+    return EventsTimetable(
+        list(croniter_range(start, end, schedule.cron)),
+        presorted=True,
+        description=f"{schedule.cron} until {schedule.end}",
+    )
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, datetime.min.time(), UTC)
 
 
 def _common(pipeline: Pipeline, kind: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
-from airflow.sdk import DAG, CronTriggerTimetable, PartitionedAssetTimetable
+from airflow.sdk import DAG, CronTriggerTimetable, EventsTimetable, PartitionedAssetTimetable
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 
 from include import specification
@@ -182,16 +182,26 @@ class TestScore:
     def test_edges(self, score: DAG) -> None:
         assert edges(score) == SCORE
 
-    def test_schedule(self, score: DAG) -> None:
-        assert isinstance(score.timetable, CronTriggerTimetable)
-        assert score.timetable.expression == "0 6 5 1,4,7,10 *"
-        assert score.timetable.timezone == "UTC"
-        # An hour is no slice of time: a run names its partition by its date alone.
-        assert score.timetable.interval == timedelta(0)
+    def test_schedule_lists_the_dates_of_a_cron_expression_that_ends(self, score: DAG) -> None:
+        assert isinstance(score.timetable, EventsTimetable)
+        dates = score.timetable.event_dates
+        assert len(dates) == 17
+        assert dates[0].isoformat() == "2005-01-05T06:00:00+00:00"
+        assert dates[-1].isoformat() == "2009-01-05T06:00:00+00:00"
         assert score.start_date is not None
-        assert score.end_date is not None
         assert score.start_date.isoformat() == "2005-01-01T00:00:00+00:00"
-        assert score.end_date.isoformat() == "2009-01-31T00:00:00+00:00"
+        # After an end date Airflow makes no tasks, not even for a run that a person triggers.
+        assert score.end_date is None
+
+    def test_a_live_schedule_is_the_cron_expression(self) -> None:
+        live = specification.load("loan_default").schedule.model_copy(update={"end": None})
+
+        timetable = factory._timetable(live)
+
+        assert isinstance(timetable, CronTriggerTimetable)
+        assert timetable.expression == "0 6 5 1,4,7,10 *"
+        # An hour is no slice of time: a run names its partition by its date alone.
+        assert timetable.interval == timedelta(0)
 
     def test_one_run_prepares_while_the_other_waits(self, score: DAG) -> None:
         assert (score.max_active_runs, score.catchup) == (2, False)
