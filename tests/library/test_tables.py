@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from deltalake import DeltaTable
 
 from include.errors import TableError
 from include.lineage import Origin, TableReference
@@ -283,6 +284,23 @@ class TestConcurrency:
         amounts = {amount for name, _, amount in held(lake) if name == "2005-Q1"}
         assert amounts == {written.index(last)}
         assert lake.row_counts("loans") == {"2004-Q4": 1, "2005-Q1": 3}
+
+    def test_a_commit_that_follows_at_once_is_not_taken_for_our_own(
+        self, lake: Lake, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        put(lake, "2004-Q4", "old")
+        commit = DeltaTable.create_write_transaction
+
+        def commit_and_be_followed(*arguments: Any, **options: Any) -> None:
+            commit(*arguments, **options)
+            monkeypatch.setattr(DeltaTable, "create_write_transaction", commit)
+            put(lake, "2005-Q1", "theirs")
+
+        monkeypatch.setattr(DeltaTable, "create_write_transaction", commit_and_be_followed)
+        ours = put(lake, "2005-Q1", "ours")
+        assert (ours.version, ours.rows) == (2, 1)
+        assert ("2005-Q1", "ours", 1) in held(lake, version=ours.version)
+        assert ("2005-Q1", "theirs", 1) in held(lake)
 
     def test_six_writers_of_six_partitions_keep_all_rows(self, lake: Lake) -> None:
         names = [f"200{number}-Q1" for number in range(6)]
