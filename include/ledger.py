@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pyarrow as pa
 
@@ -14,7 +14,8 @@ from include.lineage import Origin
 from include.tables import Lake
 
 TABLE = "ledger"
-Kind = Literal["observation", "retraining", "promotion", "training", "rollback"]
+Kind = Literal["retraining", "promotion", "training"]
+TrainingState = Literal["requested", "started", "promoted", "refused", "failed"]
 
 _SCHEMA = pa.schema(
     [
@@ -39,7 +40,7 @@ class Entry:
 
     Args:
         kind: What was decided on: ``retraining`` (yes or no), ``promotion`` (promoted or
-            refused), ``training`` (requested, started, promoted, refused or failed).
+            refused), ``training`` (started, promoted, refused or failed).
         partition: Partition that the decision is about.
         decision: The outcome.
         reason: One sentence for people.
@@ -120,17 +121,25 @@ def entries(lake: Lake, *kinds: Kind) -> list[Entry]:
     ]
 
 
+def training_states(lake: Lake) -> dict[str, TrainingState]:
+    """Follow the trainings as of each partition through the ledger.
+
+    A yes asks for a training unless one is under way or ended with a verdict; after a failure it
+    asks again.
+
+    Returns:
+        By partition, sorted: ``requested``, ``started``, ``promoted``, ``refused`` or ``failed``.
+    """
+    states: dict[str, TrainingState] = {}
+    for entry in entries(lake, "retraining", "training"):
+        if entry.kind == "training":
+            states[entry.partition] = cast(TrainingState, entry.decision)
+        elif entry.decision == "yes" and states.get(entry.partition, "failed") == "failed":
+            states[entry.partition] = "requested"
+    return dict(sorted(states.items()))
+
+
 def pending_trainings(lake: Lake) -> tuple[str, ...]:
-    """List the partitions whose retraining was decided and has not ended yet, sorted."""
-    wanted = {e.partition for e in entries(lake, "retraining") if e.decision == "yes"}
-    ended = {
-        e.partition
-        for e in entries(lake, "training")
-        if e.decision in ("promoted", "refused", "failed")
-    }
-    return tuple(sorted(wanted - ended))
-
-
-def training_started(lake: Lake, partition: str) -> bool:
-    """Tell whether a training as of a partition was ever started."""
-    return any(entry.partition == partition for entry in entries(lake, "training"))
+    """List the partitions with a training that was decided or started and has not ended, sorted."""
+    states = training_states(lake)
+    return tuple(name for name, state in states.items() if state in ("requested", "started"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import pandas as pd
 import pyarrow as pa
@@ -23,7 +23,6 @@ from include.performance import PerformanceRecord, assess_performance, newly_mat
 from include.registry import Registry
 from include.retraining import (
     Observation,
-    Outcome,
     RetrainingDecision,
     TrainingRecord,
     decide_retraining,
@@ -180,15 +179,12 @@ def observe(lake: Lake, pipeline: Pipeline) -> list[Observation]:
 
 def trainings(lake: Lake, pipeline: Pipeline) -> list[TrainingRecord]:
     """Read which partitions were trained as of, or are about to be, and how that ended."""
-    outcomes: dict[str, Outcome] = {}
-    for entry in ledger.entries(lake, "retraining", "training"):
-        if entry.decision in ("yes", "started"):
-            outcomes[entry.partition] = "requested"
-        elif entry.kind == "training":
-            outcomes[entry.partition] = cast(Outcome, entry.decision)
     return [
-        TrainingRecord(partitions.parse(name, pipeline.partition), outcome)
-        for name, outcome in sorted(outcomes.items())
+        TrainingRecord(
+            partitions.parse(name, pipeline.partition),
+            "requested" if state == "started" else state,
+        )
+        for name, state in ledger.training_states(lake).items()
     ]
 
 

@@ -8,11 +8,13 @@ from typing import Any
 from airflow.sdk import (
     DAG,
     CronTriggerTimetable,
-    EventsTimetable,
     Param,
     PartitionedAssetTimetable,
 )
 from airflow.sdk.bases.operator import chain
+
+# The one of airflow.sdk 3.3.2 loses its summary on the way to the scheduler, which then fails.
+from airflow.timetables.events import EventsTimetable
 from croniter import croniter_range
 
 from include import specification
@@ -261,7 +263,7 @@ def _timetable(schedule: Schedule) -> Any:
         return CronTriggerTimetable(schedule.cron, timezone="UTC")
     start, end = _midnight(schedule.start), _midnight(schedule.end)
     return EventsTimetable(
-        list(croniter_range(start, end, schedule.cron)),
+        list(croniter_range(start, end + timedelta(days=1), schedule.cron)),
         presorted=True,
         description=f"{schedule.cron} until {schedule.end}",
     )

@@ -15,8 +15,10 @@ from typing import Any
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
-from airflow.sdk import DAG, CronTriggerTimetable, EventsTimetable, PartitionedAssetTimetable
+from airflow.sdk import DAG, CronTriggerTimetable, PartitionedAssetTimetable
 from airflow.sdk.definitions.mappedoperator import MappedOperator
+from airflow.serialization.serialized_objects import DagSerialization
+from airflow.timetables.events import EventsTimetable
 
 from include import specification
 from relevo import dags as factory
@@ -192,6 +194,16 @@ class TestScore:
         assert score.start_date.isoformat() == "2005-01-01T00:00:00+00:00"
         # After an end date Airflow makes no tasks, not even for a run that a person triggers.
         assert score.end_date is None
+
+    # Airflow reads .airflowignore with a class that its own dependency deprecates.
+    @pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")
+    def test_the_scheduler_reads_what_the_file_declares(self, score: DAG) -> None:
+        stored = json.loads(json.dumps(DagSerialization.to_dict(score)))
+
+        read = DagSerialization.from_dict(stored)
+
+        assert read.timetable.summary == "0 6 5 1,4,7,10 * until 2009-01-31"
+        assert set(read.task_dict) == set(score.task_dict)
 
     def test_a_live_schedule_is_the_cron_expression(self) -> None:
         live = specification.load("loan_default").schedule.model_copy(update={"end": None})

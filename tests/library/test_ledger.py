@@ -26,7 +26,7 @@ def record(lake: Lake, origin: Origin) -> Any:
 def test_nothing_is_on_record_at_first(lake: Lake) -> None:
     assert ledger.entries(lake) == []
     assert ledger.pending_trainings(lake) == ()
-    assert not ledger.training_started(lake, "2005-Q1")
+    assert ledger.training_states(lake) == {}
 
 
 def test_an_entry_comes_back_as_it_was_recorded(lake: Lake, record: Any) -> None:
@@ -60,7 +60,6 @@ def test_entries_come_in_the_order_of_recording_and_by_kind(lake: Lake, record: 
         "promoted",
     ]
     assert len(ledger.entries(lake, "training", "retraining")) == 3
-    assert ledger.entries(lake, "rollback") == []
 
 
 @pytest.mark.parametrize("outcome", ["promoted", "refused", "failed"])
@@ -84,9 +83,26 @@ def test_a_verdict_on_a_promotion_is_not_the_end_of_the_training(lake: Lake, rec
     assert ledger.pending_trainings(lake) == ("2005-Q1",)
 
 
-def test_started(lake: Lake, record: Any) -> None:
+def test_states_follow_the_ledger(lake: Lake, record: Any) -> None:
     record("retraining", "2005-Q1", "yes")
-    assert not ledger.training_started(lake, "2005-Q1")
+    assert ledger.training_states(lake) == {"2005-Q1": "requested"}
     record("training", "2005-Q1", "started", step="started", run="train_1")
-    assert ledger.training_started(lake, "2005-Q1")
-    assert not ledger.training_started(lake, "2005-Q2")
+    assert ledger.training_states(lake) == {"2005-Q1": "started"}
+
+
+def test_a_yes_asks_again_after_a_failure(lake: Lake, record: Any) -> None:
+    record("retraining", "2005-Q1", "yes")
+    record("training", "2005-Q1", "started", step="started", run="train_1")
+    record("training", "2005-Q1", "failed", step="failed", run="train_1")
+    assert ledger.training_states(lake) == {"2005-Q1": "failed"}
+    record("retraining", "2005-Q1", "yes", run="run_2")
+    assert ledger.training_states(lake) == {"2005-Q1": "requested"}
+    assert ledger.pending_trainings(lake) == ("2005-Q1",)
+
+
+def test_a_yes_after_a_verdict_asks_for_nothing(lake: Lake, record: Any) -> None:
+    record("retraining", "2005-Q1", "yes")
+    record("training", "2005-Q1", "promoted", step="promoted", run="train_1")
+    record("retraining", "2005-Q1", "yes", run="run_2")
+    assert ledger.training_states(lake) == {"2005-Q1": "promoted"}
+    assert ledger.pending_trainings(lake) == ()

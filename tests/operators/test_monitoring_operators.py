@@ -143,9 +143,8 @@ class TestRequestRetraining:
     def test_a_yes_emits_one_event_for_the_partition(
         self, context: Any, replace_by_autospec: Any
     ) -> None:
-        started = replace_by_autospec("include.ledger.training_started", return_value=False)
+        replace_by_autospec("include.ledger.training_states", return_value={"2005-Q1": "requested"})
         assert self.request(True).execute(context) is None
-        assert started.call_args.args[1] == "2005-Q1"
         events = context["outlet_events"]
         assert len(events) == 1
         event = events[retraining_asset("loan_default")]
@@ -153,7 +152,7 @@ class TestRequestRetraining:
         assert small_json(event.extra) == {"reason": "drift in 2 of 3", "partition": "2005-Q1"}
 
     def test_a_no_is_skipped_without_an_event(self, context: Any, replace_by_autospec: Any) -> None:
-        replace_by_autospec("include.ledger.training_started", return_value=False)
+        replace_by_autospec("include.ledger.training_states", return_value={})
         with pytest.raises(AirflowSkipException, match="No retraining: drift in 2 of 3"):
             self.request(False).execute(context)
         assert len(context["outlet_events"]) == 0
@@ -161,7 +160,7 @@ class TestRequestRetraining:
     def test_a_training_that_was_started_is_not_started_again(
         self, context: Any, replace_by_autospec: Any
     ) -> None:
-        replace_by_autospec("include.ledger.training_started", return_value=True)
-        with pytest.raises(AirflowSkipException, match="as of 2005-Q1 was already started"):
+        replace_by_autospec("include.ledger.training_states", return_value={"2005-Q1": "started"})
+        with pytest.raises(AirflowSkipException, match="as of 2005-Q1 is started already"):
             self.request(True).execute(context)
         assert len(context["outlet_events"]) == 0

@@ -214,13 +214,14 @@ class RequestRetrainingOperator(PipelineOperator):
 
     def run(self, context: Any) -> None:
         """Emit the event, unless the training was already started."""
-        from include.ledger import training_started
+        from include.ledger import training_states
         from include.tables import Lake
 
         if not self.decision["retrain"]:
             raise AirflowSkipException(f"No retraining: {self.decision['reason']}")
-        if training_started(Lake(self.hook.store(), self.pipeline), self.partition):
-            raise AirflowSkipException(f"The training as of {self.partition} was already started")
+        state = training_states(Lake(self.hook.store(), self.pipeline)).get(self.partition)
+        if state != "requested":
+            raise AirflowSkipException(f"The training as of {self.partition} is {state} already")
         event = context["outlet_events"][retraining_asset(self.pipeline)]
         event.extra = {"reason": self.decision["reason"], "partition": self.partition}
         event.add_partitions([self.partition])
