@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
-from include import partitions
 from include.partitions import Partition
 from include.specification import Pipeline
 from relevo.hooks import RelevoHook
@@ -26,7 +25,7 @@ class TrainingsEndedTrigger(BaseTrigger):
         pipeline: Name of the pipeline.
         partition: Partition that waits.
         dag_id: Its scoring DAG.
-        earlier: By due date (ISO 8601), the earlier partition that was due then.
+        earlier: Dates (ISO 8601) at which runs about earlier partitions were due.
         poll_seconds: Seconds between looks.
         deadline: When to give up, ISO 8601 with offset.
     """
@@ -37,7 +36,7 @@ class TrainingsEndedTrigger(BaseTrigger):
         pipeline: str,
         partition: str,
         dag_id: str,
-        earlier: Mapping[str, str],
+        earlier: Sequence[str],
         poll_seconds: float,
         deadline: str,
     ) -> None:
@@ -45,7 +44,7 @@ class TrainingsEndedTrigger(BaseTrigger):
         self.pipeline = pipeline
         self.partition = partition
         self.dag_id = dag_id
-        self.earlier = dict(earlier)
+        self.earlier = list(earlier)
         self.poll_seconds = poll_seconds
         self.deadline = deadline
 
@@ -79,47 +78,43 @@ class TrainingsEndedTrigger(BaseTrigger):
             await asyncio.sleep(self.poll_seconds)
 
 
-def earlier_runs(pipeline: Pipeline, partition: Partition) -> dict[str, str]:
-    """Name the due dates of earlier partitions and the partition that was due at each."""
+def earlier_dates(pipeline: Pipeline, partition: Partition) -> list[str]:
+    """Name the latest dates (ISO 8601) at which runs about earlier partitions were due."""
     from croniter import croniter
 
     start = datetime.combine(pipeline.schedule.start, datetime.min.time(), UTC)
     dates = croniter(pipeline.schedule.cron, partition.end.replace(tzinfo=UTC))
-    found: dict[str, str] = {}
+    found: list[str] = []
     while len(found) < _LOOK_BACK:
         due: datetime = dates.get_prev(datetime)
         if due < start:
             break
-        found[due.isoformat()] = str(partitions.latest_closed(due, pipeline.partition))
+        found.append(due.isoformat())
     return found
 
 
-def waiting_for(
-    pipeline: str, partition: str, dag_id: str, earlier: Mapping[str, str]
-) -> list[str]:
+def waiting_for(pipeline: str, partition: str, dag_id: str, earlier: Sequence[str]) -> list[str]:
     """Name what a partition still has to wait for; nothing if it may be scored.
 
     Args:
         pipeline: Name of the pipeline.
         partition: Partition that wants to be scored.
         dag_id: Its scoring DAG.
-        earlier: What :func:`earlier_runs` gave.
+        earlier: What :func:`earlier_dates` gave.
     """
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
     from include import ledger
     from include.tables import Lake
 
-    lake = Lake(RelevoHook().store(), pipeline)
-    trainings = [name for name in ledger.pending_trainings(lake) if name < partition]
-    waiting = [f"training as of {name}" for name in trainings]
-    decided = {entry.partition for entry in ledger.entries(lake, "retraining")}
-    undecided = {date: name for date, name in earlier.items() if name not in decided}
-    active = undecided and RuntimeTaskInstance.get_dr_count(
+    # Without dates Airflow would count every run, this one too.
+    active = earlier and RuntimeTaskInstance.get_dr_count(
         dag_id,
-        logical_dates=[datetime.fromisoformat(date) for date in undecided],
+        logical_dates=[datetime.fromisoformat(date) for date in earlier],
         states=["queued", "running"],
     )
-    if active:
-        waiting.append(f"{active} earlier runs of {dag_id}")
-    return waiting
+    waiting = [f"{active} earlier runs of {dag_id}"] if active else []
+    # The order matters: a run writes its decision before it ends, so the ledger that is read after
+    # no earlier run was active holds the decisions of them all.
+    trainings = ledger.pending_trainings(Lake(RelevoHook().store(), pipeline))
+    return waiting + [f"training as of {name}" for name in trainings if name < partition]

@@ -18,39 +18,36 @@ from include.settings import StoreSettings
 from include.specification import Pipeline, load
 from include.tables import Lake
 from relevo.operators.monitoring import AwaitTrainingOperator
-from relevo.triggers import TrainingsEndedTrigger, earlier_runs, waiting_for
+from relevo.triggers import TrainingsEndedTrigger, earlier_dates, waiting_for
 
 COMMON: Any = {"task_id": "await_training", "pipeline": "loan_default", "partition": "2005-Q3"}
-EARLIER = {
-    "2005-07-05T06:00:00+00:00": "2005-Q2",
-    "2005-04-05T06:00:00+00:00": "2005-Q1",
-    "2005-01-05T06:00:00+00:00": "2004-Q4",
-}
+EARLIER = [
+    "2005-07-05T06:00:00+00:00",
+    "2005-04-05T06:00:00+00:00",
+    "2005-01-05T06:00:00+00:00",
+]
 
 
-class TestEarlierRuns:
-    def named(self, partition: str, **schedule: Any) -> dict[str, str]:
+class TestEarlierDates:
+    def named(self, partition: str, **schedule: Any) -> list[str]:
         pipeline: Pipeline = load("loan_default")
         changed = pipeline.schedule.model_copy(update=schedule)
-        return earlier_runs(
+        return earlier_dates(
             pipeline.model_copy(update={"schedule": changed}),
             parse(partition, Frequency.QUARTERLY),
         )
 
     def test_of_the_quarterly_pipeline_by_hand(self) -> None:
         # 2005-Q3 is due on 2005-10-05; runs may be due from 2005-01-01 on.
-        assert list(self.named("2005-Q3").items()) == list(EARLIER.items())
+        assert self.named("2005-Q3") == EARLIER
 
     def test_the_first_partition_has_none(self) -> None:
-        assert self.named("2004-Q4") == {}
-        assert self.named("2003-Q1") == {}
+        assert self.named("2004-Q4") == []
+        assert self.named("2003-Q1") == []
 
     def test_a_run_due_at_the_moment_of_closing_is_not_earlier_than_itself(self) -> None:
         found = self.named("2005-Q2", cron="0 0 1 1,4,7,10 *")
-        assert found == {
-            "2005-04-01T00:00:00+00:00": "2005-Q1",
-            "2005-01-01T00:00:00+00:00": "2004-Q4",
-        }
+        assert found == ["2005-04-01T00:00:00+00:00", "2005-01-01T00:00:00+00:00"]
 
     def test_a_look_back_has_an_end(self) -> None:
         found = self.named("2005-Q3", cron="0 6 * * *", start=date(2000, 1, 1))
@@ -168,25 +165,39 @@ class TestWaitingFor:
 
         runs.return_value = 2
         assert look() == ["2 earlier runs of waiting_score"]
-        record("retraining", "2004-Q4", "no")
-        look()
         assert runs.call_args.args == ("waiting_score",)
         assert runs.call_args.kwargs == {
-            "logical_dates": [
-                datetime(2005, 7, 5, 6, tzinfo=UTC),
-                datetime(2005, 4, 5, 6, tzinfo=UTC),
-            ],
+            "logical_dates": [datetime.fromisoformat(date) for date in EARLIER],
             "states": ["queued", "running"],
         }
 
+        runs.return_value = 0
         record("retraining", "2005-Q1", "yes")
         record("retraining", "2005-Q2", "no")
-        runs.reset_mock()
         assert look() == ["training as of 2005-Q1"]
-        runs.assert_not_called()  # all earlier ones have decided
 
         record("retraining", "2005-Q3", "yes")  # its own training comes after it
         record("training", "2005-Q1", "started", "started")
         assert look() == ["training as of 2005-Q1"]
         record("training", "2005-Q1", "refused", "refused")
         assert look() == []
+
+    def test_a_decision_made_while_airflow_is_asked_is_not_missed(
+        self, lake: Lake, runs: Any
+    ) -> None:
+        origin = Origin("d", "run 2006-Q1", "t")
+
+        def decide_and_end(*args: Any, **values: Any) -> int:
+            ledger.record(lake, "retraining", "2006-Q1", "yes", "", origin=origin)
+            return 0
+
+        runs.side_effect = decide_and_end
+
+        waiting = waiting_for("waiting", "2006-Q2", "waiting_score", EARLIER)
+
+        assert waiting == ["training as of 2006-Q1"]
+
+    def test_the_first_partition_asks_for_no_runs(self, lake: Lake, runs: Any) -> None:
+        runs.return_value = 1
+        assert waiting_for("waiting", "2004-Q4", "waiting_score", []) == []
+        runs.assert_not_called()

@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from relevo.assets import retraining_asset
 from relevo.links import DriftReportLink, LedgerLink, ledger_path, report_path
 from relevo.operators.base import PipelineOperator
-from relevo.triggers import TrainingsEndedTrigger, earlier_runs, waiting_for
+from relevo.triggers import TrainingsEndedTrigger, earlier_dates, waiting_for
 
 
 class AwaitTrainingOperator(PipelineOperator):
@@ -40,7 +40,7 @@ class AwaitTrainingOperator(PipelineOperator):
 
     def run(self, context: Any) -> None:
         """Look once, and defer if there is anything to wait for."""
-        earlier = earlier_runs(self.specification(), self.slice_of_time())
+        earlier = earlier_dates(self.specification(), self.slice_of_time())
         waiting = waiting_for(self.pipeline, self.partition, self.dag_id, earlier)
         if not waiting:
             return
