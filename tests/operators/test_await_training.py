@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -144,7 +145,8 @@ class TestWaitingFor:
             "extra": {"endpoint_url": store_settings.endpoint_url},
         }
         monkeypatch.setenv("AIRFLOW_CONN_RELEVO_STORE", json.dumps(connection))
-        return Lake(store_settings, "waiting")
+        # A ledger of its own for each test.
+        return Lake(store_settings, f"waiting_{uuid.uuid4().hex}")
 
     @pytest.fixture
     def runs(self, replace_by_autospec: Any) -> Any:
@@ -155,7 +157,7 @@ class TestWaitingFor:
 
     def test_in_the_order_in_which_things_happen(self, lake: Lake, runs: Any) -> None:
         def look() -> list[str]:
-            return waiting_for("waiting", "2005-Q3", "waiting_score", EARLIER)
+            return waiting_for(lake.pipeline, "2005-Q3", "waiting_score", EARLIER)
 
         def record(kind: Any, partition: str, decision: str, step: str = "") -> None:
             origin = Origin("d", f"run {partition}", "t")
@@ -193,11 +195,11 @@ class TestWaitingFor:
 
         runs.side_effect = decide_and_end
 
-        waiting = waiting_for("waiting", "2006-Q2", "waiting_score", EARLIER)
+        waiting = waiting_for(lake.pipeline, "2006-Q2", "waiting_score", EARLIER)
 
         assert waiting == ["training as of 2006-Q1"]
 
     def test_the_first_partition_asks_for_no_runs(self, lake: Lake, runs: Any) -> None:
         runs.return_value = 1
-        assert waiting_for("waiting", "2004-Q4", "waiting_score", []) == []
+        assert waiting_for(lake.pipeline, "2004-Q4", "waiting_score", []) == []
         runs.assert_not_called()
