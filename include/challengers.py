@@ -292,15 +292,6 @@ def close(
     return outcome, reason
 
 
-def held_out_metric(lake: Lake, version: int, metric: str) -> float | None:
-    """Read the metric that a version reached on its held-out rows; None if it was never judged."""
-    for entry in ledger.entries(lake, "promotion"):
-        if entry.evidence["challenger"] == version:
-            intervals = entry.evidence["evidence"]["challenger"]
-            return float(intervals[metric]["value"]) if metric in intervals else None
-    return None
-
-
 def _reference(data: TrainingData, scores: np.ndarray[Any, Any]) -> Reference:
     """Profile the training set with the model's scores, and the noise between its partitions."""
     binning = fit_binning(

@@ -143,3 +143,12 @@ def pending_trainings(lake: Lake) -> tuple[str, ...]:
     """List the partitions with a training that was decided or started and has not ended, sorted."""
     states = training_states(lake)
     return tuple(name for name, state in states.items() if state in ("requested", "started"))
+
+
+def held_out_metric(lake: Lake, version: int, metric: str) -> float | None:
+    """Read the metric that a version reached on its held-out rows; None if it was never judged."""
+    for entry in entries(lake, "promotion"):
+        if entry.evidence["challenger"] == version:
+            intervals = entry.evidence["evidence"]["challenger"]
+            return float(intervals[metric]["value"]) if metric in intervals else None
+    return None

@@ -11,7 +11,6 @@ import pandas as pd
 import pyarrow as pa
 
 from include import ledger, partitions, scoring
-from include.challengers import held_out_metric
 from include.drift import DriftVerdict, detect_drift
 from include.errors import MonitoringError
 from include.features import TABLE as FEATURES
@@ -218,7 +217,7 @@ def _measure(
         judged["score"].to_numpy(),
         partition=measured,
         model_version=version,
-        held_out=held_out_metric(lake, version, rule.metric),
+        held_out=ledger.held_out_metric(lake, version, rule.metric),
         rule=rule,
         back_scored=not made_then,
         seed=pipeline.training.seed,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -19,7 +19,9 @@ from include.lineage import Origin
 from include.models import ModelVersion
 from include.partitions import Partition
 from include.tables import Lake
-from include.tracking import Tracking
+
+if TYPE_CHECKING:
+    from include.tracking import Tracking
 
 TABLE = "registry"
 CHAMPION = "champion"

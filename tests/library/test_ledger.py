@@ -106,3 +106,17 @@ def test_a_yes_after_a_verdict_asks_for_nothing(lake: Lake, record: Any) -> None
     record("retraining", "2005-Q1", "yes", run="run_2")
     assert ledger.training_states(lake) == {"2005-Q1": "promoted"}
     assert ledger.pending_trainings(lake) == ()
+
+
+def test_the_held_out_metric_is_the_one_of_the_first_judgement(lake: Lake, record: Any) -> None:
+    def judged(run: str, value: float) -> None:
+        intervals = {"roc_auc": {"value": value, "lower": 0.0, "upper": 1.0}}
+        evidence = {"challenger": 3, "evidence": {"challenger": intervals}}
+        record("promotion", "2005-Q1", "promoted", run=run, evidence=evidence)
+
+    assert ledger.held_out_metric(lake, 3, "roc_auc") is None
+    judged("train_1", 0.75)
+    judged("train_2", 0.5)
+    assert ledger.held_out_metric(lake, 3, "roc_auc") == 0.75
+    assert ledger.held_out_metric(lake, 3, "log_loss") is None
+    assert ledger.held_out_metric(lake, 4, "roc_auc") is None

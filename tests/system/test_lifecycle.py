@@ -97,7 +97,7 @@ def test_matured_partition_is_back_scored_and_compared_with_the_held_out_metric(
 
     assert record.partition == "2003-Q1"
     assert record.back_scored
-    assert record.held_out == challengers.held_out_metric(stack.lake, 1, "roc_auc")
+    assert record.held_out == ledger.held_out_metric(stack.lake, 1, "roc_auc")
     assert row.retrain == "no"
     assert row.reason
 
