@@ -210,7 +210,7 @@ def test_drift_starts_a_training_and_the_next_partition_waits_for_it(stack: Syst
         (
             "validate_loans",
             lambda good: {"loans.parquet": _bytes(_spoil(good, 0.2))},
-            ["loans.parquet", "GrAppv", "1,800"],
+            ["loans.parquet", "GrAppv", "1800 of 9000 rows"],
         ),
     ],
     ids=["corrupt", "zero bytes", "no rows", "missing column", "wrong type", "20 % bad"],
