@@ -6,6 +6,7 @@ a first training needs, many partitions at once.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -25,6 +26,8 @@ from include.specification import Pipeline, Source
 from include.store import ObjectStore
 from include.tables import PARTITION, Lake, with_partition
 from include.training import TrainingSet
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,8 @@ def ingest(
         landed = read_landed(
             lake.settings, source, pipeline.sources[source], partition, expected_schema=expected
         )
+        for warning in landed.warnings:
+            _log.warning("%s", warning)
         expected = landed.table.schema
         batches.append(with_partition(landed.table, str(partition)))
     names = [str(partition) for partition in wanted]

@@ -123,6 +123,30 @@ class TestGoodBatch:
         assert validated.data_docs == expected
         assert b"<html" in ObjectStore(lake.settings).read(expected)
 
+    def test_a_column_that_is_left_out_is_told(
+        self,
+        lake: Lake,
+        pipeline: Pipeline,
+        origin: Origin,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        land_loans(lake, Q1)
+        ingest(lake, pipeline, "loans", [Q1], origin)
+        wider = pa.table(
+            {
+                "id": ["a"],
+                "at": pa.array([Q2.start], pa.timestamp("us")),
+                "amount": [1.0],
+                "colour": ["red"],
+            }
+        )
+        land(lake, f"s3://landing/{lake.pipeline}/loans/{Q2}/part-0.parquet", wider)
+
+        ingest(lake, pipeline, "loans", [Q2], origin)
+
+        assert "colour" in caplog.text
+        assert "colour" not in lake.read("raw_loans").column_names
+
 
 class TestBadRows:
     def test_a_fifth_of_them_stops_the_batch_and_the_state_before_stays(
