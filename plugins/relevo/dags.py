@@ -71,7 +71,7 @@ the best candidate against the champion on held-out partitions, and promotes it 
 partition on, or refuses it. The verdict and its evidence are in the ledger either way.
 """
 
-_ANSWER = "{{ (ti.xcom_pull(task_ids='approve_promotion') or {}).get('chosen_options', [''])[0] }}"
+_ANSWER = "{{ ti.xcom_pull(task_ids='approve_promotion', key='answer') or '' }}"
 
 
 def declare(name: str) -> tuple[DAG, DAG]:

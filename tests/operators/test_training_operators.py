@@ -245,6 +245,17 @@ class TestApprove:
         with pytest.raises(AirflowSkipException, match="too weak"):
             task.execute(context)
 
+    @pytest.mark.parametrize("answer", ["Approve", "Reject"])
+    def test_the_answer_is_kept_whatever_it_is(
+        self, context: Any, ti: Any, replace_by_autospec: Any, answer: str
+    ) -> None:
+        replace_by_autospec(
+            "airflow.providers.standard.operators.hitl.ApprovalOperator.execute_complete"
+        )
+        task = ApprovePromotionOperator(task_id="a", subject="?", verdict={})
+        task.execute_complete(context, {"chosen_options": [answer]})
+        assert ti.pushed == {"answer": answer}
+
 
 class TestClose:
     @pytest.mark.parametrize("outcome", ["promoted", "refused"])

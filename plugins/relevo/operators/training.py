@@ -296,6 +296,12 @@ class ApprovePromotionOperator(ApprovalOperator):
             raise AirflowSkipException(self.verdict["reason"])
         return super().execute(context)
 
+    def execute_complete(self, context: Any, event: dict[str, Any]) -> Any:
+        """Keep the answer under ``answer``: Airflow stores no result of a no."""
+        if chosen := event.get("chosen_options"):
+            context["ti"].xcom_push(key="answer", value=chosen[0])
+        return super().execute_complete(context=context, event=event)
+
 
 class CloseTrainingOperator(TrainingOperator):
     """End the MLflow runs and record how the training ended, whatever happened before.
