@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import reduce
 from typing import Any
 
 import mlflow
@@ -31,7 +30,7 @@ from include.models import (
     put_file,
 )
 from include.partitions import Partition
-from include.profiles import Profile, profile
+from include.profiles import Profile, merge_all, profile
 from include.promotion import PromotionDecision, decide_promotion
 from include.registry import Registry
 from include.specification import Pipeline
@@ -301,7 +300,7 @@ def _reference(data: TrainingData, scores: np.ndarray[Any, Any]) -> Reference:
     for name in sorted(set(data.partitions)):
         inside = data.partitions == name
         parts.append(profile(data.features[inside], binning, scores[inside]))
-    return Reference(profile=reduce(Profile.merge, parts), thresholds=calibrate(parts))
+    return Reference(profile=merge_all(parts), thresholds=calibrate(parts))
 
 
 def _digest(data: TrainingData) -> str:

@@ -133,10 +133,11 @@ class Registry:
 
     def _effective(self, partition: str | None) -> int | None:
         """Follow promotions and rollbacks; None asks for the end of time (the alias)."""
-        rolled_back = {row["version"] for row in self._events() if row["event"] == "rolled_back"}
+        events = self._events()
+        rolled_back = {row["version"] for row in events if row["event"] == "rolled_back"}
         promoted = [
             row
-            for row in self._events()
+            for row in events
             if row["event"] == "promoted"
             and row["version"] not in rolled_back
             and (partition is None or row["effective_from"] <= partition)

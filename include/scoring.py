@@ -12,7 +12,6 @@ import json
 import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from include.binning import Binning
 from include.errors import MonitoringError
 from include.lineage import Origin, TableReference
 from include.models import MODEL, ModelVersion, load_model, load_reference, prepare
-from include.profiles import Profile, profile
+from include.profiles import Profile, merge_all, profile
 from include.settings import StoreSettings
 from include.specification import Pipeline
 from include.tables import PARTITION, DataFile, Lake, with_partition
@@ -92,7 +91,7 @@ def score(
     )
     results = _run(spark, job, [file.path for file in files])
     written = [DataFile(**item["file"]) for item in results]
-    merged = reduce(Profile.merge, (Profile.from_dict(item["profile"]) for item in results))
+    merged = merge_all([Profile.from_dict(item["profile"]) for item in results])
     reference = lake.commit(
         TABLE,
         written,
