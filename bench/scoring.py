@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.stack import connect_settings
-from include import scoring, specification
+from include import pipeline_file, scoring
 from include.lineage import Origin
 from include.models import MODEL, ModelVersion, load_model, prepare
 from include.registry import Registry
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     settings = connect_settings()
-    pipeline = specification.load("loan_default")
+    pipeline = pipeline_file.load("loan_default")
     champion = Registry(Lake(settings.store, "loan_default")).get(1)
     lake = Lake(settings.store, "bench")
     features = _make_table(settings.store, lake, options.rows, options.files)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from include import ledger, monitoring, scoring
 from include.performance import PerformanceRecord
+from include.pipeline_file import load
 from include.preparation import quarantine_table
-from include.specification import Pipeline, load
+from include.specification import Pipeline
 from include.tables import Lake
 from include.templates import render
 

@@ -2,6 +2,10 @@
 
 A partition is a closed slice of time with a name: ``2005``, ``2005-Q3``, ``2005-07``,
 ``2005-W27``, ``2005-07-14``, ``2005-07-14T06``. Times are UTC and naive.
+
+Data without a time come in numbered snapshots instead: ``snapshot-0001``, ``snapshot-0002``, ...
+So that they have an order and a close like every other partition, snapshot n stands for the n-th
+day of an axis that begins on 1970-01-01; nobody sees its dates.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ class Frequency(enum.StrEnum):
     MONTHLY = "monthly"
     QUARTERLY = "quarterly"
     YEARLY = "yearly"
+    NONE = "none"
 
 
 _EXAMPLES = {
@@ -33,6 +38,7 @@ _EXAMPLES = {
     Frequency.MONTHLY: "2005-07",
     Frequency.QUARTERLY: "2005-Q3",
     Frequency.YEARLY: "2005",
+    Frequency.NONE: "snapshot-0001",
 }
 _PATTERNS = {
     Frequency.HOURLY: re.compile(r"(\d{4})-(\d{2})-(\d{2})T(\d{2})"),
@@ -41,7 +47,9 @@ _PATTERNS = {
     Frequency.MONTHLY: re.compile(r"(\d{4})-(\d{2})"),
     Frequency.QUARTERLY: re.compile(r"(\d{4})-Q([1-4])"),
     Frequency.YEARLY: re.compile(r"(\d{4})"),
+    Frequency.NONE: re.compile(r"snapshot-(\d{4})"),
 }
+_FIRST_DAY = datetime(1970, 1, 1)
 
 
 @dataclass(frozen=True, order=True)
@@ -81,6 +89,22 @@ class Partition:
                 return f"{start.year:04d}-Q{(start.month + 2) // 3}"
             case Frequency.YEARLY:
                 return f"{start.year:04d}"
+            case Frequency.NONE:
+                return f"snapshot-{(start - _FIRST_DAY).days:04d}"
+
+
+def snapshot(number: int) -> Partition:
+    """Name the ``number``-th snapshot of data without a time, from 1 to 9999.
+
+    Raises:
+        PartitionError: If the number is out of range.
+    """
+    if not 1 <= number <= 9999:
+        raise PartitionError(
+            f"snapshot {number}: its number must lie between 1 and 9999, got {number}. "
+            "Start a new pipeline for more."
+        )
+    return Partition(_FIRST_DAY + timedelta(days=number), Frequency.NONE)
 
 
 def parse(name: str, frequency: Frequency) -> Partition:
@@ -99,6 +123,8 @@ def parse(name: str, frequency: Frequency) -> Partition:
                 start = datetime.fromisocalendar(parts[0], parts[1], 1)
             case Frequency.QUARTERLY:
                 start = datetime(parts[0], 3 * parts[1] - 2, 1)
+            case Frequency.NONE:
+                return snapshot(parts[0])
             case _:
                 year, month, day, hour = (*parts, *(1, 1, 1, 0)[len(parts) :])
                 start = datetime(year, month, day, hour)
@@ -111,7 +137,11 @@ def parse(name: str, frequency: Frequency) -> Partition:
 
 
 def containing(moment: datetime, frequency: Frequency) -> Partition:
-    """Name the partition that a moment falls into (aware moments are taken to UTC first)."""
+    """Name the partition that a moment falls into (aware moments are taken to UTC first).
+
+    Raises:
+        PartitionError: If partitions are snapshots: no moment falls into one.
+    """
     if moment.tzinfo is not None:
         moment = moment.astimezone(UTC).replace(tzinfo=None)
     day = datetime(moment.year, moment.month, moment.day)
@@ -128,6 +158,11 @@ def containing(moment: datetime, frequency: Frequency) -> Partition:
             start = datetime(day.year, 3 * ((day.month - 1) // 3) + 1, 1)
         case Frequency.YEARLY:
             start = datetime(day.year, 1, 1)
+        case Frequency.NONE:
+            raise PartitionError(
+                f"moment {moment}: a pipeline with `partition: none` has snapshots, got a time. "
+                "Name the snapshot, e.g. 'snapshot-0001'."
+            )
     return Partition(start, frequency)
 
 
@@ -175,7 +210,7 @@ def _advance(start: datetime, frequency: Frequency, steps: int) -> datetime:
     match frequency:
         case Frequency.HOURLY:
             return start + timedelta(hours=steps)
-        case Frequency.DAILY:
+        case Frequency.DAILY | Frequency.NONE:
             return start + timedelta(days=steps)
         case Frequency.WEEKLY:
             return start + timedelta(weeks=steps)

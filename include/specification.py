@@ -1,38 +1,30 @@
-"""The pipeline file as frozen, validated models.
-
-A wrong file is one :class:`~include.errors.SpecificationError` that lists every problem with its
-line, the rule, the value and the nearest valid spelling.
-"""
+"""A pipeline as frozen, validated models; ``include.pipeline_file`` reads them from its file."""
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
-from include.errors import SpecificationError
+from include import metrics
+from include.metrics import METRICS, Metric, Takes, Task
 from include.partitions import Frequency
+from include.presets import PRESETS, Encoding, Preset
 
-PIPELINES = Path(__file__).parent / "pipelines"
+ROW_ID = "row_id"
+PLACEHOLDER = "{partition}"
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+FunctionPath = Annotated[str, Field(pattern=r"^include\.[A-Za-z0-9_.]+:[A-Za-z_][A-Za-z0-9_]*$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
-
-METRICS = ("average_precision", "brier_score", "log_loss", "roc_auc")
-LOWER_IS_BETTER = frozenset({"brier_score", "log_loss"})
-TRIGGERS = ("drift", "performance")
-# The builders of include.candidates, named here so that reading a file needs no scikit-learn.
-CANDIDATES = ("hist_gradient_boosting", "logistic_regression")
+Scalar = str | bool | int | float | None
+ColumnType = Literal["integer", "number", "string", "boolean", "date", "timestamp"]
 
 
 class _Section(BaseModel):
@@ -72,46 +64,187 @@ class Schedule(_Section):
 
 
 class Labels(_Section):
-    """Where a source's labels are: ``column`` in {0, 1}, known from ``known_at`` on."""
+    """Where a source's labels are. Those of the first source are in the row itself.
 
-    column: str
-    known_at: str
+    Args:
+        column: Column that holds the label; a row without a value has no label yet.
+        expression: SQL expression (DuckDB) over the source's columns that gives the label, in
+            place of a column, e.g. ``arr_delay > 15``.
+        known_at: Column with the time at which the label became known, naive UTC. Without it, a
+            label in the row is known with the row, and one of another source when it lands.
+        positive: The value of the column that means 1; needed by a binary label that is neither
+            0 and 1 nor true and false.
+        event_time: Column of a label source that holds the event time of the row it is about,
+            for entities that come back; without it the entity alone names the row.
+    """
+
+    column: str | None = None
+    expression: str | None = None
+    known_at: str | None = None
+    positive: Scalar = None
+    event_time: str | None = None
+
+    @model_validator(mode="after")
+    def _name_the_label(self) -> Self:
+        if (self.column is None) == (self.expression is None):
+            raise ValueError("needs either column or expression, and not both")
+        if self.positive is not None and self.column is None:
+            raise ValueError("positive needs column; an expression says itself what 1 means")
+        return self
+
+
+class CsvDialect(_Section):
+    """How a CSV source is written."""
+
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    quote: Annotated[str, Field(min_length=1, max_length=1)] = '"'
+    encoding: str = "utf-8"
+    decimal: Literal[".", ","] = "."
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_known(cls, encoding: str) -> str:
+        import codecs
+
+        try:
+            codecs.lookup(encoding)
+        except LookupError as error:
+            raise ValueError(
+                "is not an encoding that Python knows, such as utf-8 or latin-1"
+            ) from error
+        return encoding
 
 
 class Source(_Section):
-    """One landed data set.
+    """One data set: objects on the store, or a query over an Airflow connection.
 
     Args:
-        uri: Folder of one partition's Parquet files; ``{partition}`` stands for its name.
+        uri: Folder of one partition's files, where ``{partition}`` stands for its name; or,
+            without it, one file or folder that holds every partition: its rows are picked by
+            ``time``, or taken whole if there is none.
+        format: Of the files. A name that ends in ``.gz`` is decompressed.
+        csv: How CSV files are written.
+        null_values: Cells of CSV files that mean "missing", whatever their case; the empty cell
+            and spaces always do.
+        types: Type by column of CSV and JSON lines files; others are inferred when the source
+            lands first. A cell that cannot be read as its type moves its row to quarantine.
+        connection: Airflow connection of a SQL source.
+        query: ``select`` of a SQL source; ``:start`` and ``:end`` stand for the partition's first
+            moment and the first moment after it, ``:partition`` for its name.
+        time: Column with the time of the row, naive UTC.
+        history: How many earlier partitions the feature function sees as well.
         suite: Name of the expectation suite (``expectations/<suite>.json``).
         on_failure: What critical row-level failures do: move the rows to quarantine, or fail.
         max_quarantined: Largest share of rows that may be quarantined, in [0, 1].
+        allow_empty: Whether a partition may come without rows.
         labels: Set for the source that brings the labels.
     """
 
-    uri: Annotated[str, Field(pattern=r"^s3://[a-z0-9][a-z0-9.-]+/.*\{partition\}.*$")]
+    uri: str | None = None
+    format: Literal["parquet", "csv", "json_lines"] = "parquet"
+    csv: CsvDialect = CsvDialect()
+    null_values: tuple[str, ...] = ("NA", "N/A", "NULL", "NaN", "None")
+    types: Mapping[str, ColumnType] = {}
+    connection: str | None = None
+    query: str | None = None
+    time: str | None = None
+    history: Annotated[int, Field(ge=0)] = 0
     suite: Name
     on_failure: Literal["quarantine", "fail"] = "quarantine"
     max_quarantined: Share = 0.05
+    allow_empty: bool = False
     labels: Labels | None = None
+
+    @field_validator("uri")
+    @classmethod
+    def _is_on_the_store(cls, uri: str | None) -> str | None:
+        if uri is not None and not re.match(r"^s3://[a-z0-9][a-z0-9.-]+/.+$", uri):
+            raise ValueError("must be an address on the store, s3://bucket/folder/")
+        if uri is not None and "{" in uri.replace(PLACEHOLDER, "", 1):
+            raise ValueError("may hold {partition} once, and no other placeholder")
+        return uri
+
+    @model_validator(mode="after")
+    def _is_one_kind(self) -> Self:
+        if (self.uri is None) == (self.query is None):
+            raise ValueError("needs either uri or query, and not both")
+        if (self.connection is None) != (self.query is None):
+            raise ValueError("query and connection belong together")
+        if self.query is not None and not re.match(r"(?is)^\s*(select|with)\b", self.query):
+            raise ValueError("query must be one select")
+        if self.types and (self.query is not None or self.format == "parquet"):
+            raise ValueError("types are for CSV and JSON lines; other formats bring their own")
+        if self.format != "csv" and "csv" in self.model_fields_set:
+            raise ValueError("csv says how CSV files are written: needs format csv")
+        return self
+
+    @property
+    def is_partitioned(self) -> bool:
+        """Whether each partition has a folder of its own."""
+        return self.uri is not None and PLACEHOLDER in self.uri
 
     def location(self, partition: str) -> str:
         """Name the folder of one partition."""
-        return self.uri.replace("{partition}", partition)
+        return (self.uri or "").replace(PLACEHOLDER, partition)
 
 
 class Features(_Section):
     """The feature function (``module:function``) and the suite of what it returns."""
 
-    function: Annotated[str, Field(pattern=r"^include\.[A-Za-z0-9_.]+:[A-Za-z_][A-Za-z0-9_]*$")]
+    function: FunctionPath
     suite: Name
     max_quarantined: Share = 0.05
 
 
+class SearchRange(_Section):
+    """Numbers between ``low`` and ``high``, whole ones if both are; ``log`` spreads them."""
+
+    low: int | float
+    high: int | float
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"low must be less than high {self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError("low must be positive when log is true")
+        return self
+
+
 class Candidate(_Section):
-    """How hard to search one candidate: the number of Optuna trials (0 takes the defaults)."""
+    """What to fit and how hard to search; every part of a named candidate can be changed.
+
+    Args:
+        trials: Number of Optuna trials; 0 takes the parameters as they are.
+        estimator: Import path of any scikit-learn-compatible estimator.
+        parameters: Arguments of the estimator.
+        search: By argument: a list of choices, or ``low``, ``high`` and perhaps ``log``.
+        encoding: ``one_hot`` imputes, scales and encodes; ``ordinal`` keeps missing values and
+            numbers the categories.
+    """
 
     trials: Annotated[int, Field(ge=0, le=1000)] = 0
+    estimator: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")] | None = None
+    parameters: Mapping[str, Scalar | tuple[Scalar, ...]] = {}
+    search: Mapping[str, SearchRange | Annotated[tuple[Scalar, ...], Field(min_length=1)]] = {}
+    encoding: Encoding | None = None
+
+
+class OwnMetric(_Section):
+    """A metric of your own: a function of labels and predictions.
+
+    Args:
+        function: ``module:function`` below ``include``; takes labels and predictions, returns a
+            number.
+        takes: What it is given beside the labels: ``scores`` (probability of 1, or one column a
+            class), ``classes`` (the predicted class) or ``values`` (the predicted number).
+        higher_is_better: Direction of improvement.
+    """
+
+    function: FunctionPath
+    takes: Takes
+    higher_is_better: bool = True
 
 
 class Training(_Section):
@@ -119,35 +252,35 @@ class Training(_Section):
 
     Args:
         window: Number of latest mature partitions.
-        holdout: How many of them, the latest, only judge; the search never sees them.
-        metric: Metric that the search and the gate maximise (or minimise).
-        candidates: Named builders of ``include.candidates``.
+        holdout: How many of them, the latest, only judge; the search never sees them. Without a
+            time (``partition: none``): the share of entities that only judge, in (0, 0.5].
+        metric: Metric that the search and the gate go by.
+        candidates: Named candidates, or names of your own with an ``estimator``.
+        imbalance: How rare classes are helped: not, by class weights, or by SMOTE.
+        calibration: How scores are calibrated: not, by a sigmoid, or isotonic.
         seed: Seed of everything random.
         coverage: Share of a partition's rows whose label must be known for it to be mature.
     """
 
-    window: Annotated[int, Field(ge=2)]
-    holdout: Count = 1
-    metric: Literal["average_precision", "brier_score", "log_loss", "roc_auc"] = "roc_auc"
-    candidates: Annotated[Mapping[str, Candidate], Field(min_length=1)]
+    window: Count
+    holdout: Annotated[int | float, Field(gt=0)] = 1
+    metric: str = ""
+    candidates: Annotated[Mapping[Name, Candidate], Field(min_length=1)]
+    imbalance: Literal["none", "class_weight", "smote"] = "none"
+    calibration: Literal["none", "sigmoid", "isotonic"] = "none"
     seed: int = 7
     coverage: Annotated[float, Field(gt=0, le=1)] = 0.99
 
     @field_validator("candidates")
     @classmethod
     def _are_known(cls, candidates: Mapping[str, Candidate]) -> Mapping[str, Candidate]:
-        for name in candidates:
-            if name not in CANDIDATES:
-                raise ValueError(f"{name!r} is not a candidate{nearest(name, CANDIDATES)}")
+        for name, candidate in candidates.items():
+            if name not in PRESETS and candidate.estimator is None:
+                raise ValueError(
+                    f"{name!r} is not a named candidate and has no estimator"
+                    f"{nearest(name, tuple(PRESETS))}"
+                )
         return candidates
-
-    @model_validator(mode="after")
-    def _leaves_training_data(self) -> Self:
-        if self.holdout >= self.window - 1:
-            raise ValueError(
-                f"holdout must leave at least two of the {self.window} partitions of the window"
-            )
-        return self
 
 
 class BeatChampion(_Section):
@@ -163,7 +296,7 @@ class Guard(_Section):
     Args:
         slices: Feature columns whose values cut the held-out rows into slices.
         max_drop: Largest loss of the metric on any slice that is large enough to judge.
-        calibration: Largest expected calibration error, in [0, 1].
+        calibration: Largest expected calibration error, in [0, 1]; not for regression.
     """
 
     slices: tuple[str, ...] = ()
@@ -172,20 +305,19 @@ class Guard(_Section):
 
 
 class Promotion(_Section):
-    """What a challenger has to show before it takes the baton."""
+    """What a challenger has to show before it takes the baton.
+
+    Args:
+        require: By metric, the least (or, for an error, the largest) held-out value.
+        beat_champion: How sure the improvement on the champion must be.
+        guard: What must not get worse.
+        approval: Whether a person must agree.
+    """
 
     require: Annotated[Mapping[str, float], Field(min_length=1)]
     beat_champion: BeatChampion = BeatChampion()
     guard: Guard = Guard()
     approval: Literal["none", "required"] = "none"
-
-    @field_validator("require")
-    @classmethod
-    def _are_metrics(cls, require: Mapping[str, float]) -> Mapping[str, float]:
-        for name in require:
-            if name not in METRICS:
-                raise ValueError(f"{name!r} is not a metric{nearest(name, METRICS)}")
-        return require
 
 
 class DriftMonitoring(_Section):
@@ -197,9 +329,9 @@ class DriftMonitoring(_Section):
 
 
 class PerformanceMonitoring(_Section):
-    """Performance drops when ``metric`` is surely more than ``max_drop`` below the held-out one."""
+    """Performance drops when ``metric`` is surely more than ``max_drop`` worse than held-out."""
 
-    metric: Literal["average_precision", "brier_score", "log_loss", "roc_auc"] = "roc_auc"
+    metric: str = ""
     max_drop: Annotated[float, Field(ge=0)] = 0.05
 
 
@@ -214,14 +346,14 @@ class Retraining(_Section):
     """When the champion is challenged; every number counts partitions.
 
     Args:
-        when: Triggers that count.
+        when: Triggers that count; ``new_class`` is a label that the champion has never seen.
         every: Also retrain when so many partitions have passed since the last training.
         persist: ``k of n``: a trigger must have fired in k of the latest n partitions.
         cooldown: Partitions that must pass after a training before the next.
         budget: ``k in n``: at most k retrainings in any n partitions.
     """
 
-    when: tuple[Literal["drift", "performance"], ...] = ()
+    when: tuple[Literal["drift", "performance", "new_class"], ...] = ()
     every: Count | None = None
     persist: Annotated[str, Field(pattern=r"^[1-9]\d* of [1-9]\d*$")] = "1 of 1"
     cooldown: Annotated[int, Field(ge=0)] = 0
@@ -256,21 +388,34 @@ class Pipeline(_Section):
         description: One sentence for people.
         owner: Airflow owner of every task.
         task: Kind of target.
-        entity: Column that identifies a row.
-        event_time: Column with the time of the row, naive UTC.
-        partition: Length of a partition.
+        entity: Column that identifies a row; without one, Relevo numbers the landed rows in a
+            column ``row_id``.
+        event_time: Column of the features with the time of the row, naive UTC; none for
+            ``partition: none``.
+        partition: Length of a partition; ``none`` for data without a time, whose runs are
+            numbered snapshots.
+        schedule: When scoring runs; without it, only by hand.
+        sources: The first has one row per entity; labels may be in its rows or come from
+            another source.
+        features: The feature function and its suite.
+        metrics: Metrics of your own, by name.
+        training: What a training run sees and tries.
+        promotion: What a challenger has to show.
+        monitoring: How the champion is watched.
+        retraining: When the champion is challenged.
     """
 
-    name: Name
+    name: SkipJsonSchema[Name]
     description: str
     owner: str
-    task: Literal["binary"]
-    entity: str
-    event_time: str
+    task: Task
+    entity: str = ROW_ID
+    event_time: str | None = None
     partition: Frequency
-    schedule: Schedule
+    schedule: Schedule | None = None
     sources: Annotated[Mapping[Name, Source], Field(min_length=1)]
     features: Features
+    metrics: Mapping[Name, OwnMetric] = {}
     training: Training
     promotion: Promotion
     monitoring: Monitoring = Monitoring()
@@ -282,130 +427,88 @@ class Pipeline(_Section):
         return next(name for name, source in self.sources.items() if source.labels)
 
     @property
+    def primary_source(self) -> str:
+        """Name of the source with one row per entity."""
+        return next(iter(self.sources))
+
+    @property
+    def labels_in_row(self) -> bool:
+        """Whether the rows to score bring their own labels."""
+        return self.label_source == self.primary_source
+
+    @property
     def feature_sources(self) -> tuple[str, ...]:
         """Names of the sources that the feature function gets, in the file's order."""
-        return tuple(name for name, source in self.sources.items() if not source.labels)
+        return tuple(
+            name
+            for name, source in self.sources.items()
+            if not source.labels or name == self.primary_source
+        )
 
     @property
     def labels(self) -> Labels:
         """Label columns of the label source."""
-        labels = self.sources[self.label_source].labels
-        if labels is None:
-            raise SpecificationError(f"pipeline {self.name}: no source brings labels")
-        return labels
+        return next(source.labels for source in self.sources.values() if source.labels)
 
-    @field_validator("sources")
+    @property
+    def has_time(self) -> bool:
+        """Whether partitions are slices of time, not numbered snapshots."""
+        return self.partition is not Frequency.NONE
+
+    def metric(self, name: str) -> Metric:
+        """Look a metric up, the file's own ones first."""
+        own = self.metrics.get(name)
+        if own is None:
+            return METRICS[name]
+        return Metric(
+            own.function,
+            (self.task,),
+            own.takes,
+            own.higher_is_better,
+            (float("-inf"), float("inf")),
+        )
+
+    def candidate(self, name: str) -> Preset:
+        """Complete a candidate of the file with what its preset says."""
+        changed = self.training.candidates[name]
+        preset = PRESETS.get(name, Preset(None, None, "one_hot"))
+        estimator = changed.estimator or preset.estimator(self.task)
+        same = changed.estimator in (None, preset.estimator(self.task))
+        search = {
+            argument: values.model_dump() if isinstance(values, SearchRange) else list(values)
+            for argument, values in changed.search.items()
+        }
+        return Preset(
+            estimator,
+            estimator,
+            changed.encoding or preset.encoding,
+            {**(preset.parameters if same else {}), **changed.parameters},
+            search or (preset.search if same else {}),
+        )
+
+    @model_validator(mode="before")
     @classmethod
-    def _have_one_label_source(cls, sources: Mapping[str, Source]) -> Mapping[str, Source]:
-        labelled = [name for name, source in sources.items() if source.labels]
-        if len(labelled) != 1:
-            raise ValueError(f"exactly one source must have labels, got {labelled or 'none'}")
-        if len(sources) < 2:
-            raise ValueError("at least one source without labels must feed the features")
-        return sources
+    def _fill_in_metrics(cls, document: Any) -> Any:
+        """Judge by the task's usual metric and watch what is trained for, unless told."""
+        if not isinstance(document, Mapping):
+            return document
+        training = document.get("training")
+        default = metrics.DEFAULT.get(document.get("task", ""), "")
+        chosen = default
+        if isinstance(training, Mapping):
+            chosen = training.get("metric") or default
+            document = {**document, "training": {**training, "metric": chosen}}
+        monitoring = document.get("monitoring") or {}
+        performance = (
+            monitoring.get("performance") or {} if isinstance(monitoring, Mapping) else None
+        )
+        if isinstance(performance, Mapping):
+            performance = {"metric": chosen, **performance}
+            document = {**document, "monitoring": {**monitoring, "performance": performance}}
+        return document
 
 
 def nearest(value: str, choices: Sequence[str]) -> str:
     """Suggest the nearest valid spelling, as the end of a sentence ('' if nothing is near)."""
     near = difflib.get_close_matches(value, choices, n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; choose from {', '.join(sorted(choices))}"
-
-
-def names(folder: Path = PIPELINES) -> tuple[str, ...]:
-    """List the pipelines of a folder, sorted."""
-    return tuple(sorted(path.stem for path in folder.glob("*.yaml")))
-
-
-def load(name: str, folder: Path = PIPELINES) -> Pipeline:
-    """Read and validate ``<name>.yaml``.
-
-    Raises:
-        SpecificationError: If the file is missing, is no YAML, or breaks a rule.
-    """
-    path = folder / f"{name}.yaml"
-    if not path.is_file():
-        raise SpecificationError(
-            f"pipeline {name}: its file must be {path.name} in {folder}, got none"
-            f"{nearest(name, names(folder))}"
-        )
-    try:
-        document = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise SpecificationError(
-            f"{path.name}:{line}: must be YAML, got {error.problem}. Correct the line."
-        ) from error
-    if not isinstance(document, CommentedMap):
-        raise SpecificationError(f"{path.name}:1: must be a mapping, got {type(document).__name__}")
-    if "name" in document:
-        raise SpecificationError(
-            f"{path.name}:{_line(document, ['name'])}: name: the file's name is the pipeline's, "
-            f"got {str(document['name'])!r}. Remove the key, or rename the file."
-        )
-    try:
-        return Pipeline.model_validate({**_plain(document), "name": name})
-    except ValidationError as error:
-        lines = [_render(path.name, document, item) for item in error.errors()]
-        raise SpecificationError("\n".join(lines)) from error
-
-
-def _plain(node: Any) -> Any:
-    if isinstance(node, CommentedMap):
-        return {str(key): _plain(value) for key, value in node.items()}
-    if isinstance(node, CommentedSeq):
-        return [_plain(value) for value in node]
-    return node
-
-
-def _render(file: str, document: CommentedMap, error: ErrorDetails) -> str:
-    location = [part for part in error["loc"] if part != "[key]"]
-    where = ".".join(str(part) for part in location) or "file"
-    line = _line(document, location)
-    value = error["input"]
-    got = f", got {value!r}" if isinstance(value, str | int | float | bool) else ""
-    match error["type"]:
-        case "extra_forbidden":
-            field = str(location[-1])
-            return f"{file}:{line}: {where}: unknown key{nearest(field, _keys(location[:-1]))}"
-        case "missing":
-            return f"{file}:{line}: {where}: required. Add it."
-        case "literal_error" | "enum":
-            choices = re.findall(r"'([^']+)'", str(error.get("ctx", {}).get("expected", "")))
-            return f"{file}:{line}: {where}: not a valid value{got}{nearest(str(value), choices)}"
-        case "value_error":
-            return f"{file}:{line}: {where}: {error['ctx']['error']}{got}"
-        case _:
-            return f"{file}:{line}: {where}: {error['msg'][0].lower()}{error['msg'][1:]}{got}"
-
-
-def _line(document: CommentedMap, location: Sequence[str | int]) -> int:
-    node: Any = document
-    line = 1
-    for part in location:
-        if isinstance(node, CommentedMap) and part in node:
-            line = node.lc.key(part)[0] + 1
-        elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
-            line = node.lc.item(part)[0] + 1
-        else:
-            break
-        node = node[part]
-    return int(line)
-
-
-def _keys(location: Sequence[str | int]) -> list[str]:
-    """List the keys that are valid at a location of the file."""
-    models: list[Any] = [Pipeline]
-    for part in location:
-        following: list[Any] = []
-        for model in models:
-            field = model.model_fields.get(str(part))
-            following += list(_models(field.annotation)) if field else [model]
-        models = following
-    return [key for model in models for key in model.model_fields if key != "name"]
-
-
-def _models(annotation: Any) -> Iterator[Any]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for argument in getattr(annotation, "__args__", ()):
-        yield from _models(argument)

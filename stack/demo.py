@@ -19,7 +19,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from include import partitions, specification
+from include import partitions, pipeline_file
 from include.partitions import Partition
 from include.settings import Settings
 from include.specification import Pipeline
@@ -75,7 +75,7 @@ class Lifecycle:
         self.configuration = configuration
         self.console = console
         self.api = AirflowApi.of(configuration)
-        self.pipeline: Pipeline = specification.load(PIPELINE)
+        self.pipeline: Pipeline = pipeline_file.load(PIPELINE)
         self.score_dag = f"{PIPELINE}_score"
         self.train_dag = f"{PIPELINE}_train"
         self._started = time.monotonic()

@@ -17,7 +17,7 @@ from airflow.sdk.bases.operator import chain
 from airflow.timetables.events import EventsTimetable
 from croniter import croniter_range
 
-from include import specification
+from include import pipeline_file
 from include.specification import Pipeline, Schedule
 from relevo.assets import retraining_asset
 from relevo.operators.monitoring import (
@@ -86,7 +86,7 @@ def declare(name: str) -> tuple[DAG, DAG]:
     Raises:
         SpecificationError: If the file is wrong; Airflow shows the message as an import error.
     """
-    pipeline = specification.load(name)
+    pipeline = pipeline_file.load(name)
     return _score(pipeline), _train(pipeline)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from include import partitions, specification
+from include import partitions, pipeline_file
 
 
 def partition_of(pipeline: str, dag_run: Any, params: Mapping[str, Any]) -> str:
@@ -17,7 +17,7 @@ def partition_of(pipeline: str, dag_run: Any, params: Mapping[str, Any]) -> str:
         params: The run's parameters.
     """
     partition = partitions.of_run(
-        specification.load(pipeline).partition,
+        pipeline_file.load(pipeline).partition,
         requested=params.get("partition"),
         partition_key=dag_run.partition_key,
         logical_date=dag_run.logical_date,

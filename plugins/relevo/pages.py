@@ -19,7 +19,7 @@ from airflow.api_fastapi.core_api.security import GetUserDep
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 
-from include import specification
+from include import pipeline_file
 from include.errors import RelevoError, SourceError
 from include.settings import REPORTS
 from include.store import ObjectStore, bucket_and_key, content_type
@@ -59,7 +59,7 @@ def make_application() -> FastAPI:
     def index(user: GetUserDep) -> HTMLResponse:
         """List the pipelines that the user may see."""
         pipelines = [
-            specification.load(name) for name in specification.names() if _may_see(name, user)
+            pipeline_file.load(name) for name in pipeline_file.names() if _may_see(name, user)
         ]
         return HTMLResponse(render("index", title="Relevo", pipelines=pipelines), headers=_OURS)
 
@@ -98,7 +98,7 @@ def make_application() -> FastAPI:
 
 
 def _authorize(pipeline: str, user: BaseUser) -> None:
-    if pipeline not in specification.names():
+    if pipeline not in pipeline_file.names():
         raise HTTPException(404, f"There is no pipeline {pipeline}.")
     if not _may_see(pipeline, user):
         raise HTTPException(403, f"You may not see the pipeline {pipeline}.")

@@ -20,7 +20,7 @@ from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow.timetables.events import EventsTimetable
 
-from include import specification
+from include import pipeline_file
 from relevo import dags as factory
 from relevo.operators.base import PipelineOperator
 from relevo.operators.monitoring import AwaitTrainingOperator, RequestRetrainingOperator
@@ -143,7 +143,7 @@ def templates(task: Any) -> Iterator[str]:
 def test_every_file_is_loaded_without_a_word(bag: DagBag) -> None:
     assert bag.import_errors == {}
     assert bag.captured_warnings == {}
-    expected = {f"{name}_{kind}" for name in specification.names() for kind in ("score", "train")}
+    expected = {f"{name}_{kind}" for name in pipeline_file.names() for kind in ("score", "train")}
     assert expected <= set(bag.dags)
 
 
@@ -206,7 +206,7 @@ class TestScore:
         assert set(read.task_dict) == set(score.task_dict)
 
     def test_a_live_schedule_is_the_cron_expression(self) -> None:
-        live = specification.load("loan_default").schedule.model_copy(update={"end": None})
+        live = pipeline_file.load("loan_default").schedule.model_copy(update={"end": None})
 
         timetable = factory._timetable(live)
 
@@ -257,7 +257,7 @@ class TestTrain:
 class TestApproval:
     @pytest.fixture
     def asking(self) -> DAG:
-        pipeline = specification.load("loan_default")
+        pipeline = pipeline_file.load("loan_default")
         promotion = pipeline.promotion.model_copy(update={"approval": "required"})
         return factory._train(pipeline.model_copy(update={"promotion": promotion}))
 

@@ -12,7 +12,7 @@ from sklearn import metrics as sk
 from include.bootstrap import _statistic, bootstrap_interval, paired_bootstrap
 from include.errors import MonitoringError
 from include.evaluation import metric
-from include.specification import METRICS
+from include.metrics import METRICS
 
 MakeScores = Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]]
 

@@ -19,7 +19,7 @@ from include.evaluation import (
     roc_points,
     slice_metrics,
 )
-from include.specification import METRICS
+from include.metrics import METRICS
 
 MakeScores = Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]]
 Y = [0, 0, 1, 1]

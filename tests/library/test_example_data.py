@@ -13,7 +13,7 @@ from include.example_data import landing
 from include.example_data.landing import LOAN_COLUMNS, LOANS, OUTCOME_COLUMNS, land_loans
 from include.ingestion import read_landed
 from include.partitions import Frequency, containing, parse
-from include.specification import load
+from include.pipeline_file import load
 from include.store import ObjectStore
 
 ROOT = "s3://landing/example_data_of_this_module"  # other modules may land in the real place

@@ -10,7 +10,8 @@ import pytest
 
 from include.errors import FeatureError
 from include.features import feature_columns, join_labels, load_function, split_kinds
-from include.specification import Pipeline, load
+from include.pipeline_file import load
+from include.specification import Pipeline
 
 CLOSED = datetime(2005, 4, 1)
 

@@ -15,8 +15,9 @@ from airflow.sdk.module_loading import import_string
 from include import ledger
 from include.lineage import Origin
 from include.partitions import Frequency, parse
+from include.pipeline_file import load
 from include.settings import StoreSettings
-from include.specification import Pipeline, load
+from include.specification import Pipeline
 from include.tables import Lake
 from relevo.operators.monitoring import AwaitTrainingOperator
 from relevo.triggers import TrainingsEndedTrigger, earlier_dates, waiting_for

@@ -10,8 +10,8 @@ from running import FEATURES, RAW, SPARK, small_json
 
 from include.errors import QualityError
 from include.partitions import Frequency, parse
+from include.pipeline_file import load
 from include.preparation import Validated
-from include.specification import load
 from relevo.links import DataDocsLink
 from relevo.operators.preparation import (
     ComputeFeaturesOperator,

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from include import specification
+from include import pipeline_file
 from include.partitions import Frequency, parse
 from include.settings import Settings, StoreSettings
 from include.specification import Pipeline
@@ -41,7 +41,7 @@ class SystemStack:
     lake: Lake
     tracking: Tracking
     store: ObjectStore
-    pipeline: Pipeline = field(default_factory=lambda: specification.load(PIPELINE))
+    pipeline: Pipeline = field(default_factory=lambda: pipeline_file.load(PIPELINE))
 
     def run(self, dag_id: str, partition: str, *, expect: str = "success") -> str:
         """Trigger a run for a partition, wait, and check how it ended; returns the run id."""

@@ -9,7 +9,7 @@ from typing import Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
-from include import partitions, specification
+from include import partitions, pipeline_file
 from include.errors import RelevoError
 from include.lineage import Origin
 from include.partitions import Partition
@@ -58,7 +58,7 @@ class PipelineOperator(BaseOperator):
 
     def specification(self) -> Pipeline:
         """Read the pipeline file."""
-        return specification.load(self.pipeline)
+        return pipeline_file.load(self.pipeline)
 
     def slice_of_time(self) -> Partition:
         """Parse the partition that the run is about."""
