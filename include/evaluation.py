@@ -20,7 +20,8 @@ from sklearn.metrics import (
 )
 
 from include.errors import MonitoringError
-from include.specification import LOWER_IS_BETTER, METRICS, nearest
+from include.metrics import METRICS
+from include.specification import nearest
 
 MINIMUM_PER_CLASS = 30
 
@@ -59,9 +60,9 @@ def higher_is_better(name: str) -> bool:
     """
     if name not in METRICS:
         raise MonitoringError(
-            f"metric {name}: must be a metric, got {name!r}{nearest(name, METRICS)}."
+            f"metric {name}: must be a metric, got {name!r}{nearest(name, tuple(METRICS))}."
         )
-    return name not in LOWER_IS_BETTER
+    return METRICS[name].higher_is_better
 
 
 def metric(name: str, y: ArrayLike, scores: ArrayLike) -> float:

@@ -422,6 +422,11 @@ class Pipeline(_Section):
     retraining: Retraining = Retraining()
 
     @property
+    def keys(self) -> tuple[str, ...]:
+        """Columns of the features that are no features: the entity and, if any, the event time."""
+        return (self.entity,) if self.event_time is None else (self.entity, self.event_time)
+
+    @property
     def label_source(self) -> str:
         """Name of the source that brings the labels."""
         return next(name for name, source in self.sources.items() if source.labels)

@@ -26,6 +26,7 @@ from include.lineage import Origin, TableReference
 from include.models import prepare
 from include.partitions import Partition
 from include.performance import mature_partitions
+from include.problem import Problem
 from include.specification import Candidate, Pipeline
 from include.tables import PARTITION, Lake, with_partition
 
@@ -70,20 +71,25 @@ class TrainingData:
     """A training set in memory, sorted by time and entity so that a seed means something.
 
     Args:
+        problem: What labels mean; multiclass: with the classes of the rows not held out, sorted,
+            rare ones left out.
         features: Prepared feature columns, shape (n_rows, n_features).
-        labels: 0 or 1, int8, shape (n_rows,).
+        labels: As ``problem`` says, shape (n_rows,).
         partitions: Partition of each row, shape (n_rows,).
         numeric: Numeric feature columns.
         categorical: Categorical feature columns.
-        holdout: Whether the row is held out, bool, shape (n_rows,).
+        holdout: Whether the row only judges, bool, shape (n_rows,).
+        ordered: Whether partitions follow each other in time, so that validation must too.
     """
 
+    problem: Problem
     features: pd.DataFrame
     labels: np.ndarray
     partitions: np.ndarray
     numeric: tuple[str, ...]
     categorical: tuple[str, ...]
     holdout: np.ndarray
+    ordered: bool
 
 
 @dataclass(frozen=True)
@@ -182,12 +188,14 @@ def load_training_set(lake: Lake, pipeline: Pipeline, training_set: TrainingSet)
     columns = [c for c in feature_columns(pipeline, list(frame.columns)) if c != SLICE]
     numeric, categorical = split_kinds(frame, columns)
     return TrainingData(
+        problem=Problem.of(pipeline),
         features=prepare(frame, numeric, categorical),
         labels=frame["label"].to_numpy(np.int8),
         partitions=frame[SLICE].to_numpy(object),
         numeric=tuple(numeric),
         categorical=tuple(categorical),
         holdout=frame[SLICE].isin(training_set.holdout).to_numpy(),
+        ordered=pipeline.has_time,
     )
 
 
