@@ -1,30 +1,35 @@
 """Run a pipeline's feature function on Spark, and join features with what was known.
 
-A feature function takes one Spark frame per source without labels, by the source's name, and
-returns one row per entity: the entity column, the event time column and the features. It is the
-same code for training and scoring.
+A feature function takes one Spark frame per source of features, by the source's name, and returns
+one row per entity: the entity column, the event time column if there is one, and the features. It
+is the same code for training and scoring, and it always sees one partition at a time (and, of a
+source with ``history``, the partitions before it), so that neither knows more than the other.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 
+from include import labels, partitions
 from include.errors import FeatureError
 from include.lineage import Origin, TableReference
 from include.partitions import containing
 from include.settings import StoreSettings
 from include.spark.lake import read
 from include.specification import Pipeline
-from include.tables import PARTITION, DataFile, Lake, write_files
+from include.tables import PARTITION, DataFile, Lake, with_partition, write_files
 
 TABLE = "features"
-LABELS = "labels"
+# Columns of a training set that are no features, beside the entity and the event time.
+HELD_OUT = "held_out"
+SLICE = "source_partition"
 _FILES = pa.schema(
     [("path", pa.string()), ("partition", pa.string()), ("size", pa.int64()), ("rows", pa.int64())]
 )
@@ -51,7 +56,7 @@ def compute(
     lake: Lake,
     pipeline: Pipeline,
     sources: Mapping[str, TableReference],
-    partitions: Sequence[str],
+    wanted: Sequence[str],
     origin: Origin,
 ) -> TableReference:
     """Compute the features of partitions and commit them once.
@@ -61,7 +66,7 @@ def compute(
         lake: The pipeline's tables.
         pipeline: The pipeline file.
         sources: By source name, the validated raw table at the version to read.
-        partitions: Partitions to compute; each is replaced.
+        wanted: Partitions to compute; each is replaced.
         origin: Who writes.
 
     Returns:
@@ -70,17 +75,41 @@ def compute(
     Raises:
         FeatureError: If the function loses or repeats entities, or a required column.
     """
+    function = load_function(pipeline)
+    computed = [_compute_one(spark, lake, pipeline, sources, name, function) for name in wanted]
+    schemas = {schema for schema, _ in computed}
+    if len(schemas) > 1:
+        raise FeatureError(
+            f"feature function {pipeline.features.function}: must return the same columns for "
+            f"every partition, got {len(schemas)} layouts in {', '.join(wanted)}. Cast the "
+            "columns, and do not choose them by what a batch holds."
+        )
+    return lake.commit(
+        TABLE,
+        [file for _, files in computed for file in files],
+        computed[0][0].append(pa.field(PARTITION, pa.string())),
+        partitions=wanted,
+        origin=origin.reading(*sources.values()),
+    )
+
+
+def _compute_one(
+    spark: Any,
+    lake: Lake,
+    pipeline: Pipeline,
+    sources: Mapping[str, TableReference],
+    wanted: str,
+    function: Callable[..., Any],
+) -> tuple[pa.Schema, list[DataFile]]:
+    """Compute one partition; returns the columns and the files, which nobody sees yet."""
     from pyspark.sql.pandas.types import from_arrow_schema
 
-    function = load_function(pipeline)
     frames = {
-        name: read(
-            spark, lake, reference.table, version=reference.version, partitions=list(partitions)
-        )
+        name: _frame(spark, lake, pipeline, name, reference, wanted)
         for name, reference in sources.items()
     }
     features = function(**frames)
-    for column in (pipeline.entity, pipeline.event_time):
+    for column in pipeline.keys:
         if column not in features.columns:
             raise FeatureError(
                 f"feature function {pipeline.features.function}: must return column {column!r}, "
@@ -91,22 +120,69 @@ def compute(
 
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         rows = pa.Table.from_batches(list(batches), schema=returned)
-        rows = _with_partition(rows, pipeline)
+        rows = _with_partition(rows, pipeline, wanted)
         files = write_files(StoreSettings.from_environment(), table_uri, rows)
         yield pa.RecordBatch.from_pylist([vars(file) for file in files], schema=_FILES)
 
     written = features.mapInArrow(write, from_arrow_schema(_FILES)).collect()
     files = [DataFile(**row.asDict()) for row in written]
-    schema = returned.append(pa.field(PARTITION, pa.string()))
-    _check_rows(pipeline, sources, partitions, files)
-    return lake.commit(
-        TABLE, files, schema, partitions=partitions, origin=origin.reading(*sources.values())
+    _check_rows(pipeline, wanted, files)
+    return returned, files
+
+
+def _frame(
+    spark: Any,
+    lake: Lake,
+    pipeline: Pipeline,
+    source: str,
+    reference: TableReference,
+    wanted: str,
+) -> Any:
+    """Open what the function may see of a source: no labels, and nothing of later partitions."""
+    table = lake.open(reference.table, reference.version)
+    hidden = labels.columns_of(pipeline) if source == pipeline.label_source else ()
+    columns = [
+        field.name
+        for field in table.schema().fields
+        if field.name not in (PARTITION, *hidden) and not field.name.startswith("_")
+    ]
+    return read(
+        spark,
+        lake,
+        reference.table,
+        version=reference.version,
+        partitions=_visible(lake, pipeline, source, reference, wanted),
+        columns=columns,
     )
+
+
+def _visible(
+    lake: Lake, pipeline: Pipeline, source: str, reference: TableReference, wanted: str
+) -> list[str]:
+    """List the partition and those before it that the source's history asks for.
+
+    Raises:
+        FeatureError: If one of them was never ingested although an earlier one was.
+    """
+    history = pipeline.sources[source].history
+    if not history:
+        return [wanted]
+    partition = partitions.parse(wanted, pipeline.partition)
+    asked = [str(partition.shift(-step)) for step in range(history, -1, -1)]
+    held = {file.partition for file in lake.files(replace(reference, partition=None))}
+    first = min(held, default=wanted)
+    missing = [name for name in asked if name >= first and name not in held]
+    if missing:
+        raise FeatureError(
+            f"source {source} {wanted}: the {history} partitions before it must be ingested, got "
+            f"none for {', '.join(missing)}. Run those partitions first."
+        )
+    return [name for name in asked if name in held]
 
 
 def feature_columns(pipeline: Pipeline, columns: Sequence[str]) -> list[str]:
     """Name the features among a table's columns, in the table's order."""
-    keys = {pipeline.entity, pipeline.event_time, PARTITION, "label", "known_at"}
+    keys = {*pipeline.keys, PARTITION, "label", "known_at", SLICE, HELD_OUT}
     return [name for name in columns if name not in keys]
 
 
@@ -117,36 +193,57 @@ def split_kinds(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[list[str],
 
 
 def join_labels(
-    features: pd.DataFrame, labels: pd.DataFrame, *, entity: str, known_before: datetime
+    features: pd.DataFrame, known: pd.DataFrame, pipeline: Pipeline, known_before: datetime
 ) -> pd.DataFrame:
-    """Join each entity with its label as it was known at a moment (point-in-time join).
+    """Join each row with its label as it was known at a moment (point-in-time join).
+
+    Labels in the row belong to the row of their partition; those of another source to the entity,
+    or to its row at the event time that they name.
 
     Args:
-        features: One row per entity.
-        labels: Columns ``entity``, ``label`` and ``known_at``; several rows per entity mean that
-            the label was corrected: the latest one known counts.
-        entity: Column that identifies a row.
+        features: One row per entity and partition.
+        known: Rows of the ``labels`` table; several for one row mean that the label was
+            corrected: the latest one known counts.
+        pipeline: The pipeline file.
         known_before: Labels known at or after this moment do not exist yet.
 
     Returns:
-        The features of labelled entities with ``label`` and ``known_at``, in the features' order.
+        The labelled rows with ``label`` and ``known_at``, in the features' order.
+
+    Raises:
+        FeatureError: If an entity has several rows and the labels do not say which one they are
+            about.
     """
-    known = labels[labels["known_at"] < known_before]
-    latest = known.sort_values([entity, "known_at"], kind="stable").drop_duplicates(
-        entity, keep="last"
+    keys = [pipeline.entity]
+    if pipeline.labels_in_row:
+        keys.append(PARTITION)
+    elif pipeline.labels.event_time is not None and pipeline.event_time is not None:
+        keys.append(pipeline.event_time)
+    known = known[known["known_at"] < known_before]
+    latest = known.sort_values([*keys, "known_at"], kind="stable").drop_duplicates(
+        keys, keep="last"
     )
-    columns = [entity, "label", "known_at"]
-    return features.merge(latest[columns], on=entity, how="inner", validate="one_to_one")
+    repeated = int(features.duplicated(keys).sum())
+    if repeated:
+        raise FeatureError(
+            f"pipeline {pipeline.name}: {' and '.join(keys)} must identify a row, got {repeated} "
+            "rows again. If entities come back, name labels.event_time; else remove the copies "
+            "in the feature function or by a suite."
+        )
+    columns = [*keys, "label", "known_at"]
+    return features.merge(latest[columns], on=keys, how="inner", validate="one_to_one")
 
 
-def _with_partition(rows: pa.Table, pipeline: Pipeline) -> pa.Table:
+def _with_partition(rows: pa.Table, pipeline: Pipeline, wanted: str) -> pa.Table:
+    if pipeline.event_time is None:
+        return with_partition(rows, wanted)
     moments = rows[pipeline.event_time].to_pandas()
     if moments.isna().any():
         raise FeatureError(
             f"feature function {pipeline.features.function}: {pipeline.event_time} must be set, "
             f"got {int(moments.isna().sum())} rows without. Keep the event time of the source."
         )
-    hours = moments.dt.floor("h")
+    hours = pd.to_datetime(moments).dt.floor("h")
     names = {
         hour: str(containing(hour.to_pydatetime(), pipeline.partition)) for hour in hours.unique()
     }
@@ -159,16 +256,11 @@ def _arrow_schema(features: Any) -> pa.Schema:
     return to_arrow_schema(features.schema, timezone="UTC")
 
 
-def _check_rows(
-    pipeline: Pipeline,
-    sources: Mapping[str, TableReference],
-    partitions: Sequence[str],
-    files: Sequence[DataFile],
-) -> None:
-    stray = sorted({file.partition for file in files} - set(partitions))
+def _check_rows(pipeline: Pipeline, wanted: str, files: Sequence[DataFile]) -> None:
+    stray = sorted({file.partition for file in files} - {wanted})
     if stray:
         raise FeatureError(
-            f"feature function {pipeline.features.function}: rows must lie in the partitions "
-            f"{', '.join(partitions)}, got {', '.join(stray)} by {pipeline.event_time}. "
+            f"feature function {pipeline.features.function}: rows must lie in the partition "
+            f"{wanted}, got {', '.join(stray)} by {pipeline.event_time}. "
             "Keep the event time of the source."
         )

@@ -14,7 +14,7 @@ from include.lineage import Origin
 from include.tables import Lake
 
 TABLE = "ledger"
-Kind = Literal["retraining", "promotion", "training"]
+Kind = Literal["retraining", "promotion", "training", "snapshot"]
 TrainingState = Literal["requested", "started", "promoted", "refused", "failed"]
 
 _SCHEMA = pa.schema(
@@ -40,7 +40,7 @@ class Entry:
 
     Args:
         kind: What was decided on: ``retraining`` (yes or no), ``promotion`` (promoted or
-            refused), ``training`` (started, promoted, refused or failed).
+            refused), ``training`` (started, promoted, refused or failed), ``snapshot`` (taken).
         partition: Partition that the decision is about.
         decision: The outcome.
         reason: One sentence for people.
@@ -69,7 +69,7 @@ def record(
     evidence: Mapping[str, Any] | None = None,
     step: str = "",
 ) -> bool:
-    """Append a decision, once per kind, partition and run.
+    """Append a decision, once per kind, partition and run; a snapshot once at all.
 
     Args:
         lake: The pipeline's tables.
@@ -84,8 +84,10 @@ def record(
     Returns:
         Whether the entry is new.
     """
+    # A snapshot belongs to the one run that takes it first.
+    owner = () if kind == "snapshot" else (origin.dag_run_id, step)
     row = {
-        "key": "/".join((kind, partition, origin.dag_run_id, step)),
+        "key": "/".join((kind, partition, *owner)),
         "kind": kind,
         "partition": partition,
         "decision": decision,

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pandas as pd
 import pyarrow as pa
 
-from include import ledger, partitions, scoring
+from include import ledger, partitions, predictions, scoring
 from include.drift import DriftVerdict, detect_drift
 from include.errors import MonitoringError
 from include.features import TABLE as FEATURES
@@ -19,6 +19,7 @@ from include.lineage import Origin, TableReference
 from include.models import ModelVersion, load_reference
 from include.partitions import Partition
 from include.performance import PerformanceRecord, assess_performance, newly_matured
+from include.problem import Problem
 from include.registry import Registry
 from include.retraining import (
     Observation,
@@ -28,7 +29,7 @@ from include.retraining import (
 )
 from include.specification import Pipeline
 from include.tables import Lake, with_partition
-from include.training import known_labels, mature_as_of
+from include.training import TrainingSet, known_labels, mature_as_of, trained_on
 
 DRIFT = "drift"
 PERFORMANCE = "performance"
@@ -119,9 +120,10 @@ def measure_performance(
     matured = newly_matured(
         mature_as_of(lake, pipeline, partition.shift(-1)), mature_as_of(lake, pipeline, partition)
     )
-    records = [
+    measured = (
         _measure(spark, lake, registry, pipeline, name, partition, origin) for name in matured
-    ]
+    )
+    records = [record for record in measured if record is not None]
     found = [
         {"measured": record.partition, "details": json.dumps(record.to_dict(), sort_keys=True)}
         for record in records
@@ -195,29 +197,33 @@ def _measure(
     measured: str,
     partition: Partition,
     origin: Origin,
-) -> PerformanceRecord:
-    predictions = _predictions(lake, measured)
-    made_then = len(predictions) > 0 and not bool(predictions["back_scored"].any())
+) -> PerformanceRecord | None:
+    """Judge one partition; None for a snapshot that holds nothing the model was not fitted on."""
+    predicted = _predictions(lake, measured)
+    made_then = len(predicted) > 0 and not bool(predicted["back_scored"].any())
     if not made_then:
         champion = registry.require_champion(partition)
         features = lake.reference(FEATURES, measured)
         scoring.score(spark, lake, pipeline, features, champion, origin, back_scored=True)
-        predictions = _predictions(lake, measured)
-    version = int(predictions["model_version"].iloc[0])
-    judged = join_labels(
-        predictions,
-        known_labels(lake, partition),
-        entity=pipeline.entity,
-        known_before=partition.end,
-    )
+        predicted = _predictions(lake, measured)
+    version = registry.get(int(predicted["model_version"].iloc[0]))
+    judged = join_labels(predicted, known_labels(lake, partition), pipeline, partition.end)
+    if not pipeline.has_time:
+        # Snapshots hold old acquaintances: a model is not judged on what it was fitted on.
+        known = trained_on(lake, pipeline, TrainingSet.from_dict(version.training_set))
+        judged = judged[~judged[pipeline.entity].isin(known)]
+        if judged.empty:
+            return None
     judged = judged.sort_values(pipeline.entity, kind="stable")
     rule = pipeline.monitoring.performance
+    problem = Problem.of(pipeline, version.classes)
     return assess_performance(
-        judged["label"].to_numpy(),
-        judged["score"].to_numpy(),
+        problem,
+        problem.encode_labels(judged["label"]),
+        predictions.from_frame(problem, judged),
         partition=measured,
-        model_version=version,
-        held_out=ledger.held_out_metric(lake, version, rule.metric),
+        model_version=version.version,
+        held_out=ledger.held_out_metric(lake, version.version, rule.metric),
         rule=rule,
         back_scored=not made_then,
         seed=pipeline.training.seed,

@@ -93,6 +93,11 @@ class Partition:
                 return f"snapshot-{(start - _FIRST_DAY).days:04d}"
 
 
+def example(frequency: Frequency) -> str:
+    """Show how partitions of a frequency are named."""
+    return _EXAMPLES[frequency]
+
+
 def snapshot(number: int) -> Partition:
     """Name the ``number``-th snapshot of data without a time, from 1 to 9999.
 

@@ -7,22 +7,20 @@ a first training needs, many partitions at once.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 
-from include import features, partitions, quality
-from include.errors import SourceError
-from include.features import LABELS
+from include import features, labels, quality
+from include.connections import Connections, from_environment
 from include.ingestion import read_landed
+from include.landed import landed_partitions
 from include.lineage import Origin, TableReference
 from include.partitions import Partition
 from include.settings import REPORTS
-from include.specification import Pipeline, Source
+from include.specification import ROW_ID, Pipeline, Source
 from include.store import ObjectStore
 from include.tables import PARTITION, Lake, with_partition
 from include.training import TrainingSet
@@ -67,9 +65,25 @@ def data_docs_uri(pipeline: str, partition: str, dataset: str) -> str:
 
 
 def ingest(
-    lake: Lake, pipeline: Pipeline, source: str, wanted: Sequence[Partition], origin: Origin
+    lake: Lake,
+    pipeline: Pipeline,
+    source: str,
+    wanted: Sequence[Partition],
+    origin: Origin,
+    *,
+    connections: Connections = from_environment,
+    sample: int | None = None,
 ) -> TableReference:
-    """Copy landed files of partitions into the raw table of a source, all in one commit.
+    """Copy what landed for partitions into the raw table of a source, all in one commit.
+
+    Args:
+        lake: The pipeline's tables.
+        pipeline: The pipeline file.
+        source: Name of the source.
+        wanted: Partitions to copy; each is replaced.
+        origin: Who writes.
+        connections: Resolves the connection of a SQL source.
+        sample: Copy at most so many rows of a partition, evenly spread; all of them if None.
 
     Raises:
         SourceError: If a file is missing, empty, unreadable or of another shape.
@@ -79,12 +93,19 @@ def ingest(
     batches = []
     for partition in wanted:
         landed = read_landed(
-            lake.settings, source, pipeline.sources[source], partition, expected_schema=expected
+            lake.settings,
+            source,
+            pipeline.sources[source],
+            partition,
+            expected_schema=expected,
+            connections=connections,
+            row_id=pipeline.entity == ROW_ID and source == pipeline.primary_source,
         )
         for warning in landed.warnings:
             _log.warning("%s", warning)
         expected = landed.table.schema
-        batches.append(with_partition(landed.table, str(partition)))
+        rows = _spread(landed.table, sample)
+        batches.append(with_partition(rows, str(partition)))
     names = [str(partition) for partition in wanted]
     return lake.write(table, pa.concat_tables(batches), partitions=names, origin=origin)
 
@@ -140,9 +161,25 @@ def validate_training_set(
 
 
 def complete_history(
-    spark: Any, lake: Lake, pipeline: Pipeline, until: Partition, origin: Origin
+    spark: Any,
+    lake: Lake,
+    pipeline: Pipeline,
+    until: Partition,
+    origin: Origin,
+    *,
+    connections: Connections = from_environment,
+    sample: int | None = None,
 ) -> tuple[str, ...]:
     """Ingest, validate and compute whatever was landed up to a partition and is missing so far.
+
+    Args:
+        spark: Spark Connect session.
+        lake: The pipeline's tables.
+        pipeline: The pipeline file.
+        until: Latest partition.
+        origin: Who writes.
+        connections: Resolves the connections of SQL sources.
+        sample: Ingest at most so many rows of a partition of features; all of them if None.
 
     Returns:
         Names of the partitions whose features were computed.
@@ -150,50 +187,45 @@ def complete_history(
     Raises:
         QualityError: If a batch of the history is not fit for use.
     """
-    store = ObjectStore(lake.settings)
-    label = pipeline.label_source
-    known = set(lake.partitions(LABELS))
-    _prepare_source(lake, pipeline, label, _landed(store, pipeline, label, until, known), origin)
-    computed = set(lake.partitions(features.TABLE))
-    missing = _landed(store, pipeline, pipeline.feature_sources[0], until, computed)
+
+    def landed(source: str, table: str) -> list[Partition]:
+        held = set(lake.partitions(table))
+        found = landed_partitions(lake.settings, pipeline, source, until, connections)
+        return [partition for partition in found if str(partition) not in held]
+
+    def prepare(source: str, wanted: Sequence[Partition], rows: int | None) -> None:
+        if wanted:
+            reference = ingest(
+                lake, pipeline, source, wanted, origin, connections=connections, sample=rows
+            )
+            for partition in wanted:
+                _validate(lake, pipeline, source, reference, partition, origin, publish=False)
+
+    def needed(source: str) -> list[Partition]:
+        history = range(1, pipeline.sources[source].history + 1)
+        earlier = {partition.shift(-step) for partition in missing for step in history}
+        held = set(lake.partitions(raw_table(source)))
+        return sorted(
+            {partition for partition in missing if str(partition) not in held}
+            | earlier.intersection(landed(source, raw_table(source)))
+        )
+
+    primary = pipeline.primary_source
+    missing = landed(primary, features.TABLE)
+    if not pipeline.labels_in_row:
+        prepare(pipeline.label_source, landed(pipeline.label_source, labels.TABLE), None)
+    prepare(primary, missing, sample)
+    for source in pipeline.feature_sources:
+        if source != primary:
+            prepare(source, needed(source), None)
     if not missing:
         return ()
-    for source in pipeline.feature_sources:
-        _prepare_source(lake, pipeline, source, missing, origin)
     sources = {name: lake.reference(raw_table(name)) for name in pipeline.feature_sources}
     names = [str(partition) for partition in missing]
     reference = features.compute(spark, lake, pipeline, sources, names, origin)
     for partition in missing:
         _validate(lake, pipeline, features.TABLE, reference, partition, origin, publish=False)
     return tuple(names)
-
-
-def _prepare_source(
-    lake: Lake, pipeline: Pipeline, source: str, wanted: Sequence[Partition], origin: Origin
-) -> None:
-    if not wanted:
-        return
-    reference = ingest(lake, pipeline, source, wanted, origin)
-    for partition in wanted:
-        _validate(lake, pipeline, source, reference, partition, origin, publish=False)
-
-
-def _landed(
-    store: ObjectStore, pipeline: Pipeline, source: str, until: Partition, held: set[str]
-) -> list[Partition]:
-    """List the partitions that have landed by their folders, without those already held."""
-    before, _, after = pipeline.sources[source].uri.partition("{partition}")
-    # Other sources may lie below the same folder: s3://landing/{partition}/loans/.
-    folder = re.compile(f"{re.escape(before)}([^/]+?){re.escape(after.rstrip('/'))}/")
-    found = set()
-    for item in store.list(before.rpartition("/")[0]):
-        match = folder.match(item.uri)
-        if match is None:
-            continue
-        partition = partitions.parse(match[1], pipeline.partition)
-        if partition <= until and str(partition) not in held:
-            found.add(partition)
-    return sorted(found)
 
 
 def _validate(
@@ -209,6 +241,8 @@ def _validate(
     name = str(partition)
     rows = lake.read(batch.table, partitions=[name], version=batch.version)
     rows = rows.drop_columns([PARTITION])
+    if rows.num_rows == 0 and dataset in pipeline.sources and pipeline.sources[dataset].allow_empty:
+        return Validated(replace(batch, partition=name, rows=0), 0, None, {})
     suite_name, on_failure, limit = _rules(pipeline, dataset)
     report = quality.validate(rows, quality.load_suite(suite_name), source=dataset, partition=name)
     page = None
@@ -225,7 +259,8 @@ def _validate(
         origin=written,
     )
     if dataset == pipeline.label_source:
-        _write_labels(lake, pipeline, kept.to_pandas(), partition, written)
+        known = labels.derive(pipeline, kept, partition)
+        lake.write(labels.TABLE, with_partition(known, name), partitions=[name], origin=written)
     if quarantined.num_rows:
         reference = lake.write(
             batch.table, with_partition(kept, name), partitions=[name], origin=written
@@ -242,30 +277,11 @@ def _rules(pipeline: Pipeline, dataset: str) -> tuple[str, str, float]:
     return source.suite, source.on_failure, source.max_quarantined
 
 
-def _write_labels(
-    lake: Lake, pipeline: Pipeline, kept: pd.DataFrame, partition: Partition, origin: Origin
-) -> None:
-    """Write the canonical labels of a partition: entity, label, known_at."""
-    columns = pipeline.labels
-    known_at = kept[columns.known_at].astype("datetime64[us]")
-    early = int((known_at >= pd.Timestamp(partition.end)).sum())
-    if early:
-        raise SourceError(
-            f"source {pipeline.label_source} {partition}: {columns.known_at} must lie before the "
-            f"partition closed ({partition.end:%Y-%m-%d}), got {early} rows known later. "
-            "Land a label in the partition in which it became known."
-        )
-    labels = pd.DataFrame(
-        {
-            pipeline.entity: kept[pipeline.entity],
-            "label": kept[columns.column].astype("int64"),
-            "known_at": known_at,
-        }
-    )
-    rows = pa.Table.from_pandas(labels, preserve_index=False)
-    lake.write(
-        LABELS, with_partition(rows, str(partition)), partitions=[str(partition)], origin=origin
-    )
+def _spread(rows: pa.Table, sample: int | None) -> pa.Table:
+    """Take at most ``sample`` rows, evenly spread over the batch."""
+    if sample is None or rows.num_rows <= sample:
+        return rows
+    return rows.take(pa.array([at * rows.num_rows // sample for at in range(sample)], pa.int64()))
 
 
 def _landed_schema(lake: Lake, table: str) -> pa.Schema | None:

@@ -212,6 +212,13 @@ class ObjectStore:
         with _explained(uri):
             self._client.delete_object(Bucket=bucket, Key=key)
 
+    def delete_below(self, uri: str) -> int:
+        """Delete every object below a folder; returns how many there were."""
+        items = self.list(uri)
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(self.delete, [item.uri for item in items]))
+        return len(items)
+
     def upload_folder(self, folder: Path, uri: str) -> tuple[str, ...]:
         """Upload every file of a local folder, keeping its structure.
 

@@ -1,37 +1,36 @@
-"""Training sets from mature partitions, and candidates searched on them.
+"""Training sets from mature partitions.
 
 As of partition p a training set sees what was known when p closed: mature partitions only, each
-row with its label as known then. The latest ``holdout`` partitions only judge.
+row with its label as known then. The latest ``holdout`` partitions only judge; of snapshots, which
+have no order in time, a fixed share of the entities does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import optuna
 import pandas as pd
 import psutil
 import pyarrow as pa
-from sklearn.pipeline import Pipeline as Estimator
 
-from include import candidates
+from include import labels
 from include.errors import TrainingError
-from include.evaluation import higher_is_better, metric
-from include.features import LABELS, feature_columns, join_labels, split_kinds
+from include.features import HELD_OUT, SLICE, feature_columns, join_labels, split_kinds
 from include.features import TABLE as FEATURES
 from include.lineage import Origin, TableReference
 from include.models import prepare
 from include.partitions import Partition
 from include.performance import mature_partitions
 from include.problem import Problem
-from include.specification import Candidate, Pipeline
+from include.specification import Pipeline
 from include.tables import PARTITION, Lake, with_partition
 
 TABLE = "training_sets"
-SLICE = "source_partition"
+# A class with fewer rows cannot be learned or validated: its rows are left out of fitting.
+MINIMUM_CLASS_ROWS = 10
 _MEMORY_SHARE = 0.5
 
 
@@ -42,27 +41,36 @@ class TrainingSet:
     Args:
         reference: Its partition of ``training_sets``.
         train: Partitions that the search sees, in time order.
-        holdout: Partitions that only judge, in time order.
-        positives: Rows with label 1 in train and holdout.
+        holdout: Partitions that only judge, in time order; none for snapshots, where a share of
+            the entities judges.
+        rows: Rows that the search sees, and rows that only judge.
+        classes: Rows that the search sees by class; empty for regression.
     """
 
     reference: TableReference
     train: tuple[str, ...]
     holdout: tuple[str, ...]
-    positives: tuple[int, int]
+    rows: tuple[int, int]
+    classes: Mapping[str, int]
+
+    @property
+    def rare(self) -> dict[str, int]:
+        """Classes with too few rows to be learned, and how many rows they have."""
+        return {name: rows for name, rows in self.classes.items() if rows < MINIMUM_CLASS_ROWS}
 
     def to_dict(self) -> dict[str, Any]:
         """Render as a JSON-serialisable mapping (for XCom)."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> TrainingSet:
+    def from_dict(cls, values: Mapping[str, Any]) -> TrainingSet:
         """Read what :meth:`to_dict` gave."""
         return cls(
             reference=TableReference.from_dict(values["reference"]),
             train=tuple(values["train"]),
             holdout=tuple(values["holdout"]),
-            positives=(values["positives"][0], values["positives"][1]),
+            rows=(values["rows"][0], values["rows"][1]),
+            classes=dict(values["classes"]),
         )
 
 
@@ -92,36 +100,21 @@ class TrainingData:
     ordered: bool
 
 
-@dataclass(frozen=True)
-class TrainedCandidate:
-    """A fitted candidate.
-
-    Args:
-        name: Builder.
-        parameters: Chosen hyperparameters.
-        validation: Metric on the time-ordered validation folds inside the training partitions.
-        estimator: Fitted on all training partitions.
-    """
-
-    name: str
-    parameters: dict[str, Any]
-    validation: float
-    estimator: Estimator
-
-
 def known_labels(lake: Lake, partition: Partition) -> pd.DataFrame:
     """Read the labels that were known when a partition closed.
 
     Returns:
-        Entity column, ``label`` and ``known_at``; one row per delivery of a label.
+        Rows of the ``labels`` table; one per delivery of a label.
     """
-    held = [name for name in lake.partitions(LABELS) if name <= str(partition)]
-    labels: pd.DataFrame = lake.read(LABELS, partitions=held).to_pandas()
-    return labels[labels["known_at"] < pd.Timestamp(partition.end)]
+    held = [name for name in lake.partitions(labels.TABLE) if name <= str(partition)]
+    known: pd.DataFrame = lake.read(labels.TABLE, partitions=held).to_pandas()
+    return known[known["known_at"] < pd.Timestamp(partition.end)]
 
 
 def mature_as_of(lake: Lake, pipeline: Pipeline, partition: Partition) -> tuple[str, ...]:
     """List the partitions whose labels were (nearly) all known when a partition closed.
+
+    Snapshots bring labelled and unlabelled rows side by side: one with any label is mature.
 
     Returns:
         Names in time order.
@@ -129,14 +122,14 @@ def mature_as_of(lake: Lake, pipeline: Pipeline, partition: Partition) -> tuple[
     rows = {
         name: count for name, count in lake.row_counts(FEATURES).items() if name <= str(partition)
     }
-    entities = lake.read(
-        FEATURES, partitions=list(rows), columns=[pipeline.entity, PARTITION]
+    entities: pd.DataFrame = lake.read(
+        FEATURES, partitions=list(rows), columns=[*pipeline.keys, PARTITION]
     ).to_pandas()
-    labelled = entities[pipeline.entity].isin(known_labels(lake, partition)[pipeline.entity])
-    known = entities[labelled].groupby(PARTITION).size()
-    return mature_partitions(
-        rows, {str(name): int(count) for name, count in known.items()}, pipeline.training.coverage
-    )
+    labelled = join_labels(entities, known_labels(lake, partition), pipeline, partition.end)
+    known = {str(name): int(count) for name, count in labelled.groupby(PARTITION).size().items()}
+    if not pipeline.has_time:
+        return tuple(sorted(known))
+    return mature_partitions(rows, known, pipeline.training.coverage)
 
 
 def build_training_set(
@@ -145,7 +138,7 @@ def build_training_set(
     """Join the latest mature partitions with their labels and write them as one training set.
 
     Raises:
-        TrainingError: If too few partitions are mature, a side has one class only, or the set
+        TrainingError: If too few partitions are mature, a side cannot be learned from, or the set
             would not fit in memory.
     """
     rules = pipeline.training
@@ -158,143 +151,110 @@ def build_training_set(
             "Land older partitions, wait for labels, or shorten training.window."
         )
     window = mature[-rules.window :]
-    features = lake.reference(FEATURES)
-    labels = lake.reference(LABELS)
+    features, known = lake.reference(FEATURES), lake.reference(labels.TABLE)
     _check_memory(lake, pipeline, features, window)
     frame = lake.read(FEATURES, partitions=window, version=features.version).to_pandas()
-    joined = join_labels(
-        frame,
-        known_labels(lake, partition),
-        entity=pipeline.entity,
-        known_before=partition.end,
-    ).rename(columns={PARTITION: SLICE})
-    joined = joined.sort_values([pipeline.event_time, pipeline.entity], kind="stable")
-    train, holdout = window[: -rules.holdout], window[-rules.holdout :]
-    positives = _count_classes(pipeline, partition, joined, train, holdout)
+    joined = join_labels(frame, known_labels(lake, partition), pipeline, partition.end)
+    joined = joined.rename(columns={PARTITION: SLICE})
+    if not pipeline.has_time:
+        # An entity that came back in a later snapshot counts once, as it is now.
+        joined = joined.sort_values([SLICE, pipeline.entity], kind="stable")
+        joined = joined.drop_duplicates(pipeline.entity, keep="last")
+    joined = _sorted(pipeline, joined)
+    train, holdout = window, ()
+    if pipeline.has_time:
+        train, holdout = window[: -int(rules.holdout)], window[-int(rules.holdout) :]
+        joined[HELD_OUT] = joined[SLICE].isin(holdout)
+    else:
+        joined[HELD_OUT] = _drawn(joined[pipeline.entity], rules.holdout)
+    classes = _count_classes(pipeline, partition, joined)
     rows = with_partition(pa.Table.from_pandas(joined, preserve_index=False), str(partition))
     reference = lake.write(
-        TABLE, rows, partitions=[str(partition)], origin=origin.reading(features, labels)
+        TABLE, rows, partitions=[str(partition)], origin=origin.reading(features, known)
     )
-    return TrainingSet(reference, train, holdout, positives)
+    held_out = int(joined[HELD_OUT].sum())
+    return TrainingSet(reference, train, holdout, (len(joined) - held_out, held_out), classes)
 
 
 def load_training_set(lake: Lake, pipeline: Pipeline, training_set: TrainingSet) -> TrainingData:
     """Read a training set into memory, as candidates are fitted on it."""
     reference = training_set.reference
-    frame = lake.read(
-        TABLE, partitions=[str(reference.partition)], version=reference.version
-    ).to_pandas()
-    frame = frame.sort_values([pipeline.event_time, pipeline.entity], kind="stable")
-    columns = [c for c in feature_columns(pipeline, list(frame.columns)) if c != SLICE]
-    numeric, categorical = split_kinds(frame, columns)
+    frame = _sorted(
+        pipeline,
+        lake.read(
+            TABLE, partitions=[str(reference.partition)], version=reference.version
+        ).to_pandas(),
+    )
+    numeric, categorical = split_kinds(frame, feature_columns(pipeline, list(frame.columns)))
+    classes = sorted(set(training_set.classes) - set(training_set.rare))
+    problem = Problem.of(pipeline, classes if pipeline.task == "multiclass" else ())
     return TrainingData(
-        problem=Problem.of(pipeline),
+        problem=problem,
         features=prepare(frame, numeric, categorical),
-        labels=frame["label"].to_numpy(np.int8),
+        labels=problem.encode_labels(frame["label"]),
         partitions=frame[SLICE].to_numpy(object),
         numeric=tuple(numeric),
         categorical=tuple(categorical),
-        holdout=frame[SLICE].isin(training_set.holdout).to_numpy(),
+        holdout=frame[HELD_OUT].to_numpy(bool),
         ordered=pipeline.has_time,
     )
 
 
-def train_candidate(
-    name: str, options: Candidate, data: TrainingData, *, metric_name: str, seed: int
-) -> TrainedCandidate:
-    """Search hyperparameters on time-ordered folds, then fit on all training partitions.
+def trained_on(lake: Lake, pipeline: Pipeline, training_set: TrainingSet) -> set[Any]:
+    """Name the entities whose rows a model was fitted on."""
+    reference = training_set.reference
+    rows = lake.read(
+        TABLE,
+        partitions=[str(reference.partition)],
+        columns=[pipeline.entity, HELD_OUT],
+        version=reference.version,
+    ).to_pandas()
+    return set(rows.loc[~rows[HELD_OUT], pipeline.entity])
 
-    Args:
-        name: Builder of ``include.candidates``.
-        options: How many trials; 0 takes the builder's defaults.
-        data: The training set; held-out rows are not touched.
-        metric_name: Metric to optimise.
-        seed: Seed of the search and of the estimator.
+
+def _sorted(pipeline: Pipeline, frame: pd.DataFrame) -> pd.DataFrame:
+    time = [] if pipeline.event_time is None else [pipeline.event_time]
+    return frame.sort_values([*time, pipeline.entity], kind="stable").reset_index(drop=True)
+
+
+def _drawn(entities: pd.Series[Any], share: float) -> np.ndarray:
+    """Draw a share of the entities by a hash of their name, so that one always judges or never."""
+    texts = entities.astype(str).to_numpy(object)
+    return pd.util.hash_array(texts, categorize=False) < np.uint64(share * 2**64)
+
+
+def _count_classes(pipeline: Pipeline, partition: Partition, frame: pd.DataFrame) -> dict[str, int]:
+    """Count the rows of each class that the search sees; empty for regression.
 
     Raises:
-        TrainingError: If the candidate is unknown, or a validation fold holds one class only.
+        TrainingError: If there are not enough classes or rows on either side.
     """
-    builder = candidates.builder(name)
-    visible = ~data.holdout
-    features, labels = data.features[visible], data.labels[visible]
-    folds = _time_ordered_folds(data.partitions[visible])
-    _check_folds(name, folds, labels, data.partitions[visible])
-
-    def validate(parameters: dict[str, Any], trial: optuna.Trial | None) -> float:
-        values = []
-        for step, (fit, check) in enumerate(folds):
-            estimator = builder.build(parameters, data.numeric, data.categorical, seed)
-            estimator.fit(features[fit], labels[fit])
-            scores = estimator.predict_proba(features[check])[:, 1]
-            values.append(metric(metric_name, labels[check], scores))
-            if trial is not None:
-                trial.report(float(np.mean(values)), step)
-                if trial.should_prune():
-                    raise optuna.TrialPruned
-        return float(np.mean(values))
-
-    if options.trials:
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        study = optuna.create_study(
-            direction="maximize" if higher_is_better(metric_name) else "minimize",
-            sampler=optuna.samplers.TPESampler(seed=seed),
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=3),
-        )
-        study.enqueue_trial(builder.defaults)
-        study.optimize(
-            lambda trial: validate(builder.search(trial), trial), n_trials=options.trials
-        )
-        parameters, value = study.best_params, float(study.best_value)
-    else:
-        parameters, value = builder.defaults, validate(builder.defaults, None)
-    estimator = builder.build(parameters, data.numeric, data.categorical, seed)
-    estimator.fit(features, labels)
-    return TrainedCandidate(name, parameters, value, estimator)
-
-
-def _time_ordered_folds(partitions: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Validate on each of the two latest partitions (one if there are two) with all before it."""
-    names = sorted(set(partitions))
-    latest = names[-2:] if len(names) > 2 else names[-1:]
-    return [(partitions < name, partitions == name) for name in latest]
-
-
-def _check_folds(
-    name: str,
-    folds: Sequence[tuple[np.ndarray, np.ndarray]],
-    labels: np.ndarray,
-    partitions: np.ndarray,
-) -> None:
-    for rows in (rows for fold in folds for rows in fold):
-        positives, total = int(labels[rows].sum()), int(rows.sum())
-        if positives in (0, total):
+    if pipeline.task == "regression":
+        for side, inside in (("training", ~frame[HELD_OUT]), ("held-out", frame[HELD_OUT])):
+            distinct = frame.loc[inside, "label"].nunique()
+            if distinct < 2:
+                raise TrainingError(
+                    f"training set {pipeline.name} as of {partition}: {side} rows must hold "
+                    f"different labels, got {distinct} in {int(inside.sum())} rows. "
+                    "Lengthen training.window or check the labels."
+                )
+        return {}
+    visible = frame.loc[~frame[HELD_OUT], "label"].astype(str).value_counts()
+    classes = {str(name): int(rows) for name, rows in sorted(visible.items())}
+    learnable = [name for name, rows in classes.items() if rows >= MINIMUM_CLASS_ROWS]
+    sides = [("training", sorted(classes) if pipeline.task == "binary" else learnable)]
+    if pipeline.task == "binary":
+        sides.append(("held-out", sorted(set(frame.loc[frame[HELD_OUT], "label"].astype(str)))))
+    for side, found in sides:
+        if len(found) < 2:
+            inside = frame[HELD_OUT] == (side == "held-out")
+            names = ", ".join(sorted(frame.loc[inside, SLICE].unique()))
             raise TrainingError(
-                f"candidate {name}: both sides of each validation fold must hold both classes, "
-                f"got {positives} positives in {total} rows of "
-                f"{', '.join(sorted(set(partitions[rows])))}. Lengthen training.window or check "
-                "the labels."
+                f"training set {pipeline.name} as of {partition}: {side} partitions {names} must "
+                f"hold at least two classes, got {len(found)} in {int(inside.sum())} rows. "
+                "Lengthen training.window or check the labels."
             )
-
-
-def _count_classes(
-    pipeline: Pipeline,
-    partition: Partition,
-    frame: pd.DataFrame,
-    train: Sequence[str],
-    holdout: Sequence[str],
-) -> tuple[int, int]:
-    counts = []
-    for side, names in (("training", train), ("held-out", holdout)):
-        labels = frame.loc[frame[SLICE].isin(names), "label"]
-        positives = int(labels.sum())
-        if positives in (0, len(labels)):
-            raise TrainingError(
-                f"training set {pipeline.name} as of {partition}: {side} partitions "
-                f"{', '.join(names)} must hold both classes, got {positives} positives in "
-                f"{len(labels)} rows. Lengthen training.window or check the labels."
-            )
-        counts.append(positives)
-    return counts[0], counts[1]
+    return classes
 
 
 def _check_memory(

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from types import FrameType
 from typing import Annotated
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -24,9 +19,9 @@ from stack.errors import ConfigurationError, StackError
 from stack.layout import REPOSITORY, Layout
 from stack.operation import Stack, uninterrupted
 from stack.parts import PARTS
+from stack.run_command import run
+from stack.terminal import console, report, shown_errors
 
-# Rich assumes 80 columns in a pipe and would cut the addresses.
-PIPE_COLUMNS = 140
 LOG_NAMES = ("supervisord", *(part.name for part in PARTS))
 
 app = typer.Typer(
@@ -36,31 +31,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_show_locals=False,
 )
-console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_COLUMNS)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
-@contextlib.contextmanager
-def _shown_errors() -> Iterator[None]:
-    """Turn an error of the stack into a message and exit code 1, an interrupt into 130."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
-    try:
-        yield
-    except StackError as error:
-        errors.print(str(error), style="red", markup=False)
-        raise typer.Exit(1) from error
-    except KeyboardInterrupt:
-        errors.print("interrupted", style="red")
-        raise typer.Exit(130) from None
-
-
-def _report(line: str) -> None:
-    console.print(line, markup=False)
 
 
 def _print_addresses(layout: Layout) -> None:
@@ -76,7 +46,7 @@ def _print_addresses(layout: Layout) -> None:
 def _ensure_up(stack: Stack) -> bool:
     os.umask(0o077)
     with console.status("starting the stack"):
-        started = stack.up(_report)
+        started = stack.up(report)
     console.print("The stack is up." if started else "The stack is already running.")
     _print_addresses(stack.layout)
     return started
@@ -93,24 +63,24 @@ def _duration(seconds: float) -> str:
 @app.command()
 def up() -> None:
     """Start the embedded stack and wait until it is healthy."""
-    with _shown_errors():
+    with shown_errors():
         _ensure_up(Stack(Layout.from_environment()))
 
 
 @app.command()
 def down() -> None:
     """Stop every part of the embedded stack; data is kept."""
-    with _shown_errors():
+    with shown_errors():
         stack = Stack(Layout.from_environment())
         with console.status("stopping the stack"):
-            stopped = stack.down(_report)
+            stopped = stack.down(report)
         console.print("The stack is down." if stopped else "Nothing was running.")
 
 
 @app.command()
 def status() -> None:
     """Show every part; the exit code is 0 only if all are healthy."""
-    with _shown_errors():
+    with shown_errors():
         stack = Stack(Layout.from_environment())
         if not stack.is_running():
             trouble = "supervisord is gone, its parts are not" if stack.has_orphans() else "down"
@@ -141,7 +111,7 @@ def logs(
     lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many to show.")] = 200,
 ) -> None:
     """Show the log of a part."""
-    with _shown_errors():
+    with shown_errors():
         if part not in LOG_NAMES:
             known = ", ".join(LOG_NAMES)
             raise ConfigurationError(f"Part {part}: is unknown. Name one of {known}.")
@@ -160,24 +130,24 @@ def demo(
     ] = None,
 ) -> None:
     """Run a whole model lifecycle on the example data."""
-    with _shown_errors():
+    with shown_errors():
         stack = Stack(Layout.from_environment())
         started = _ensure_up(stack)
         try:
-            from stack.demo import run
+            from stack import demo as lifecycle
 
-            run(Configuration.load(stack.layout), console, partitions=partitions)
+            lifecycle.run(Configuration.load(stack.layout), console, partitions=partitions)
         except KeyboardInterrupt:
             if started:
                 with uninterrupted():
-                    stack.down(_report)
+                    stack.down(report)
             raise
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def test(context: typer.Context) -> None:
     """Run the tests; arguments are handed to pytest."""
-    with _shown_errors():
+    with shown_errors():
         _ensure_chromium()
     os.chdir(REPOSITORY)
     chosen = any(os.path.exists(word.split("::")[0]) for word in context.args)
@@ -235,6 +205,9 @@ def lock(
         status = subprocess.run(command, cwd=REPOSITORY, check=False).returncode
         if status != 0:
             raise typer.Exit(status)
+
+
+app.command()(run)
 
 
 def main() -> None:

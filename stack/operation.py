@@ -67,11 +67,31 @@ class Stack:
         self.parts = parts
         self.supervisor = Supervisor(layout, parts, launcher)
 
-    def up(self, report: Report) -> bool:
+    @contextlib.contextmanager
+    def running(self, names: Sequence[str], report: Report) -> Iterator[Configuration]:
+        """Have some parts running; stop them afterwards if nothing ran before.
+
+        Args:
+            names: Parts that are needed.
+            report: Gets a line for each step.
+
+        Raises:
+            StackError: A part did not become healthy.
+        """
+        started = self.up(report, names)
+        try:
+            yield Configuration.load(self.layout)
+        finally:
+            if started:
+                with uninterrupted():
+                    self.down(report)
+
+    def up(self, report: Report, names: Sequence[str] | None = None) -> bool:
         """Start everything and wait until it is healthy.
 
         Args:
             report: Gets a line for each step.
+            names: Start only these parts; what they need must be among them.
 
         Returns:
             False if the stack was running already. Parts of it that had given
@@ -84,7 +104,7 @@ class Stack:
         self.layout.create()
         with self._start_lock(report):
             if self.supervisor.is_running():
-                self._start_parts(Configuration.load(self.layout), report)
+                self._start_parts(Configuration.load(self.layout), report, names)
                 return False
             orphans = end_orphans(self.layout)
             if orphans:
@@ -93,7 +113,7 @@ class Stack:
                 configuration = prepare(self.layout)
                 prepare_files(self.layout, configuration)
                 self.supervisor.start_daemon()
-                self._start_parts(configuration, report)
+                self._start_parts(configuration, report, names)
             except BaseException:
                 with uninterrupted():
                     report("stopping everything")
@@ -169,8 +189,10 @@ class Stack:
         except FileNotFoundError:
             return ""
 
-    def _start_parts(self, configuration: Configuration, report: Report) -> None:
-        waiting = list(self.parts)
+    def _start_parts(
+        self, configuration: Configuration, report: Report, names: Sequence[str] | None
+    ) -> None:
+        waiting = [part for part in self.parts if names is None or part.name in names]
         healthy: set[str] = set()
         if self._is_migrated():
             waiting = [part for part in waiting if part.name != MIGRATION]

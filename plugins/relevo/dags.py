@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow.sdk import (
     DAG,
+    BaseOperator,
     CronTriggerTimetable,
     Param,
     PartitionedAssetTimetable,
@@ -18,6 +19,7 @@ from airflow.timetables.events import EventsTimetable
 from croniter import croniter_range
 
 from include import pipeline_file
+from include.partitions import example
 from include.specification import Pipeline, Schedule
 from relevo.assets import retraining_asset
 from relevo.operators.monitoring import (
@@ -94,9 +96,10 @@ def _score(pipeline: Pipeline) -> DAG:
     with DAG(
         f"{pipeline.name}_score",
         schedule=_timetable(pipeline.schedule),
-        start_date=_midnight(pipeline.schedule.start),
-        # Two runs overlap: one prepares its data while the other waits for a training.
-        max_active_runs=2,
+        start_date=_start(pipeline),
+        # Two runs overlap: one prepares its data while the other waits for a training. Snapshots
+        # follow each other.
+        max_active_runs=2 if pipeline.has_time else 1,
         doc_md=_SCORE_DOC.format(name=pipeline.name, description=pipeline.description),
         **_common(pipeline, "score"),
     ) as dag:
@@ -146,19 +149,10 @@ def _score(pipeline: Pipeline) -> DAG:
             batch=check.output,
             doc_md="Compares the batch with the data that the champion was trained on.",
         )
-        ingest_labels = IngestLabelsOperator(
-            pipeline=pipeline.name,
-            task_id="ingest_labels",
-            source=pipeline.label_source,
-            doc_md="Copies the labels that became known in the partition.",
-        )
-        check_labels = ValidateLabelsOperator(
-            pipeline=pipeline.name,
-            task_id="validate_labels",
-            source=pipeline.label_source,
-            batch=ingest_labels.output,
-            doc_md=f"Runs `{pipeline.sources[pipeline.label_source].suite}`.",
-        )
+        # Labels in the row have been validated with it.
+        check_labels: BaseOperator = validated[pipeline.primary_source]
+        if not pipeline.labels_in_row:
+            check_labels = _labels(pipeline)
         measure = MeasurePerformanceOperator(
             pipeline=pipeline.name,
             task_id="measure_performance",
@@ -176,16 +170,33 @@ def _score(pipeline: Pipeline) -> DAG:
             doc_md="Starts the training DAG for this partition; skipped on a no.",
         )
         chain(check, wait, score)
-        chain([check_labels, wait], measure)
+        # A partition whose labels come with its rows is judged by what was just predicted.
+        chain([check_labels, score], measure)
         chain([drift, measure], decide, request)
     return dag
+
+
+def _labels(pipeline: Pipeline) -> BaseOperator:
+    ingest = IngestLabelsOperator(
+        pipeline=pipeline.name,
+        task_id="ingest_labels",
+        source=pipeline.label_source,
+        doc_md="Copies the labels that became known in the partition.",
+    )
+    return ValidateLabelsOperator(
+        pipeline=pipeline.name,
+        task_id="validate_labels",
+        source=pipeline.label_source,
+        batch=ingest.output,
+        doc_md=f"Runs `{pipeline.sources[pipeline.label_source].suite}`.",
+    )
 
 
 def _train(pipeline: Pipeline) -> DAG:
     with DAG(
         f"{pipeline.name}_train",
         schedule=PartitionedAssetTimetable(assets=retraining_asset(pipeline.name)),
-        start_date=_midnight(pipeline.schedule.start),
+        start_date=_start(pipeline),
         max_active_runs=1,
         doc_md=_TRAIN_DOC.format(name=pipeline.name, description=pipeline.description),
         **_common(pipeline, "train"),
@@ -253,12 +264,14 @@ def _train(pipeline: Pipeline) -> DAG:
     return dag
 
 
-def _timetable(schedule: Schedule) -> Any:
-    """Follow the cron expression; of a schedule that ends, list its dates.
+def _timetable(schedule: Schedule | None) -> Any:
+    """Follow the cron expression; of a schedule that ends, list its dates; without one, wait.
 
     The end is not the DAG's ``end_date``: Airflow makes no task after that, so a run that a person
     triggers today for a past partition would be empty, and green.
     """
+    if schedule is None:
+        return None
     if schedule.end is None:
         return CronTriggerTimetable(schedule.cron, timezone="UTC")
     start, end = _midnight(schedule.start), _midnight(schedule.end)
@@ -267,6 +280,10 @@ def _timetable(schedule: Schedule) -> Any:
         presorted=True,
         description=f"{schedule.cron} until {schedule.end}",
     )
+
+
+def _start(pipeline: Pipeline) -> datetime | None:
+    return None if pipeline.schedule is None else _midnight(pipeline.schedule.start)
 
 
 def _midnight(day: date) -> datetime:
@@ -283,8 +300,9 @@ def _common(pipeline: Pipeline, kind: str) -> dict[str, Any]:
                 None,
                 type=["null", "string"],
                 title="Partition",
-                description="Partition that the run is about, e.g. 2005-Q3; leave it empty for "
-                "the one that the run's date or event names.",
+                description=f"Partition that the run is about, e.g. {example(pipeline.partition)}; "
+                "leave it empty for the one that the run's date or event names"
+                + ("." if pipeline.has_time else ", or the next snapshot."),
             )
         },
         "default_args": {

@@ -6,20 +6,34 @@ from collections.abc import Mapping
 from typing import Any
 
 from include import partitions, pipeline_file
+from include.lineage import Origin
+from include.partitions import Frequency, Partition
 
 
 def partition_of(pipeline: str, dag_run: Any, params: Mapping[str, Any]) -> str:
     """Name the partition that a run is about, from its parameter, key or logical date.
+
+    A run about data without a time takes the next snapshot, a training the latest one.
 
     Args:
         pipeline: Name of the pipeline.
         dag_run: The run, as templates see it.
         params: The run's parameters.
     """
-    partition = partitions.of_run(
-        pipeline_file.load(pipeline).partition,
-        requested=params.get("partition"),
-        partition_key=dag_run.partition_key,
-        logical_date=dag_run.logical_date,
-    )
+    frequency = pipeline_file.load(pipeline).partition
+    named = params.get("partition") or dag_run.partition_key
+    if frequency is Frequency.NONE and not named:
+        return str(_snapshot(pipeline, dag_run))
+    partition = partitions.of_run(frequency, requested=named, logical_date=dag_run.logical_date)
     return str(partition)
+
+
+def _snapshot(pipeline: str, dag_run: Any) -> Partition:
+    from include.snapshots import latest_snapshot, next_snapshot
+    from include.tables import Lake
+    from relevo.hooks import RelevoHook
+
+    lake = Lake(RelevoHook().store(), pipeline)
+    origin = Origin(dag_run.dag_id, dag_run.run_id, "snapshot")
+    take = latest_snapshot if dag_run.dag_id == f"{pipeline}_train" else next_snapshot
+    return take(lake, origin)

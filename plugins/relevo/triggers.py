@@ -82,6 +82,8 @@ def earlier_dates(pipeline: Pipeline, partition: Partition) -> list[str]:
     """Name the latest dates (ISO 8601) at which runs about earlier partitions were due."""
     from croniter import croniter
 
+    if pipeline.schedule is None:
+        return []
     start = datetime.combine(pipeline.schedule.start, datetime.min.time(), UTC)
     dates = croniter(pipeline.schedule.cron, partition.end.replace(tzinfo=UTC))
     found: list[str] = []

@@ -10,7 +10,7 @@ from relevo.operators.base import PipelineOperator
 
 
 class IngestSourceOperator(PipelineOperator):
-    """Copy the landed files of a partition into the raw table of a source.
+    """Copy what landed for a partition into the raw table of a source.
 
     Args:
         source: Name of the source in the pipeline file.
@@ -28,9 +28,13 @@ class IngestSourceOperator(PipelineOperator):
         from include.preparation import ingest
         from include.tables import Lake
 
-        lake = Lake(self.hook.store(), self.pipeline)
         reference = ingest(
-            lake, self.specification(), self.source, [self.slice_of_time()], self.origin(context)
+            Lake(self.hook.store(), self.pipeline),
+            self.specification(),
+            self.source,
+            [self.slice_of_time()],
+            self.origin(context),
+            connections=self.hook.sql_url,
         )
         self.log.info("Ingested %s rows of %s for %s", reference.rows, self.source, self.partition)
         return reference.to_dict()

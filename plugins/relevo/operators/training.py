@@ -61,35 +61,31 @@ class BuildTrainingSetOperator(TrainingOperator):
 
     def run(self, context: Any) -> dict[str, Any]:
         """Return the training set's reference, partitions and counts."""
-        from include import ledger
+        from include.challengers import start
         from include.preparation import complete_history
         from include.spark.session import connect
         from include.training import build_training_set
 
         lake, tracking, spec = self.lake(), self.tracking(), self.specification()
         origin, partition = self.origin(context), self.slice_of_time()
-        ledger.record(
-            lake,
-            "training",
-            self.partition,
-            "started",
-            f"Training as of {self.partition} started.",
-            origin=origin,
-            step="started",
-        )
+        start(lake, spec, partition, origin)
         self.link_run(context, tracking, self.parent_run(context, tracking))
         with connect(self.hook.get_conn().spark_remote) as spark:
-            prepared = complete_history(spark, lake, spec, partition, origin)
+            prepared = complete_history(
+                spark, lake, spec, partition, origin, connections=self.hook.sql_url
+            )
         self.log.info("Prepared %s partitions of history: %s", len(prepared), ", ".join(prepared))
         training_set = build_training_set(lake, spec, partition, origin)
         self.log.info(
-            "%s rows: %s to train (%s positives), %s held out (%s positives)",
-            training_set.reference.rows,
+            "%s rows of %s to train, %s of %s held out",
+            training_set.rows[0],
             ", ".join(training_set.train),
-            training_set.positives[0],
-            ", ".join(training_set.holdout),
-            training_set.positives[1],
+            training_set.rows[1],
+            ", ".join(training_set.holdout)
+            or f"a share of {spec.training.holdout} of the entities",
         )
+        if training_set.rare:
+            self.log.warning("Too rare to be learned, left out of fitting: %s", training_set.rare)
         return training_set.to_dict()
 
 

@@ -1,0 +1,44 @@
+"""What every command says and how it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+from types import FrameType
+
+import typer
+from rich.console import Console
+
+from stack.errors import StackError
+
+# Rich assumes 80 columns in a pipe and would cut the addresses.
+PIPE_COLUMNS = 140
+
+console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_COLUMNS)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@contextlib.contextmanager
+def shown_errors() -> Iterator[None]:
+    """Turn an error of the stack into a message and exit code 1, an interrupt into 130."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        yield
+    except StackError as error:
+        errors.print(str(error), style="red", markup=False)
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt:
+        errors.print("interrupted", style="red")
+        raise typer.Exit(130) from None
+
+
+def report(line: str) -> None:
+    """Show a step of something that takes a while."""
+    console.print(line, markup=False)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
