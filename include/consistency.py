@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from include import metrics, presets
+from include.located_yaml import Problem
 from include.metrics import METRICS
 from include.presets import PRESETS
 from include.specification import PLACEHOLDER, ROW_ID, Pipeline, Source, nearest
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Two parts of a file that do not fit.
-
-    Args:
-        location: Keys from the top of the file down to the value that is at fault.
-        rule: What must hold and what was found.
-    """
-
-    location: tuple[str, ...]
-    rule: str
-
-    def __str__(self) -> str:
-        """Render as ``training.metric: rule``."""
-        return f"{'.'.join(self.location)}: {self.rule}"
 
 
 def problems(pipeline: Pipeline) -> tuple[Problem, ...]:
@@ -160,7 +143,7 @@ def _metrics(pipeline: Pipeline) -> _Found:
         if not low <= limit <= high:
             yield (
                 ("promotion", "require", name),
-                f"must lie between {low:g} and {high:g}, got {limit:g}.",
+                f"must {_bounds(low, high)}, got {limit:g}.",
             )
 
 
@@ -214,6 +197,12 @@ def _retraining(pipeline: Pipeline) -> _Found:
             ("retraining", "when"),
             f"new_class is for a multiclass task, got task {pipeline.task}. Remove it.",
         )
+
+
+def _bounds(low: float, high: float) -> str:
+    if high == float("inf"):
+        return f"be at least {low:g}"
+    return f"be at most {high:g}" if low == float("-inf") else f"lie between {low:g} and {high:g}"
 
 
 def _has_slices(source: Source) -> bool:

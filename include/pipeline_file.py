@@ -6,22 +6,54 @@ line, the rule, the value and the nearest valid spelling.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError
+from pydantic import ValidationError
 
-from include.consistency import problems
+from include import consistency, located_yaml, validation
 from include.errors import SpecificationError
+from include.located_yaml import Document, Problem
 from include.specification import Pipeline, nearest
 
 PIPELINES = Path(__file__).parent / "pipelines"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to correct or to know, and where.
+
+    Args:
+        file: Name of the file.
+        line: Line in it, from 1.
+        message: Key, rule, value found, what to do.
+        level: An error keeps the pipeline from running; a warning does not.
+    """
+
+    file: str
+    line: int
+    message: str
+    level: Literal["error", "warning"] = "error"
+
+    def __str__(self) -> str:
+        """Render as ``<file>:<line>: <message>``."""
+        return f"{self.file}:{self.line}: {self.message}"
+
+
+@dataclass(frozen=True)
+class PipelineFile:
+    """A file that was read, right or wrong.
+
+    Args:
+        document: Its content, with lines.
+        pipeline: The pipeline; None if a section is wrong.
+        findings: Every problem, by line.
+    """
+
+    document: Document
+    pipeline: Pipeline | None
+    findings: tuple[Finding, ...]
 
 
 def names(folder: Path = PIPELINES) -> tuple[str, ...]:
@@ -35,94 +67,64 @@ def load(name: str, folder: Path = PIPELINES) -> Pipeline:
     Raises:
         SpecificationError: If the file is missing, is no YAML, or breaks a rule.
     """
+    file = read(name, folder)
+    if file.pipeline is None or file.findings:
+        raise SpecificationError("\n".join(str(finding) for finding in file.findings))
+    return file.pipeline
+
+
+def read(name: str, folder: Path = PIPELINES) -> PipelineFile:
+    """Read ``<name>.yaml`` and list all that is wrong with it.
+
+    Raises:
+        SpecificationError: If there is no such file.
+    """
     path = folder / f"{name}.yaml"
     if not path.is_file():
         raise SpecificationError(
             f"pipeline {name}: its file must be {path.name} in {folder}, got none"
             f"{nearest(name, names(folder))}"
         )
-    try:
-        document = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise SpecificationError(
-            f"{path.name}:{line}: must be YAML, got {error.problem}. Correct the line."
-        ) from error
-    if not isinstance(document, CommentedMap):
-        raise SpecificationError(f"{path.name}:1: must be a mapping, got {type(document).__name__}")
-    if "name" in document:
-        raise SpecificationError(
-            f"{path.name}:{_line(document, ['name'])}: name: the file's name is the pipeline's, "
-            f"got {str(document['name'])!r}. Remove the key, or rename the file."
+    document = located_yaml.read(path)
+    pipeline, problems = _validate(name, document)
+    findings = [
+        Finding(
+            path.name,
+            document.line(problem.location) if problem.line is None else problem.line,
+            str(problem),
+        )
+        for problem in problems
+    ]
+    return PipelineFile(document, pipeline, tuple(sorted(findings, key=lambda item: item.line)))
+
+
+def _validate(name: str, document: Document) -> tuple[Pipeline | None, list[Problem]]:
+    found, content = list(document.problems), document.content
+    if not isinstance(content, dict):
+        if not found:
+            got = "an empty file" if content is None else validation.shown(content)
+            found.append(
+                Problem((), f"must be a section of keys such as `task: binary`, got {got}.")
+            )
+        return None, found
+    content = _with_text_keys(content)
+    if "name" in content:
+        found.append(
+            Problem(
+                ("name",),
+                f"the file's name is the pipeline's, got {validation.shown(content['name'])}. "
+                "Remove the key, or rename the file.",
+            )
         )
     try:
-        pipeline = Pipeline.model_validate({**_plain(document), "name": name})
+        pipeline = Pipeline.model_validate({**content, "name": name})
     except ValidationError as error:
-        lines = [_render(path.name, document, item) for item in error.errors()]
-        raise SpecificationError("\n".join(lines)) from error
-    wrong = [f"{path.name}:{_line(document, item.location)}: {item}" for item in problems(pipeline)]
-    if wrong:
-        raise SpecificationError("\n".join(wrong))
-    return pipeline
+        return None, [*found, *validation.problems(error, document)]
+    return pipeline, [*found, *consistency.problems(pipeline)]
 
 
-def _plain(node: Any) -> Any:
-    if isinstance(node, CommentedMap):
-        return {str(key): _plain(value) for key, value in node.items()}
-    if isinstance(node, CommentedSeq):
-        return [_plain(value) for value in node]
-    return node
-
-
-def _render(file: str, document: CommentedMap, error: ErrorDetails) -> str:
-    location = [part for part in error["loc"] if part != "[key]"]
-    where = ".".join(str(part) for part in location) or "file"
-    line = _line(document, location)
-    value = error["input"]
-    got = f", got {value!r}" if isinstance(value, str | int | float | bool) else ""
-    match error["type"]:
-        case "extra_forbidden":
-            field = str(location[-1])
-            return f"{file}:{line}: {where}: unknown key{nearest(field, _keys(location[:-1]))}"
-        case "missing":
-            return f"{file}:{line}: {where}: required. Add it."
-        case "literal_error" | "enum":
-            choices = re.findall(r"'([^']+)'", str(error.get("ctx", {}).get("expected", "")))
-            return f"{file}:{line}: {where}: not a valid value{got}{nearest(str(value), choices)}"
-        case "value_error":
-            return f"{file}:{line}: {where}: {error['ctx']['error']}{got}"
-        case _:
-            return f"{file}:{line}: {where}: {error['msg'][0].lower()}{error['msg'][1:]}{got}"
-
-
-def _line(document: CommentedMap, location: Sequence[str | int]) -> int:
-    node: Any = document
-    line = 1
-    for part in location:
-        if isinstance(node, CommentedMap) and part in node:
-            line = node.lc.key(part)[0] + 1
-        elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
-            line = node.lc.item(part)[0] + 1
-        else:
-            break
-        node = node[part]
-    return int(line)
-
-
-def _keys(location: Sequence[str | int]) -> list[str]:
-    """List the keys that are valid at a location of the file."""
-    models: list[Any] = [Pipeline]
-    for part in location:
-        following: list[Any] = []
-        for model in models:
-            field = model.model_fields.get(str(part))
-            following += list(_models(field.annotation)) if field else [model]
-        models = following
-    return [key for model in models for key in model.model_fields if key != "name"]
-
-
-def _models(annotation: Any) -> Iterator[Any]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for argument in getattr(annotation, "__args__", ()):
-        yield from _models(argument)
+def _with_text_keys(node: Any) -> Any:
+    """A column or a class may be named by a number: as a key it is text."""
+    if isinstance(node, dict):
+        return {str(key): _with_text_keys(value) for key, value in node.items()}
+    return [_with_text_keys(item) for item in node] if isinstance(node, list) else node

@@ -8,7 +8,21 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
 from pydantic.json_schema import SkipJsonSchema
 
 from include import metrics
@@ -19,11 +33,78 @@ from include.presets import PRESETS, Encoding, Preset
 ROW_ID = "row_id"
 PLACEHOLDER = "{partition}"
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
-FunctionPath = Annotated[str, Field(pattern=r"^include\.[A-Za-z0-9_.]+:[A-Za-z_][A-Za-z0-9_]*$")]
+_NAME = r"^[a-z][a-z0-9_]{0,62}$"
+_FUNCTION_PATH = r"^include(\.[A-Za-z_][A-Za-z0-9_]*)+:[A-Za-z_][A-Za-z0-9_]*$"
+_CLASS_PATH = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$"
+_K_OF_N = r"^[1-9]\d* of [1-9]\d*$"
+_K_IN_N = r"^[1-9]\d* in [1-9]\d*$"
+
+
+class SectionError(ValueError):
+    """Rules that keys of a section break together with their neighbours.
+
+    Args:
+        rules: By key at fault, what must hold.
+    """
+
+    def __init__(self, rules: Mapping[str, str]) -> None:
+        super().__init__("; ".join(f"{key} {rule}" for key, rule in rules.items()))
+        self.rules = rules
+
+
+def _matches(pattern: str, rule: str) -> AfterValidator:
+    """Check a text by a pattern and tell people the rule instead of it."""
+
+    def check(text: str) -> str:
+        if re.fullmatch(pattern, text) is None:
+            raise ValueError(rule)
+        return text
+
+    return AfterValidator(check)
+
+
+def _is_scalar(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    """Tell the rule once, not once for each member of the union."""
+    try:
+        return validate(value)
+    except ValidationError as error:
+        raise ValueError("must be text, a number, true, false or null") from error
+
+
+def _kind_of_search(value: Any) -> str | None:
+    if isinstance(value, Mapping | SearchRange):
+        return "range"
+    return "choices" if isinstance(value, list | tuple) else None
+
+
+Name = Annotated[
+    str,
+    _matches(
+        _NAME,
+        "must be lower-case letters, digits and underscores after a first letter, such as "
+        "loan_default",
+    ),
+    WithJsonSchema({"type": "string", "pattern": _NAME}),
+]
+FunctionPath = Annotated[
+    str,
+    _matches(
+        _FUNCTION_PATH,
+        "must be module:function below include, such as include.pipelines.loan_default:features",
+    ),
+    WithJsonSchema({"type": "string", "pattern": _FUNCTION_PATH}),
+]
+ClassPath = Annotated[
+    str,
+    _matches(
+        _CLASS_PATH,
+        "must be the import path of a class, such as sklearn.ensemble.ExtraTreesClassifier",
+    ),
+    WithJsonSchema({"type": "string", "pattern": _CLASS_PATH}),
+]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
-Scalar = str | bool | int | float | None
+Scalar = Annotated[str | bool | int | float | None, WrapValidator(_is_scalar)]
 ColumnType = Literal["integer", "number", "string", "boolean", "date", "timestamp"]
 
 
@@ -53,14 +134,16 @@ class Schedule(_Section):
 
         # croniter also takes seconds, years and names such as @daily.
         if len(cron.split()) != 5 or not croniter.is_valid(cron):
-            raise ValueError("must be a cron expression of five fields")
+            raise ValueError("must be a cron expression of five fields such as 0 6 1 * *")
         return cron
 
-    @model_validator(mode="after")
-    def _ends_after_start(self) -> Self:
-        if self.end is not None and self.end <= self.start:
-            raise ValueError(f"end must be later than start {self.start}")
-        return self
+    @field_validator("end")
+    @classmethod
+    def _is_after_start(cls, end: date | None, info: ValidationInfo) -> date | None:
+        start = info.data.get("start")
+        if end is not None and start is not None and end <= start:
+            raise ValueError(f"must be later than start {start}")
+        return end
 
 
 class Labels(_Section):
@@ -89,12 +172,19 @@ class Labels(_Section):
         if (self.column is None) == (self.expression is None):
             raise ValueError("needs either column or expression, and not both")
         if self.positive is not None and self.column is None:
-            raise ValueError("positive needs column; an expression says itself what 1 means")
+            raise SectionError({"positive": "needs column; an expression says itself what 1 means"})
         return self
 
 
 class CsvDialect(_Section):
-    """How a CSV source is written."""
+    """How a CSV source is written.
+
+    Args:
+        delimiter: Character between cells.
+        quote: Character around a cell that holds the delimiter.
+        encoding: Encoding of the text, as Python names it.
+        decimal: Decimal mark of numbers.
+    """
 
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     quote: Annotated[str, Field(min_length=1, max_length=1)] = '"'
@@ -110,7 +200,7 @@ class CsvDialect(_Section):
             codecs.lookup(encoding)
         except LookupError as error:
             raise ValueError(
-                "is not an encoding that Python knows, such as utf-8 or latin-1"
+                "must be an encoding that Python knows, such as utf-8 or latin-1"
             ) from error
         return encoding
 
@@ -159,9 +249,11 @@ class Source(_Section):
     @classmethod
     def _is_on_the_store(cls, uri: str | None) -> str | None:
         if uri is not None and not re.match(r"^s3://[a-z0-9][a-z0-9.-]+/.+$", uri):
-            raise ValueError("must be an address on the store, s3://bucket/folder/")
+            raise ValueError(
+                "must be an address on the store such as s3://landing/loans/{partition}/"
+            )
         if uri is not None and "{" in uri.replace(PLACEHOLDER, "", 1):
-            raise ValueError("may hold {partition} once, and no other placeholder")
+            raise ValueError("must hold {partition} at most once, and no other placeholder")
         return uri
 
     @model_validator(mode="after")
@@ -169,13 +261,16 @@ class Source(_Section):
         if (self.uri is None) == (self.query is None):
             raise ValueError("needs either uri or query, and not both")
         if (self.connection is None) != (self.query is None):
-            raise ValueError("query and connection belong together")
+            missing, given = (
+                ("connection", "query") if self.query is not None else ("query", "connection")
+            )
+            raise SectionError({given: f"needs {missing} beside it"})
         if self.query is not None and not re.match(r"(?is)^\s*(select|with)\b", self.query):
-            raise ValueError("query must be one select")
+            raise SectionError({"query": f"must be one select, got {self.query[:40]!r}"})
         if self.types and (self.query is not None or self.format == "parquet"):
-            raise ValueError("types are for CSV and JSON lines; other formats bring their own")
+            raise SectionError({"types": "are for format csv or json_lines; remove them"})
         if self.format != "csv" and "csv" in self.model_fields_set:
-            raise ValueError("csv says how CSV files are written: needs format csv")
+            raise SectionError({"csv": "says how CSV files are written, so it needs format csv"})
         return self
 
     @property
@@ -189,7 +284,13 @@ class Source(_Section):
 
 
 class Features(_Section):
-    """The feature function (``module:function``) and the suite of what it returns."""
+    """The feature function and the suite of what it returns.
+
+    Args:
+        function: ``module:function`` below ``include``; takes one frame per source, by name.
+        suite: Name of the expectation suite (``expectations/<suite>.json``).
+        max_quarantined: Largest share of rows that may be quarantined, in [0, 1].
+    """
 
     function: FunctionPath
     suite: Name
@@ -197,7 +298,13 @@ class Features(_Section):
 
 
 class SearchRange(_Section):
-    """Numbers between ``low`` and ``high``, whole ones if both are; ``log`` spreads them."""
+    """Numbers between ``low`` and ``high``, whole ones if both are.
+
+    Args:
+        low: Least value.
+        high: Largest value.
+        log: Whether to draw on a logarithmic scale.
+    """
 
     low: int | float
     high: int | float
@@ -206,10 +313,29 @@ class SearchRange(_Section):
     @model_validator(mode="after")
     def _is_a_range(self) -> Self:
         if self.low >= self.high:
-            raise ValueError(f"low must be less than high {self.high}")
+            raise SectionError({"low": f"must be less than high {self.high:g}, got {self.low:g}"})
         if self.log and self.low <= 0:
-            raise ValueError("low must be positive when log is true")
+            raise SectionError({"low": f"must be positive when log is true, got {self.low:g}"})
         return self
+
+
+def _is_parameter(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return validate(value)
+    except ValidationError as error:
+        raise ValueError("must be text, a number, true, false, null or a list of them") from error
+
+
+Parameter = Annotated[Scalar | tuple[Scalar, ...], WrapValidator(_is_parameter)]
+Search = Annotated[
+    Annotated[SearchRange, Tag("range")]
+    | Annotated[tuple[Scalar, ...], Field(min_length=1), Tag("choices")],
+    Discriminator(
+        _kind_of_search,
+        custom_error_type="search",
+        custom_error_message="must be a list of choices or a range such as {low: 0.01, high: 1.0}",
+    ),
+]
 
 
 class Candidate(_Section):
@@ -225,9 +351,9 @@ class Candidate(_Section):
     """
 
     trials: Annotated[int, Field(ge=0, le=1000)] = 0
-    estimator: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")] | None = None
-    parameters: Mapping[str, Scalar | tuple[Scalar, ...]] = {}
-    search: Mapping[str, SearchRange | Annotated[tuple[Scalar, ...], Field(min_length=1)]] = {}
+    estimator: ClassPath | None = None
+    parameters: Mapping[str, Parameter] = {}
+    search: Mapping[str, Search] = {}
     encoding: Encoding | None = None
 
 
@@ -274,17 +400,25 @@ class Training(_Section):
     @field_validator("candidates")
     @classmethod
     def _are_known(cls, candidates: Mapping[str, Candidate]) -> Mapping[str, Candidate]:
-        for name, candidate in candidates.items():
-            if name not in PRESETS and candidate.estimator is None:
-                raise ValueError(
-                    f"{name!r} is not a named candidate and has no estimator"
-                    f"{nearest(name, tuple(PRESETS))}"
-                )
+        known = tuple(PRESETS)
+        unknown = [
+            name
+            for name, candidate in candidates.items()
+            if name not in known and candidate.estimator is None
+        ]
+        if unknown:
+            rule = "is not a named candidate and has no estimator"
+            raise SectionError({name: f"{rule}{nearest(name, known)}" for name in unknown})
         return candidates
 
 
 class BeatChampion(_Section):
-    """The lower bound of the paired bootstrap must exceed ``margin`` at ``confidence``."""
+    """How sure the improvement on the champion must be, by a paired bootstrap.
+
+    Args:
+        confidence: Confidence of the interval of the difference, in (0.5, 1).
+        margin: What the interval's lower bound must exceed, in units of the metric.
+    """
 
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     margin: Annotated[float, Field(ge=0)] = 0.0
@@ -321,7 +455,13 @@ class Promotion(_Section):
 
 
 class DriftMonitoring(_Section):
-    """A batch drifts when ``share_of_features`` of them do, or (``prediction``) the scores do."""
+    """When a batch counts as drifted.
+
+    Args:
+        share_of_features: Share of the features that must have drifted, in (0, 1].
+        prediction: Whether drifted scores alone are enough.
+        minimum_rows: Fewer rows than this tell nothing.
+    """
 
     share_of_features: Annotated[float, Field(gt=0, le=1)] = 0.3
     prediction: bool = True
@@ -329,14 +469,24 @@ class DriftMonitoring(_Section):
 
 
 class PerformanceMonitoring(_Section):
-    """Performance drops when ``metric`` is surely more than ``max_drop`` worse than held-out."""
+    """When performance counts as dropped.
+
+    Args:
+        metric: Metric that is watched; the one of training unless told.
+        max_drop: How much worse than on the held-out rows it must surely be, in its own units.
+    """
 
     metric: str = ""
     max_drop: Annotated[float, Field(ge=0)] = 0.05
 
 
 class Monitoring(_Section):
-    """How the champion is watched."""
+    """How the champion is watched.
+
+    Args:
+        drift: When a batch counts as drifted.
+        performance: When performance counts as dropped.
+    """
 
     drift: DriftMonitoring = DriftMonitoring()
     performance: PerformanceMonitoring = PerformanceMonitoring()
@@ -355,9 +505,17 @@ class Retraining(_Section):
 
     when: tuple[Literal["drift", "performance", "new_class"], ...] = ()
     every: Count | None = None
-    persist: Annotated[str, Field(pattern=r"^[1-9]\d* of [1-9]\d*$")] = "1 of 1"
+    persist: Annotated[
+        str,
+        _matches(_K_OF_N, "must read k of n, such as 2 of 3"),
+        WithJsonSchema({"type": "string", "pattern": _K_OF_N}),
+    ] = "1 of 1"
     cooldown: Annotated[int, Field(ge=0)] = 0
-    budget: Annotated[str, Field(pattern=r"^[1-9]\d* in [1-9]\d*$")] = "1 in 1"
+    budget: Annotated[
+        str,
+        _matches(_K_IN_N, "must read k in n, such as 4 in 8"),
+        WithJsonSchema({"type": "string", "pattern": _K_IN_N}),
+    ] = "1 in 1"
 
     @property
     def persistence(self) -> tuple[int, int]:
@@ -376,7 +534,7 @@ class Retraining(_Section):
     def _is_possible(cls, rule: str) -> str:
         k, n = (int(part) for part in re.split(" of | in ", rule))
         if k > n:
-            raise ValueError("the first number must not exceed the second")
+            raise ValueError("must not have a first number above the second")
         return rule
 
 
@@ -498,7 +656,8 @@ class Pipeline(_Section):
         if not isinstance(document, Mapping):
             return document
         training = document.get("training")
-        default = metrics.DEFAULT.get(document.get("task", ""), "")
+        task = document.get("task")
+        default = next((name for kind, name in metrics.DEFAULT.items() if kind == task), "")
         chosen = default
         if isinstance(training, Mapping):
             chosen = training.get("metric") or default
