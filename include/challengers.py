@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 from mlflow.models import infer_signature
 
-from include import ledger, training
+from include import ledger, predictions, search, training
 from include.binning import fit_binning
 from include.drift import calibrate
 from include.errors import TrainingError
@@ -28,8 +29,11 @@ from include.models import (
     load_model,
     predict,
     put_file,
+    scores_of,
+    trusted_for,
 )
 from include.partitions import Partition
+from include.problem import Problem, Scores
 from include.profiles import Profile, merge_all, profile
 from include.promotion import PromotionDecision, decide_promotion
 from include.registry import Registry
@@ -41,6 +45,7 @@ from include.training import TrainingData, TrainingSet
 
 _RESULT_TAG = "relevo.result"
 _INPUT_TAG = "relevo.training_set"
+_TRUSTED_TAG = "relevo.trusted"
 _MODEL_NAME = "model"
 
 
@@ -54,6 +59,7 @@ class CandidateResult:
         validation: Metric on the time-ordered validation folds.
         model_uri: MLflow address of the logged model.
         file: (address on the store, SHA-256) of the model file.
+        trusted: Types of an estimator of the file's own that the model file may hold.
     """
 
     name: str
@@ -61,6 +67,7 @@ class CandidateResult:
     validation: float
     model_uri: str
     file: tuple[str, str]
+    trusted: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Render as a JSON-serialisable mapping (for XCom)."""
@@ -69,7 +76,22 @@ class CandidateResult:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> CandidateResult:
         """Read what :meth:`to_dict` gave."""
-        return cls(**{**values, "file": (values["file"][0], values["file"][1])})
+        file = (values["file"][0], values["file"][1])
+        return cls(**{**values, "file": file, "trusted": tuple(values["trusted"])})
+
+
+def start(lake: Lake, pipeline: Pipeline, partition: Partition, origin: Origin) -> None:
+    """Record that a training as of a partition begins, and under which pipeline file."""
+    ledger.record(
+        lake,
+        "training",
+        str(partition),
+        "started",
+        f"Training as of {partition} started.",
+        origin=origin,
+        evidence={"pipeline": pipeline.model_dump(mode="json", exclude_defaults=True)},
+        step="started",
+    )
 
 
 def fit(
@@ -93,19 +115,20 @@ def fit(
     digest = _digest(data)
     tags = tracking.finished_tags(run_id)
     if tags.get(_INPUT_TAG) == digest:
-        file = (tags["relevo.file"], tags["relevo.sha256"])
         return CandidateResult(
-            name, run_id, float(tags[_RESULT_TAG]), tags["relevo.model_uri"], file
-        )
-    rules = pipeline.training
-    with tracking.active(run_id):
-        fitted = training.train_candidate(
             name,
-            rules.candidates[name],
-            data,
-            metric_name=rules.metric,
-            seed=rules.seed,
+            run_id,
+            float(tags[_RESULT_TAG]),
+            tags["relevo.model_uri"],
+            (tags["relevo.file"], tags["relevo.sha256"]),
+            tuple(json.loads(tags[_TRUSTED_TAG])),
         )
+    rules, preset = pipeline.training, pipeline.candidate(name)
+    with tracking.active(run_id):
+        fitted = search.train_candidate(
+            name, preset, data, rules, trials=rules.candidates[name].trials
+        )
+        trusted = trusted_for(str(preset.estimator(pipeline.task)), fitted.estimator)
         visible = data.features[~data.holdout]
         mlflow.log_params({**fitted.parameters, "candidate": name, "seed": rules.seed})
         mlflow.log_metric(f"validation_{rules.metric}", fitted.validation)
@@ -120,10 +143,10 @@ def fit(
         logged = mlflow.sklearn.log_model(
             fitted.estimator,
             name=_MODEL_NAME,
-            signature=infer_signature(sample, fitted.estimator.predict_proba(sample)[:, 1]),
+            signature=infer_signature(sample, scores_of(fitted.estimator, data.problem, sample)),
             pip_requirements=["scikit-learn", "skops"],
             serialization_format="skops",
-            skops_trusted_types=list(TRUSTED_TYPES),
+            skops_trusted_types=[*TRUSTED_TYPES, *trusted],
         )
         model = tracking.download(logged.model_uri, MODEL)
         file = put_file(ObjectStore(lake.settings), pipeline.name, MODEL, model)
@@ -134,9 +157,10 @@ def fit(
                 "relevo.model_uri": logged.model_uri,
                 "relevo.file": file[0],
                 "relevo.sha256": file[1],
+                _TRUSTED_TAG: json.dumps(trusted),
             }
         )
-    return CandidateResult(name, run_id, fitted.validation, logged.model_uri, file)
+    return CandidateResult(name, run_id, fitted.validation, logged.model_uri, file, trusted)
 
 
 def select(
@@ -159,13 +183,12 @@ def select(
             f"pipeline {pipeline.name}: at least one candidate must be fitted, got none. "
             "Look at the train_candidate tasks."
         )
-    sign = 1 if higher_is_better(pipeline.training.metric) else -1
-    best = max(results, key=lambda result: (sign * result.validation, result.name))
     data = training.load_training_set(lake, pipeline, training_set)
+    sign = 1 if higher_is_better(pipeline.training.metric, data.problem) else -1
+    best = max(results, key=lambda result: (sign * result.validation, result.name))
     store = ObjectStore(lake.settings)
-    model = load_model(lake.settings, best.file)
-    scores = model.predict_proba(data.features)[:, 1]
-    reference = _reference(data, scores)
+    model = load_model(lake.settings, best.file, best.trusted)
+    reference = _reference(data, scores_of(model, data.problem, data.features))
     version = ModelVersion(
         pipeline=pipeline.name,
         version=0,
@@ -179,6 +202,9 @@ def select(
             REFERENCE: put_file(store, pipeline.name, REFERENCE, reference.to_bytes()),
         },
         training_set=training_set.to_dict(),
+        task=pipeline.task,
+        classes=data.problem.classes,
+        trusted=best.trusted,
     )
     return registry.register(version, best.model_uri, origin)
 
@@ -190,13 +216,18 @@ class Evaluation:
     Args:
         decision: What the gate said.
         evidence: What it looked at.
-        held_out: Labels and scores of the held-out rows: ``label``, ``challenger`` and, if there
-            is one, ``champion``.
+        problem: What labels and scores mean; multiclass: with the classes of both models.
+        labels: Labels of the held-out rows, as ``problem`` says.
+        challenger: Scores of the challenger.
+        champion: Scores of the champion; None if there is none yet.
     """
 
     decision: PromotionDecision
     evidence: Evidence
-    held_out: pd.DataFrame
+    problem: Problem
+    labels: np.ndarray[Any, Any]
+    challenger: Scores
+    champion: Scores | None
 
 
 def evaluate(
@@ -215,16 +246,19 @@ def evaluate(
     data = training.load_training_set(lake, pipeline, training_set)
     rows = data.features[data.holdout].reset_index(drop=True)
     labels = data.labels[data.holdout]
-    held_out = pd.DataFrame(
-        {"label": labels, "challenger": predict(lake.settings, challenger, rows)}
-    )
     champion = registry.champion_as_of(partition)
-    if champion is not None:
-        held_out["champion"] = predict(lake.settings, champion, rows)
+    known = {*challenger.classes, *(champion.classes if champion else ())}
+    problem = Problem.of(pipeline, sorted(known))
+
+    def scores(version: ModelVersion) -> Scores:
+        return problem.align(predict(lake.settings, version, rows), version.classes)
+
+    ours, theirs = scores(challenger), scores(champion) if champion else None
     evidence = gather_evidence(
+        problem,
         labels,
-        held_out["challenger"].to_numpy(),
-        None if champion is None else held_out["champion"].to_numpy(),
+        ours,
+        theirs,
         rows[list(pipeline.promotion.guard.slices)],
         policy=pipeline.promotion,
         metric=pipeline.training.metric,
@@ -246,7 +280,7 @@ def evaluate(
             "evidence": evidence.to_dict(),
         },
     )
-    return Evaluation(decision, evidence, held_out)
+    return Evaluation(decision, evidence, problem, labels, ours, theirs)
 
 
 def close(
@@ -292,18 +326,28 @@ def close(
 
 
 def _reference(data: TrainingData, scores: np.ndarray[Any, Any]) -> Reference:
-    """Profile the training set with the model's scores, and the noise between its partitions."""
+    """Profile the training set with the model's scores, and the noise between its partitions.
+
+    Where there is one partition only, the noise is that between two halves of it.
+    """
+    watched = predictions.watched(data.problem, scores)
     binning = fit_binning(
-        data.features, list(data.numeric), list(data.categorical), predictions=scores
+        data.features, list(data.numeric), list(data.categorical), predictions=watched
     )
+    slices = data.partitions
+    if len(set(slices)) == 1:
+        slices = np.arange(len(slices)) % 2
     parts: list[Profile] = []
-    for name in sorted(set(data.partitions)):
-        inside = data.partitions == name
-        parts.append(profile(data.features[inside], binning, scores[inside]))
+    for name in sorted(set(slices)):
+        inside = slices == name
+        parts.append(profile(data.features[inside], binning, watched[inside]))
     return Reference(profile=merge_all(parts), thresholds=calibrate(parts))
 
 
 def _digest(data: TrainingData) -> str:
     """Digest the content of a training set (MLflow takes at most 36 characters)."""
-    rows = pd.util.hash_pandas_object(data.features.assign(label=data.labels), index=False)
-    return hashlib.sha256(rows.to_numpy().tobytes()).hexdigest()[:32]
+    rows = pd.util.hash_pandas_object(data.features, index=False)
+    labels = pd.util.hash_pandas_object(pd.Series(data.labels), index=False)
+    digest = hashlib.sha256(rows.to_numpy().tobytes())
+    digest.update(labels.to_numpy().tobytes())
+    return digest.hexdigest()[:32]
