@@ -64,7 +64,7 @@ def _values(pipeline: Pipeline, rows: pa.Table, subject: str) -> pd.Series:
     with duckdb.connect(config=settings) as connection:
         connection.register("landed", rows)
         try:
-            found = connection.execute(f"select ({labels.expression}) as label from landed")
+            found = connection.sql(f"select ({labels.expression}) as label from landed")
             return found.to_arrow_table()["label"].to_pandas()
         except duckdb.Error as error:
             reason = str(error).splitlines()[0]
@@ -118,7 +118,7 @@ def _zero_or_one(pipeline: Pipeline, labels: pd.Series, subject: str) -> pd.Seri
     if odd:
         raise SourceError(
             f"{subject}: a binary label must be 0 and 1 or true and false, got "
-            f"{', '.join(map(repr, odd[:_LISTED]))}. Name the value that means 1 in "
+            f"{', '.join(map(str, odd[:_LISTED]))}. Name the value that means 1 in "
             "labels.positive."
         )
     return labels.astype("int64")

@@ -172,6 +172,10 @@ class Lifecycle:
     def _due(self, partition: Partition) -> datetime:
         """Name the date on which the schedule is about a partition."""
         after = partition.end.replace(tzinfo=UTC)
+        if self.pipeline.schedule is None:
+            raise StackError(f"Pipeline {self.pipeline.name}: must have a schedule, got none.")
+        if self.pipeline.schedule is None:
+            raise StackError(f"Pipeline {self.pipeline.name}: must have a schedule, got none.")
         due: datetime = croniter(self.pipeline.schedule.cron, after).get_next(datetime)
         return due
 

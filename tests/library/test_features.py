@@ -26,9 +26,19 @@ def labels(*rows: tuple[str, int, datetime]) -> pd.DataFrame:
 
 
 def joined(features: pd.DataFrame, known: pd.DataFrame) -> list[tuple[Any, ...]]:
-    result = join_labels(features, known, entity="id", known_before=CLOSED)
+    result = join_labels(features, known, by_entity(), CLOSED)
     assert list(result.columns) == ["id", "amount", "label", "known_at"]
     return [(row.id, row.amount, row.label) for row in result.itertuples()]
+
+
+def by_entity(*, event_time: str | None = None, in_row: bool = False) -> Pipeline:
+    pipeline = load("loan_default").model_copy(update={"entity": "id"})
+    outcomes = pipeline.sources["outcomes"]
+    assert outcomes.labels is not None
+    named = outcomes.labels.model_copy(update={"event_time": event_time})
+    labelled = outcomes.model_copy(update={"labels": named})
+    sources = {"loans": labelled} if in_row else {**pipeline.sources, "outcomes": labelled}
+    return pipeline.model_copy(update={"sources": sources})
 
 
 class TestJoinLabels:
@@ -45,7 +55,7 @@ class TestJoinLabels:
             ("a", 0, datetime(2005, 2, 1)),
             ("a", 0, datetime(2005, 5, 1)),  # corrected again, but later
         )
-        result = join_labels(loans("a"), known, entity="id", known_before=CLOSED)
+        result = join_labels(loans("a"), known, by_entity(), CLOSED)
         assert result["label"].tolist() == [1]
         assert result["known_at"].tolist() == [pd.Timestamp(2005, 3, 1)]
 
@@ -64,13 +74,35 @@ class TestJoinLabels:
         assert joined(loans("a"), labels()) == []
 
     def test_an_entity_that_comes_twice_is_an_error(self) -> None:
-        with pytest.raises(pd.errors.MergeError, match="one-to-one"):
-            joined(loans("a", "a"), labels(("a", 1, datetime(2005, 1, 1))))
+        with pytest.raises(FeatureError) as caught:
+            joined(loans("a", "a", "b"), labels(("a", 1, datetime(2005, 1, 1))))
+        assert str(caught.value) == (
+            "pipeline loan_default: id must identify a row, got 1 rows again. If entities come "
+            "back, name labels.event_time; else remove the copies in the feature function or by a "
+            "suite."
+        )
+
+    def test_labels_of_another_source_can_name_the_event_time(self) -> None:
+        pipeline = by_entity(event_time="seen")
+        features = pd.DataFrame({"id": ["a", "a"], "ApprovalDate": [1, 2], "x": [10, 20]})
+        known = labels(("a", 1, datetime(2005, 1, 1)), ("a", 0, datetime(2005, 1, 2)))
+        known["ApprovalDate"] = [2, 1]
+        result = join_labels(features, known, pipeline, CLOSED)
+        assert result[["x", "label"]].to_numpy().tolist() == [[10, 0], [20, 1]]
+
+    def test_labels_in_the_row_belong_to_the_row_of_their_partition(self) -> None:
+        pipeline = by_entity(in_row=True)
+        features = pd.DataFrame({"id": ["a", "a"], "partition": ["p1", "p2"], "x": [10, 20]})
+        known = labels(("a", 1, datetime(2005, 1, 1)), ("a", 0, datetime(2005, 1, 2)))
+        known["partition"] = ["p2", "p1"]
+        result = join_labels(features, known, pipeline, CLOSED)
+        assert result[["x", "label"]].to_numpy().tolist() == [[10, 0], [20, 1]]
 
 
 def test_feature_columns_are_all_but_keys_and_labels() -> None:
     pipeline = load("loan_default")
     columns = ["loan_id", "b", "ApprovalDate", "a", "partition", "label", "known_at"]
+    columns += ["source_partition", "held_out"]
     assert feature_columns(pipeline, columns) == ["b", "a"]
 
 

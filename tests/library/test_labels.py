@@ -1,0 +1,143 @@
+"""Labels from columns and expressions, for every task, with the time at which they were known."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from include import partitions
+from include.errors import SourceError
+from include.labels import columns_of, derive
+from include.partitions import Frequency
+from include.specification import Pipeline
+
+QUARTER = partitions.parse("2005-Q1", Frequency.QUARTERLY)
+
+
+@pytest.fixture
+def labelled(make_pipeline: Any) -> Any:
+    """Make a pipeline whose labels are in the row (or in another source)."""
+
+    def make(
+        task: str, *, other: bool = False, partition: str = "quarterly", **labels: Any
+    ) -> Pipeline:
+        pipeline = make_pipeline(task=task, partition=partition)
+        outcomes = pipeline.sources["outcomes"]
+        assert outcomes.labels is not None
+        values = {"column": None, "known_at": None, **labels}
+        changed = outcomes.model_copy(update={"labels": outcomes.labels.model_copy(update=values)})
+        sources = {"outcomes": changed}
+        if other:
+            sources = {"loans": pipeline.sources["loans"], **sources}
+        return pipeline.model_copy(update={"sources": sources})
+
+    return make
+
+
+def rows(**columns: Any) -> pa.Table:
+    length = len(next(iter(columns.values())))
+    return pa.table({"id": [f"e{at}" for at in range(length)], **columns})
+
+
+def test_an_expression_gives_minutes(labelled: Any) -> None:
+    pipeline = labelled(
+        "regression", expression="date_diff('second', began, ended) / 60.0", known_at="ended"
+    )
+    landed = rows(
+        began=[datetime(2005, 1, 1, 10), datetime(2005, 3, 31, 23, 50)],
+        ended=[datetime(2005, 1, 1, 10, 30), datetime(2005, 4, 1, 0, 20)],
+    )
+    found = derive(pipeline, landed, QUARTER)
+    assert found["label"].to_pylist() == [30.0, 30.0]
+    # The second trip ends when the quarter has closed: its label is landed, and not yet known.
+    assert found["known_at"].to_pylist() == [
+        datetime(2005, 1, 1, 10, 30),
+        datetime(2005, 4, 1, 0, 20),
+    ]
+
+
+def test_an_expression_may_not_read_files(labelled: Any) -> None:
+    pipeline = labelled("binary", expression="(select count(*) from read_text('/etc/hostname'))")
+    with pytest.raises(SourceError, match=r"labels\.expression must be SQL over the source's"):
+        derive(pipeline, rows(x=[1]), QUARTER)
+
+
+def test_an_expression_over_a_column_that_is_not_there(labelled: Any) -> None:
+    with pytest.raises(SourceError) as caught:
+        derive(labelled("binary", expression="delay > 15"), rows(arr_delay=[1]), QUARTER)
+    assert "source outcomes 2005-Q1: labels.expression must be SQL" in str(caught.value)
+    assert "delay" in str(caught.value)
+
+
+def test_the_positive_value_is_one_and_the_other_is_zero(labelled: Any) -> None:
+    pipeline = labelled("binary", column="kredit", positive=0)
+    found = derive(pipeline, rows(kredit=pa.array([1.0, 0.0, None, 1.0])), QUARTER)
+    assert found["id"].to_pylist() == ["e0", "e1", "e3"]
+    assert found["label"].to_pylist() == [0, 1, 0]
+    assert found["known_at"].to_pylist() == [datetime(2005, 3, 31, 23, 59, 59)] * 3
+
+
+def test_a_third_value_is_an_error_and_never_a_zero(labelled: Any) -> None:
+    pipeline = labelled("binary", column="churn", positive="Yes")
+    with pytest.raises(SourceError) as caught:
+        derive(pipeline, rows(churn=["Yes", "No", "error"]), QUARTER)
+    assert str(caught.value) == (
+        "source outcomes 2005-Q1: churn must hold 'Yes' and one other value, got 2 others: No, "
+        "error. Correct labels.positive, or let the suite move rows with other values to "
+        "quarantine."
+    )
+
+
+def test_binary_labels_are_zero_and_one_or_true_and_false(labelled: Any) -> None:
+    pipeline = labelled("binary", column="bad")
+    assert derive(pipeline, rows(bad=[True, False]), QUARTER)["label"].to_pylist() == [1, 0]
+    with pytest.raises(SourceError, match=r"got 2\. Name the value that means 1 in"):
+        derive(pipeline, rows(bad=[0, 2]), QUARTER)
+
+
+def test_classes_are_strings(labelled: Any) -> None:
+    pipeline = labelled("multiclass", column="kind")
+    assert derive(pipeline, rows(kind=[1.0, 2.0]), QUARTER)["label"].to_pylist() == ["1", "2"]
+    assert derive(pipeline, rows(kind=["NL", None]), QUARTER)["label"].to_pylist() == ["NL"]
+
+
+@pytest.mark.parametrize(
+    ("values", "told"), [(["fast"], "must be a number"), ([float("inf")], "got 1 that are not")]
+)
+def test_a_number_must_be_one(labelled: Any, values: list[Any], told: str) -> None:
+    with pytest.raises(SourceError, match=told):
+        derive(labelled("regression", column="y"), rows(y=values), QUARTER)
+
+
+def test_a_label_of_another_source_lands_when_it_is_known(labelled: Any) -> None:
+    pipeline = labelled("binary", other=True, column="bad", known_at="known")
+    late = rows(bad=[1], known=[datetime(2005, 4, 1)])
+    with pytest.raises(SourceError, match="got 1 rows known later"):
+        derive(pipeline, late, QUARTER)
+
+
+def test_a_label_of_another_source_can_be_about_a_row_of_an_entity(labelled: Any) -> None:
+    pipeline = labelled("binary", other=True, column="bad", event_time="month")
+    found = derive(pipeline, rows(bad=[1], month=[datetime(2004, 1, 1)]), QUARTER)
+    assert found.column_names == ["id", "at", "label", "known_at"]
+    assert found["at"].to_pylist() == [datetime(2004, 1, 1)]
+
+
+def test_labels_of_a_snapshot_are_known_with_it(labelled: Any) -> None:
+    pipeline = labelled("binary", partition="none", column="churn")
+    snapshot = partitions.snapshot(3)
+    known_at = derive(pipeline, rows(churn=[0]), snapshot)["known_at"].to_pylist()[0]
+    assert snapshot.start <= known_at < snapshot.end
+
+
+def test_the_feature_function_sees_no_labels(labelled: Any) -> None:
+    assert columns_of(labelled("binary", column="bad", known_at="known")) == ("bad", "known")
+    assert columns_of(labelled("binary", other=True, column="bad", known_at="known")) == ()
+
+
+def test_a_column_that_is_not_there(labelled: Any) -> None:
+    with pytest.raises(SourceError, match="must have a column bad, which the pipeline file names"):
+        derive(labelled("binary", column="bad"), rows(good=[1]), QUARTER)
