@@ -26,12 +26,19 @@ class Binning:
         numeric: Ascending inner edges by column. Bin ``i`` is ``(edges[i - 1], edges[i]]``; the
             first and the last bin are open, so ``n`` edges make ``n + 1`` bins.
         categorical: Counted levels by column, as strings, most frequent first.
-        predictions: Edges of the scores, or None when none were seen.
+        predictions: Edges of predicted numbers, or None when none were seen.
+        prediction_levels: Classes that predictions can name, or None when they are numbers.
     """
 
     numeric: Mapping[str, tuple[float, ...]]
     categorical: Mapping[str, tuple[str, ...]]
     predictions: tuple[float, ...] | None = None
+    prediction_levels: tuple[str, ...] | None = None
+
+    @property
+    def counts_predictions(self) -> bool:
+        """Whether the reference had predictions."""
+        return self.predictions is not None or self.prediction_levels is not None
 
     def to_dict(self) -> dict[str, Any]:
         """Render as plain JSON values."""
@@ -39,12 +46,13 @@ class Binning:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
-        """Read what :meth:`to_dict` wrote."""
-        predictions = document["predictions"]
+        """Read what :meth:`to_dict` wrote, before predictions could be classes, too."""
+        predictions, levels = document["predictions"], document.get("prediction_levels")
         return cls(
             numeric={name: tuple(edges) for name, edges in document["numeric"].items()},
             categorical={name: tuple(levels) for name, levels in document["categorical"].items()},
             predictions=None if predictions is None else tuple(predictions),
+            prediction_levels=None if levels is None else tuple(levels),
         )
 
 
@@ -55,7 +63,8 @@ def fit_binning(
     *,
     bins: int = 20,
     levels: int = 50,
-    predictions: NDArray[np.float64] | None = None,
+    predictions: NDArray[Any] | None = None,
+    classes: Sequence[str] = (),
 ) -> Binning:
     """Choose the bins and levels on which a reference and all later batches are counted.
 
@@ -70,10 +79,13 @@ def fit_binning(
         categorical: Columns compared as strings.
         bins: Largest number of quantile bins of a numeric column, at least 2.
         levels: Largest number of counted levels; ties are broken by name.
-        predictions: Scores of the reference, float64, shape (n_rows,); 20 quantile bins.
+        predictions: What was predicted of the reference, shape (n_rows,): numbers, float64, which
+            get 20 quantile bins, or names of classes (object).
+        classes: Every class that predictions can name; none where they are numbers.
 
     Raises:
-        MonitoringError: If a column is absent, named twice, or does not hold numbers.
+        MonitoringError: If a column is absent, named twice, or does not hold numbers; or if
+            predictions are neither numbers nor come with classes.
     """
     if bins < 2 or levels < 1:
         raise MonitoringError(
@@ -89,9 +101,10 @@ def fit_binning(
         categorical={name: _levels(*count_values(frame, name), levels) for name in categorical},
         predictions=(
             None
-            if predictions is None
-            else _edges(sorted_scores(predictions, len(frame)), _PREDICTION_BINS)
+            if predictions is None or classes
+            else _edges(sorted_predictions(predictions, len(frame)), _PREDICTION_BINS)
         ),
+        prediction_levels=None if predictions is None or not classes else tuple(classes),
     )
 
 
@@ -116,18 +129,30 @@ def sorted_numbers(frame: pd.DataFrame, name: str) -> NDArray[np.float64]:
         ) from error
 
 
-def sorted_scores(predictions: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
-    """Put scores in ascending order, shape (rows,): NaN last.
+def sorted_predictions(predictions: NDArray[Any], rows: int) -> NDArray[np.float64]:
+    """Put predicted numbers in ascending order, shape (rows,): NaN last.
 
     Raises:
-        MonitoringError: If there is not one score a row.
+        MonitoringError: If there is not one number a row.
     """
-    scores = np.asarray(predictions, dtype=np.float64)
-    if scores.shape != (rows,):
+    _demand_one_a_row(predictions, rows)
+    try:
+        return np.sort(np.asarray(predictions, dtype=np.float64))
+    except (TypeError, ValueError) as error:
         raise MonitoringError(
-            f"predictions: must have shape ({rows},), got {scores.shape}. Give one score a row."
-        )
-    return np.sort(scores)
+            f"predictions: must be numbers, got {predictions.dtype}. Name the `classes` when the "
+            "binning is fitted."
+        ) from error
+
+
+def count_predictions(predictions: NDArray[Any], rows: int) -> tuple[list[str], NDArray[np.int64]]:
+    """List the predicted classes and the rows of each, but no nulls.
+
+    Raises:
+        MonitoringError: If there is not one class a row.
+    """
+    _demand_one_a_row(predictions, rows)
+    return _count(pd.Series(predictions, dtype=object))
 
 
 def finite_part(ordered: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -144,7 +169,11 @@ def count_values(frame: pd.DataFrame, name: str) -> tuple[list[str], NDArray[np.
     Raises:
         MonitoringError: If the column is absent.
     """
-    found = _column_of(frame, name).value_counts(sort=False, dropna=True)
+    return _count(_column_of(frame, name))
+
+
+def _count(column: pd.Series[Any]) -> tuple[list[str], NDArray[np.int64]]:
+    found = column.value_counts(sort=False, dropna=True)
     found = found[found > 0]  # a pandas categorical also lists the levels it does not hold
     texts = [value if type(value) is str else _text(value) for value in found.index]
     return texts, np.asarray(found, dtype=np.int64)
@@ -176,6 +205,13 @@ def _text(value: object) -> str:
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))
     return str(value)
+
+
+def _demand_one_a_row(predictions: NDArray[Any], rows: int) -> None:
+    if np.shape(predictions) != (rows,):
+        raise MonitoringError(
+            f"predictions: must have shape ({rows},), got {np.shape(predictions)}. Give one a row."
+        )
 
 
 def _column_of(frame: pd.DataFrame, name: str) -> pd.Series[Any]:

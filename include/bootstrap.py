@@ -1,35 +1,50 @@
 """How sure a metric is, and how two models compare on the same resampled rows.
 
 Intervals are percentile bootstraps (Efron & Tibshirani 1993, chapter 13), stratified by class so
-that no resample is single-class. Rows are sorted once; a resample is then a vector of how often
-each row was drawn, which gives exactly what scikit-learn would say of the drawn rows at a
-hundredth of the time.
+that no resample lacks one. A resample is a vector of how often each row was drawn. Most metrics
+have a shortcut from there, which gives exactly what scikit-learn would say of the drawn rows at a
+hundredth of the time; the others are computed on the drawn rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from include import confusion
 from include.errors import MonitoringError
-from include.evaluation import check_scores, higher_is_better, metric
+from include.evaluation import (
+    check_scores,
+    compute,
+    encode,
+    find_metric,
+    measure,
+    predict_classes,
+)
+from include.metrics import Metric
+from include.problem import Problem, Scores
 
 _RESAMPLES = 1000
+# Metrics without a shortcut take milliseconds a resample on so many rows.
+_SLOW_RESAMPLES, _SLOW_ROWS = 200, 20_000
 
-# How often each positive and each negative row was drawn -> the metric of the drawn rows.
-_Statistic = Callable[[NDArray[np.int64], NDArray[np.int64]], float]
+_Drawn = NDArray[np.int64]
+# How often each row was drawn, int64, shape (n_rows,) -> the metric of the drawn rows.
+_Statistic = Callable[[_Drawn], float]
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A metric with the bounds of its two-sided bootstrap interval."""
+    """A metric with the bounds of its two-sided bootstrap interval, of so many resamples."""
 
     value: float
     lower: float
     upper: float
+    resamples: int = _RESAMPLES
 
 
 @dataclass(frozen=True)
@@ -57,41 +72,46 @@ class PairedComparison:
 
 def bootstrap_interval(
     name: str,
+    problem: Problem,
     y: ArrayLike,
     scores: ArrayLike,
     *,
     confidence: float,
-    resamples: int = _RESAMPLES,
+    resamples: int | None = None,
     seed: int,
 ) -> Interval:
     """Put a two-sided percentile bootstrap interval around a metric.
 
     Args:
-        name: One of ``specification.METRICS``.
-        y: 0 or 1, shape (n_rows,), both present.
-        scores: float64, shape (n_rows,), in [0, 1].
+        name: Metric of the task.
+        problem: What labels and scores mean.
+        y: Labels, shape (n_rows,).
+        scores: As ``include.problem`` says.
         confidence: Of the whole interval, in (0, 1).
-        resamples: Number of resamples, each with as many rows of each class as ``y`` has.
+        resamples: Number of resamples, each with as many rows (of each class) as ``y`` has; by
+            default 1000, or 200 where the metric is slow and there are more than 20,000 rows.
         seed: Seed of the resampling; the same seed gives the same bounds.
 
     Raises:
-        MonitoringError: As :func:`~include.evaluation.metric`; also if confidence or resamples
+        MonitoringError: As :func:`~include.evaluation.measure`; also if confidence or resamples
             are impossible.
     """
-    value = metric(name, y, scores)
-    (drawn,) = _bootstrap(name, y, (scores,), confidence, resamples, seed)
+    value = measure(name, problem, y, scores)
+    (drawn,) = _bootstrap(name, problem, y, (scores,), confidence, resamples, seed)
     tail = (1 - confidence) / 2
-    return Interval(value, float(np.quantile(drawn, tail)), float(np.quantile(drawn, 1 - tail)))
+    lower, upper = np.quantile(drawn, [tail, 1 - tail])
+    return Interval(value, float(lower), float(upper), len(drawn))
 
 
 def paired_bootstrap(
     name: str,
+    problem: Problem,
     y: ArrayLike,
     challenger: ArrayLike,
     champion: ArrayLike,
     *,
     confidence: float,
-    resamples: int = _RESAMPLES,
+    resamples: int | None = None,
     seed: int,
 ) -> PairedComparison:
     """Compare two models on the same resampled rows.
@@ -99,21 +119,22 @@ def paired_bootstrap(
     Both models see every resample, so what they share cancels out of the difference.
 
     Args:
-        name: One of ``specification.METRICS``.
-        y: 0 or 1, shape (n_rows,), both present.
-        challenger: Scores of the challenger, float64, shape (n_rows,), in [0, 1].
+        name: Metric of the task.
+        problem: What labels and scores mean.
+        y: Labels, shape (n_rows,).
+        challenger: Scores of the challenger, as ``include.problem`` says.
         champion: Scores of the champion on the same rows in the same order.
         confidence: Of each one-sided bound, in (0, 1).
-        resamples: Number of resamples.
+        resamples: As in :func:`bootstrap_interval`.
         seed: Seed of the resampling.
 
     Raises:
-        MonitoringError: As :func:`~include.evaluation.metric`; also if confidence or resamples
+        MonitoringError: As :func:`~include.evaluation.measure`; also if confidence or resamples
             are impossible.
     """
-    sign = 1 if higher_is_better(name) else -1
-    ours, theirs = metric(name, y, challenger), metric(name, y, champion)
-    drawn = _bootstrap(name, y, (challenger, champion), confidence, resamples, seed)
+    sign = 1 if find_metric(name, problem).higher_is_better else -1
+    ours, theirs = (measure(name, problem, y, scores) for scores in (challenger, champion))
+    drawn = _bootstrap(name, problem, y, (challenger, champion), confidence, resamples, seed)
     differences = sign * (drawn[0] - drawn[1])
     return PairedComparison(
         challenger=ours,
@@ -122,87 +143,193 @@ def paired_bootstrap(
         lower=float(np.quantile(differences, 1 - confidence)),
         upper=float(np.quantile(differences, confidence)),
         confidence=confidence,
-        resamples=resamples,
+        resamples=len(differences),
     )
 
 
 def _bootstrap(
     name: str,
+    problem: Problem,
     y: ArrayLike,
     models: Sequence[ArrayLike],
     confidence: float,
-    resamples: int,
+    resamples: int | None,
     seed: int,
 ) -> NDArray[np.float64]:
     """Return the metric of each model on each resample, shape (n_models, resamples)."""
+    metric = find_metric(name, problem)
+    checked = [check_scores(problem, y, scores) for scores in models]
+    strata = _strata(problem, checked[0][0])
+    order = np.concatenate(strata)
+    # Rows in the order of their strata, so that a resample is drawn stratum by stratum.
+    statistics = [_statistic(metric, problem, y[order], scores[order]) for y, scores in checked]
+    if resamples is None:
+        slow = _is_slow(metric, problem) and len(order) > _SLOW_ROWS
+        resamples = _SLOW_RESAMPLES if slow else _RESAMPLES
     if not 0 < confidence < 1 or resamples < 1:
         raise MonitoringError(
             f"bootstrap: needs a confidence in (0, 1) and at least one resample, got {confidence} "
             f"and {resamples}. Correct them."
         )
-    labels = check_scores(y, models[0])[0]
-    statistics = [_statistic(name, labels, check_scores(y, scores)[1]) for scores in models]
-    positives = int(labels.sum())
-    negatives = len(labels) - positives
     generator = np.random.default_rng(seed)
     drawn = np.empty((len(models), resamples))
     for resample in range(resamples):
-        of_positives = _draw(generator, positives)
-        of_negatives = _draw(generator, negatives)
-        drawn[:, resample] = [statistic(of_positives, of_negatives) for statistic in statistics]
+        counts = np.concatenate([_draw(generator, len(stratum)) for stratum in strata])
+        drawn[:, resample] = [statistic(counts) for statistic in statistics]
     return drawn
 
 
-def _draw(generator: np.random.Generator, rows: int) -> NDArray[np.int64]:
+def _strata(problem: Problem, labels: NDArray[Any]) -> list[NDArray[np.intp]]:
+    """List the rows of each class, or all of them for regression."""
+    if problem.task == "regression":
+        return [np.arange(len(labels))]
+    return [np.flatnonzero(labels == name) for name in sorted(set(labels), reverse=True)]
+
+
+def _draw(generator: np.random.Generator, rows: int) -> _Drawn:
     return np.bincount(generator.integers(0, rows, rows), minlength=rows)
 
 
-def _statistic(name: str, labels: NDArray[np.bool_], scores: NDArray[np.float64]) -> _Statistic:
-    positives, negatives = scores[labels], scores[~labels]
-    if name in ("roc_auc", "average_precision"):
-        return _rank_statistic(name, positives, negatives)
-    loss_of_positives, loss_of_negatives = _loss(name, 1 - positives), _loss(name, negatives)
-
-    def mean_loss(p: NDArray[np.int64], n: NDArray[np.int64]) -> float:
-        return float((p @ loss_of_positives + n @ loss_of_negatives) / len(labels))
-
-    return mean_loss
+def _is_slow(metric: Metric, problem: Problem) -> bool:
+    ranked = metric.function == "roc_auc_score" and problem.task == "multiclass"
+    return ranked or not _has_shortcut(metric)
 
 
-def _rank_statistic(
-    name: str, positives: NDArray[np.float64], negatives: NDArray[np.float64]
+def _has_shortcut(metric: Metric) -> bool:
+    known = {"roc_auc_score", "average_precision_score", *_LOSSES}
+    is_own = ":" in metric.function
+    return not is_own and (metric.takes == "classes" or metric.function in known)
+
+
+def _statistic(
+    metric: Metric, problem: Problem, labels: NDArray[Any], values: Scores
 ) -> _Statistic:
-    order = np.argsort(negatives, kind="stable")
-    below = np.searchsorted(negatives[order], positives, side="left")
-    not_above = np.searchsorted(negatives[order], positives, side="right")
-    own_order = np.argsort(positives, kind="stable")
-    own_below = np.searchsorted(positives[own_order], positives, side="left")
+    if not _has_shortcut(metric):
+        return _of_drawn_rows(metric, problem, labels, values)
+    if metric.takes == "classes":
+        return _of_table(metric, problem, labels, values)
+    if metric.function == "average_precision_score":
+        return _average_precision(labels == 1, values)
+    if metric.function == "roc_auc_score":
+        if problem.task == "binary":
+            return _area(labels == 1, values)
+        return _areas(dict(metric.options)["average"], *encode(problem, labels, values))
+    return _of_losses(metric.function, problem, labels, values)
 
-    def area(p: NDArray[np.int64], n: NDArray[np.int64]) -> float:
-        """Count pairs in the right order, ties half (Mann & Whitney 1947)."""
-        seen = _running(n[order])
-        pairs = p @ (seen[below] + seen[not_above])
-        return float(pairs / (2 * len(positives) * len(negatives)))
 
-    def average_precision(p: NDArray[np.int64], n: NDArray[np.int64]) -> float:
-        """Average the precision at the threshold of each drawn positive."""
-        true_positives = len(positives) - _running(p[own_order])[own_below]
-        selected = true_positives + len(negatives) - _running(n[order])[below]
+def _of_drawn_rows(
+    metric: Metric, problem: Problem, labels: NDArray[Any], values: Scores
+) -> _Statistic:
+    def of_rows(drawn: _Drawn) -> float:
+        rows = np.repeat(np.arange(len(labels)), drawn)
+        return compute(metric, problem, labels[rows], values[rows])
+
+    return of_rows
+
+
+def _of_table(metric: Metric, problem: Problem, labels: NDArray[Any], values: Scores) -> _Statistic:
+    if problem.task == "multiclass":
+        truth, columns = encode(problem, labels, values)
+        predicted, classes = values.argmax(axis=1), columns.shape[1]
+    else:
+        truth, predicted, classes = labels, predict_classes(problem, values), 2
+    cells = truth * classes + predicted
+    average = dict(metric.options).get("average", "binary")
+    of_table = confusion.statistic(metric.function, average)
+
+    def of_drawn(drawn: _Drawn) -> float:
+        counts = np.bincount(cells, weights=drawn, minlength=classes**2)
+        return of_table(counts.reshape(classes, classes).astype(np.float64))
+
+    return of_drawn
+
+
+def _area(positive: NDArray[np.bool_], scores: Scores) -> _Statistic:
+    """Count pairs in the right order, ties half (Mann & Whitney 1947)."""
+    inside, outside = np.flatnonzero(positive), np.flatnonzero(~positive)
+    order = outside[np.argsort(scores[outside], kind="stable")]
+    below = np.searchsorted(scores[order], scores[inside], side="left")
+    not_above = np.searchsorted(scores[order], scores[inside], side="right")
+
+    def area(drawn: _Drawn) -> float:
+        seen = _running(drawn[order])
+        pairs = drawn[inside] @ (seen[below] + seen[not_above])
+        return float(pairs / (2 * len(inside) * len(outside)))
+
+    return area
+
+
+def _areas(average: str, codes: NDArray[np.intp], columns: Scores) -> _Statistic:
+    held, counts = np.unique(codes, return_counts=True)
+    areas = [_area(codes == code, columns[:, code]) for code in held]
+    weights = counts if average == "weighted" else None
+    return lambda drawn: float(np.average([area(drawn) for area in areas], weights=weights))
+
+
+def _average_precision(positive: NDArray[np.bool_], scores: Scores) -> _Statistic:
+    """Average the precision at the threshold of each drawn positive."""
+    inside, outside = np.flatnonzero(positive), np.flatnonzero(~positive)
+    order = outside[np.argsort(scores[outside], kind="stable")]
+    below = np.searchsorted(scores[order], scores[inside], side="left")
+    own_order = inside[np.argsort(scores[inside], kind="stable")]
+    own_below = np.searchsorted(scores[own_order], scores[inside], side="left")
+
+    def average_precision(drawn: _Drawn) -> float:
+        true_positives = len(inside) - _running(drawn[own_order])[own_below]
+        selected = true_positives + len(outside) - _running(drawn[order])[below]
         # Nothing is selected only where the positive itself was not drawn: its weight is 0.
-        return float(p @ (true_positives / np.maximum(selected, 1)) / len(positives))
+        precision = true_positives / np.maximum(selected, 1)
+        return float(drawn[inside] @ precision / len(inside))
 
-    return area if name == "roc_auc" else average_precision
+    return average_precision
 
 
-def _running(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+def _running(counts: _Drawn) -> _Drawn:
     total = np.zeros(len(counts) + 1, dtype=np.int64)
     np.cumsum(counts, out=total[1:])
     return total
 
 
-def _loss(name: str, distance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Loss of rows whose score is ``distance`` away from their label."""
-    if name == "brier_score":
-        return distance**2
+def _of_losses(function: str, problem: Problem, labels: NDArray[Any], values: Scores) -> _Statistic:
+    if problem.task == "multiclass":
+        codes, columns = encode(problem, labels, values)
+        labels, values = np.ones(len(codes)), columns[np.arange(len(codes)), codes]
+    losses = _LOSSES[function](labels.astype(np.float64), values)
+    root = function == "root_mean_squared_error"
+
+    def mean_loss(drawn: _Drawn) -> float:
+        # A dot product would go to BLAS, whose threads cost more than they bring here.
+        mean = float((drawn * losses).sum() / len(losses))
+        return mean**0.5 if root else mean
+
+    return mean_loss
+
+
+def _log_loss(labels: Scores, values: Scores) -> Scores:
     smallest = np.finfo(np.float64).eps  # scikit-learn clips here, too
-    return -np.log(np.clip(1 - distance, smallest, 1 - smallest))
+    kept = np.where(labels == 1, values, 1 - values)
+    losses: Scores = -np.log(np.clip(kept, smallest, 1 - smallest))
+    return losses
+
+
+def _squared_error(labels: Scores, values: Scores) -> Scores:
+    return np.square(labels - values)
+
+
+def _absolute_error(labels: Scores, values: Scores) -> Scores:
+    return np.abs(labels - values)
+
+
+def _relative_error(labels: Scores, values: Scores) -> Scores:
+    return np.abs(labels - values) / np.maximum(np.abs(labels), np.finfo(np.float64).eps)
+
+
+# Metrics that are a mean over rows, or (the last) its root.
+_LOSSES: dict[str, Callable[[Scores, Scores], Scores]] = {
+    "log_loss": _log_loss,
+    "brier_score_loss": _squared_error,
+    "mean_absolute_error": _absolute_error,
+    "mean_absolute_percentage_error": _relative_error,
+    "mean_squared_error": _squared_error,
+    "root_mean_squared_error": _squared_error,
+}

@@ -264,8 +264,10 @@ def evaluate(
         metric=pipeline.training.metric,
         seed=pipeline.training.seed,
         partitions=training_set.holdout,
+        also=(pipeline.monitoring.performance.metric,),
+        challenger_classes=challenger.classes,
     )
-    decision = decide_promotion(evidence, pipeline.promotion, pipeline.training.metric)
+    decision = decide_promotion(problem, evidence, pipeline.promotion, pipeline.training.metric)
     ledger.record(
         lake,
         "promotion",
@@ -332,7 +334,11 @@ def _reference(data: TrainingData, scores: np.ndarray[Any, Any]) -> Reference:
     """
     watched = predictions.watched(data.problem, scores)
     binning = fit_binning(
-        data.features, list(data.numeric), list(data.categorical), predictions=watched
+        data.features,
+        list(data.numeric),
+        list(data.categorical),
+        predictions=watched,
+        classes=data.problem.classes,
     )
     slices = data.partitions
     if len(set(slices)) == 1:

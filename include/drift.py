@@ -43,7 +43,7 @@ FLOORS: Mapping[str, float] = {
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Largest harmless value of every test, by column; scores are the column ``(predictions)``.
+    """Largest harmless value of every test, by column; predictions are ``(predictions)``.
 
     Args:
         columns: Threshold by test by column.
@@ -107,7 +107,8 @@ class DriftVerdict:
         drifted: Names of the drifted features, worst first.
         share: Drifted features over all features, in [0, 1].
         features: Tests of every feature, worst first; empty when it cannot be told.
-        predictions: Tests of the scores; None when they were not asked about or it cannot be told.
+        predictions: Tests of the predictions; None when they were not asked about or it cannot
+            be told.
         reference_rows: Rows of the reference.
         current_rows: Rows of the batch.
     """
@@ -174,17 +175,17 @@ def detect_drift(
     """Judge a batch against the reference of the model that scored it.
 
     The batch drifts when the share of drifted features reaches ``rule.share_of_features``, or when
-    ``rule.prediction`` and the scores drift.
+    ``rule.prediction`` and the predictions drift.
 
     Args:
-        reference: Profile of the training data, with its scores if ``rule.prediction``.
+        reference: Profile of the training data, with predictions if ``rule.prediction``.
         current: Profile of the batch, on the same binning.
         thresholds: From :func:`calibrate` on the reference's partitions.
         rule: The pipeline's rule; below its ``minimum_rows`` on either side nothing can be told.
 
     Raises:
-        MonitoringError: If a side has no rows, the binnings differ, scores are asked about that
-            were not profiled, there is no feature, or a column has no thresholds.
+        MonitoringError: If a side has no rows, the binnings differ, predictions are asked about
+            that were not profiled, there is no feature, or a column has no thresholds.
     """
     _demand_comparable(reference, current, thresholds, rule)
     smaller = min(reference.rows, current.rows)
@@ -232,15 +233,27 @@ def _compare(reference: Profile, current: Profile) -> dict[str, dict[str, float]
         compared[name][_UNSEEN] = current.unseen_share(name) - reference.unseen_share(name)
     for name, statistics in compared.items():
         statistics[_MISSING] = current.missing_share(name) - reference.missing_share(name)
-    if reference.predictions and current.predictions and reference.binning.predictions is not None:
-        compared[PREDICTIONS] = compare_numbers(
-            reference.predictions, current.predictions, reference.binning.predictions
-        )
-        compared[PREDICTIONS][_MISSING] = (
-            current.predictions.missing / current.rows
-            - reference.predictions.missing / reference.rows
+    if reference.predictions and current.predictions:
+        edges = reference.binning.predictions or ()
+        compared[PREDICTIONS] = _compare_predictions(
+            reference.predictions, current.predictions, edges
         )
     return compared
+
+
+def _compare_predictions(
+    reference: NumericProfile | CategoricalProfile,
+    current: NumericProfile | CategoricalProfile,
+    edges: Sequence[float],
+) -> dict[str, float]:
+    statistics: dict[str, float] = {}
+    if isinstance(reference, NumericProfile) and isinstance(current, NumericProfile):
+        statistics = compare_numbers(reference, current, edges)
+    elif isinstance(reference, CategoricalProfile) and isinstance(current, CategoricalProfile):
+        statistics = compare_levels(reference, current)
+        statistics[_UNSEEN] = current.other / current.rows - reference.other / reference.rows
+    statistics[_MISSING] = current.missing / current.rows - reference.missing / reference.rows
+    return statistics
 
 
 def _judge(
@@ -285,7 +298,11 @@ def _column(profile: Profile, name: str) -> NumericProfile | CategoricalProfile:
 def _kinds(profile: Profile) -> dict[str, str]:
     kinds = dict.fromkeys(profile.numeric, "numeric")
     kinds |= dict.fromkeys(profile.categorical, "categorical")
-    return kinds | ({PREDICTIONS: "numeric"} if profile.predictions else {})
+    if isinstance(profile.predictions, NumericProfile):
+        kinds[PREDICTIONS] = "numeric"
+    elif profile.predictions:
+        kinds[PREDICTIONS] = "categorical"
+    return kinds
 
 
 def _tests(kind: str) -> tuple[str, ...]:
@@ -304,7 +321,7 @@ def _demand_comparable(
             )
         if rule.prediction and profile.predictions is None:
             raise MonitoringError(
-                f"profile {side}: must hold predictions, got none. Profile it with its scores, or "
+                f"profile {side}: must hold predictions, got none. Profile it with them, or "
                 "set monitoring.drift.prediction to false."
             )
     if reference.binning != current.binning:

@@ -1,195 +1,211 @@
-"""How good scores are: metrics, calibration and slices of them.
+"""How good scores are: metrics, and what else is told of scores, for every task.
 
-Binary labels only; a metric is scikit-learn's function of the same name.
+A metric is scikit-learn's function, or one of your own. What labels and scores look like stands in
+``include.problem``. A class that the model does not know is simply predicted wrong: its
+probability is 0.
 """
 
 from __future__ import annotations
 
+import importlib
+import math
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import sklearn.metrics
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import (
-    average_precision_score,
-    brier_score_loss,
-    log_loss,
-    roc_auc_score,
-    roc_curve,
-)
 
 from include.errors import MonitoringError
-from include.metrics import METRICS
+from include.metrics import Metric, names_for
+from include.predictions import likeliest
+from include.problem import Problem, Scores
 from include.specification import nearest
 
-MINIMUM_PER_CLASS = 30
-
-_FUNCTIONS = {
-    "average_precision": average_precision_score,
-    "brier_score": brier_score_loss,
-    "log_loss": log_loss,
-    "roc_auc": roc_auc_score,
-}
+MINIMUM_ROWS = 30
+THRESHOLD = 0.5
+# Single precision leaves the probabilities of many classes about this far from 1.
+_SUM_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
-class SliceMetric:
-    """A metric on one slice; ``value`` is None where a class has too few rows to judge."""
+class ClassResult:
+    """How one class was predicted.
 
-    level: str
+    Args:
+        name: The class.
+        rows: Rows of it.
+        predicted: Rows that were predicted as it.
+        recall: Share of its rows that were predicted as it; None without rows.
+        precision: Share of the rows predicted as it that are of it; None without predictions.
+    """
+
+    name: str
     rows: int
-    positives: int
-    value: float | None
+    predicted: int
+    recall: float | None
+    precision: float | None
 
 
-@dataclass(frozen=True)
-class CalibrationBin:
-    """Mean score, share of positives and rows of one bin of a calibration curve."""
+def find_metric(name: str, problem: Problem) -> Metric:
+    """Look up a metric that can judge the task.
 
-    predicted: float
-    observed: float
-    rows: int
+    Raises:
+        MonitoringError: If there is none of that name.
+    """
+    known = (*names_for(problem.task), *problem.own_metrics)
+    if name not in known:
+        raise MonitoringError(
+            f"metric {name}: must be a metric for task {problem.task}, got {name!r}"
+            f"{nearest(name, known)}."
+        )
+    return problem.metric(name)
 
 
-def higher_is_better(name: str) -> bool:
+def higher_is_better(name: str, problem: Problem) -> bool:
     """Tell in which direction a metric improves.
 
     Raises:
-        MonitoringError: If no metric has that name.
+        MonitoringError: If the task has no metric of that name.
     """
-    if name not in METRICS:
-        raise MonitoringError(
-            f"metric {name}: must be a metric, got {name!r}{nearest(name, tuple(METRICS))}."
-        )
-    return METRICS[name].higher_is_better
+    return find_metric(name, problem).higher_is_better
 
 
-def metric(name: str, y: ArrayLike, scores: ArrayLike) -> float:
-    """Measure scores with scikit-learn's function of that name.
+def measure(name: str, problem: Problem, y: ArrayLike, scores: ArrayLike) -> float:
+    """Measure scores by a metric.
+
+    Where a metric takes classes, a binary score of 0.5 or more means 1.
 
     Args:
-        name: One of ``specification.METRICS``.
-        y: 0 or 1, shape (n_rows,).
-        scores: Probability of 1, float64, shape (n_rows,), in [0, 1].
+        name: Metric of the task, or one of your own.
+        problem: What labels and scores mean.
+        y: Labels, shape (n_rows,).
+        scores: As ``include.problem`` says, float64.
 
     Raises:
-        MonitoringError: If the metric is unknown, the shapes differ, a value is out of range or
-            not a number, or ``y`` holds a single class.
+        MonitoringError: If the metric is unknown, your own one fails, labels or scores are wrong,
+            or there are too few: classification needs two classes, regression two rows.
     """
-    higher_is_better(name)
-    labels, values = check_scores(y, scores)
-    _demand_both_classes(name, labels)
-    return float(_FUNCTIONS[name](labels.astype(np.int64), values))
-
-
-def calibration_curve(
-    y: ArrayLike, scores: ArrayLike, bins: int = 10
-) -> tuple[CalibrationBin, ...]:
-    """Compare mean score and share of positives on bins of equal frequency.
-
-    Equal scores share a bin, so the curve does not depend on the order of the rows and may have
-    fewer bins than asked for.
-
-    Raises:
-        MonitoringError: If there are no rows, or values are out of range.
-    """
-    labels, values = check_scores(y, scores)
-    rows = len(labels)
-    if not rows or bins < 1:
+    metric = find_metric(name, problem)
+    labels, values = check_scores(problem, y, scores)
+    if not is_enough(problem, labels, 1):
         raise MonitoringError(
-            f"calibration: needs at least one row and one bin, got {rows} and {bins}. "
-            "Give it scored rows with labels."
+            f"metric {name}: needs {_need(problem)}, got {describe_labels(problem, labels)}. "
+            "Wait for more labels."
         )
-    ranks = [(i * rows + bins - 1) // bins - 1 for i in range(1, bins)]
-    edges = np.unique(np.sort(values)[[rank for rank in ranks if rank >= 0]])
-    position = np.searchsorted(edges, values, side="left")
-    counts = np.bincount(position)
-    predicted = np.bincount(position, weights=values)
-    observed = np.bincount(position, weights=labels)
+    return compute(metric, problem, labels, values)
+
+
+def compute(metric: Metric, problem: Problem, labels: NDArray[Any], values: Scores) -> float:
+    """Compute a metric of labels and scores that :func:`check_scores` has returned.
+
+    Raises:
+        MonitoringError: If a metric of your own fails.
+    """
+    given = predict_classes(problem, values) if metric.takes == "classes" else values
+    if ":" in metric.function:
+        return _compute_own(metric.function, labels, given)
+    function = getattr(sklearn.metrics, metric.function)
+    options: dict[str, Any] = {key: 0 if value == "0" else value for key, value in metric.options}
+    with warnings.catch_warnings():
+        # Of classes that are never predicted or absent: normal in a slice or a young partition.
+        warnings.simplefilter("ignore", UserWarning)
+        if problem.task == "multiclass" and metric.takes == "scores":
+            codes, columns = encode(problem, labels, values)
+            if metric.function == "roc_auc_score":
+                return _one_vs_rest(codes, columns, options["average"])
+            return float(function(codes, columns, labels=range(columns.shape[1])))
+        return float(function(labels, given, **options))
+
+
+def predict_classes(problem: Problem, values: Scores) -> NDArray[Any]:
+    """Turn scores into classes, shape (n_rows,): int8, or object (strings) if multiclass."""
+    if problem.task == "multiclass":
+        return np.array(likeliest(problem, values), dtype=object)
+    return (values >= THRESHOLD).astype(np.int8)
+
+
+def encode(
+    problem: Problem, labels: NDArray[Any], values: Scores
+) -> tuple[NDArray[np.intp], Scores]:
+    """Number multiclass labels by score column; unknown classes get columns of zeros at the end.
+
+    Returns:
+        Column of each row's label, shape (n_rows,), and the widened scores.
+    """
+    unknown = sorted(set(labels) - set(problem.classes))
+    names = {name: column for column, name in enumerate((*problem.classes, *unknown))}
+    codes = np.array([names[label] for label in labels], dtype=np.intp)
+    return codes, np.hstack([values, np.zeros((len(values), len(unknown)))])
+
+
+def is_enough(problem: Problem, labels: NDArray[Any], minimum: int = MINIMUM_ROWS) -> bool:
+    """Tell whether labels are enough to judge by.
+
+    Binary needs ``minimum`` rows of either class, multiclass so many rows and two classes,
+    regression so many rows and at least two.
+    """
+    match problem.task:
+        case "binary":
+            positives = int(labels.sum())
+            return min(positives, len(labels) - positives) >= minimum
+        case "multiclass":
+            return len(labels) >= minimum and len(set(labels)) > 1
+        case "regression":
+            return len(labels) >= max(minimum, 2)
+
+
+def describe_labels(problem: Problem, labels: NDArray[Any]) -> str:
+    """Say what labels there are, e.g. ``3 positives and 20 negatives``."""
+    match problem.task:
+        case "binary":
+            positives = int(labels.sum())
+            return f"{positives} positives and {len(labels) - positives} negatives"
+        case "multiclass":
+            return f"{len(labels)} rows of {len(set(labels))} classes"
+        case "regression":
+            return f"{len(labels)} rows"
+
+
+def unseen_classes(known: Sequence[str], labels: NDArray[Any]) -> dict[str, int]:
+    """Count the rows of each class that a model does not know, most frequent first."""
+    counts = Counter(str(label) for label in labels if label not in set(known))
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def describe_unseen(unseen: Mapping[str, int], shown: int = 5) -> str:
+    """List classes that a model does not know, e.g. ``PX (12 rows), SF (1 row)``."""
+    told = [f"{name} ({rows} row{'s' if rows > 1 else ''})" for name, rows in unseen.items()]
+    return ", ".join(told[:shown]) + (f" and {len(told) - shown} more" if told[shown:] else "")
+
+
+def class_results(
+    problem: Problem, labels: NDArray[Any], values: Scores
+) -> tuple[ClassResult, ...]:
+    """Tell how each class was predicted, most frequent first; unknown classes are included."""
+    predicted = predict_classes(problem, values)
+    rows, promised = Counter(labels), Counter(predicted)
+    hits = Counter(labels[labels == predicted])
+    names = {*problem.classes, *rows}
     return tuple(
-        CalibrationBin(float(p / n), float(o / n), int(n))
-        for p, o, n in zip(predicted, observed, counts, strict=True)
-        if n
+        ClassResult(
+            name=str(name),
+            rows=rows[name],
+            predicted=promised[name],
+            recall=hits[name] / rows[name] if rows[name] else None,
+            precision=hits[name] / promised[name] if promised[name] else None,
+        )
+        for name in sorted(names, key=lambda name: (-rows[name], name))
     )
 
 
-def calibration_error(y: ArrayLike, scores: ArrayLike, bins: int = 10) -> float:
-    """Measure the expected calibration error, in [0, 1], over bins of equal frequency.
-
-    The mean of ``|observed - predicted|`` over the bins, weighted by rows (Naeini, Cooper &
-    Hauskrecht, AAAI 2015, with the equal-frequency bins of Nixon et al., CVPR workshops 2019).
-    """
-    curve = calibration_curve(y, scores, bins)
-    gaps = sum(item.rows * abs(item.observed - item.predicted) for item in curve)
-    return gaps / sum(item.rows for item in curve)
-
-
-def observed_over_predicted(y: ArrayLike, scores: ArrayLike) -> float:
-    """Divide the number of positives by the number that the scores promised; 1 is calibrated.
-
-    Raises:
-        MonitoringError: If the scores promise none, so that there is no ratio.
-    """
-    labels, values = check_scores(y, scores)
-    promised = float(values.sum())
-    if promised <= 0:
-        raise MonitoringError(
-            f"observed over predicted: scores must add up to more than 0, got {promised} over "
-            f"{len(labels)} rows. Look at the scores."
-        )
-    return float(labels.sum() / promised)
-
-
-def roc_points(
-    y: ArrayLike, scores: ArrayLike, limit: int = 200
-) -> tuple[tuple[float, float], ...]:
-    """Trace (false positive rate, true positive rate) from (0, 0) to (1, 1) in few points.
-
-    Raises:
-        MonitoringError: As :func:`metric`.
-    """
-    labels, values = check_scores(y, scores)
-    _demand_both_classes("roc curve", labels)
-    false_positive, true_positive, _ = roc_curve(labels.astype(np.int64), values)
-    kept = np.unique(np.linspace(0, len(false_positive) - 1, limit).round().astype(np.intp))
-    return tuple((float(false_positive[i]), float(true_positive[i])) for i in kept)
-
-
-def slice_metrics(
-    name: str,
-    y: ArrayLike,
-    scores: ArrayLike,
-    slices: pd.Series[Any],
-    minimum_per_class: int = MINIMUM_PER_CLASS,
-) -> tuple[SliceMetric, ...]:
-    """Measure scores on every value of a column, sorted by value.
-
-    Args:
-        name: One of ``specification.METRICS``.
-        y: 0 or 1, shape (n_rows,).
-        scores: float64, shape (n_rows,), in [0, 1].
-        slices: The column, shape (n_rows,), by position; nulls are the slice ``(missing)``.
-        minimum_per_class: Rows of either class below which a slice has no value.
-
-    Raises:
-        MonitoringError: As :func:`metric`, but for single-class slices; or if lengths differ.
-    """
-    higher_is_better(name)
-    labels, values = check_scores(y, scores)
-    return tuple(
-        SliceMetric(
-            level=level,
-            rows=int(inside.sum()),
-            positives=int(labels[inside].sum()),
-            value=(
-                metric(name, labels[inside], values[inside])
-                if has_both_classes(labels[inside], minimum_per_class)
-                else None
-            ),
-        )
-        for level, inside in cut_slices(slices, len(labels))
-    )
+def mean_error(labels: NDArray[np.float64], values: Scores) -> float:
+    """Mean of predicted minus observed; positive where the model promises too much."""
+    return float((values - labels).mean())
 
 
 def cut_slices(column: pd.Series[Any], rows: int) -> list[tuple[str, NDArray[np.bool_]]]:
@@ -211,41 +227,89 @@ def cut_slices(column: pd.Series[Any], rows: int) -> list[tuple[str, NDArray[np.
     return [(str(level), codes == code) for code, level in enumerate(levels)]
 
 
-def has_both_classes(labels: NDArray[np.bool_], minimum: int) -> bool:
-    """Tell whether there are at least ``minimum`` rows of either class."""
-    positives = int(labels.sum())
-    return min(positives, len(labels) - positives) >= minimum
+def check_scores(problem: Problem, y: ArrayLike, scores: ArrayLike) -> tuple[NDArray[Any], Scores]:
+    """Return labels and scores as arrays, once nothing is wrong with them.
 
-
-def check_scores(y: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Return labels and scores as arrays, shape (n_rows,), once nothing is wrong with them.
+    Returns:
+        Labels as ``problem.encode_labels`` gives them, shape (n_rows,), and scores as
+        ``include.problem`` says, those of a multiclass row adding up to 1 to the last digit.
 
     Raises:
         MonitoringError: If the shapes differ, or a value is out of range or not a number.
     """
-    labels = np.asarray(y)
-    values = np.asarray(scores, dtype=np.float64)
-    if labels.ndim != 1 or labels.shape != values.shape:
+    labels, values = np.asarray(y), np.asarray(scores, dtype=np.float64)
+    multiclass = problem.task == "multiclass"
+    expected = (*labels.shape, len(problem.classes)) if multiclass else labels.shape
+    if labels.ndim != 1 or values.shape != expected:
+        each = f"one score a row for each of {len(problem.classes)} classes"
         raise MonitoringError(
-            f"scores: must have the shape of the labels {labels.shape}, got {values.shape}. "
-            "Give one score a row."
+            f"scores: must have the shape {expected} for labels of shape {labels.shape}, got "
+            f"{values.shape}. Give {each if multiclass else 'one score a row'}."
         )
-    if not np.isin(labels, (0, 1)).all():
-        odd = labels[~np.isin(labels, (0, 1))][0]
-        raise MonitoringError(f"labels: must be 0 or 1, got {odd!r}. Leave unlabelled rows out.")
-    outside = ~((values >= 0) & (values <= 1))
-    if outside.any():
-        raise MonitoringError(
-            f"scores: must lie in [0, 1], got {values[outside][0]} and {int(outside.sum())} such "
-            f"of {len(values)}. Look at the model."
-        )
-    return labels.astype(np.bool_), values
+    _check_labels(problem, labels)
+    if problem.task == "regression":
+        _check_values("predictions", "be finite numbers", ~np.isfinite(values), values)
+        return problem.encode_labels(labels), values
+    _check_values("scores", "lie in [0, 1]", ~((values >= 0) & (values <= 1)), values)
+    if multiclass:
+        sums = values.sum(axis=1)
+        _check_values("scores of a row", "add up to 1", abs(sums - 1) > _SUM_TOLERANCE, sums)
+        values = values / sums[:, np.newaxis]
+    return problem.encode_labels(labels), values
 
 
-def _demand_both_classes(name: str, labels: NDArray[np.bool_]) -> None:
-    if not has_both_classes(labels, 1):
-        positives = int(labels.sum())
+def _check_labels(problem: Problem, labels: NDArray[Any]) -> None:
+    match problem.task:
+        case "binary":
+            rule, odd = "be 0 or 1", ~np.isin(labels, (0, 1))
+        case "multiclass":
+            rule, odd = "be names of classes", np.asarray(pd.isna(labels))
+        case "regression":
+            rule = "be finite numbers"
+            odd = ~np.isfinite(pd.to_numeric(pd.Series(labels), errors="coerce").to_numpy(float))
+    if odd.any():
         raise MonitoringError(
-            f"metric {name}: needs both classes, got {positives} positives and "
-            f"{len(labels) - positives} negatives. Wait for more labels."
+            f"labels: must {rule}, got {labels[odd][0]!r}. Leave unlabelled rows out."
         )
+
+
+def _check_values(subject: str, rule: str, odd: NDArray[np.bool_], values: Scores) -> None:
+    if odd.any():
+        raise MonitoringError(
+            f"{subject}: must {rule}, got {values[odd][0]} and {int(odd.sum())} such of "
+            f"{odd.size}. Look at the model."
+        )
+
+
+def _one_vs_rest(codes: NDArray[np.intp], columns: Scores, average: str) -> float:
+    """Average the area of every class that has rows and does not have all of them."""
+    held, counts = np.unique(codes, return_counts=True)
+    areas = [sklearn.metrics.roc_auc_score(codes == code, columns[:, code]) for code in held]
+    return float(np.average(areas, weights=counts if average == "weighted" else None))
+
+
+def _compute_own(path: str, labels: NDArray[Any], given: NDArray[Any]) -> float:
+    module_name, _, name = path.partition(":")
+    try:
+        value = float(getattr(importlib.import_module(module_name), name)(labels, given))
+    except Exception as error:  # whatever a function of somebody else raises
+        raise MonitoringError(
+            f"metric function {path}: must take {len(labels)} labels and predictions and return "
+            f"a number, got {type(error).__name__}: {error}. Correct the function."
+        ) from error
+    if not math.isfinite(value):
+        raise MonitoringError(
+            f"metric function {path}: must return a finite number, got {value}. "
+            "Correct the function."
+        )
+    return value
+
+
+def _need(problem: Problem) -> str:
+    match problem.task:
+        case "binary":
+            return "both classes"
+        case "multiclass":
+            return "two classes"
+        case "regression":
+            return "two rows"

@@ -9,20 +9,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from include.bootstrap import bootstrap_interval
+from include.calibration import calibration_error, observed_over_predicted
 from include.errors import MonitoringError
 from include.evaluation import (
-    MINIMUM_PER_CLASS,
-    calibration_error,
+    MINIMUM_ROWS,
+    check_scores,
+    describe_labels,
+    describe_unseen,
     higher_is_better,
-    observed_over_predicted,
+    is_enough,
+    mean_error,
+    unseen_classes,
 )
+from include.problem import Problem
 from include.specification import PerformanceMonitoring
 
 CONFIDENCE = 0.90
@@ -37,33 +43,42 @@ class PerformanceRecord:
         model_version: Version that predicted it.
         metric: Name of the metric.
         rows: Predictions with a label.
-        positives: Positives among them.
-        value: The metric; None if a class is absent.
+        positives: Positives among them; None unless binary.
+        value: The metric; None if there are too few labels.
         lower: Lower bound of its 90 % bootstrap interval; None without a value.
         upper: Upper bound of it; None without a value.
         held_out: What the version reached on its held-out rows; None if unknown.
-        observed_over_predicted: Positives over those that the scores promised; None if they
-            promised none.
-        calibration_error: Expected calibration error, in [0, 1].
+        observed_over_predicted: What came true over what was promised; None where that has no
+            ratio, and for multiclass.
+        calibration_error: Expected calibration error, in [0, 1]; None for regression.
         verdict: ``cannot tell`` is not ``no drop``.
         reason: One sentence for people.
         back_scored: True if the partition was scored only after it had matured.
+        unseen: Multiclass: rows by class that the version does not know.
+        bias: Regression: mean of predicted minus observed.
     """
 
     partition: str
     model_version: int
     metric: str
     rows: int
-    positives: int
+    positives: int | None
     value: float | None
     lower: float | None
     upper: float | None
     held_out: float | None
     observed_over_predicted: float | None
-    calibration_error: float
+    calibration_error: float | None
     verdict: Literal["drop", "no drop", "cannot tell"]
     reason: str
     back_scored: bool
+    unseen: Mapping[str, int] = field(default_factory=dict)
+    bias: float | None = None
+
+    @property
+    def new_class(self) -> Literal["new class", "no new class"]:
+        """Whether there were labels that the version does not know, as retraining asks it."""
+        return "new class" if self.unseen else "no new class"
 
     def to_dict(self) -> dict[str, Any]:
         """Render as plain JSON values."""
@@ -71,11 +86,12 @@ class PerformanceRecord:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
-        """Read what :meth:`to_dict` wrote."""
+        """Read what :meth:`to_dict` wrote, before there were other tasks than binary, too."""
         return cls(**document)
 
 
 def assess_performance(
+    problem: Problem,
     y: ArrayLike,
     scores: ArrayLike,
     *,
@@ -89,12 +105,13 @@ def assess_performance(
     """Judge a matured partition against what the model promised on its held-out rows.
 
     It is a drop only when the whole 90 % interval lies more than ``rule.max_drop`` on the worse
-    side of ``held_out``. Nothing can be told without ``held_out``, or with fewer than 30 rows of
-    a class.
+    side of ``held_out``. Nothing can be told without ``held_out``, or with too few labels: 30 rows
+    (binary: of either class; multiclass: of at least two classes).
 
     Args:
-        y: Labels, 0 or 1, shape (n_rows,), n_rows at least 1.
-        scores: What was predicted, float64, shape (n_rows,), in [0, 1].
+        problem: What labels and scores mean; multiclass: with the classes of the version.
+        y: Labels, shape (n_rows,), n_rows at least 1.
+        scores: What was predicted, as ``include.problem`` says.
         partition: Name of the predicted partition.
         model_version: Version that predicted it.
         held_out: The version's held-out value of ``rule.metric``; None or NaN if unknown.
@@ -103,33 +120,27 @@ def assess_performance(
         seed: Seed of the bootstrap.
 
     Raises:
-        MonitoringError: If there are no rows, shapes differ, or a value is out of range.
+        MonitoringError: If there are no rows, or labels or scores are wrong.
     """
-    labels = np.asarray(y)
-    if not labels.size:
+    if not np.size(y):
         raise MonitoringError(
             f"performance {partition}: needs labelled predictions, got none. Measure partitions "
             "that have matured."
         )
-    error = calibration_error(labels, scores)  # also checks shapes and ranges
-    rows, positives = len(labels), int(labels.sum())
-    fewest = min(positives, rows - positives)
+    labels, values = check_scores(problem, y, scores)
     interval = (
-        bootstrap_interval(rule.metric, labels, scores, confidence=CONFIDENCE, seed=seed)
-        if fewest
+        bootstrap_interval(rule.metric, problem, labels, values, confidence=CONFIDENCE, seed=seed)
+        if is_enough(problem, labels, 1)
         else None
     )
     held_out = held_out if held_out is not None and math.isfinite(held_out) else None
     verdict: Literal["drop", "no drop", "cannot tell"] = "cannot tell"
-    if interval is None or fewest < MINIMUM_PER_CLASS:
-        reason = (
-            f"{positives} positives and {rows - positives} negatives, "
-            f"{MINIMUM_PER_CLASS} of each needed to tell"
-        )
+    if interval is None or not is_enough(problem, labels):
+        reason = f"{describe_labels(problem, labels)}, {_needed(problem)} needed to tell"
     elif held_out is None:
         reason = f"the held-out {rule.metric} of version {model_version} is unknown"
     else:
-        higher = higher_is_better(rule.metric)
+        higher = higher_is_better(rule.metric, problem)
         limit = held_out - rule.max_drop if higher else held_out + rule.max_drop
         dropped = interval.upper < limit if higher else interval.lower > limit
         verdict = "drop" if dropped else "no drop"
@@ -139,24 +150,37 @@ def assess_performance(
             f"{relation} {'below' if higher else 'above'} {limit:.4f} "
             f"(held-out {held_out:.4f}, {rule.max_drop:g} allowed)"
         )
+    unseen = unseen_classes(problem.classes, labels) if problem.task == "multiclass" else {}
+    if unseen:
+        reason += f"; version {model_version} has never seen {describe_unseen(unseen)}"
     return PerformanceRecord(
         partition=partition,
         model_version=model_version,
         metric=rule.metric,
-        rows=rows,
-        positives=positives,
+        rows=len(labels),
+        positives=int(labels.sum()) if problem.task == "binary" else None,
         value=interval.value if interval else None,
         lower=interval.lower if interval else None,
         upper=interval.upper if interval else None,
         held_out=held_out,
-        observed_over_predicted=(
-            observed_over_predicted(labels, scores) if np.sum(scores) > 0 else None
-        ),
-        calibration_error=error,
+        observed_over_predicted=observed_over_predicted(problem, labels, values),
+        calibration_error=calibration_error(problem, labels, values),
         verdict=verdict,
         reason=reason,
         back_scored=back_scored,
+        unseen=unseen,
+        bias=mean_error(labels, values) if problem.task == "regression" else None,
     )
+
+
+def _needed(problem: Problem) -> str:
+    match problem.task:
+        case "binary":
+            return f"{MINIMUM_ROWS} of each"
+        case "multiclass":
+            return f"{MINIMUM_ROWS} rows of at least 2 classes"
+        case "regression":
+            return str(MINIMUM_ROWS)
 
 
 def coverage_by_partition(

@@ -18,7 +18,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from include.binning import Binning, count_values, finite_part, sorted_numbers, sorted_scores
+from include.binning import (
+    Binning,
+    count_predictions,
+    count_values,
+    finite_part,
+    sorted_numbers,
+    sorted_predictions,
+)
 from include.errors import MonitoringError
 from include.sketches import estimate_quantile, merge_sketches, sketch_values
 
@@ -128,14 +135,15 @@ class Profile:
         rows: Number of rows.
         numeric: Profile by numeric column.
         categorical: Profile by categorical column.
-        predictions: Profile of the scores, or None for a batch that was not scored.
+        predictions: Profile of what was predicted, numbers or classes; None for a batch that was
+            not scored.
     """
 
     binning: Binning
     rows: int
     numeric: Mapping[str, NumericProfile]
     categorical: Mapping[str, CategoricalProfile]
-    predictions: NumericProfile | None = None
+    predictions: NumericProfile | CategoricalProfile | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -166,11 +174,7 @@ class Profile:
                 name: self.categorical[name].merge(other.categorical[name])
                 for name in self.categorical
             },
-            predictions=(
-                self.predictions.merge(other.predictions)
-                if self.predictions is not None and other.predictions is not None
-                else None
-            ),
+            predictions=_merged(self.predictions, other.predictions),
         )
 
     def missing_share(self, column: str) -> float:
@@ -214,7 +218,7 @@ class Profile:
             categorical={
                 name: _read(CategoricalProfile, item) for name, item in categorical.items()
             },
-            predictions=None if predictions is None else _read(NumericProfile, predictions),
+            predictions=predictions and _read_predictions(predictions),
         )
 
     def _column(self, name: str) -> NumericProfile | CategoricalProfile:
@@ -231,7 +235,7 @@ _Column = TypeVar("_Column", NumericProfile, CategoricalProfile)
 
 
 def profile(
-    frame: pd.DataFrame, binning: Binning, predictions: NDArray[np.float64] | None = None
+    frame: pd.DataFrame, binning: Binning, predictions: NDArray[Any] | None = None
 ) -> Profile:
     """Profile a batch in one pass; columns that the binning does not name are ignored.
 
@@ -240,15 +244,16 @@ def profile(
     Args:
         frame: One row per example; may be empty.
         binning: From :func:`~include.binning.fit_binning` on the reference.
-        predictions: Scores, float64, shape (n_rows,); NaN counts as missing.
+        predictions: What was predicted, shape (n_rows,): numbers, float64, or names of classes
+            (object), as in the reference; NaN and None count as missing.
 
     Raises:
-        MonitoringError: If a column is absent or does not hold numbers, if the scores do not
-            match the rows, or if there are scores that the binning cannot count.
+        MonitoringError: If a column is absent or does not hold numbers, if the predictions do not
+            match the rows, or if there are some that the binning cannot count.
     """
-    if predictions is not None and binning.predictions is None:
+    if predictions is not None and not binning.counts_predictions:
         raise MonitoringError(
-            "binning: must have prediction edges to count scores, got none. "
+            "binning: must have prediction edges or levels to count predictions, got none. "
             "Fit it again with the reference's `predictions`."
         )
     return Profile(
@@ -259,13 +264,11 @@ def profile(
             for name, edges in binning.numeric.items()
         },
         categorical={
-            name: _profile_levels(frame, name, levels)
+            name: _profile_levels(*count_values(frame, name), len(frame), levels)
             for name, levels in binning.categorical.items()
         },
         predictions=(
-            None
-            if predictions is None or binning.predictions is None
-            else _profile_numbers(sorted_scores(predictions, len(frame)), binning.predictions)
+            None if predictions is None else _profile_predictions(predictions, len(frame), binning)
         ),
     )
 
@@ -285,6 +288,32 @@ def _read(kind: type[_Column], document: Mapping[str, Any]) -> _Column:
     return kind(**{**document, "counts": tuple(document["counts"])})
 
 
+def _read_predictions(document: Mapping[str, Any]) -> NumericProfile | CategoricalProfile:
+    if "sketch" in document:  # only numbers have one
+        return _read(NumericProfile, document)
+    return _read(CategoricalProfile, document)
+
+
+def _merged(
+    left: NumericProfile | CategoricalProfile | None,
+    right: NumericProfile | CategoricalProfile | None,
+) -> NumericProfile | CategoricalProfile | None:
+    if isinstance(left, NumericProfile) and isinstance(right, NumericProfile):
+        return left.merge(right)
+    if isinstance(left, CategoricalProfile) and isinstance(right, CategoricalProfile):
+        return left.merge(right)
+    return None
+
+
+def _profile_predictions(
+    predictions: NDArray[Any], rows: int, binning: Binning
+) -> NumericProfile | CategoricalProfile:
+    if binning.prediction_levels is not None:
+        counted = count_predictions(predictions, rows)
+        return _profile_levels(*counted, rows, binning.prediction_levels)
+    return _profile_numbers(sorted_predictions(predictions, rows), binning.predictions or ())
+
+
 def _profile_numbers(ordered: NDArray[np.float64], edges: tuple[float, ...]) -> NumericProfile:
     finite = finite_part(ordered)
     inner = np.searchsorted(finite, np.asarray(edges, dtype=np.float64), side="right")
@@ -302,14 +331,15 @@ def _profile_numbers(ordered: NDArray[np.float64], edges: tuple[float, ...]) -> 
     )
 
 
-def _profile_levels(frame: pd.DataFrame, name: str, levels: tuple[str, ...]) -> CategoricalProfile:
-    texts, counts = count_values(frame, name)
+def _profile_levels(
+    texts: Sequence[str], counts: NDArray[np.int64], rows: int, levels: tuple[str, ...]
+) -> CategoricalProfile:
     lookup = {level: position for position, level in enumerate(levels)}
     positions = np.array([lookup.get(text, len(levels)) for text in texts], dtype=np.intp)
     by_level = np.zeros(len(levels) + 1, dtype=np.int64)
     np.add.at(by_level, positions, counts)
     *known, other = by_level.tolist()
-    return CategoricalProfile(tuple(known), other, len(frame) - int(counts.sum()))
+    return CategoricalProfile(tuple(known), other, rows - int(counts.sum()))
 
 
 def _finite(value: float) -> float | None:

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from include.evaluation import higher_is_better
+from include.evaluation import describe_unseen, higher_is_better
 from include.evidence import Evidence, SliceComparison
+from include.problem import Problem
 from include.specification import Promotion
 
 _SHOWN = 5
@@ -52,23 +53,25 @@ class PromotionDecision:
 
 
 def decide_promotion(
-    evidence: Evidence | None, policy: Promotion, metric: str
+    problem: Problem, evidence: Evidence | None, policy: Promotion, metric: str
 ) -> PromotionDecision:
     """Decide whether the challenger becomes champion.
 
     The checks, in order:
 
-    - *evidence*: there are held-out rows of both classes, judged by ``metric``;
+    - *evidence*: there are enough held-out rows, judged by ``metric`` (binary: of both classes;
+      multiclass: of two; regression: two rows);
     - *require <metric>*: the challenger reaches each required value (stays at or below it where
       lower is better);
     - *champion*: the lower bound of the paired bootstrap exceeds the margin. Without a champion
       the required values decide;
     - *slice <column>*: no slice is surely worse. A raw drop on a few hundred rows is noise, so a
       slice fails only if the upper bound of its paired difference lies below ``-max_drop``. A
-      slice with too few rows of a class to judge is listed as "cannot tell" and stops nothing;
-    - *calibration*: the expected calibration error is within bounds.
+      slice with too few rows to judge is listed as "cannot tell" and stops nothing;
+    - *calibration*: the expected calibration error is within bounds; not for regression.
 
     Args:
+        problem: What the evidence is about.
         evidence: From :func:`~include.evidence.gather_evidence`; None refuses.
         policy: The pipeline's promotion section.
         metric: Metric by which challenger and champion are compared.
@@ -79,7 +82,7 @@ def decide_promotion(
     if evidence is None:
         checks: tuple[Check, ...] = (Check("evidence", False, "there is no evidence"),)
     else:
-        checks = tuple(_checks(evidence, policy, metric))
+        checks = tuple(_checks(problem, evidence, policy, metric))
     failed = [check.detail for check in checks if not check.passed]
     if failed:
         return PromotionDecision(False, checks, f"refused: {'; '.join(failed)}")
@@ -87,37 +90,69 @@ def decide_promotion(
     return PromotionDecision(True, checks, f"promoted: {'; '.join(told)}")
 
 
-def _checks(evidence: Evidence, policy: Promotion, metric: str) -> Iterator[Check]:
-    yield _check_evidence(evidence, metric)
+def _checks(
+    problem: Problem, evidence: Evidence, policy: Promotion, metric: str
+) -> Iterator[Check]:
+    yield _check_evidence(problem, evidence, metric)
     for name, bound in policy.require.items():
-        yield _check_required(evidence, name, bound)
+        yield _check_required(problem, evidence, name, bound)
     yield _check_champion(evidence, policy, metric)
     for column in policy.guard.slices:
         yield _check_slices(evidence, column, policy.guard.max_drop)
-    error, limit = evidence.calibration_error, policy.guard.calibration
-    if error is None or not math.isfinite(error):
-        yield Check("calibration", False, f"calibration error is absent, {limit:.4f} allowed")
-    else:
-        sign = "<=" if error <= limit else ">"
-        yield Check(
-            "calibration", error <= limit, f"calibration error {error:.4f} {sign} {limit:.4f}"
-        )
+    if problem.task != "regression":
+        yield _check_calibration(evidence.calibration_error, policy.guard.calibration)
 
 
-def _check_evidence(evidence: Evidence, metric: str) -> Check:
-    negatives = evidence.rows - evidence.positives
+def _check_evidence(problem: Problem, evidence: Evidence, metric: str) -> Check:
     if evidence.metric != metric:
         detail = f"the evidence compares {evidence.metric}, the policy asks for {metric}"
-    elif evidence.positives < 1 or negatives < 1:
-        detail = f"held-out rows hold {evidence.positives} positives and {negatives} negatives"
+    elif evidence.task != problem.task:
+        detail = f"the evidence is about a {evidence.task} task, the pipeline about {problem.task}"
+    elif not _has_enough(evidence):
+        detail = f"held-out rows hold {_describe(evidence)}"
     else:
-        detail = f"{evidence.rows} held-out rows, {evidence.positives} positives"
+        detail = f"{evidence.rows} held-out rows"
+        if evidence.task != "regression":
+            detail += f", {_describe(evidence)}"
         return Check("evidence", True, detail)
     return Check("evidence", False, detail)
 
 
-def _check_required(evidence: Evidence, name: str, bound: float) -> Check:
-    higher = higher_is_better(name)
+def _has_enough(evidence: Evidence) -> bool:
+    match evidence.task:
+        case "binary":
+            return 0 < (evidence.positives or 0) < evidence.rows
+        case "multiclass":
+            return sum(item.rows > 0 for item in evidence.classes) > 1
+        case "regression":
+            return evidence.rows > 1
+
+
+def _describe(evidence: Evidence) -> str:
+    match evidence.task:
+        case "binary":
+            positives = evidence.positives or 0
+            return f"{positives} positives and {evidence.rows - positives} negatives"
+        case "multiclass":
+            held = sum(item.rows > 0 for item in evidence.classes)
+            unseen = describe_unseen(evidence.unseen)
+            return f"{held} classes" + (
+                f", of which the challenger has never seen {unseen}" if unseen else ""
+            )
+        case "regression":
+            return f"{evidence.rows} rows"
+
+
+def _check_calibration(error: float | None, limit: float) -> Check:
+    if error is None or not math.isfinite(error):
+        return Check("calibration", False, f"calibration error is absent, {limit:.4f} allowed")
+    sign = "<=" if error <= limit else ">"
+    detail = f"calibration error {error:.4f} {sign} {limit:.4f}"
+    return Check("calibration", error <= limit, detail)
+
+
+def _check_required(problem: Problem, evidence: Evidence, name: str, bound: float) -> Check:
+    higher = higher_is_better(name, problem)
     interval = evidence.challenger.get(name)
     if interval is None or not math.isfinite(interval.value):
         return Check(f"require {name}", False, f"{name} of the challenger is absent")
@@ -165,7 +200,7 @@ def _check_slices(evidence: Evidence, column: str, max_drop: float) -> Check:
         return Check(name, False, f"worse by more than {max_drop:g} on {column} {_some(listed)}")
     detail = f"none of {len(judged)} slices of {column} is worse by more than {max_drop:g}"
     if unknown:
-        detail += f", cannot tell for {len(unknown)} with too few rows of a class: {_some(unknown)}"
+        detail += f", cannot tell for {len(unknown)} with too few rows: {_some(unknown)}"
     return Check(name, True, detail)
 
 

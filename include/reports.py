@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
+from include.calibration import calibration_curve, roc_points
 from include.challengers import Evaluation
 from include.drift import DriftVerdict
-from include.evaluation import calibration_curve, roc_points
 from include.lineage import TableReference
 from include.models import ModelVersion, prepare
 from include.settings import REPORTS

@@ -20,7 +20,7 @@ CALENDAR = "every"
 Outcome = Literal["requested", "promoted", "refused", "failed"]
 # A training that failed made no model: it must neither delay the next nor use up the budget.
 _COUNTED = frozenset({"requested", "promoted", "refused"})
-_FIRED = {"drift": "drift", "performance": "drop"}
+_FIRED = {"drift": "drift", "performance": "drop", "new_class": "new class"}
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,14 @@ class Observation:
         partition: The partition that was watched.
         drift: Verdict on the batch.
         performance: Verdict on the labels that matured.
+        new_class: Whether labels that matured named a class that the model does not know.
         has_champion: False if no model was in use, so that there was nothing to watch.
     """
 
     partition: Partition
     drift: Literal["drift", "no drift", "cannot tell"]
     performance: Literal["drop", "no drop", "cannot tell"]
+    new_class: Literal["new class", "no new class", "cannot tell"] = "cannot tell"
     has_champion: bool = True
 
     def to_dict(self) -> dict[str, Any]:
@@ -73,7 +75,8 @@ class RetrainingDecision:
     Args:
         retrain: Whether to train a challenger as of the partition.
         reason: One sentence, for the yes as for the no.
-        triggers: What called for it: ``no champion``, ``drift``, ``performance``, ``every``.
+        triggers: What called for it: ``no champion``, ``drift``, ``performance``, ``new_class``,
+            ``every``.
         blocked_by: ``cooldown`` or ``budget`` if that turned a yes into a no, else None.
     """
 
