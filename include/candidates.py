@@ -1,136 +1,226 @@
-"""Named scikit-learn builders and their search spaces.
+"""From a preset to an estimator that takes raw feature columns.
 
-A candidate takes the raw feature columns: imputation and encoding are part of the model, so that
-training and scoring cannot differ.
+Imputation, encoding, balancing and calibration are part of the model, so that training and scoring
+cannot differ.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import importlib
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
-from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.base import is_classifier, is_regressor
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.utils import get_tags
+from sklearn.utils.validation import has_fit_parameter
 
+from include.classifiers import ClassFolds, EncodedClassifier, OversampledClassifier
 from include.errors import TrainingError
+from include.metrics import Task
+from include.presets import Encoding, Preset
 from include.specification import nearest
 
-if TYPE_CHECKING:
-    import optuna
+_CALIBRATION_FOLDS = 3
+# A level in fewer rows shares a column with the other rare ones and with levels never seen.
+_RARE_LEVEL = 0.001
+# The boosters bin a category into one of 255; rare and new ones share one.
+_MOST_LEVELS = 200
+# Their losses and step sizes suppose a target of about unit variance.
+_SCALED_TARGETS = ("sklearn.neural_network.", "sklearn.svm.")
 
 
-@dataclass(frozen=True)
-class Builder:
-    """How to make and search one kind of candidate.
+def build(
+    preset: Preset,
+    task: Task,
+    parameters: Mapping[str, Any],
+    numeric: Sequence[str],
+    categorical: Sequence[str],
+    *,
+    imbalance: Literal["none", "class_weight", "smote"] = "none",
+    calibration: Literal["none", "sigmoid", "isotonic"] = "none",
+    seed: int,
+) -> Any:
+    """Make an unfitted estimator of a candidate; needs no data, so that a check can call it.
+
+    A classifier that only decides, such as a support vector machine, gets its probabilities from a
+    sigmoid calibration.
 
     Args:
-        build: Makes an unfitted estimator from hyperparameters, numeric columns, categorical
-            columns and a seed.
-        search: Draws hyperparameters from an Optuna trial.
-        defaults: Hyperparameters without a search.
-    """
-
-    build: Callable[[dict[str, Any], Sequence[str], Sequence[str], int], Pipeline]
-    search: Callable[[optuna.Trial], dict[str, Any]]
-    defaults: dict[str, Any]
-
-
-def builder(name: str) -> Builder:
-    """Look a builder up by its name in the pipeline file.
+        preset: The candidate, as :meth:`include.specification.Pipeline.candidate` completes it.
+        task: Kind of target.
+        parameters: Arguments of the estimator.
+        numeric: Numeric feature columns.
+        categorical: Categorical feature columns.
+        imbalance: How rare classes are helped.
+        calibration: How scores are calibrated.
+        seed: Seed of everything random.
 
     Raises:
-        TrainingError: If there is none.
+        TrainingError: If there is no such estimator, it does not take the parameters, or it cannot
+            do what is asked.
     """
-    if name not in BUILDERS:
+    path = preset.estimator(task) or ""
+    if not numeric and not categorical:
         raise TrainingError(
-            f"candidate {name!r}: must be a known builder{nearest(name, tuple(BUILDERS))}"
+            f"estimator {path}: needs at least one feature column, got none. Return features from "
+            "the feature function."
         )
-    return BUILDERS[name]
-
-
-def _logistic_regression(
-    parameters: dict[str, Any], numeric: Sequence[str], categorical: Sequence[str], seed: int
-) -> Pipeline:
-    encode = ColumnTransformer(
-        [
-            (
-                "numeric",
-                make_pipeline(
-                    SimpleImputer(strategy="median", add_indicator=True), StandardScaler()
-                ),
-                list(numeric),
-            ),
-            (
-                "categorical",
-                OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=100),
-                list(categorical),
-            ),
-        ]
+    model = _make(path, task, parameters, seed)
+    encode = _encode(model, preset.encoding, numeric, categorical)
+    if task == "regression":
+        regressor = Pipeline([("encode", encode), ("model", model)])
+        if path.startswith(_SCALED_TARGETS):
+            return TransformedTargetRegressor(regressor=regressor, transformer=StandardScaler())
+        return regressor
+    if calibration == "none" and not hasattr(model, "predict_proba"):
+        calibration = "sigmoid"
+    balance = imbalance == "class_weight" and not _weigh_classes(path, model)
+    # scikit-learn's own classifiers take labels that are strings; others want numbers from 0.
+    if balance or (task == "multiclass" and not path.startswith("sklearn.")):
+        model = EncodedClassifier(model, balance=balance)
+    classifier = Pipeline([("encode", encode), ("model", model)])
+    if imbalance == "smote":
+        oversampled = OversampledClassifier(classifier, list(categorical), seed)
+        classifier = Pipeline(
+            [("complete", _complete(numeric, categorical)), ("model", oversampled)]
+        )
+    if calibration == "none":
+        return classifier
+    # One model, calibrated on its out-of-fold scores: an ensemble of the folds' models would be
+    # several times as large and slow.
+    return CalibratedClassifierCV(
+        classifier, method=calibration, cv=ClassFolds(_CALIBRATION_FOLDS), ensemble=False
     )
-    model = LogisticRegression(C=parameters["C"], max_iter=1000, random_state=seed)
-    return Pipeline([("encode", encode), ("model", model)])
 
 
-def _hist_gradient_boosting(
-    parameters: dict[str, Any], numeric: Sequence[str], categorical: Sequence[str], seed: int
-) -> Pipeline:
-    # At most 200 levels: the booster bins a category into one of 255; rare and new ones share one.
-    encode = ColumnTransformer(
-        [
-            ("numeric", "passthrough", list(numeric)),
-            (
-                "categorical",
-                OrdinalEncoder(
-                    handle_unknown="use_encoded_value",
-                    unknown_value=np.nan,
-                    encoded_missing_value=np.nan,
-                    max_categories=200,
-                ),
-                list(categorical),
-            ),
-        ]
+def _make(path: str, task: Task, parameters: Mapping[str, Any], seed: int) -> Any:
+    module_name, _, name = path.rpartition(".")
+    try:
+        kind = getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError) as error:
+        raise TrainingError(
+            f"estimator {path}: must be importable, got {error}. Correct the path, or install its "
+            "package."
+        ) from error
+    needed = ("fit", "predict", "get_params", "set_params", "__sklearn_tags__")
+    if not isinstance(kind, type) or not all(hasattr(kind, method) for method in needed):
+        raise TrainingError(
+            f"estimator {path}: must be an estimator class as scikit-learn has them, got {kind!r}. "
+            "Name a class that is derived from sklearn.base.BaseEstimator."
+        )
+    accepted = inspect.signature(kind).parameters
+    if all(item.kind is not item.VAR_KEYWORD for item in accepted.values()):
+        for argument in parameters:
+            if argument not in accepted:
+                raise TrainingError(
+                    f"estimator {path}: must take its parameters, got {argument!r}"
+                    f"{nearest(argument, tuple(accepted))}"
+                )
+    try:
+        model = kind(**parameters)
+    except (TypeError, ValueError) as error:
+        raise TrainingError(
+            f"estimator {path}: must take its parameters, got {error}. Correct them."
+        ) from error
+    is_right = is_regressor if task == "regression" else is_classifier
+    if not is_right(model):
+        wanted = "regressor" if task == "regression" else "classifier"
+        raise TrainingError(
+            f"estimator {path}: must be a {wanted} for task {task}, got {name}. Name a {wanted}."
+        )
+    scores = ("predict_proba", "decision_function")
+    if task != "regression" and not any(hasattr(model, method) for method in scores):
+        raise TrainingError(
+            f"estimator {path}: must have predict_proba or decision_function, got neither. Name a "
+            "classifier that can tell how sure it is."
+        )
+    # None means one job to scikit-learn, but every core to others; the workers share the cores.
+    fixed = (
+        {"random_state": seed}
+        if path.startswith("sklearn.")
+        else {
+            "random_state": seed,
+            "n_jobs": 1,
+        }
     )
-    first = len(numeric)
-    model = HistGradientBoostingClassifier(
-        learning_rate=parameters["learning_rate"],
-        max_leaf_nodes=parameters["max_leaf_nodes"],
-        min_samples_leaf=parameters["min_samples_leaf"],
-        l2_regularization=parameters["l2_regularization"],
-        max_iter=200,
-        early_stopping=True,
-        n_iter_no_change=10,
-        validation_fraction=0.15,
-        categorical_features=list(range(first, first + len(categorical))),
-        random_state=seed,
+    known = model.get_params()
+    return model.set_params(
+        **{key: value for key, value in fixed.items() if key in known and key not in parameters}
     )
-    return Pipeline([("encode", encode), ("model", model)])
 
 
-BUILDERS = {
-    "logistic_regression": Builder(
-        build=_logistic_regression,
-        search=lambda trial: {"C": trial.suggest_float("C", 1e-3, 10.0, log=True)},
-        defaults={"C": 0.1},
-    ),
-    "hist_gradient_boosting": Builder(
-        build=_hist_gradient_boosting,
-        search=lambda trial: {
-            "learning_rate": trial.suggest_float("learning_rate", 0.02, 0.2, log=True),
-            "max_leaf_nodes": trial.suggest_int("max_leaf_nodes", 7, 31),
-            "min_samples_leaf": trial.suggest_int("min_samples_leaf", 20, 200, log=True),
-            "l2_regularization": trial.suggest_float("l2_regularization", 1e-3, 10.0, log=True),
-        },
-        defaults={
-            "learning_rate": 0.1,
-            "max_leaf_nodes": 15,
-            "min_samples_leaf": 50,
-            "l2_regularization": 1.0,
-        },
-    ),
-}
+def _encode(
+    model: Any, encoding: Encoding, numeric: Sequence[str], categorical: Sequence[str]
+) -> ColumnTransformer:
+    tags = get_tags(model).input_tags
+    if encoding == "one_hot":
+        numbers = make_pipeline(
+            SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
+            StandardScaler(),
+        )
+        levels = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=_RARE_LEVEL)
+    else:
+        missing = np.nan if tags.allow_nan else -1
+        numbers = (
+            "passthrough"
+            if tags.allow_nan
+            else SimpleImputer(strategy="median", keep_empty_features=True)
+        )
+        levels = OrdinalEncoder(
+            handle_unknown="use_encoded_value",
+            unknown_value=missing,
+            encoded_missing_value=missing,
+            max_categories=_MOST_LEVELS,
+        )
+        if "categorical_features" in model.get_params():
+            first = len(numeric)
+            model.set_params(categorical_features=list(range(first, first + len(categorical))))
+    return ColumnTransformer(
+        _present(numeric, categorical, numbers, levels),
+        sparse_threshold=0.3 if tags.sparse else 0,
+    )
+
+
+def _complete(numeric: Sequence[str], categorical: Sequence[str]) -> ColumnTransformer:
+    """Fill in what is missing and bring numbers to one scale: SMOTE looks for near rows."""
+    numbers = make_pipeline(
+        SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler()
+    )
+    levels = SimpleImputer(
+        missing_values=None, strategy="constant", fill_value="(missing)", keep_empty_features=True
+    )
+    # The names of the columns are what the next step picks them by.
+    return ColumnTransformer(
+        _present(numeric, categorical, numbers, levels), verbose_feature_names_out=False
+    ).set_output(transform="pandas")
+
+
+def _present(
+    numeric: Sequence[str], categorical: Sequence[str], numbers: Any, levels: Any
+) -> list[tuple[str, Any, list[str]]]:
+    """List the transformers of those kinds of columns that there are, numeric ones first."""
+    kinds = [
+        ("numeric", numbers, list(numeric)),
+        ("categorical", levels, list(categorical)),
+    ]
+    return [kind for kind in kinds if kind[2]]
+
+
+def _weigh_classes(path: str, model: Any) -> bool:
+    """Let an estimator weigh classes itself; False if the rows' weights have to."""
+    if "class_weight" in model.get_params():
+        model.set_params(class_weight="balanced")
+        return True
+    if not has_fit_parameter(model, "sample_weight"):
+        raise TrainingError(
+            f"estimator {path}: must take class_weight or sample_weight to weigh classes, got "
+            "neither. Use imbalance: smote, or leave the candidate out."
+        )
+    return False

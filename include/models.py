@@ -15,10 +15,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import skops.io
-from sklearn.pipeline import Pipeline as Estimator
+from numpy.typing import NDArray
 
 from include.drift import Thresholds
-from include.errors import RegistryError
+from include.errors import FeatureError, RegistryError, TrainingError
+from include.metrics import Task
+from include.presets import PRESETS
+from include.problem import Problem, Scores
 from include.profiles import Profile
 from include.settings import LAKE, StoreSettings
 from include.store import ObjectStore
@@ -31,9 +34,28 @@ REFERENCE = "reference.json"
 TRUSTED_TYPES = (
     # The booster checks categories with partial(check_array); skops audits what a partial calls.
     "functools.partial",
+    "include.classifiers.ClassFolds",
+    "include.classifiers.EncodedClassifier",
+    "include.classifiers.OversampledClassifier",
     "numpy.dtype",
+    "scipy.sparse._csr.csr_matrix",
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.metrics._dist_metrics.EuclideanDistance64",
+    "sklearn.metrics._dist_metrics.ManhattanDistance64",
+    "sklearn.neighbors._ball_tree.BallTree",
+    "sklearn.neighbors._kd_tree.KDTree",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+    "sklearn.tree._tree.Tree",
     "sklearn.utils.validation.check_array",
+    "xgboost.core.Booster",
+    "xgboost.sklearn.XGBClassifier",
+    "xgboost.sklearn.XGBRegressor",
+)
+_PRESET_PATHS = frozenset(
+    path for preset in PRESETS.values() for path in (preset.classifier, preset.regressor) if path
 )
 
 
@@ -51,6 +73,10 @@ class ModelVersion:
         categorical: Categorical feature columns.
         files: By file name, (address on the store, SHA-256).
         training_set: The training set (see ``include.training.TrainingSet``).
+        task: Kind of target.
+        classes: Multiclass: the classes in the order of the score columns; else empty.
+        trusted: Types of a candidate's own estimator that its file may hold
+            (see :func:`trusted_for`).
     """
 
     pipeline: str
@@ -62,6 +88,14 @@ class ModelVersion:
     categorical: tuple[str, ...]
     files: Mapping[str, tuple[str, str]]
     training_set: Mapping[str, Any]
+    task: Task = "binary"
+    classes: tuple[str, ...] = ()
+    trusted: tuple[str, ...] = ()
+
+    @property
+    def problem(self) -> Problem:
+        """What its scores mean, without the pipeline file's own metrics."""
+        return Problem(self.task, self.classes)
 
     def to_dict(self) -> dict[str, Any]:
         """Render as a JSON-serialisable mapping."""
@@ -69,12 +103,12 @@ class ModelVersion:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelVersion:
-        """Read what :meth:`to_dict` gave."""
+        """Read what :meth:`to_dict` gave, now or before there were other tasks than binary."""
+        listed = ("numeric", "categorical", "classes", "trusted")
         return cls(
             **{
                 **values,
-                "numeric": tuple(values["numeric"]),
-                "categorical": tuple(values["categorical"]),
+                **{name: tuple(values[name]) for name in listed if name in values},
                 "files": {name: (item[0], item[1]) for name, item in values["files"].items()},
             }
         )
@@ -132,19 +166,55 @@ def get_file(settings: StoreSettings, file: tuple[str, str]) -> bytes:
 
 
 @functools.lru_cache(maxsize=4)
-def load_model(settings: StoreSettings, file: tuple[str, str]) -> Estimator:
+def load_model(
+    settings: StoreSettings, file: tuple[str, str], trusted: tuple[str, ...] = ()
+) -> Any:
     """Verify and load a model once per process; runs no code from the file.
+
+    Args:
+        settings: Where the store is.
+        file: (address on the store, SHA-256).
+        trusted: Types that it may hold besides ``TRUSTED_TYPES``, as recorded at registration.
 
     Raises:
         RegistryError: If the file was changed, or holds types that we do not trust.
     """
     data = get_file(settings, file)
     try:
-        return skops.io.loads(data, trusted=list(TRUSTED_TYPES))
+        return skops.io.loads(data, trusted=[*TRUSTED_TYPES, *trusted])
     except skops.io.exceptions.UntrustedTypesFoundException as error:
         raise RegistryError(
             f"model file {file[0]}: must hold trusted types only, got others: {error}"
         ) from error
+
+
+def trusted_for(path: str, estimator: Any) -> tuple[str, ...]:
+    """List the types that a model just fitted needs beyond ``TRUSTED_TYPES``.
+
+    Whoever names an estimator by its import path trusts its package; those are the only types
+    added. Asked when a model is made, so that no model file vouches for itself.
+
+    Args:
+        path: Import path of the estimator in the pipeline file.
+        estimator: The fitted candidate.
+
+    Returns:
+        Names of types, sorted; none for the estimators of the presets.
+
+    Raises:
+        TrainingError: If it holds types of other packages.
+    """
+    if path in _PRESET_PATHS:
+        return ()
+    found = set(skops.io.get_untrusted_types(data=skops.io.dumps(estimator))) - set(TRUSTED_TYPES)
+    own = {path.partition(".")[0], "include"}
+    foreign = sorted(name for name in found if name.partition(".")[0] not in own)
+    if foreign:
+        raise TrainingError(
+            f"estimator {path}: its model must hold types of its own package only, got "
+            f"{', '.join(foreign[:10])}. Choose other parameters or another estimator."
+        )
+    return tuple(sorted(found))
 
 
 def load_reference(settings: StoreSettings, version: ModelVersion) -> Reference:
@@ -152,14 +222,29 @@ def load_reference(settings: StoreSettings, version: ModelVersion) -> Reference:
     return Reference.from_bytes(get_file(settings, version.files[REFERENCE]))
 
 
-def predict(
-    settings: StoreSettings, version: ModelVersion, frame: pd.DataFrame
-) -> np.ndarray[Any, Any]:
-    """Score a frame in this process; returns float64 in [0, 1], shape (n_rows,)."""
-    model = load_model(settings, version.files[MODEL])
+def predict(settings: StoreSettings, version: ModelVersion, frame: pd.DataFrame) -> Scores:
+    """Score a frame in this process; the scores look as ``include.problem`` says."""
+    model = load_model(settings, version.files[MODEL], version.trusted)
     prepared = prepare(frame, version.numeric, version.categorical)
-    scores: np.ndarray[Any, Any] = model.predict_proba(prepared)[:, 1]
-    return scores
+    return scores_of(model, version.problem, prepared)
+
+
+def scores_of(estimator: Any, problem: Problem, prepared: pd.DataFrame) -> Scores:
+    """Turn a fitted estimator into scores, as ``include.problem`` says.
+
+    Args:
+        estimator: Fitted on the columns of :func:`prepare`.
+        problem: Task and, for multiclass, the classes in the order of the score columns.
+        prepared: Rows to score, shape (n_rows, n_columns).
+    """
+    if problem.task == "regression":
+        return np.asarray(estimator.predict(prepared), np.float64).reshape(len(prepared))
+    probabilities = np.asarray(estimator.predict_proba(prepared), np.float64)
+    if problem.task == "binary":
+        return probabilities[:, 1]
+    # Some estimators compute in float32, in which rows add up to 1 in seven digits only.
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    return problem.align(probabilities, [str(name) for name in estimator.classes_])
 
 
 def prepare(
@@ -169,15 +254,47 @@ def prepare(
 
     Args:
         frame: Feature columns in any order, shape (n_rows, n_columns).
-        numeric: Numeric columns.
-        categorical: Categorical columns.
+        numeric: Numeric columns; booleans and decimals become numbers.
+        categorical: Categorical columns; whatever is no text becomes its text.
 
     Returns:
         The columns in order numeric, categorical: float64 with NaN, object with None for missing.
+
+    Raises:
+        FeatureError: If a column is missing, or holds neither numbers, texts nor booleans.
     """
-    values = {name: frame[name].astype("float64").to_numpy() for name in numeric}
-    for name in categorical:
-        column = frame[name].to_numpy(object, copy=True)
-        column[frame[name].isna()] = None
-        values[name] = column
+    missing = [name for name in (*numeric, *categorical) if name not in frame.columns]
+    if missing:
+        raise FeatureError(
+            f"features: must hold every column that the model was trained on, got none named "
+            f"{', '.join(missing[:10])}. Return it from the feature function, or train again."
+        )
+    values = {name: _numbers(frame[name]) for name in numeric}
+    values.update({name: _texts(frame[name]) for name in categorical})
     return pd.DataFrame(values)
+
+
+def _numbers(column: pd.Series[Any]) -> NDArray[np.float64]:
+    try:
+        return np.asarray(column.astype("float64"), np.float64)
+    except (TypeError, ValueError) as error:
+        raise FeatureError(
+            f"feature {column.name}: must hold numbers, as in training, got {error}. Turn it into "
+            "a number in the feature function."
+        ) from error
+
+
+def _texts(column: pd.Series[Any]) -> NDArray[Any]:
+    values = column.to_numpy(object, copy=True)
+    present = column.notna().to_numpy()
+    values[~present] = None
+    kind = pd.api.types.infer_dtype(values, skipna=True)
+    if kind in ("string", "empty"):
+        return values
+    if kind not in ("boolean", "integer", "floating", "decimal", "mixed-integer-float"):
+        raise FeatureError(
+            f"feature {column.name}: must hold numbers, texts or booleans, got {kind} such as "
+            f"{values[present][0]!r}. Turn it into a number in the feature function."
+        )
+    values[present] = [str(value) for value in values[present]]
+    return values

@@ -39,7 +39,9 @@ def to_columns(problem: Problem, scores: Scores) -> list[pa.Array]:
     return [
         pa.array(likeliest(problem, scores), pa.string()),
         pa.array(scores.max(axis=1), pa.float64()),
-        pa.array(list(scores), pa.list_(pa.float64())),
+        pa.ListArray.from_arrays(
+            np.arange(0, scores.size + 1, scores.shape[1], dtype=np.int32), scores.ravel()
+        ),
     ]
 
 

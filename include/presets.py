@@ -80,7 +80,13 @@ PRESETS: dict[str, Preset] = {
         "sklearn.neural_network.MLPClassifier",
         "sklearn.neural_network.MLPRegressor",
         "one_hot",
-        {"hidden_layer_sizes": [64], "alpha": 1e-3, "early_stopping": True, "max_iter": 200},
+        {
+            "hidden_layer_sizes": [64],
+            "alpha": 1e-3,
+            "learning_rate_init": 1e-3,
+            "early_stopping": True,
+            "max_iter": 200,
+        },
         {
             "alpha": {"low": 1e-5, "high": 10.0, "log": True},
             "learning_rate_init": {"low": 1e-4, "high": 1e-2, "log": True},
@@ -93,7 +99,7 @@ PRESETS: dict[str, Preset] = {
         {"n_estimators": 200, "min_samples_leaf": 5, "max_features": "sqrt"},
         {
             "min_samples_leaf": {"low": 1, "high": 50, "log": True},
-            "max_features": {"low": 0.1, "high": 1.0},
+            "max_features": ["sqrt", 0.3, 0.6, 1.0],
         },
     ),
     "ridge": Preset(
@@ -110,14 +116,20 @@ PRESETS: dict[str, Preset] = {
         {"C": 1.0, "gamma": "scale"},
         {
             "C": {"low": 1e-2, "high": 100.0, "log": True},
-            "gamma": {"low": 1e-4, "high": 1.0, "log": True},
+            "gamma": ["scale", 1e-3, 1e-2, 1e-1],
         },
     ),
     "xgboost": Preset(
         "xgboost.XGBClassifier",
         "xgboost.XGBRegressor",
         "ordinal",
-        {"n_estimators": 200, "learning_rate": 0.05, "max_depth": 4},
+        {
+            "n_estimators": 200,
+            "learning_rate": 0.05,
+            "max_depth": 4,
+            "min_child_weight": 1.0,
+            "subsample": 0.8,
+        },
         {
             "learning_rate": {"low": 0.01, "high": 0.2, "log": True},
             "max_depth": {"low": 2, "high": 8},

@@ -21,7 +21,10 @@ import pyarrow.parquet as pq
 from include.binning import Binning
 from include.errors import MonitoringError
 from include.lineage import Origin, TableReference
-from include.models import MODEL, ModelVersion, load_model, load_reference, prepare
+from include.metrics import Task
+from include.models import MODEL, ModelVersion, load_model, load_reference, prepare, scores_of
+from include.predictions import fields, to_columns, watched
+from include.problem import Problem
 from include.profiles import Profile, merge_all, profile
 from include.settings import StoreSettings
 from include.specification import Pipeline
@@ -80,11 +83,13 @@ def score(
         source_uri=lake.uri(features.table),
         target_uri=lake.uri(TABLE),
         partition=str(features.partition),
-        entity=pipeline.entity,
-        event_time=pipeline.event_time,
+        keys=pipeline.keys,
         numeric=champion.numeric,
         categorical=champion.categorical,
+        task=champion.task,
+        classes=champion.classes,
         model=champion.files[MODEL],
+        trusted=champion.trusted,
         model_version=champion.version,
         back_scored=back_scored,
         binning=json.dumps(binning.to_dict()),
@@ -95,7 +100,7 @@ def score(
     reference = lake.commit(
         TABLE,
         written,
-        _prediction_schema(pipeline, lake, features).append(pa.field(PARTITION, pa.string())),
+        _prediction_schema(pipeline, champion, lake, features),
         partitions=[str(features.partition)],
         origin=origin.reading(features),
     )
@@ -126,11 +131,13 @@ class _Job:
     source_uri: str
     target_uri: str
     partition: str
-    entity: str
-    event_time: str
+    keys: tuple[str, ...]
     numeric: tuple[str, ...]
     categorical: tuple[str, ...]
+    task: Task
+    classes: tuple[str, ...]
     model: tuple[str, str]
+    trusted: tuple[str, ...]
     model_version: int
     back_scored: bool
     binning: str
@@ -161,9 +168,10 @@ def _score_file(job: _Job, path: str) -> dict[str, str]:
     """Read, predict, profile and write one file; runs in a Spark worker."""
     settings = StoreSettings.from_environment()
     filesystem = settings.filesystem()
-    model = load_model(settings, job.model)
+    model = load_model(settings, job.model, job.trusted)
+    problem = Problem(job.task, job.classes)
     binning = Binning.from_dict(json.loads(job.binning))
-    columns = [job.entity, job.event_time, *job.numeric, *job.categorical]
+    columns = [*job.keys, *job.numeric, *job.categorical]
     target = f"{PARTITION}={job.partition}/{uuid.uuid4().hex}.parquet"
     total: Profile | None = None
     rows = 0
@@ -172,22 +180,20 @@ def _score_file(job: _Job, path: str) -> dict[str, str]:
         filesystem.open_output_stream(f"{job.target_uri}/{target}".removeprefix("s3://")) as sink,
     ):
         reader = pq.ParquetFile(source)
-        entity, event_time = (reader.schema_arrow.field(c) for c in (job.entity, job.event_time))
-        schema = _schema(entity, event_time)
+        schema = _schema([reader.schema_arrow.field(name) for name in job.keys], problem)
         with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
             for batch in reader.iter_batches(_BATCH_ROWS, columns=columns):
                 frame = batch.to_pandas()
                 prepared = prepare(frame, job.numeric, job.categorical)
-                scores = model.predict_proba(prepared)[:, 1]
-                part = profile(prepared, binning, scores)
+                scores = scores_of(model, problem, prepared)
+                part = profile(prepared, binning, watched(problem, scores))
                 total = part if total is None else total.merge(part)
                 rows += len(frame)
                 writer.write_table(
                     pa.table(
                         [
-                            batch.column(job.entity),
-                            batch.column(job.event_time),
-                            pa.array(scores, pa.float64()),
+                            *(batch.column(name) for name in job.keys),
+                            *to_columns(problem, scores),
                             pa.array(np.full(len(frame), job.model_version, np.int64)),
                             pa.array(np.full(len(frame), job.back_scored)),
                         ],
@@ -201,18 +207,20 @@ def _score_file(job: _Job, path: str) -> dict[str, str]:
     return {"file": json.dumps(file), "profile": json.dumps(total.to_dict())}
 
 
-def _schema(entity: pa.Field, event_time: pa.Field) -> pa.Schema:
+def _schema(keys: list[pa.Field], problem: Problem) -> pa.Schema:
     return pa.schema(
         [
-            entity,
-            event_time,
-            pa.field("score", pa.float64()),
+            *keys,
+            *fields(problem),
             pa.field("model_version", pa.int64()),
             pa.field("back_scored", pa.bool_()),
         ]
     )
 
 
-def _prediction_schema(pipeline: Pipeline, lake: Lake, features: TableReference) -> pa.Schema:
+def _prediction_schema(
+    pipeline: Pipeline, champion: ModelVersion, lake: Lake, features: TableReference
+) -> pa.Schema:
     held = pa.schema(lake.open(features.table, features.version).schema().to_arrow())
-    return _schema(held.field(pipeline.entity), held.field(pipeline.event_time))
+    schema = _schema([held.field(name) for name in pipeline.keys], champion.problem)
+    return schema.append(pa.field(PARTITION, pa.string()))
