@@ -10,6 +10,8 @@ The rules, by severity and kind of expectation:
 * An expectation that **cannot be evaluated** (missing column, wrong type) stops the batch at any
   severity: no answer is never a pass.
 * Other severities are reported and change nothing.
+* A row with a cell that could not be read as its column's type (``_unparsed``, of text files)
+  moves to quarantine as if a critical expectation ``parse`` had said so.
 
 Great Expectations is imported inside the functions: it takes seconds.
 """
@@ -19,7 +21,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -27,10 +29,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from include.cells import kind_of
 from include.data_docs import build_data_docs as build_data_docs
 from include.data_docs import publish_data_docs as publish_data_docs
 from include.errors import QualityError
-from include.ingestion import FILE, ROW
+from include.ingestion import FILE, ROW, UNPARSED
 from include.partitions import Partition
 from include.suites import SEVERITIES
 from include.suites import load_suite as load_suite
@@ -45,8 +48,17 @@ QUARANTINE_SCHEMA = pa.schema(
         ("row", pa.string()),
     ]
 )
+_OWN = (FILE, ROW, UNPARSED)
 _EXAMPLES = 5
 _TEXT = 200
+_PARSED_AS = {
+    "integer": "an integer",
+    "number": "a number",
+    "date": "a date",
+    "timestamp": "a timestamp",
+    "boolean": "true or false",
+    "string": "a string",
+}
 
 Frame = TypeVar("Frame", pd.DataFrame, pa.Table)
 
@@ -167,7 +179,7 @@ def validate(
     """Run a suite on a batch; nothing is raised for what it finds (see :func:`enforce`).
 
     Args:
-        frame: The rows; ``_file`` and ``_row`` are not shown to the suite.
+        frame: The rows; ``_file``, ``_row`` and ``_unparsed`` are not shown to the suite.
         suite: As :func:`load_suite` returns it.
         source: Where the rows come from.
         partition: What the rows are about.
@@ -190,8 +202,7 @@ def validate(
             f"result, got {len(outcome.results)} of {len(suite['expectations'])}. "
             "Remove expectations that are there twice."
         )
-    failures: list[Failure] = []
-    reasons: dict[int, list[str]] = {}
+    failures, reasons = _unparsed(frame, files)
     for item in outcome.results:
         failure = _failure(item, files)
         if failure is None:
@@ -234,7 +245,8 @@ def split(frame: Frame, report: ValidationReport) -> tuple[Frame, Frame]:
 
     Returns:
         The kept rows as they came, and the others in the columns of ``QUARANTINE_SCHEMA``:
-        ``row`` holds the original columns as one JSON object, ``reasons`` why, joined by ``; ``.
+        ``row`` holds the original columns as one JSON object, with the text of cells that could
+        not be read, and ``reasons`` why, joined by ``; ``.
         Without ``_file`` and ``_row`` columns, ``_file`` is null and ``_row`` the position in the
         frame. Both are Arrow tables or data frames, as the rows are; Arrow keeps exact types.
 
@@ -364,7 +376,7 @@ def _to_pandas(frame: pd.DataFrame | pa.Table) -> pd.DataFrame:
         checked = pd.DataFrame(columns)
     else:
         checked = frame.reset_index(drop=True)
-    checked = checked.drop(columns=[name for name in (FILE, ROW) if name in checked.columns])
+    checked = checked.drop(columns=[name for name in _OWN if name in checked.columns])
     for name in checked.columns:
         if pd.api.types.is_datetime64_dtype(checked[name].dtype):
             try:
@@ -377,6 +389,46 @@ def _to_pandas(frame: pd.DataFrame | pa.Table) -> pd.DataFrame:
 def _files(frame: pd.DataFrame | pa.Table) -> np.ndarray[Any, Any] | None:
     names = frame.column_names if isinstance(frame, pa.Table) else list(frame.columns)
     return np.asarray(frame[FILE], dtype=object) if FILE in names else None
+
+
+def _unparsed(
+    frame: pd.DataFrame | pa.Table, files: np.ndarray[Any, Any] | None
+) -> tuple[list[Failure], dict[int, list[str]]]:
+    """Tell of cells that could not be read: one failure per column, one reason per cell."""
+    names = frame.column_names if isinstance(frame, pa.Table) else list(frame.columns)
+    if UNPARSED not in names:
+        return [], {}
+    texts = frame[UNPARSED] if isinstance(frame, pa.Table) else pa.array(frame[UNPARSED])
+    cells: dict[str, dict[int, str]] = {}
+    for position, text in enumerate(texts.to_pylist()):
+        for column, original in json.loads(text or "{}").items():
+            cells.setdefault(column, {})[position] = original
+    failures: list[Failure] = []
+    reasons: dict[int, list[str]] = {}
+    for column, originals in cells.items():
+        held = frame[column]
+        stored = held.type if isinstance(held, pa.ChunkedArray) else pa.array(held).type
+        kind = kind_of(stored)
+        rule = f"must be {_PARSED_AS[kind]}"
+        for position, original in originals.items():
+            reasons.setdefault(position, []).append(f"{column}: {rule}, got {_short(original)}")
+        touched: Iterable[str] = () if files is None else files[list(originals)]
+        failures.append(
+            Failure(
+                expectation="parse",
+                column=column,
+                rule=f"type={kind}",
+                severity="critical",
+                kind="failed",
+                level="row",
+                unexpected=len(originals),
+                examples=tuple(dict.fromkeys(map(_short, originals.values())))[:_EXAMPLES],
+                files=tuple(sorted(set(touched)))[:_EXAMPLES],
+                detail=f"{len(originals)} of {len(frame)} rows unexpected",
+                stops=False,
+            )
+        )
+    return failures, reasons
 
 
 def _failure(item: Any, files: np.ndarray[Any, Any] | None) -> Failure | None:
@@ -468,7 +520,12 @@ def _archived(outcome: Any) -> dict[str, Any]:
 def _quarantined(bad: pa.Table, report: ValidationReport) -> pa.Table:
     positions = list(report.reasons)
     names = bad.column_names
-    original = bad.select([name for name in names if name not in (FILE, ROW)])
+    original = bad.select([name for name in names if name not in _OWN]).to_pylist()
+    if UNPARSED in names:
+        texts = bad[UNPARSED].to_pylist()
+        original = [
+            row | json.loads(text or "{}") for row, text in zip(original, texts, strict=True)
+        ]
     return pa.table(
         {
             "source": [report.source] * len(positions),
@@ -477,8 +534,7 @@ def _quarantined(bad: pa.Table, report: ValidationReport) -> pa.Table:
             ROW: bad[ROW].cast(pa.int64()) if ROW in names else positions,
             "reasons": ["; ".join(report.reasons[position]) for position in positions],
             "row": [
-                json.dumps(_finite(row), default=_text, ensure_ascii=False)
-                for row in original.to_pylist()
+                json.dumps(_finite(row), default=_text, ensure_ascii=False) for row in original
             ],
         },
         schema=QUARANTINE_SCHEMA,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from airflow.sdk import BaseHook, Connection
 
+from include.connections import sql_url
 from include.errors import SettingsError
 from include.settings import Settings, StoreSettings
 
@@ -13,7 +14,7 @@ SPARK_CONNECTION = "relevo_spark"
 
 
 class RelevoHook(BaseHook):
-    """Resolves the three connections that a deployment has.
+    """Resolves the three connections that a deployment has, and those of its SQL sources.
 
     Args:
         store_conn_id: S3 store, type ``aws``: login, password, extra ``endpoint_url`` and
@@ -59,6 +60,24 @@ class RelevoHook(BaseHook):
         connection = self.get_connection(self.mlflow_conn_id)
         host = _require(connection, "host")
         return f"{host}:{connection.port}" if connection.port else host
+
+    def sql_url(self, conn_id: str) -> str:
+        """Resolve the database of a SQL source to SQLAlchemy's address, with its password.
+
+        Raises:
+            SettingsError: If the connection has no type, or names no file where it must.
+        """
+        connection = self.get_connection(conn_id)
+        return sql_url(
+            conn_id,
+            conn_type=connection.conn_type,
+            host=connection.host,
+            port=connection.port,
+            login=connection.login,
+            password=connection.password,
+            schema=connection.schema,
+            extra=connection.extra_dejson,
+        )
 
     def _spark(self) -> str:
         connection = self.get_connection(self.spark_conn_id)

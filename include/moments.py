@@ -1,0 +1,101 @@
+"""Times as they are landed, read as moments: naive UTC, in microseconds."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from include.errors import SourceError
+
+MOMENT = pa.timestamp("us")
+_YEARS = (1000, 9999)
+# ISO 8601 also has forms without dashes, which could as well be numbers.
+_ISO_DATE_FIRST = r"^\d{4}-\d{2}-\d{2}([T ].+)?$"
+
+
+def to_moments(column: pa.ChunkedArray, subject: str) -> pa.ChunkedArray:
+    """Read a column of times.
+
+    Args:
+        column: Timestamps (with a time zone they are taken to UTC), dates, ISO 8601 strings (with
+            ``Z`` or an offset they are taken to UTC), or whole years from 1000 to 9999, which
+            stand for their first moment.
+        subject: What the column is, for messages.
+
+    Returns:
+        timestamp[us], of the column's length, without nulls.
+
+    Raises:
+        SourceError: If a value is null or cannot be read, or the column is of another type.
+    """
+    if column.null_count:
+        raise SourceError(
+            f"{subject}: must hold a time in every row, got {column.null_count} of {len(column)} "
+            "rows without. Fill it in, or land the rows without it elsewhere."
+        )
+    types = pa.types
+    if types.is_timestamp(column.type):
+        return without_zone(column).cast(MOMENT, safe=False)
+    if types.is_date(column.type):
+        return column.cast(MOMENT)
+    if types.is_integer(column.type):
+        return _years(column, subject)
+    if types.is_dictionary(column.type):
+        return to_moments(column.cast(column.type.value_type), subject)
+    if types.is_string(column.type) or types.is_large_string(column.type):
+        moments = read_texts(column)
+        if moments.null_count:
+            first = column.filter(moments.is_null())[0].as_py()
+            raise SourceError(
+                f"{subject}: must hold times such as '2005-07-14' or '2005-07-14T06:30:00Z', got "
+                f"{moments.null_count} of {len(column)} rows with others, such as {first!r}. "
+                "Land them in ISO 8601."
+            )
+        return moments
+    raise SourceError(
+        f"{subject}: must be a timestamp, a date, an ISO 8601 string or a year, got {column.type}. "
+        "Convert it before landing."
+    )
+
+
+def read_texts(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Read ISO 8601 strings as timestamp[us]; null where a string is none."""
+    unlike = pc.invert(pc.match_substring_regex(texts, _ISO_DATE_FIRST))
+    encoded = pc.if_else(unlike, None, texts).dictionary_encode()  # few dates, many rows
+    chunks = [
+        pa.array([_moment(text) for text in chunk.dictionary.to_pylist()], MOMENT).take(
+            chunk.indices
+        )
+        for chunk in encoded.chunks
+    ]
+    return pa.chunked_array(chunks, MOMENT)
+
+
+def without_zone(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Take timestamps to UTC and their time zone off."""
+    if column.type.tz is None:
+        return column
+    unit = column.type.unit
+    return column.cast(pa.timestamp(unit, "UTC")).cast(pa.timestamp(unit))
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _years(column: pa.ChunkedArray, subject: str) -> pa.ChunkedArray:
+    first, last = _YEARS
+    strange = column.filter(pc.or_(pc.less(column, first), pc.greater(column, last)))
+    if len(strange):
+        raise SourceError(
+            f"{subject}: whole numbers must be years from {first} to {last}, got "
+            f"{strange[0].as_py()} in {len(strange)} of {len(column)} rows. Land a date."
+        )
+    days = pc.binary_join_element_wise(column.cast(pa.string()), "-01-01", "")
+    return days.cast(pa.date32()).cast(MOMENT)
