@@ -13,12 +13,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from include.settings import StoreSettings
+    from include.settings import Settings, StoreSettings
 
 # Airflow reads these when it is imported, which any test may do. Its home is thrown away.
 PROJECT = Path(__file__).parent.parent
@@ -121,3 +121,31 @@ def _await_buckets(settings: StoreSettings, server: subprocess.Popen[bytes], log
             time.sleep(0.2)
         else:
             return
+
+
+@pytest.fixture(scope="session")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings of a real store, MLflow server and Spark Connect server, without Airflow."""
+    from include.settings import Settings
+    from stack.environment import library_environment
+    from stack.layout import Layout
+    from stack.operation import Stack
+
+    layout = Layout(tmp_path_factory.mktemp("services") / "state")
+    before = dict(os.environ)
+    with Stack(layout).running(("store", "mlflow", "spark"), print) as configuration:
+        os.environ.update(library_environment(layout, configuration))
+        try:
+            yield Settings.from_environment()
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def spark(services: Settings) -> Iterator[Any]:
+    """A session on that Spark server."""
+    from include.spark.session import connect
+
+    with connect(services.spark_remote) as session:
+        yield session
