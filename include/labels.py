@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from include.errors import SourceError
+from include.moments import to_moments
 from include.partitions import Partition
 from include.specification import Pipeline
 
@@ -35,15 +37,17 @@ def derive(pipeline: Pipeline, rows: pa.Table, partition: Partition) -> pa.Table
     """
     subject = f"source {pipeline.label_source} {partition}"
     labels = pipeline.labels
-    values = _values(pipeline, rows, subject)
     columns = {pipeline.entity: _column(rows, pipeline.entity, subject)}
     if labels.event_time is not None and pipeline.event_time is not None:
         columns[pipeline.event_time] = _column(rows, labels.event_time, subject)
     frame = pd.DataFrame(columns)
-    frame["label"] = values
-    frame["known_at"] = _known_at(pipeline, rows, partition, subject)
+    frame["label"] = _values(pipeline, rows, subject)
+    if labels.known_at is not None:
+        frame["known_at"] = _column(rows, labels.known_at, subject)
+        frame = frame[frame["known_at"].notna()]
     frame = frame[frame["label"].notna()]
     frame["label"] = _encoded(pipeline, frame["label"], subject)
+    frame["known_at"] = _known_at(pipeline, frame, partition, subject)
     return pa.Table.from_pandas(frame, preserve_index=False)
 
 
@@ -55,45 +59,51 @@ def columns_of(pipeline: Pipeline) -> tuple[str, ...]:
     return tuple(name for name in named if name is not None)
 
 
-def _values(pipeline: Pipeline, rows: pa.Table, subject: str) -> pd.Series:
+def _values(pipeline: Pipeline, rows: pa.Table, subject: str) -> pd.Series[Any]:
     labels = pipeline.labels
     if labels.expression is None:
         return _column(rows, str(labels.column), subject)
     # The expression comes from a file: it may compute, and not read other files.
-    settings = {"enable_external_access": "false", "lock_configuration": "true"}
+    settings: dict[str, str | bool | int | float | list[str]] = {
+        "enable_external_access": "false",
+        "lock_configuration": "true",
+    }
     with duckdb.connect(config=settings) as connection:
         connection.register("landed", rows)
         try:
             found = connection.sql(f"select ({labels.expression}) as label from landed")
-            return found.to_arrow_table()["label"].to_pandas()
+            label: pd.Series[Any] = found.to_arrow_table()["label"].to_pandas()
         except duckdb.Error as error:
             reason = str(error).splitlines()[0]
             raise SourceError(
                 f"{subject}: labels.expression must be SQL over the source's columns, got "
                 f"{labels.expression!r}: {reason}. Correct the expression."
             ) from error
+    return label
 
 
 def _known_at(
-    pipeline: Pipeline, rows: pa.Table, partition: Partition, subject: str
-) -> pd.Series | pd.Timestamp:
+    pipeline: Pipeline, frame: pd.DataFrame, partition: Partition, subject: str
+) -> pd.Series[Any] | pd.Timestamp:
     name = pipeline.labels.known_at
     if name is None:
         # Known with the row, which is there when the partition has closed.
         last = partition.start if not pipeline.has_time else partition.end - timedelta(seconds=1)
         return pd.Timestamp(last).as_unit("us")
-    known_at = _column(rows, name, subject).astype("datetime64[us]")
-    early = int((known_at >= pd.Timestamp(partition.end)).sum())
+    landed = pa.chunked_array([pa.array(frame["known_at"])])
+    moments = to_moments(landed, f"{subject}: column {name}").to_pandas()
+    early = int((moments >= pd.Timestamp(partition.end)).sum())
     if early and not pipeline.labels_in_row:
         raise SourceError(
             f"{subject}: {name} must lie before the partition closed ({partition.end:%Y-%m-%d}), "
             f"got {early} rows known later. "
             "Land a label in the partition in which it became known."
         )
+    known_at: pd.Series[Any] = moments.set_axis(frame.index)
     return known_at
 
 
-def _encoded(pipeline: Pipeline, labels: pd.Series, subject: str) -> pd.Series:
+def _encoded(pipeline: Pipeline, labels: pd.Series[Any], subject: str) -> pd.Series[Any]:
     match pipeline.task:
         case "multiclass":
             return labels.map(_text).astype(object)
@@ -103,7 +113,7 @@ def _encoded(pipeline: Pipeline, labels: pd.Series, subject: str) -> pd.Series:
             return _zero_or_one(pipeline, labels, subject)
 
 
-def _zero_or_one(pipeline: Pipeline, labels: pd.Series, subject: str) -> pd.Series:
+def _zero_or_one(pipeline: Pipeline, labels: pd.Series[Any], subject: str) -> pd.Series[Any]:
     positive = pipeline.labels.positive
     if positive is not None:
         others = sorted({_text(value) for value in labels} - {_text(positive)})
@@ -124,7 +134,7 @@ def _zero_or_one(pipeline: Pipeline, labels: pd.Series, subject: str) -> pd.Seri
     return labels.astype("int64")
 
 
-def _numbers(labels: pd.Series, subject: str) -> pd.Series:
+def _numbers(labels: pd.Series[Any], subject: str) -> pd.Series[Any]:
     try:
         numbers = labels.astype("float64")
     except (TypeError, ValueError) as error:
@@ -148,11 +158,11 @@ def _text(value: object) -> str:
     return str(value)
 
 
-def _column(rows: pa.Table, name: str, subject: str) -> pd.Series:
+def _column(rows: pa.Table, name: str, subject: str) -> pd.Series[Any]:
     if name not in rows.column_names:
         raise SourceError(
             f"{subject}: must have a column {name}, which the pipeline file names, got "
             f"{', '.join(rows.column_names)}. Correct the file or the source."
         )
-    column: pd.Series = rows[name].to_pandas()
+    column: pd.Series[Any] = rows[name].to_pandas()
     return column

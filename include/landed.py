@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from include import partitions
@@ -13,7 +14,7 @@ from include.moments import to_moments
 from include.partitions import Partition
 from include.settings import StoreSettings
 from include.specification import PLACEHOLDER, Pipeline
-from include.sql_source import time_range
+from include.sql_source import read_time_range
 from include.store import ObjectStore
 
 
@@ -37,18 +38,25 @@ def landed_partitions(
         return _folders(settings, pipeline, definition.uri or "", until)
     if not pipeline.has_time or definition.time is None:
         return [until]
+    subject = f"source {source}: column {definition.time}"
     if definition.query is not None:
-        first, last = time_range(connections, source, definition, until)
-        found = {first, last} - {None}
+        connection = str(definition.connection)
+        ends = read_time_range(
+            connections(connection),
+            connection,
+            definition.query,
+            definition.time,
+            until,
+            f"source {source}",
+        )
+        if None in ends:
+            return []
+        found = pa.chunked_array([pa.array(ends)])
     else:
-        whole = read_landed(
-            settings, source, definition.model_copy(update={"time": None}), until
-        ).table
-        moments = to_moments(whole[definition.time], f"source {source}: column {definition.time}")
-        found = set(pc.unique(pc.floor_temporal(moments, unit="hour")).to_pylist())
-    names = {
-        partitions.containing(moment, pipeline.partition) for moment in found if moment is not None
-    }
+        everything = definition.model_copy(update={"time": None})
+        found = read_landed(settings, source, everything, until).table[definition.time]
+    moments = pc.unique(pc.floor_temporal(to_moments(found, subject), unit="hour"))
+    names = {partitions.containing(moment, pipeline.partition) for moment in moments.to_pylist()}
     if definition.query is not None and names:
         names = set(partitions.span(min(names), max(names)))
     return sorted(partition for partition in names if partition <= until)

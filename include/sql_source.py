@@ -56,15 +56,8 @@ def read_query(
     import sqlalchemy as sa
 
     what = f"{subject}: the query"
-    with _explained(url, f"{subject}: connection {connection}"):
-        engine = _engine(url)
-    statement = sa.text(query)
-    binds = _binds(statement, partition, engine.dialect.name, what)
-    options = _SNAPSHOT.get(engine.dialect.name, {})
-    with _explained(url, f"{subject}: connection {connection}"):
-        database = engine.connect().execution_options(**options)
-    with database, _explained(url, what, query=True):
-        result = database.execution_options(yield_per=_ROWS).execute(statement, binds)
+    known = {"start": partition.start, "end": partition.end, "partition": str(partition)}
+    with _result(url, connection, sa.text(query), known, subject) as result:
         names = list(result.keys())
         check_names(what, names)
         chunks = [_to_arrow(names, rows, what) for rows in result.partitions()]
@@ -84,6 +77,51 @@ def read_query(
     return LandedRows(QUERY, table, pa.chunked_array([positions]))
 
 
+def read_time_range(
+    url: str, connection: str, query: str, time: str, until: Partition, subject: str
+) -> tuple[Any, Any]:
+    """Ask for the first and the last time that a query knows before a partition has closed.
+
+    Args:
+        url: SQLAlchemy's address of the database.
+        connection: Its connection id, for messages.
+        query: One ``select``; ``:start`` stands for the beginning of time.
+        time: Column of the query.
+        until: Latest partition.
+        subject: Source, for messages.
+
+    Returns:
+        Both as the database sends them; None without rows.
+
+    Raises:
+        SourceError: If the database cannot be reached or refuses the query.
+    """
+    import sqlalchemy as sa
+
+    landed = sa.text(query).columns(sa.column(time)).subquery("landed")
+    statement = sa.select(sa.func.min(landed.c[time]), sa.func.max(landed.c[time]))
+    known = {"start": datetime(1, 1, 1), "end": until.end, "partition": str(until)}
+    with _result(url, connection, statement, known, subject) as result:
+        first, last = result.one()
+    return _value(first), _value(last)
+
+
+@contextmanager
+def _result(
+    url: str, connection: str, statement: Any, known: Mapping[str, Any], subject: str
+) -> Iterator[Any]:
+    """Execute a statement in one snapshot that cannot write."""
+    what = f"{subject}: the query"
+    with _explained(url, f"{subject}: connection {connection}"):
+        engine = _engine(url)
+    binds = _binds(statement, known, engine.dialect.name, what)
+    options = _SNAPSHOT.get(engine.dialect.name, {})
+    with _explained(url, f"{subject}: connection {connection}"):
+        database = engine.connect().execution_options(**options)
+    with database, _explained(url, what, query=True):
+        yield database.execution_options(yield_per=_ROWS).execute(statement, binds)
+
+
 def _engine(url: str) -> Any:
     import sqlalchemy as sa
 
@@ -99,15 +137,10 @@ def _engine(url: str) -> Any:
     return sa.create_engine(address, poolclass=sa.NullPool, connect_args=arguments)
 
 
-def _binds(statement: Any, partition: Partition, dialect: str, what: str) -> dict[str, Any]:
+def _binds(statement: Any, known: Mapping[str, Any], dialect: str, what: str) -> dict[str, Any]:
     """Bind the names that the query uses."""
-    known: dict[str, Any] = {
-        "start": partition.start,
-        "end": partition.end,
-        "partition": str(partition),
-    }
     if dialect == "sqlite":
-        known |= {name: _sqlite_moment(known[name]) for name in ("start", "end")}
+        known = {**known, **{name: _sqlite_moment(known[name]) for name in ("start", "end")}}
     used = statement.compile().params
     unknown = sorted(set(used) - set(known))
     if unknown:

@@ -161,7 +161,8 @@ def build_training_set(
         joined = joined.sort_values([SLICE, pipeline.entity], kind="stable")
         joined = joined.drop_duplicates(pipeline.entity, keep="last")
     joined = _sorted(pipeline, joined)
-    train, holdout = window, ()
+    train: tuple[str, ...] = window
+    holdout: tuple[str, ...] = ()
     if pipeline.has_time:
         train, holdout = window[: -int(rules.holdout)], window[-int(rules.holdout) :]
         joined[HELD_OUT] = joined[SLICE].isin(holdout)
