@@ -22,6 +22,7 @@ from include import pipeline_file
 from include.partitions import example
 from include.specification import Pipeline, Schedule
 from relevo.assets import retraining_asset
+from relevo.operators.exploration import ExploreTrainingSetOperator
 from relevo.operators.monitoring import (
     AwaitTrainingOperator,
     DecideRetrainingOperator,
@@ -212,6 +213,13 @@ def _train(pipeline: Pipeline) -> DAG:
             training_set=build.output,
             doc_md=f"Runs `{pipeline.features.suite}` on the training set.",
         )
+        explore = ExploreTrainingSetOperator(
+            pipeline=pipeline.name,
+            task_id="explore_training_set",
+            training_set=build.output,
+            execution_timeout=timedelta(minutes=15),
+            doc_md="Reports on every feature and the target; the training does not depend on it.",
+        )
         train = TrainCandidateOperator.partial(
             pipeline=pipeline.name,
             task_id="train_candidate",
@@ -260,7 +268,7 @@ def _train(pipeline: Pipeline) -> DAG:
             doc_md="Ends the MLflow runs and records how the training ended.",
         )
         # A failed candidate lets its siblings run on; closing waits for them as well.
-        chain([train, promote], close)
+        chain([explore, train, promote], close)
     return dag
 
 

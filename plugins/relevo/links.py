@@ -52,6 +52,13 @@ class EvidenceLink(StoredLink):
     key = "relevo_evidence"
 
 
+class ExplorationLink(StoredLink):
+    """The exploratory report on a training set."""
+
+    name = "Exploration"
+    key = "relevo_exploration"
+
+
 class MlflowRunLink(StoredLink):
     """A run in the MLflow UI."""
 

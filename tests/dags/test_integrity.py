@@ -60,6 +60,8 @@ SCORE = {
 }
 TRAIN = {
     ("build_training_set", "validate_training_set"),
+    ("build_training_set", "explore_training_set"),
+    ("explore_training_set", "close_training"),
     ("validate_training_set", "train_candidate"),
     ("validate_training_set", "select_challenger"),
     ("train_candidate", "select_challenger"),
