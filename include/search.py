@@ -210,7 +210,7 @@ def _check_folds(
             classes = len(set(labels[rows]))
             if classes > 1:
                 continue
-            found = f"{int(labels[rows].sum())} positives" if binary else f"{classes} class(es)"
+            found = f"{int(labels[rows].sum())} positives" if binary else f"{classes or 'no'} class"
             rule = (
                 "both sides of each validation fold must hold both classes"
                 if binary

@@ -1,4 +1,4 @@
-"""Training sets that see only what was known, and candidates that are the same every time."""
+"""Training sets that see only what was known."""
 
 from __future__ import annotations
 
@@ -7,30 +7,24 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from types import SimpleNamespace
-from typing import Any
 
-import numpy as np
 import pandas as pd
 import psutil
 import pyarrow as pa
 import pytest
 
-from include import candidates
-from include.candidates import Builder
 from include.errors import TrainingError
 from include.features import LABELS, TABLE
 from include.lineage import Origin
 from include.partitions import Frequency, Partition, parse
-from include.specification import Candidate, Pipeline
+from include.specification import Pipeline
 from include.tables import Lake, with_partition
 from include.training import (
-    TrainingData,
     TrainingSet,
     build_training_set,
     known_labels,
     load_training_set,
     mature_as_of,
-    train_candidate,
 )
 
 MakePipeline = Callable[..., Pipeline]
@@ -211,153 +205,3 @@ class TestTrainingSet:
                 continue
             with pytest.raises(TrainingError, match=r"12 rows x 5 columns need about .* GiB, got"):
                 build_training_set(history, make_pipeline(), quarter("2005-Q3"), ORIGIN)
-
-
-def synthetic(rows: int = 150, partitions: int = 4) -> TrainingData:
-    """Partitions of rows whose label depends on ``x`` and ``c``; the latest is held out."""
-    random = np.random.default_rng(3)
-    total = rows * partitions
-    x = random.normal(size=total)
-    c = random.choice(["a", "b", None], size=total)
-    chance = 1 / (1 + np.exp(-(1.5 * x + (c == "a") - 0.5)))
-    names = np.repeat([f"2004-Q{i + 1}" for i in range(partitions)], rows).astype(object)
-    return TrainingData(
-        features=pd.DataFrame({"x": x, "c": c}),
-        labels=(random.random(total) < chance).astype(np.int8),
-        partitions=names,
-        numeric=("x",),
-        categorical=("c",),
-        holdout=names == f"2004-Q{partitions}",
-    )
-
-
-@pytest.mark.parametrize(
-    ("name", "trials"),
-    [("logistic_regression", 0), ("logistic_regression", 3), ("hist_gradient_boosting", 2)],
-)
-class TestTrainCandidate:
-    def fit(self, name: str, trials: int, data: TrainingData) -> tuple[Any, np.ndarray]:
-        fitted = train_candidate(
-            name, Candidate(trials=trials), data, metric_name="roc_auc", seed=7
-        )
-        return fitted, fitted.estimator.predict_proba(data.features)[:, 1]
-
-    def test_the_same_to_the_last_digit(self, name: str, trials: int) -> None:
-        first, scores = self.fit(name, trials, synthetic())
-        second, again = self.fit(name, trials, synthetic())
-        assert first.parameters == second.parameters
-        assert first.validation == second.validation
-        assert scores.tobytes() == again.tobytes()
-        assert 0.7 < first.validation < 1  # the label does depend on the features
-
-    def test_held_out_rows_are_not_touched(self, name: str, trials: int) -> None:
-        data = synthetic()
-        spoilt = data.features.copy()
-        spoilt.loc[data.holdout, "x"] = 1e9
-        spoilt.loc[data.holdout, "c"] = "unseen"
-        labels = np.where(data.holdout, 1 - data.labels, data.labels).astype(np.int8)
-        first, _ = self.fit(name, trials, data)
-        second, _ = self.fit(name, trials, replace(data, features=spoilt, labels=labels))
-        assert (first.parameters, first.validation) == (second.parameters, second.validation)
-        left, right = (item.estimator.predict_proba(data.features) for item in (first, second))
-        assert left.tobytes() == right.tobytes()
-
-
-class Recorder:
-    """An estimator that notes which rows it saw, by their ``x``."""
-
-    def __init__(self, seen: list[tuple[str, list[float]]]) -> None:
-        self.seen = seen
-
-    def fit(self, features: pd.DataFrame, labels: np.ndarray) -> Recorder:
-        self.seen.append(("fit", features["x"].tolist()))
-        return self
-
-    def predict_proba(self, features: pd.DataFrame) -> np.ndarray:
-        self.seen.append(("check", features["x"].tolist()))
-        return np.tile([0.5, 0.5], (len(features), 1))
-
-
-def rows_of(*partitions: str, labels: list[int] | None = None) -> TrainingData:
-    """Two rows a partition, numbered from 0; the last partition is held out."""
-    names = np.repeat(np.array(partitions, dtype=object), 2)
-    numbers = np.arange(len(names), dtype=float)
-    return TrainingData(
-        features=pd.DataFrame({"x": numbers}),
-        labels=np.array(labels or [0, 1] * len(partitions), np.int8),
-        partitions=names,
-        numeric=("x",),
-        categorical=(),
-        holdout=names == partitions[-1],
-    )
-
-
-class TestFolds:
-    @pytest.fixture
-    def seen(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[float]]]:
-        seen: list[tuple[str, list[float]]] = []
-        recorder = Builder(
-            build=lambda *_: Recorder(seen),  # type: ignore[arg-type,return-value]
-            search=lambda trial: {},
-            defaults={},
-        )
-        monkeypatch.setitem(candidates.BUILDERS, "recorder", recorder)
-        return seen
-
-    def train(self, data: TrainingData) -> None:
-        train_candidate("recorder", Candidate(), data, metric_name="roc_auc", seed=7)
-
-    def test_each_of_the_two_latest_is_checked_with_all_before_it(self, seen: Any) -> None:
-        self.train(rows_of("2004-Q3", "2004-Q4", "2005-Q1", "2005-Q2"))
-        assert seen == [
-            ("fit", [0, 1]),
-            ("check", [2, 3]),
-            ("fit", [0, 1, 2, 3]),
-            ("check", [4, 5]),
-            ("fit", [0, 1, 2, 3, 4, 5]),
-        ]
-
-    def test_two_partitions_make_one_fold(self, seen: Any) -> None:
-        self.train(rows_of("2004-Q4", "2005-Q1", "2005-Q2"))
-        assert seen == [("fit", [0, 1]), ("check", [2, 3]), ("fit", [0, 1, 2, 3])]
-
-    def test_older_partitions_only_train(self, seen: Any) -> None:
-        self.train(rows_of("2004-Q1", "2004-Q2", "2004-Q3", "2004-Q4", "2005-Q1"))
-        assert [rows for step, rows in seen if step == "check"] == [[4, 5], [6, 7]]
-
-    @pytest.mark.parametrize(
-        ("labels", "told"),
-        [
-            ([0, 0, 0, 1, 0, 1], "got 0 positives in 2 rows of 2004-Q4."),
-            ([0, 1, 1, 1, 0, 1], "got 2 positives in 2 rows of 2005-Q1."),
-        ],
-    )
-    def test_a_fold_of_one_class_is_explained(
-        self, seen: Any, labels: list[int], told: str
-    ) -> None:
-        with pytest.raises(TrainingError) as caught:
-            self.train(rows_of("2004-Q4", "2005-Q1", "2005-Q2", labels=labels))
-        assert str(caught.value) == (
-            "candidate recorder: both sides of each validation fold must hold both classes, "
-            f"{told} Lengthen training.window or check the labels."
-        )
-        assert seen == []
-
-
-def test_an_unknown_candidate() -> None:
-    with pytest.raises(TrainingError, match="did you mean 'logistic_regression'"):
-        train_candidate(
-            "logistic_regresion", Candidate(), synthetic(5), metric_name="roc_auc", seed=7
-        )
-
-
-def test_a_metric_where_less_is_better_takes_the_smallest() -> None:
-    data = synthetic(100)
-    searched = train_candidate(
-        "logistic_regression", Candidate(trials=4), data, metric_name="log_loss", seed=7
-    )
-    plain = train_candidate(
-        "logistic_regression", Candidate(), data, metric_name="log_loss", seed=7
-    )
-    # The defaults are the first trial, so a search can only do as well or better.
-    assert 0 < searched.validation <= plain.validation
