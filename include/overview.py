@@ -20,7 +20,7 @@ HEADS = (
     "champion",
     "drift",
     "matured",
-    "AUC on it",
+    "performance",
     "held out",
     "retrain",
     "training",
@@ -69,7 +69,7 @@ class Row:
                 f"{record.partition} ({'back-scored' if record.back_scored else 'made then'})"
                 for record in records
             ),
-            "\n".join(_number(record.value) for record in records),
+            "\n".join(_performance(record) for record in records),
             "\n".join(_number(record.held_out) for record in records),
             self.retrain,
             self.training,
@@ -122,6 +122,12 @@ def render_decisions(lake: Lake) -> str:
         rows=[row.cells() for row in rows(lake, pipeline)],
         entries=ledger.entries(lake)[::-1],
     )
+
+
+def _performance(record: PerformanceRecord) -> str:
+    told = f"{record.metric} {_number(record.value)}".strip()
+    classes = len(record.unseen)
+    return told + (f", {classes} unknown class{'es' if classes > 1 else ''}" if classes else "")
 
 
 def _number(value: float | None) -> str:

@@ -152,7 +152,7 @@ def assess_performance(
         )
     unseen = unseen_classes(problem.classes, labels) if problem.task == "multiclass" else {}
     if unseen:
-        reason += f"; version {model_version} has never seen {describe_unseen(unseen)}"
+        reason += f"; version {model_version} does not know {describe_unseen(unseen)}"
     return PerformanceRecord(
         partition=partition,
         model_version=model_version,

@@ -137,7 +137,7 @@ def _describe(evidence: Evidence) -> str:
             held = sum(item.rows > 0 for item in evidence.classes)
             unseen = describe_unseen(evidence.unseen)
             return f"{held} classes" + (
-                f", of which the challenger has never seen {unseen}" if unseen else ""
+                f", of which the challenger does not know {unseen}" if unseen else ""
             )
         case "regression":
             return f"{evidence.rows} rows"

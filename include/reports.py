@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 
-from include.calibration import calibration_curve, roc_points
 from include.challengers import Evaluation
 from include.drift import DriftVerdict
+from include.figures import draw_held_out
 from include.lineage import TableReference
 from include.models import ModelVersion, prepare
 from include.settings import REPORTS
@@ -40,7 +38,7 @@ def publish_drift_report(
     Returns:
         Address of the page.
     """
-    training_set = TrainingSet.from_dict(dict(version.training_set))
+    training_set = TrainingSet.from_dict(version.training_set)
     reference = _sample(lake, pipeline, training_set.reference, version)
     current = _sample(lake, pipeline, batch, version)
     shown = [
@@ -71,16 +69,24 @@ def publish_evidence(
     lake: Lake, pipeline: Pipeline, challenger: ModelVersion, evaluation: Evaluation
 ) -> str:
     """Publish the evidence for or against a challenger; returns the address of the page."""
+    models = {"challenger": evaluation.challenger}
+    if evaluation.champion is not None:
+        models["champion"] = evaluation.champion
+    evidence = evaluation.evidence
     page = render(
         "evidence",
         title=f"{pipeline.name} version {challenger.version}: evidence",
         description=pipeline.description,
         challenger=challenger,
-        training_set=TrainingSet.from_dict(dict(challenger.training_set)),
+        training_set=TrainingSet.from_dict(challenger.training_set),
         decision=evaluation.decision,
-        evidence=evaluation.evidence,
-        # Without both classes there are no curves, and the gate has refused.
-        figures=_figures(evaluation.held_out) if evaluation.evidence.challenger else [],
+        evidence=evidence,
+        # With too few labels there are no curves, and the gate has refused.
+        figures=(
+            draw_held_out(evaluation.problem, evaluation.labels, models)
+            if evidence.challenger
+            else []
+        ),
     )
     uri = f"s3://{REPORTS}/{pipeline.name}/evidence/version-{challenger.version}/index.html"
     ObjectStore(lake.settings).write(uri, page.encode(), "text/html; charset=utf-8")
@@ -122,39 +128,3 @@ def _evidently(
     tests = result.dict()["tests"]
     drifted = {name: test["status"] == "FAIL" for name, test in zip(columns, tests, strict=True)}
     return str(result.get_html_str(as_iframe=False)), drifted
-
-
-def _figures(held_out: pd.DataFrame) -> list[str]:
-    import plotly.graph_objects as go
-
-    models = [name for name in ("challenger", "champion") if name in held_out]
-    labels = held_out["label"].to_numpy()
-    roc, calibration = go.Figure(), go.Figure()
-    for name in models:
-        scores = held_out[name].to_numpy()
-        rates, hits = zip(*roc_points(labels, scores), strict=True)
-        roc.add_scatter(x=rates, y=hits, mode="lines", name=name)
-        bins = calibration_curve(labels, scores)
-        calibration.add_scatter(
-            x=[item.predicted for item in bins],
-            y=[item.observed for item in bins],
-            mode="lines+markers",
-            name=name,
-        )
-    layout: dict[str, Any] = {"width": 560, "height": 420, "template": "plotly_white"}
-    roc.update_layout(
-        title="ROC on held-out rows",
-        xaxis_title="false positive rate",
-        yaxis_title="true positive rate",
-        **layout,
-    )
-    calibration.update_layout(
-        title="Calibration on held-out rows",
-        xaxis_title="mean score of the bin",
-        yaxis_title="share of positives",
-        **layout,
-    )
-    return [
-        roc.to_html(full_html=False, include_plotlyjs="inline"),
-        calibration.to_html(full_html=False, include_plotlyjs=False),
-    ]

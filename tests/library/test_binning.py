@@ -70,6 +70,18 @@ class TestFitBinning:
         with pytest.raises(MonitoringError, match="column x: must hold numbers"):
             fit_binning(frame(x=column), ["x"], [])
 
+    def test_predicted_numbers_may_be_any_and_classes_are_all_counted(self) -> None:
+        rows = frame(x=[1.0] * 100)
+        minutes = fit_binning(rows, ["x"], [], predictions=np.arange(-50.0, 50.0))
+        assert minutes.predictions is not None
+        assert (minutes.predictions[0], minutes.predictions[-1]) == (-46.0, 44.0)
+        species = np.array(["DM"] * 100, dtype=object)
+        named = fit_binning(rows, ["x"], [], predictions=species, classes=("DM", "DO"))
+        assert (named.predictions, named.prediction_levels) == (None, ("DM", "DO"))
+        assert fit_binning(rows, ["x"], [], classes=("DM",)).prediction_levels is None
+        with pytest.raises(MonitoringError, match="predictions: must be numbers, got object"):
+            fit_binning(rows, ["x"], [], predictions=species)
+
     def test_impossible_sizes_are_refused(self) -> None:
         with pytest.raises(MonitoringError, match="at least 2 bins"):
             fit_binning(frame(x=[1.0]), ["x"], [], bins=1)
@@ -85,6 +97,11 @@ def test_round_trip_through_json() -> None:
     for binning in (
         fit_binning(rows, ["x"], ["k"], predictions=scores),
         fit_binning(rows, ["x"], ["k"]),
+        fit_binning(rows, ["x"], ["k"], predictions=rows["k"].to_numpy(object), classes=("ä",)),
     ):
         document = json.loads(json.dumps(binning.to_dict(), allow_nan=False))
         assert Binning.from_dict(document) == binning
+    before = fit_binning(rows, ["x"], ["k"], predictions=scores)
+    document = before.to_dict()
+    del document["prediction_levels"]
+    assert Binning.from_dict(document) == before

@@ -237,6 +237,39 @@ class TestPredictions:
         assert "missing share" in verdict.predictions.exceeded
         assert verdict.verdict == "drift"
 
+    def classes(self, rare: int, rows: int = 1000) -> Profile:
+        named = np.array(["DM"] * (rows - rare) + ["DO"] * rare, dtype=object)
+        binning = Binning({"x": (1.0,)}, {}, prediction_levels=("DM", "DO", "PX"))
+        return profile(pd.DataFrame({"x": np.ones(rows)}), binning, named)
+
+    def test_predicted_classes_are_told_as_a_categorical_column(self) -> None:
+        reference = self.classes(100)
+        thresholds = calibrate([reference])
+        same = detect_drift(reference, self.classes(110), thresholds, self.RULE)
+        assert same.verdict == "no drift"
+        other = detect_drift(reference, self.classes(600), thresholds, self.RULE)
+        assert other.verdict == "drift"
+        assert other.predictions is not None
+        assert set(other.predictions.statistics) == {
+            "PSI",
+            "Jensen-Shannon",
+            "Cramer's V",
+            "entropy difference",
+            "missing share",
+            "unseen share",
+        }
+
+    def test_predicted_numbers_need_not_be_probabilities(self) -> None:
+        minutes = np.linspace(-5, 90, 2000)
+        frame = pd.DataFrame({"x": np.ones(2000)})
+        binning = fit_binning(frame, ["x"], [], predictions=minutes)
+        reference = profile(frame, binning, minutes)
+        current = profile(frame, binning, minutes / 2)
+        verdict = detect_drift(reference, current, calibrate([reference]), self.RULE)
+        assert verdict.predictions is not None
+        assert verdict.predictions.drifted
+        assert "Wasserstein" in verdict.predictions.statistics
+
     def test_unscored_batch_is_an_error_when_scores_matter(self) -> None:
         reference, _ = self.sides(1.0)
         bare = profile(pd.DataFrame({"x": np.ones(2000)}), reference.binning)
@@ -253,6 +286,9 @@ def test_round_trips_through_json() -> None:
     assert DriftVerdict.from_dict(document) == verdict
     document = json.loads(json.dumps(thresholds.to_dict(), allow_nan=False))
     assert Thresholds.from_dict(document) == thresholds
+    classes = [TestPredictions().classes(rare) for rare in (100, 600)]
+    verdict = detect_drift(*classes, calibrate(classes[:1]), TestPredictions.RULE)
+    assert DriftVerdict.from_dict(json.loads(json.dumps(verdict.to_dict()))) == verdict
     scored = TestPredictions().sides(2.0)
     verdict = detect_drift(*scored, calibrate([scored[0]]), TestPredictions.RULE)
     assert DriftVerdict.from_dict(json.loads(json.dumps(verdict.to_dict()))) == verdict

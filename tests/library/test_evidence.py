@@ -11,11 +11,14 @@ import pytest
 
 from include.bootstrap import paired_bootstrap
 from include.errors import MonitoringError
-from include.evaluation import metric
-from include.evidence import Evidence, gather_evidence
+from include.evaluation import measure
+from include.evidence import METRICS, Evidence, gather_evidence
+from include.metrics import Metric
+from include.problem import Problem
 from include.specification import Promotion
 
 MakeScores = Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]]
+BINARY = Problem("binary")
 POLICY = Promotion.model_validate({"require": {"roc_auc": 0.6}, "guard": {"slices": ["state"]}})
 
 
@@ -24,14 +27,24 @@ class TestGatherEvidence:
         y, good, poor = make_scores(2000)
         slices = pd.DataFrame({"state": np.where(np.arange(2000) % 100 == 0, "AK", "CA")})
         evidence = gather_evidence(
-            y, good, poor, slices, policy=POLICY, metric="roc_auc", seed=7, partitions=["2004-Q4"]
+            BINARY,
+            y,
+            good,
+            poor,
+            slices,
+            policy=POLICY,
+            metric="roc_auc",
+            seed=7,
+            partitions=["2004-Q4"],
         )
         assert (evidence.rows, evidence.positives) == (2000, 200)
         assert evidence.partitions == ("2004-Q4",)
-        assert evidence.challenger["roc_auc"].value == metric("roc_auc", y, good)
-        assert evidence.champion == {"roc_auc": metric("roc_auc", y, poor)}
+        assert evidence.challenger["roc_auc"].value == measure("roc_auc", BINARY, y, good)
+        assert evidence.champion == {
+            name: measure(name, BINARY, y, poor) for name in METRICS["binary"]
+        }
         assert evidence.comparison == paired_bootstrap(
-            "roc_auc", y, good, poor, confidence=0.95, seed=7
+            "roc_auc", BINARY, y, good, poor, confidence=0.95, seed=7
         )
         alaska, california = evidence.slices
         assert (alaska.level, alaska.rows, alaska.positives) == ("AK", 20, 2)
@@ -45,11 +58,13 @@ class TestGatherEvidence:
     def test_without_a_champion(self, make_scores: MakeScores) -> None:
         y, good, _ = make_scores(1000)
         slices = pd.DataFrame({"state": ["CA"] * 1000})
-        evidence = gather_evidence(y, good, None, slices, policy=POLICY, metric="log_loss", seed=7)
+        evidence = gather_evidence(
+            BINARY, y, good, None, slices, policy=POLICY, metric="log_loss", seed=7
+        )
         assert evidence.champion is evidence.comparison is None
-        assert set(evidence.challenger) == {"log_loss", "roc_auc"}
+        assert set(evidence.challenger) == set(METRICS["binary"])
         (only,) = evidence.slices
-        assert only.challenger == metric("log_loss", y, good)
+        assert only.challenger == measure("log_loss", BINARY, y, good)
         assert only.champion is None
         assert Evidence.from_dict(json.loads(json.dumps(evidence.to_dict()))) == evidence
 
@@ -57,6 +72,7 @@ class TestGatherEvidence:
     def test_absent_rows_or_class_leave_no_metric(self, rows: int) -> None:
         slices = pd.DataFrame({"state": ["CA"] * rows})
         evidence = gather_evidence(
+            BINARY,
             [0] * rows,
             [0.1] * rows,
             [0.2] * rows,
@@ -73,6 +89,7 @@ class TestGatherEvidence:
     def test_guarded_column_must_be_there(self) -> None:
         with pytest.raises(MonitoringError, match="slice state: must be a column"):
             gather_evidence(
+                BINARY,
                 [0, 0, 1, 1],
                 [0.1, 0.4, 0.35, 0.8],
                 None,
@@ -81,3 +98,132 @@ class TestGatherEvidence:
                 metric="x",
                 seed=7,
             )
+
+    def test_what_is_asked_for_comes_on_top(self, make_scores: MakeScores) -> None:
+        y, good, _ = make_scores(200)
+        metric = Metric(f"{__name__}:rows_above_half", ("binary",), "classes")
+        evidence = gather_evidence(
+            Problem("binary", own_metrics={"own": metric}),
+            y,
+            good,
+            None,
+            pd.DataFrame(index=range(200)),
+            policy=Promotion.model_validate({"require": {"cohen_kappa": 0.1}}),
+            metric="roc_auc",
+            seed=7,
+            also=["recall"],
+        )
+        assert set(evidence.challenger) == {*METRICS["binary"], "cohen_kappa", "recall", "own"}
+
+
+def rows_above_half(labels: np.ndarray, classes: np.ndarray) -> float:
+    """An own metric."""
+    return float(classes.sum())
+
+
+class TestOtherTasks:
+    def test_multiclass(self) -> None:
+        problem = Problem("multiclass", ("DM", "DO", "PX"))
+        y = np.array(["DM"] * 40 + ["DO"] * 30 + ["PX"] * 3 + ["SF"] * 2, dtype=object)
+        hot = np.array([[label == name for name in problem.classes] for label in y])
+        good, poor = (share * hot + (1 - share) / 3 for share in (0.9, 0.1))
+        good, poor = (scores / scores.sum(axis=1, keepdims=True) for scores in (good, poor))
+        poor[::2] = poor[::2][:, ::-1]
+        slices = pd.DataFrame({"state": ["AK"] * 70 + ["CA"] * 5})
+        evidence = gather_evidence(
+            problem,
+            y,
+            good,
+            poor,
+            slices,
+            policy=POLICY.model_copy(update={"require": {"accuracy": 0.5}}),
+            metric="balanced_accuracy",
+            seed=7,
+            challenger_classes=["DM", "DO"],
+        )
+        assert (evidence.task, evidence.rows, evidence.positives) == ("multiclass", 75, None)
+        assert set(evidence.challenger) == set(METRICS["multiclass"])
+        assert evidence.challenger["accuracy"].value == 73 / 75
+        assert [(item.name, item.rows, item.recall) for item in evidence.classes] == [
+            ("DM", 40, 1.0),
+            ("DO", 30, 1.0),
+            ("PX", 3, 1.0),
+            ("SF", 2, 0.0),
+        ]
+        # The champion knows PX; the challenger does not, whatever its column says.
+        assert evidence.unseen == {"PX": 3, "SF": 2}
+        assert evidence.comparison is not None
+        assert evidence.comparison.lower > 0
+        alaska, california = evidence.slices
+        assert alaska.upper is not None
+        assert california.challenger is None
+        document = json.loads(json.dumps(evidence.to_dict(), allow_nan=False))
+        assert Evidence.from_dict(document) == evidence
+
+    def test_regression(self) -> None:
+        problem = Problem("regression")
+        y = np.arange(100.0)
+        evidence = gather_evidence(
+            problem,
+            y,
+            y + 1,
+            y - 3,
+            pd.DataFrame({"state": ["AK"] * 29 + ["CA"] * 71}),
+            policy=POLICY.model_copy(update={"require": {"max_error": 2.0}}),
+            metric="mean_absolute_error",
+            seed=7,
+        )
+        assert (evidence.task, evidence.positives, evidence.calibration_error) == (
+            "regression",
+            None,
+            None,
+        )
+        assert evidence.challenger["mean_absolute_error"].value == 1.0
+        assert (evidence.bias, evidence.absolute_error) == (1.0, {"0.5": 1, "0.9": 1, "0.99": 1})
+        assert evidence.comparison is not None
+        assert evidence.comparison.difference == 2.0
+        alaska, california = evidence.slices
+        assert (alaska.difference, california.difference) == (None, 2.0)
+        document = json.loads(json.dumps(evidence.to_dict(), allow_nan=False))
+        assert Evidence.from_dict(document) == evidence
+
+    @pytest.mark.parametrize(
+        ("problem", "scores"),
+        [
+            (Problem("multiclass", ("a", "b")), np.empty((0, 2))),
+            (Problem("regression"), np.empty(0)),
+        ],
+    )
+    def test_absent_rows_leave_no_metric(self, problem: Problem, scores: np.ndarray) -> None:
+        evidence = gather_evidence(
+            problem,
+            [],
+            scores,
+            scores,
+            pd.DataFrame({"state": []}),
+            policy=POLICY,
+            metric="log_loss" if problem.classes else "r2",
+            seed=7,
+        )
+        assert evidence.challenger == evidence.champion == {}
+        assert (evidence.comparison, evidence.bias, evidence.unseen) == (None, None, {})
+
+
+def test_reads_what_was_written_when_everything_was_binary(make_scores: MakeScores) -> None:
+    y, good, _ = make_scores(100)
+    evidence = gather_evidence(
+        BINARY,
+        y,
+        good,
+        None,
+        pd.DataFrame({"state": ["CA"] * 100}),
+        policy=POLICY,
+        metric="roc_auc",
+        seed=7,
+    )
+    document = evidence.to_dict()
+    for name in ("task", "classes", "unseen", "bias", "absolute_error"):
+        del document[name]
+    for interval in document["challenger"].values():
+        del interval["resamples"]
+    assert Evidence.from_dict(document) == evidence

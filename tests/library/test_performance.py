@@ -11,7 +11,7 @@ import pytest
 
 from include.bootstrap import bootstrap_interval
 from include.errors import MonitoringError
-from include.evaluation import metric
+from include.evaluation import measure
 from include.performance import (
     PerformanceRecord,
     assess_performance,
@@ -19,8 +19,10 @@ from include.performance import (
     mature_partitions,
     newly_matured,
 )
+from include.problem import Problem
 from include.specification import PerformanceMonitoring
 
+BINARY = Problem("binary")
 RULE = PerformanceMonitoring(metric="roc_auc", max_drop=0.05)
 Y = np.repeat([0, 1], [900, 100])
 SCORES = np.clip(np.random.default_rng(0).beta(2, 8, 1000) + 0.15 * Y, 0, 1)
@@ -28,9 +30,10 @@ SCORES = np.clip(np.random.default_rng(0).beta(2, 8, 1000) + 0.15 * Y, 0, 1)
 
 def assess(y: Any = Y, scores: Any = SCORES, **changes: Any) -> PerformanceRecord:
     return assess_performance(
-        y,
-        scores,
         **{
+            "problem": BINARY,
+            "y": y,
+            "scores": scores,
             "partition": "2005-Q1",
             "model_version": 3,
             "held_out": 0.8,
@@ -45,10 +48,10 @@ def assess(y: Any = Y, scores: Any = SCORES, **changes: Any) -> PerformanceRecor
 class TestAssessPerformance:
     def test_record(self) -> None:
         record = assess()
-        interval = bootstrap_interval("roc_auc", Y, SCORES, confidence=0.9, seed=7)
+        interval = bootstrap_interval("roc_auc", BINARY, Y, SCORES, confidence=0.9, seed=7)
         assert (record.rows, record.positives, record.model_version) == (1000, 100, 3)
         assert (record.value, record.lower, record.upper) == (
-            metric("roc_auc", Y, SCORES),
+            measure("roc_auc", BINARY, Y, SCORES),
             interval.lower,
             interval.upper,
         )
@@ -111,6 +114,71 @@ class TestAssessPerformance:
             assess([], [])
         with pytest.raises(MonitoringError, match=r"must lie in \[0, 1\]"):
             assess([0, 1], [0.5, math.nan])
+
+
+class TestMulticlass:
+    PROBLEM = Problem("multiclass", ("DM", "DO"))
+    RULE = PerformanceMonitoring(metric="accuracy", max_drop=0.05)
+    SHARES = (0.8, 0.2)
+
+    def assess(self, labels: list[str]) -> PerformanceRecord:
+        shares = [self.SHARES] * len(labels)
+        return assess(labels, shares, problem=self.PROBLEM, rule=self.RULE)
+
+    def test_labels_that_the_version_does_not_know_are_told(self) -> None:
+        record = self.assess(["DM"] * 80 + ["DO"] * 15 + ["SF"] * 4 + ["PX"])
+        assert (record.value, record.positives, record.bias) == (0.8, None, None)
+        assert record.unseen == {"SF": 4, "PX": 1}
+        assert record.new_class == "new class"
+        assert record.reason.endswith("; version 3 does not know SF (4 rows), PX (1 row)")
+        assert record.calibration_error == pytest.approx(0.0)
+        assert record.observed_over_predicted is None
+        document = json.loads(json.dumps(record.to_dict(), allow_nan=False))
+        assert PerformanceRecord.from_dict(document) == record
+
+    def test_known_labels_are_no_new_class(self) -> None:
+        record = self.assess(["DM"] * 80 + ["DO"] * 20)
+        assert (record.unseen, record.new_class, record.verdict) == ({}, "no new class", "no drop")
+
+    def test_one_class_or_few_rows_cannot_tell(self) -> None:
+        needed = "30 rows of at least 2 classes needed to tell"
+        assert self.assess(["DM"] * 40).reason == f"40 rows of 1 classes, {needed}"
+        few = self.assess(["DM"] * 20 + ["SF"] * 9)
+        assert few.reason == f"29 rows of 2 classes, {needed}; version 3 does not know SF (9 rows)"
+        assert few.value is not None
+        assert self.assess(["SF"]).new_class == "new class"
+
+
+class TestRegression:
+    RULE = PerformanceMonitoring(metric="mean_absolute_error", max_drop=0.5)
+
+    def assess(self, y: Any, values: Any, held_out: float) -> PerformanceRecord:
+        problem = Problem("regression")
+        return assess(y, values, problem=problem, rule=self.RULE, held_out=held_out)
+
+    def test_an_error_drops_upwards(self) -> None:
+        y = np.arange(100.0)
+        record = self.assess(y, y - 5, held_out=3.0)
+        assert (record.value, record.verdict, record.bias) == (5.0, "drop", -5.0)
+        assert "lies above 3.5000" in record.reason
+        assert record.observed_over_predicted == pytest.approx(y.sum() / (y - 5).sum())
+        assert (record.calibration_error, record.positives) == (None, None)
+        assert self.assess(y, y - 5, held_out=4.5).verdict == "no drop"
+        document = json.loads(json.dumps(record.to_dict(), allow_nan=False))
+        assert PerformanceRecord.from_dict(document) == record
+
+    def test_few_rows_cannot_tell(self) -> None:
+        record = self.assess([1.0], [2.0], held_out=3.0)
+        assert (record.verdict, record.value) == ("cannot tell", None)
+        assert record.reason == "1 rows, 30 needed to tell"
+        assert self.assess(np.arange(29.0), np.arange(29.0), held_out=3.0).value == 0.0
+
+
+def test_reads_what_was_written_when_everything_was_binary() -> None:
+    record = assess()
+    document = record.to_dict()
+    del document["unseen"], document["bias"]
+    assert PerformanceRecord.from_dict(document) == record
 
 
 class TestMaturity:

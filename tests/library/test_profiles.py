@@ -11,7 +11,13 @@ import pytest
 
 from include.binning import Binning, fit_binning
 from include.errors import MonitoringError
-from include.profiles import Profile, merge_all, profile
+from include.profiles import (
+    CategoricalProfile,
+    NumericProfile,
+    Profile,
+    merge_all,
+    profile,
+)
 
 
 def frame(**columns: object) -> pd.DataFrame:
@@ -85,16 +91,32 @@ class TestProfile:
         assert binning.predictions is not None
         assert len(binning.predictions) == 19
         result = profile(rows, binning, scores).predictions
-        assert result is not None
+        assert isinstance(result, NumericProfile)
         assert result.count == 101
         assert result.total == pytest.approx(50.5)
         assert profile(rows, binning).predictions is None
+
+    def test_predicted_classes_are_counted_and_merged(self) -> None:
+        rows = frame(x=np.zeros(5))
+        binning = Binning({"x": (0.0,)}, {}, prediction_levels=("DM", "DO"))
+        named = np.array(["DO", "DM", "DO", None, "XX"], dtype=object)
+        result = profile(rows, binning, named)
+        assert isinstance(result.predictions, CategoricalProfile)
+        assert (result.predictions.counts, result.predictions.other) == ((1, 2), 1)
+        assert result.predictions.missing == 1
+        twice = result.merge(result).predictions
+        assert isinstance(twice, CategoricalProfile)
+        assert twice.counts == (2, 4)
+        document = json.loads(json.dumps(result.to_dict(), allow_nan=False))
+        assert Profile.from_dict(document) == result
+        with pytest.raises(MonitoringError, match=r"shape \(5,\), got \(4,\)"):
+            profile(rows, binning, named[:4])
 
     def test_predictions_must_fit(self) -> None:
         rows = frame(x=[0.0, 1.0])
         with pytest.raises(MonitoringError, match=r"shape \(2,\), got \(1,\)"):
             profile(rows, Binning({}, {}, (0.5,)), np.array([0.1]))
-        with pytest.raises(MonitoringError, match="must have prediction edges"):
+        with pytest.raises(MonitoringError, match="must have prediction edges or levels"):
             profile(rows, Binning({}, {}), np.array([0.1, 0.2]))
 
     def test_overflowing_sum_is_none_and_quantiles_stay_in_range(self) -> None:

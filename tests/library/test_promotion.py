@@ -11,10 +11,14 @@ import pytest
 
 from include.bootstrap import Interval, PairedComparison
 from include.errors import MonitoringError
+from include.evaluation import ClassResult
 from include.evidence import Evidence, SliceComparison
+from include.metrics import Metric
+from include.problem import Problem
 from include.promotion import PromotionDecision, decide_promotion
 from include.specification import Promotion
 
+BINARY = Problem("binary")
 POLICY = Promotion.model_validate(
     {
         "require": {"roc_auc": 0.6},
@@ -47,7 +51,7 @@ FIRST = dataclasses.replace(
 def decide(evidence: Evidence | None = GOOD, policy: Promotion = POLICY, **changes: Any):
     if evidence is not None:
         evidence = dataclasses.replace(evidence, **changes)
-    return decide_promotion(evidence, policy, "roc_auc")
+    return decide_promotion(BINARY, evidence, policy, "roc_auc")
 
 
 def failed(decision: PromotionDecision) -> list[str]:
@@ -149,7 +153,7 @@ class TestSlices:
         assert check.passed
         assert check.detail == (
             "none of 1 slices of State is worse by more than 0.05, "
-            "cannot tell for 1 with too few rows of a class: AK"
+            "cannot tell for 1 with too few rows: AK"
         )
 
     def test_surely_worse_slice_refuses(self) -> None:
@@ -172,14 +176,90 @@ class TestLowerIsBetter:
         evidence = dataclasses.replace(
             FIRST, metric="log_loss", challenger={"log_loss": Interval(value, value, value)}
         )
-        return decide_promotion(evidence, self.POLICY, "log_loss")
+        return decide_promotion(BINARY, evidence, self.POLICY, "log_loss")
 
     def test_required_value_is_a_maximum(self) -> None:
         assert self.decide(0.3).promoted
         assert self.decide(0.31).reason == "refused: log_loss 0.3100 > 0.3000 required"
 
 
+class TestRegression:
+    PROBLEM = Problem("regression")
+    POLICY = Promotion.model_validate(
+        {"require": {"mean_absolute_error": 4, "r2": 0.5}, "guard": {"slices": ["zone"]}}
+    )
+    ZONE = SliceComparison("zone", "JFK", 300, None, 5.0, 5.2, 0.2, 0.4)
+    GOOD = dataclasses.replace(
+        GOOD,
+        metric="mean_absolute_error",
+        positives=None,
+        challenger={
+            "mean_absolute_error": Interval(3.1, 3.0, 3.2),
+            "r2": Interval(0.8, 0.7, 0.9),
+        },
+        champion={"mean_absolute_error": 3.5, "r2": 0.7},
+        comparison=PairedComparison(3.1, 3.5, 0.4, 0.3, 0.5, 0.95, 1000),
+        slices=(ZONE,),
+        calibration_error=None,
+        task="regression",
+    )
+
+    def decide(self, **changes: Any) -> PromotionDecision:
+        evidence = dataclasses.replace(self.GOOD, **changes)
+        return decide_promotion(self.PROBLEM, evidence, self.POLICY, "mean_absolute_error")
+
+    def test_errors_have_a_maximum_and_there_is_no_calibration(self) -> None:
+        decision = self.decide()
+        assert decision.reason == (
+            "promoted: mean_absolute_error 3.1000 <= 4.0000 required; r2 0.8000 >= 0.5000 "
+            "required; mean_absolute_error 3.1000 against champion 3.5000, lower bound of the "
+            "difference 0.3000 > 0"
+        )
+        assert "calibration" not in [check.name for check in decision.checks]
+        large = {**self.GOOD.challenger, "mean_absolute_error": Interval(4.1, 4.0, 4.2)}
+        assert failed(self.decide(challenger=large)) == ["require mean_absolute_error"]
+
+    def test_a_slice_with_a_larger_error_refuses(self) -> None:
+        worse = dataclasses.replace(self.ZONE, challenger=6.0, difference=-0.8, upper=-0.6)
+        assert failed(self.decide(slices=(worse,))) == ["slice zone"]
+
+    def test_needs_two_rows_and_evidence_of_the_same_task(self) -> None:
+        assert "held-out rows hold 1 rows" in self.decide(rows=1).reason
+        assert "evidence is about a binary task" in self.decide(task="binary").reason
+
+
+class TestMulticlass:
+    POLICY = Promotion.model_validate({"require": {"own": 0.5}})
+    OWN = Metric("include.pipelines.x:cost", ("multiclass",), "classes", higher_is_better=False)
+    PROBLEM = Problem("multiclass", ("a", "b"), {"own": OWN})
+
+    def decide(self, *classes: ClassResult) -> PromotionDecision:
+        evidence = dataclasses.replace(
+            FIRST,
+            metric="own",
+            positives=None,
+            challenger={"own": Interval(0.4, 0.3, 0.5)},
+            slices=(),
+            task="multiclass",
+            classes=classes,
+            unseen={"new": 3},
+        )
+        return decide_promotion(self.PROBLEM, evidence, self.POLICY, "own")
+
+    def test_unknown_classes_are_told_and_stop_nothing(self) -> None:
+        decision = self.decide(ClassResult("a", 9, 9, 1, 1), ClassResult("new", 3, 0, 0, None))
+        assert decision.promoted
+        assert decision.reason.startswith("promoted: own 0.4000 <= 0.5000 required")
+        assert decision.checks[0].detail == (
+            "1000 held-out rows, 2 classes, of which the challenger does not know new (3 rows)"
+        )
+
+    def test_one_class_is_not_enough(self) -> None:
+        decision = self.decide(ClassResult("a", 9, 9, 1, 1), ClassResult("b", 0, 0, None, None))
+        assert failed(decision) == ["evidence"]
+
+
 def test_unknown_metric_is_an_error() -> None:
-    policy = POLICY.model_copy(update={"require": {"accuracy": 0.9}})
-    with pytest.raises(MonitoringError, match="metric accuracy"):
+    policy = POLICY.model_copy(update={"require": {"r2": 0.9}})
+    with pytest.raises(MonitoringError, match="metric r2"):
         decide(policy=policy)

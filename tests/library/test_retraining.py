@@ -79,6 +79,20 @@ class TestPersistence:
         assert not decide([unsure, seen(1)]).retrain
         assert not decide([]).retrain
 
+    def test_new_classes_call_like_any_other_trigger(self) -> None:
+        def told(back: int, new_class: Any) -> Observation:
+            return seen(back, drift=False, new_class=new_class)
+
+        when = ("new_class",)
+        news = [told(0, "new class"), told(1, "cannot tell"), told(2, "no new class")]
+        assert decide(news, when=when).reason == (
+            "new_class in 1 of the latest 3 partitions, 2 needed"
+        )
+        decision = decide([*news, told(2, "new class")], when=when)
+        assert (decision.retrain, decision.triggers) == (True, ("new_class",))
+        assert decision.reason == "new_class in 2 of the latest 3 partitions"
+        assert not decide([seen(0), seen(1)], when=when).retrain
+
     def test_duplicates_count_once_and_firing_wins(self) -> None:
         assert not decide([seen(0), seen(0), seen(0)]).retrain
         twice = [seen(0), seen(0, drift=False), seen(1)]
@@ -204,6 +218,8 @@ class TestReplay:
 def test_unknown_words_and_frequencies_are_errors() -> None:
     with pytest.raises(MonitoringError, match="drift of 2006-Q1: must be one of"):
         decide([Observation(NOW, "maybe", "no drop")])  # type: ignore[arg-type]
+    with pytest.raises(MonitoringError, match="new_class of 2006-Q1: must be one of"):
+        decide([seen(0, new_class="drop")])
     with pytest.raises(MonitoringError, match="training as of 2005-Q4: must be one of"):
         decide(trainings=[trained(1, "done")])
     monthly = parse("2005-12", Frequency.MONTHLY)
@@ -215,3 +231,6 @@ def test_round_trips_through_json() -> None:
     for item in (seen(1), trained(2), decide([seen(0), seen(1)], [trained(1)])):
         document = json.loads(json.dumps(item.to_dict()))
         assert type(item).from_dict(document) == item
+    before = seen(1).to_dict()
+    del before["new_class"]
+    assert Observation.from_dict(before) == seen(1)
