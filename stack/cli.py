@@ -16,7 +16,9 @@ from rich.table import Table
 from stack.bootstrap import DEVELOPMENT, INSTALLER, RUNTIME
 from stack.configuration import ADMIN, Configuration
 from stack.errors import ConfigurationError, StackError
+from stack.land_command import land
 from stack.layout import REPOSITORY, Layout
+from stack.new_command import new
 from stack.operation import Stack, uninterrupted
 from stack.parts import PARTS
 from stack.run_command import run
@@ -208,6 +210,8 @@ def lock(
 
 
 app.command()(run)
+app.command()(new)
+app.command()(land)
 
 
 def main() -> None:

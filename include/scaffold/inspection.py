@@ -1,0 +1,131 @@
+"""What stands in the columns of a sample."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+Kind = Literal["number", "string", "boolean", "moment", "empty"]
+_SHOWN_LEVELS = 20
+_KEY_NAME = re.compile(r"(^|_)(id|key|uuid|guid|nr|no|number)(_|$)|[a-z]I[Dd]$")
+_CATALOGUE = re.compile(r"\s")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a sample.
+
+    Args:
+        name: Its name.
+        kind: What its values are; ``empty`` if there are none.
+        rows: Rows of the sample.
+        missing: Rows without a value.
+        distinct: Different values.
+        whole: Whether every number is whole.
+        low: Least number; None unless numbers.
+        high: Largest number.
+        levels: The most frequent values of a string or boolean column, most frequent first.
+        is_date: Whether every moment is a midnight.
+    """
+
+    name: str
+    kind: Kind
+    rows: int
+    missing: int
+    distinct: int
+    whole: bool = False
+    low: float | None = None
+    high: float | None = None
+    levels: tuple[Any, ...] = ()
+    is_date: bool = False
+
+    @property
+    def missing_share(self) -> float:
+        """Share of rows without a value, in [0, 1]."""
+        return self.missing / max(1, self.rows)
+
+    @property
+    def is_unique(self) -> bool:
+        """Whether every row has a value of its own."""
+        return self.missing == 0 and self.distinct == self.rows
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is free text or a name: too many different strings to learn from."""
+        held = self.rows - self.missing
+        return self.kind == "string" and self.distinct > 200 and self.distinct > 0.1 * held
+
+    @property
+    def looks_like_key(self) -> bool:
+        """Whether it is unique and reads like an identifier, not like a measurement."""
+        if not self.is_unique or self.rows < 2:
+            return False
+        if self.kind == "string":
+            return not any(_CATALOGUE.search(level) for level in self.levels)
+        if self.kind != "number" or not self.whole or self.low is None or self.high is None:
+            return False
+        is_serial = self.high - self.low < 10 * self.rows
+        return bool(_KEY_NAME.search(self.name)) or is_serial
+
+
+def to_frame(table: pa.Table) -> pd.DataFrame:
+    """Take typed rows to pandas: whole numbers stay whole where they can, times become naive UTC.
+
+    Args:
+        table: Plain columns; others (lists, structures) are left as objects.
+    """
+    columns = {}
+    for name in table.column_names:
+        column = table[name]
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        if pa.types.is_decimal(column.type):
+            column = column.cast(pa.float64())
+        if pa.types.is_date(column.type):
+            column = column.cast(pa.timestamp("us"))
+        values = column.to_pandas()
+        if isinstance(values.dtype, pd.DatetimeTZDtype):
+            values = values.dt.tz_convert("UTC").dt.tz_localize(None)
+        columns[name] = values
+    return pd.DataFrame(columns)
+
+
+def inspect(values: pd.Series) -> Column:
+    """Describe one column."""
+    name, rows = str(values.name), len(values)
+    held = values.dropna()
+    missing = rows - len(held)
+    if held.empty:
+        return Column(name, "empty", rows, missing, 0)
+    distinct = int(held.map(str).nunique() if held.dtype == object else held.nunique())
+    levels = tuple(held.value_counts().index[:_SHOWN_LEVELS]) if distinct <= rows else ()
+    if pd.api.types.is_bool_dtype(held) or set(map(type, held.head(1000))) == {bool}:
+        return Column(name, "boolean", rows, missing, distinct, levels=levels)
+    if pd.api.types.is_datetime64_any_dtype(held):
+        midnight = bool((held == held.dt.normalize()).all())
+        return Column(name, "moment", rows, missing, distinct, is_date=midnight)
+    if pd.api.types.is_numeric_dtype(held):
+        numbers = held.astype("float64")
+        return Column(
+            name,
+            "number",
+            rows,
+            missing,
+            distinct,
+            whole=bool((numbers % 1 == 0).all()),
+            low=float(numbers.min()),
+            high=float(numbers.max()),
+            levels=tuple(sorted(held.unique())) if distinct <= _SHOWN_LEVELS else (),
+        )
+    return Column(name, "string", rows, missing, distinct, levels=tuple(map(str, levels)))
+
+
+def quantile(values: pd.Series, share: float) -> float:
+    """Give a quantile of the finite numbers of a column."""
+    numbers = values.astype("float64")
+    return float(np.quantile(numbers[np.isfinite(numbers)], share))
