@@ -40,7 +40,7 @@ class Inference:
         self._possible: list[ColumnType] = list(_TRIED)
         self._empty = True
 
-    def see(self, cells: pa.ChunkedArray, quoted: bool = False) -> None:
+    def see(self, cells: pa.Array, quoted: bool = False) -> None:
         """Take in more cells; quoted ones (JSON strings) are no numbers and no booleans."""
         cells = cells.drop_null()
         if len(cells) == 0:
@@ -59,7 +59,7 @@ class Inference:
         return self._possible[0] if self._possible else "string"
 
 
-def read_as(cells: pa.ChunkedArray, kind: ColumnType, decimal: str) -> pa.ChunkedArray:
+def read_as(cells: pa.Array, kind: ColumnType, decimal: str) -> pa.Array:
     """Read cells as a type.
 
     Args:
@@ -100,7 +100,7 @@ def kind_of(stored: pa.DataType) -> ColumnType:
     return "boolean" if types.is_boolean(stored) else "string"
 
 
-def _fits(cells: pa.ChunkedArray, kind: ColumnType, decimal: str) -> bool:
+def _fits(cells: pa.Array, kind: ColumnType, decimal: str) -> bool:
     if read_as(cells, kind, decimal).null_count:
         return False
     if kind == "integer":
@@ -112,14 +112,14 @@ def _fits(cells: pa.ChunkedArray, kind: ColumnType, decimal: str) -> bool:
     return True
 
 
-def _with_point(cells: pa.ChunkedArray, decimal: str) -> pa.ChunkedArray:
+def _with_point(cells: pa.Array, decimal: str) -> pa.Array:
     if decimal == ".":
         return cells
     grouped = pc.match_substring(cells, ".")  # 1.234 with a decimal comma may be a thousand
     return pc.if_else(grouped, None, pc.replace_substring(cells, decimal, "."))
 
 
-def _integers(cells: pa.ChunkedArray) -> pa.ChunkedArray:
+def _integers(cells: pa.Array) -> pa.Array:
     whole = pc.if_else(pc.match_substring_regex(cells, _INTEGER), cells, None)
     digits = pc.replace_substring_regex(whole, r"^\+|\.0*$", "")
     # Through decimals, because a cast of one number that is too large would fail for all.
@@ -130,13 +130,13 @@ def _integers(cells: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.if_else(held, numbers, None).cast(pa.int64())
 
 
-def _numbers(cells: pa.ChunkedArray) -> pa.ChunkedArray:
+def _numbers(cells: pa.Array) -> pa.Array:
     plain = pc.if_else(pc.match_substring_regex(cells, _NUMBER), cells, None)
     numbers = pc.replace_substring_regex(plain, r"^\+", "").cast(pa.float64())
     return pc.if_else(pc.is_finite(numbers), numbers, None)
 
 
-def _booleans(cells: pa.ChunkedArray) -> pa.ChunkedArray:
+def _booleans(cells: pa.Array) -> pa.Array:
     words = pc.utf8_lower(cells)
     known = pc.is_in(words, pa.array(["true", "false", "1", "0"]))
     return pc.if_else(known, pc.is_in(words, pa.array(["true", "1"])), None)

@@ -254,7 +254,8 @@ def _inferred(
                     if column in source.types:
                         continue
                     inference = seen.setdefault(column, Inference(source.csv.decimal))
-                    inference.see(piece.cells[column], column in piece.quoted)
+                    cells = piece.cells[column].combine_chunks()
+                    inference.see(cells, column in piece.quoted)
     return {column: inference.kind for column, inference in seen.items()} | dict(source.types)
 
 
@@ -291,7 +292,7 @@ def _typed(
     """Read every column as its type; what cannot be read is null, and told per row as JSON."""
     columns, faults = [], dict[int, dict[str, str]]()
     for name in cells.column_names:
-        column, kind = cells[name], kinds.get(name, "string")
+        column, kind = cells[name].combine_chunks(), kinds.get(name, "string")
         if kind is None:
             columns.append(pa.nulls(len(column)))
             continue

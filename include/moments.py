@@ -45,7 +45,7 @@ def to_moments(column: pa.ChunkedArray, subject: str) -> pa.ChunkedArray:
     if types.is_dictionary(column.type):
         return to_moments(column.cast(column.type.value_type), subject)
     if types.is_string(column.type) or types.is_large_string(column.type):
-        moments = read_texts(column)
+        moments = pa.chunked_array([read_texts(chunk) for chunk in column.chunks], MOMENT)
         if moments.null_count:
             first = column.filter(moments.is_null())[0].as_py()
             raise SourceError(
@@ -60,17 +60,12 @@ def to_moments(column: pa.ChunkedArray, subject: str) -> pa.ChunkedArray:
     )
 
 
-def read_texts(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+def read_texts(texts: pa.Array) -> pa.Array:
     """Read ISO 8601 strings as timestamp[us]; null where a string is none."""
     unlike = pc.invert(pc.match_substring_regex(texts, _ISO_DATE_FIRST))
     encoded = pc.if_else(unlike, None, texts).dictionary_encode()  # few dates, many rows
-    chunks = [
-        pa.array([_moment(text) for text in chunk.dictionary.to_pylist()], MOMENT).take(
-            chunk.indices
-        )
-        for chunk in encoded.chunks
-    ]
-    return pa.chunked_array(chunks, MOMENT)
+    moments = [_moment(text) for text in encoded.dictionary.to_pylist()]
+    return pa.array(moments, MOMENT).take(encoded.indices)
 
 
 def without_zone(column: pa.ChunkedArray) -> pa.ChunkedArray:

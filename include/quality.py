@@ -457,7 +457,7 @@ def _failure(item: Any, files: np.ndarray[Any, Any] | None) -> Failure | None:
         detail = f"{unexpected} of {elements} rows unexpected"
     else:
         detail = f"{_short(result.get('observed_value', 'another value'))}{_mismatch(result)}"
-    values = [value for value in result.get("partial_unexpected_list") or () if value is not None]
+    values = [value for value in result.get("partial_unexpected_list") or () if not _is_null(value)]
     touched = files[positions] if by_row and files is not None else ()
     return Failure(
         expectation=str(configuration.type),
@@ -500,9 +500,13 @@ def _row_reasons(item: Any, failure: Failure) -> list[tuple[int, str]]:
     if len(values) != len(positions):
         return [(int(position), failure.expected) for position in positions]
     return [
-        (int(position), failure.expected + ("" if value is None else f", got {_short(value)}"))
+        (int(position), failure.expected + ("" if _is_null(value) else f", got {_short(value)}"))
         for position, value in zip(positions, values, strict=True)
     ]
+
+
+def _is_null(value: Any) -> bool:
+    return value is None or value is pd.NA or value is pd.NaT
 
 
 def _archived(outcome: Any) -> dict[str, Any]:

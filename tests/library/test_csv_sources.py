@@ -1,0 +1,394 @@
+"""CSV and JSON lines on a real store: which types they get, and what becomes of bad cells."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import uuid
+from datetime import date, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from include import quality
+from include.errors import SourceError
+from include.ingestion import LandedBatch, read_landed
+from include.partitions import Frequency, parse, snapshot
+from include.specification import Source
+from include.store import ObjectStore
+
+PARTITION = parse("2005-Q3", Frequency.QUARTERLY)
+DIRTY = Path(__file__).parents[1] / "data" / "south_german_credit_dirty.csv"
+# fmt: off
+DIRTY_COLUMNS = (
+    "laufkont", "laufzeit", "moral", "verw", "hoehe", "sparkont", "beszeit", "rate", "famges",
+    "buerge", "wohnzeit", "verm", "alter", "weitkred", "wohn", "bishkred", "beruf", "pers",
+    "telef", "gastarb", "kredit",
+)
+# fmt: on
+
+
+class Landing:
+    """One source folder of its own for one test."""
+
+    def __init__(self, settings):
+        self.settings = settings
+        self.folder = f"s3://landing/{uuid.uuid4().hex}"
+        self.store = ObjectStore(settings)
+
+    def put(self, name: str, content: bytes | str) -> None:
+        data = content.encode() if isinstance(content, str) else content
+        if name.endswith(".gz"):
+            data = gzip.compress(data)
+        self.store.write(f"{self.folder}/2005-Q3/{name}", data)
+
+    def read(self, expected: pa.Schema | None = None, **source) -> LandedBatch:
+        described = Source(
+            **{"uri": f"{self.folder}/{{partition}}/", "suite": "loans", "format": "csv", **source}
+        )
+        return read_landed(self.settings, "loans", described, PARTITION, expected)
+
+
+@pytest.fixture
+def landing(store_settings):
+    return Landing(store_settings)
+
+
+def check(table: pa.Table, *expectations):
+    suite = {"name": "loans", "expectations": list(expectations), "meta": {}}
+    return quality.validate(table, suite, source="loans", partition="2005-Q3")
+
+
+HAS_ID = {
+    "type": "expect_column_values_to_not_be_null",
+    "kwargs": {"column": "id"},
+    "severity": "critical",
+    "meta": {},
+}
+
+
+def test_types_of_a_first_batch_are_found_out(landing):
+    landing.put(
+        "a.csv", "id,sum,day,at,ok,name,zip,rate\n1,1.5,2005-07-01,2005-07-01,True,x,01234,3.0\n"
+    )
+    landing.put(
+        "b.csv",
+        "id,sum,day,at,ok,name,zip,rate\n"
+        '2,2,2005-07-02,2005-07-02T06:30:00+02:00,false,"5 ",98765,4\n'
+        " 3 ,NA,,n/a,,null,,\n",
+    )
+    table = landing.read().table
+    assert {field.name: field.type for field in table.schema} == {
+        "id": pa.int64(),
+        "sum": pa.float64(),
+        "day": pa.date32(),
+        "at": pa.timestamp("us"),
+        "ok": pa.bool_(),
+        "name": pa.string(),
+        "zip": pa.string(),
+        "rate": pa.int64(),
+        "_file": pa.string(),
+        "_row": pa.int64(),
+        "_unparsed": pa.string(),
+    }
+    assert table.drop_columns(["_file"]).to_pylist()[1:] == [
+        {
+            "id": 2,
+            "sum": 2.0,
+            "day": date(2005, 7, 2),
+            "at": datetime(2005, 7, 2, 4, 30),
+            "ok": False,
+            "name": "5",
+            "zip": "98765",
+            "rate": 4,
+            "_row": 0,
+            "_unparsed": None,
+        },
+        {
+            **dict.fromkeys(("sum", "day", "at", "ok", "name", "zip", "rate", "_unparsed")),
+            "id": 3,
+            "_row": 1,
+        },
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        (["1", "9223372036854775807"], pa.int64()),
+        (["1", "9223372036854775808"], pa.string()),  # a float would change the number
+        (["1.0", "-3"], pa.int64()),
+        (["1.5", "-.5e-3"], pa.float64()),
+        (["0", "1"], pa.int64()),
+        (["0.5", "007"], pa.string()),
+        (["1", "error"], pa.string()),
+        (["2005-02-30"], pa.string()),
+        (["inf"], pa.string()),
+        (["true", "1"], pa.string()),
+    ],
+)
+def test_a_type_must_fit_every_cell_without_loss(landing, cells, kind):
+    landing.put("a.csv", "x,y\n" + "".join(f"{cell},1\n" for cell in cells))
+    table = landing.read().table
+    assert table.schema.field("x").type == kind
+    if kind == pa.string():
+        assert table["x"].to_pylist() == cells
+
+
+def test_dialect_encoding_and_compression(landing):
+    text = "Stadt;Betrag\r\n'Köln; Süd';1,5\r\n'Bad ''X''';+2\r\nWien;1.000\r\n"
+    landing.put("a.csv.gz", text.encode("latin-1"))
+    dialect = {"delimiter": ";", "quote": "'", "encoding": "latin-1", "decimal": ","}
+    table = landing.read(csv=dialect, types={"Betrag": "number"}).table
+    assert table["Stadt"].to_pylist() == ["Köln; Süd", "Bad 'X'", "Wien"]
+    assert table["Betrag"].to_pylist() == [1.5, 2.0, None]
+    assert table["_unparsed"].to_pylist() == [None, None, '{"Betrag": "1.000"}']
+
+
+def test_a_byte_order_mark_and_utf_16(landing):
+    landing.put("a.csv", "\ufeffid,name\n1,ä\n")
+    assert landing.read().table["id"].to_pylist() == [1]
+    landing.put("a.csv", "id,name\n1,ä\n".encode("utf-16"))
+    assert landing.read(csv={"encoding": "utf-16"}).table["name"].to_pylist() == ["ä"]
+
+
+def test_a_wrong_encoding_is_named(landing):
+    landing.put("a.csv", "id,name\n1,ä\n".encode("latin-1"))
+    with pytest.raises(SourceError, match=r"file a\.csv must be readable as CSV, .* encoding"):
+        landing.read()
+
+
+def test_cells_that_do_not_fit_the_table_are_told_beside_the_row(landing):
+    landing.put("a.csv", "id,amount,at,extra\n1,error,2005-07-01,x\n2,7,soon,y\n3,?,2005-07-03,z\n")
+    expected = pa.schema(
+        [
+            ("id", pa.int64()),
+            ("amount", pa.int64()),
+            ("at", pa.date32()),
+            ("partition", pa.string()),
+        ]
+    )
+    batch = landing.read(expected, null_values=["?"])
+    assert batch.table.column_names == ["id", "amount", "at", "_file", "_row", "_unparsed"]
+    assert batch.table["amount"].to_pylist() == [None, 7, None]
+    assert batch.table["_unparsed"].to_pylist() == ['{"amount": "error"}', '{"at": "soon"}', None]
+    assert "column extra (string) is not in the table" in batch.warnings[0]
+
+
+def test_declared_types_win_over_what_the_cells_look_like(landing):
+    landing.put(
+        "a.csv", "code,flag,n,day\n17,1,3.0,2005-07-01 00:00:00\n18,no,3.5,2005-07-01 06:00\n"
+    )
+    types = {"code": "string", "flag": "boolean", "n": "integer", "day": "date"}
+    table = landing.read(types=types).table
+    assert table["code"].to_pylist() == ["17", "18"]
+    assert table["flag"].to_pylist() == [True, None]
+    assert table["n"].to_pylist() == [3, None]
+    assert table["day"].to_pylist() == [date(2005, 7, 1), None]
+    assert json.loads(table["_unparsed"][1].as_py()) == {
+        "flag": "no",
+        "n": "3.5",
+        "day": "2005-07-01 06:00",
+    }
+
+
+def test_a_type_of_a_column_that_is_not_there(landing):
+    landing.put("a.csv", "id,amount\n1,2\n")
+    with pytest.raises(
+        SourceError, match=r"got none called amuont among id, amount. Correct types"
+    ):
+        landing.read(types={"amuont": "number"})
+
+
+def test_a_column_without_any_cell_needs_a_type(landing):
+    landing.put("a.csv", "id,note\n1,\n")
+    with pytest.raises(SourceError, match=r"column note must have a type .* under types"):
+        landing.read()
+    assert landing.read(types={"note": "string"}).table["note"].to_pylist() == [None]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "a,b\n1,2\n\n3\n4,5\n",
+            "every line must have 2 cells as the first one has, got 1 in line 4",
+        ),
+        ('a,b\n1,"x\ny"\n1,2,3\n', "got 3 in line 4"),
+        ('a,b\n1,"x\n2,y\n3,z\n', "every quote must be closed, got unexpected end of data in the"),
+        ('a,b\n0,0\n1,"x\n2,"y"\n', "in the row that begins in line 3"),
+        ("a,\n1,2\n", "must name every column, got none for column 2"),
+        ("a,a\n1,2\n", "must hold each column once, got a more than once"),
+        ("a,_row\n1,2\n", "got _row. Rename"),
+    ],
+)
+def test_a_malformed_file_loses_no_row_silently(landing, text, words):
+    landing.put("sub/a.csv", text)
+    with pytest.raises(SourceError, match=r"source loans 2005-Q3: file sub/a\.csv") as caught:
+        landing.read()
+    assert words in str(caught.value)
+
+
+def test_a_cell_may_hold_lines_and_quotes(landing):
+    landing.put("a.csv", 'id,note\n1,"two\nlines, ""quoted"""\n2,5" pipe\n')
+    assert landing.read().table["note"].to_pylist() == ['two\nlines, "quoted"', '5" pipe']
+
+
+def test_a_file_that_is_cut_off_is_named(landing):
+    whole = gzip.compress(b"id,name\n" + b"1,abcdefgh\n" * 1000)
+    landing.store.write(f"{landing.folder}/2005-Q3/a.csv.gz", whole[: len(whole) // 2])
+    with pytest.raises(SourceError, match=r"file a\.csv\.gz must be readable as CSV"):
+        landing.read()
+
+
+def test_files_of_another_format(landing):
+    landing.put("a.jsonl", '{"id": 1}\n')
+    with pytest.raises(SourceError, match=r"must be CSV and end in \.csv.*got a\.jsonl\."):
+        landing.read()
+
+
+def test_blocks_of_a_large_file_join(landing, monkeypatch):
+    monkeypatch.setattr("include.text_files._BLOCK_BYTES", 64)
+    rows = 100
+    landing.put("a.csv", "id,v\n" + "".join(f"{i},{'x' if i == 77 else i}\n" for i in range(rows)))
+    table = landing.read(types={"v": "integer"}).table
+    assert table["_row"].to_pylist() == list(range(rows)) == table["id"].to_pylist()
+    assert [i for i, text in enumerate(table["_unparsed"].to_pylist()) if text] == [77]
+
+
+class TestJsonLines:
+    def read(self, landing, expected=None, **source):
+        return landing.read(expected, format="json_lines", **source).table
+
+    def test_compressed_objects_with_missing_keys(self, landing):
+        landing.put(
+            "a.jsonl.gz",
+            '{"id": "01", "n": 1, "x": 1.5, "at": "2005-07-01T06:30:00Z", "ok": true}\n'
+            "\n"
+            '{"id": "2", "n": 12345678901234567, "late": "ü", "x": NaN, "ok": null}\n',
+        )
+        table = self.read(landing)
+        assert table["id"].to_pylist() == ["01", "2"]  # text, because it was written as text
+        assert table["n"].to_pylist() == [1, 12345678901234567]
+        assert table["x"].to_pylist() == [1.5, None]
+        assert table["at"].to_pylist() == [datetime(2005, 7, 1, 6, 30), None]
+        assert table["ok"].to_pylist() == [True, None]
+        assert table["late"].to_pylist() == [None, "ü"]
+        assert table["_row"].to_pylist() == [0, 1]
+        assert table["_unparsed"].to_pylist() == [None, None]
+
+    def test_values_that_do_not_fit(self, landing):
+        landing.put("a.json", '{"n": "many", "s": 1.50}\n{"n": 2, "s": true}\n')
+        table = self.read(landing, pa.schema([("n", pa.int64()), ("s", pa.string())]))
+        assert table["n"].to_pylist() == [None, 2]
+        assert table["s"].to_pylist() == ["1.50", "true"]
+        assert table["_unparsed"].to_pylist() == ['{"n": "many"}', None]
+
+    def test_chunks_with_different_keys_join(self, landing, monkeypatch):
+        monkeypatch.setattr("include.text_files._JSON_LINES", 2)
+        landing.put("a.ndjson", "".join(f'{{"id": {i}, "k{i // 2}": {i}}}\n' for i in range(5)))
+        table = self.read(landing)
+        assert table["id"].to_pylist() == [0, 1, 2, 3, 4] == table["_row"].to_pylist()
+        assert table["k0"].to_pylist() == [0, 1, None, None, None]
+        assert table["k2"].to_pylist() == [None] * 4 + [4]
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ('{"a": 1}\n{"a": }\n', "line 2 must be one JSON object, got '{\"a\": }'"),
+            ('[{"a": 1}]\n', "line 1 must be one JSON object"),
+            ('{"a": {"b": 1}}\n', "column a must be a number, string, boolean, date or timestamp"),
+            ('{"a": [1]}\n', "got a nested value in line 1. Flatten"),
+            ('{"_file": 1}\n', "got _file. Rename"),
+            ("{}\n{}\n", "objects must have keys, got 2 without any"),
+        ],
+    )
+    def test_what_is_refused(self, landing, text, words):
+        landing.put("a.jsonl", text)
+        with pytest.raises(SourceError, match=r"file a\.jsonl") as caught:
+            self.read(landing)
+        assert words in str(caught.value)
+
+
+class TestUnparsedRows:
+    @pytest.fixture
+    def table(self, landing):
+        landing.put("a.csv", "id,n,at\n1,error,2005-07-01\n2,5,2005-07-01\n,x,soon\n4,error,\n")
+        return landing.read(types={"id": "integer", "n": "integer", "at": "date"}).table
+
+    def test_they_go_to_quarantine_with_a_reason_per_cell(self, table):
+        report = check(table, HAS_ID)
+        assert report.reasons == {
+            0: ("n: must be an integer, got 'error'",),
+            2: (
+                "at: must be a date, got 'soon'",
+                "id: expect_column_values_to_not_be_null",
+                "n: must be an integer, got 'x'",
+            ),
+            3: ("n: must be an integer, got 'error'",),
+        }
+        assert report.quarantined_share == 0.75
+        kept, quarantined = quality.split(table, report)
+        assert kept["id"].to_pylist() == [2]
+        assert quarantined["_row"].to_pylist() == [0, 2, 3]
+        assert json.loads(quarantined["row"][1].as_py()) == {"id": None, "n": "x", "at": "soon"}
+
+    def test_the_summary_and_the_page_count_them(self, table, tmp_path):
+        report = check(table, HAS_ID)
+        parse_n = next(failure for failure in report.failures if failure.column == "n")
+        assert (parse_n.expectation, parse_n.severity, parse_n.level) == (
+            "parse",
+            "critical",
+            "row",
+        )
+        assert (parse_n.unexpected, parse_n.examples) == (3, ("'error'", "'x'"))
+        assert (parse_n.files, parse_n.stops) == (("a.csv",), False)
+        assert {"parse"} <= {item["expectation"] for item in report.summary()["failures"]}
+        page = quality.build_data_docs(report, tmp_path).read_text()
+        assert "&#39;error&#39;" in page or "'error'" in page
+
+    def test_limits_count_them(self, table):
+        report = check(table, HAS_ID)
+        with pytest.raises(quality.QualityError, match=r"got 3 \(75\.00%\).*n: parse\(type=int"):
+            quality.enforce(report, on_failure="quarantine", max_quarantined=0.5)
+        with pytest.raises(quality.QualityError, match="3 that stop it"):
+            quality.enforce(report, on_failure="fail", max_quarantined=1.0)
+
+    def test_a_frame_is_checked_alike(self, table):
+        assert check(table.to_pandas(), HAS_ID).quarantined == 3
+
+
+def test_every_row_of_a_really_dirty_file_is_accounted_for(store_settings):
+    folder = f"s3://landing/{uuid.uuid4().hex}"
+    ObjectStore(store_settings).write(f"{folder}/snapshot-0001/credit.csv", DIRTY.read_bytes())
+    source = Source(
+        uri=f"{folder}/{{partition}}/",
+        suite="credit",
+        format="csv",
+        null_values=["?", "N/A", "NULL", "NaN"],
+        types={**dict.fromkeys(DIRTY_COLUMNS, "integer"), "mixed_type_col": "string"},
+    )
+    landed = read_landed(store_settings, "credit", source, snapshot(1), row_id=True).table
+
+    assert landed.num_rows == 1020
+    assert landed["_row"].to_pylist() == list(range(1020))
+    assert landed["row_id"][7].as_py() == "snapshot-0001/credit.csv#7"
+    words = [
+        word
+        for text in landed["_unparsed"].drop_null().to_pylist()
+        for word in json.loads(text).values()
+    ]
+    # Counted in the file by a plain Python script: cells that are neither numbers nor missing.
+    assert sorted(map(str.lower, words)) == ["error"] * 16 + ["invalid"] * 27
+    missing = sum(landed[name].null_count for name in DIRTY_COLUMNS) - len(words)
+    assert missing == 208 + 22 + 23 + 19 + 6  # blank, ?, N/A, NULL, NaN
+
+    report = check(landed)
+    kept, quarantined = quality.split(landed, report)
+    assert kept.num_rows + quarantined.num_rows == 1020
+    assert quarantined.num_rows == 1020 - landed["_unparsed"].null_count == 43
+    assert all("must be an integer, got '" in why for why in quarantined["reasons"].to_pylist())
+    first = json.loads(quarantined["row"][0].as_py())
+    assert first["pers"] == "error"
+    assert list(first) == [*DIRTY_COLUMNS, "mixed_type_col", "row_id"]

@@ -1,0 +1,57 @@
+"""Times as they are landed: what is read as which moment, and what is refused."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+
+import pyarrow as pa
+import pytest
+
+from include.errors import SourceError
+from include.moments import to_moments
+
+HALF_PAST_SIX = datetime(2005, 7, 14, 6, 30)
+
+
+@pytest.mark.parametrize(
+    ("landed", "moment"),
+    [
+        (pa.array([HALF_PAST_SIX], pa.timestamp("ns")), HALF_PAST_SIX),
+        (pa.array([HALF_PAST_SIX], pa.timestamp("s", "Europe/Vienna")), HALF_PAST_SIX),
+        (pa.array([date(2005, 7, 14)]), datetime(2005, 7, 14)),
+        (pa.array(["2005-07-14"]), datetime(2005, 7, 14)),
+        (pa.array(["2005-07-14 06:30"]), HALF_PAST_SIX),
+        (pa.array(["2005-07-14T06:30:00Z"], pa.large_string()), HALF_PAST_SIX),
+        (pa.array(["2005-07-14T06:30:00"]).dictionary_encode(), HALF_PAST_SIX),
+        (pa.array(["2005-07-14T01:00:00.000000-05:30"]), HALF_PAST_SIX),
+        (pa.array(["9999-12-31"]), datetime(9999, 12, 31)),
+        (pa.array([1000], pa.int16()), datetime(1000, 1, 1)),
+        (pa.array([9999]), datetime(9999, 1, 1)),
+    ],
+)
+def test_every_form_of_a_time_is_read_as_utc(landed, moment):
+    moments = to_moments(pa.chunked_array([landed]), "column at")
+    assert moments.type == pa.timestamp("us")
+    assert moments.to_pylist() == [moment]
+
+
+def test_no_rows_are_no_moments():
+    assert to_moments(pa.chunked_array([], pa.string()), "column at").to_pylist() == []
+
+
+@pytest.mark.parametrize(
+    ("landed", "words"),
+    [
+        ([None, "2005-07-14", None], "must hold a time in every row, got 2 of 3 rows without"),
+        (["2005-07-14", "2005-02-30"], "1 of 2 rows with others, such as '2005-02-30'"),
+        (["14.07.2005"], "such as '14.07.2005'. Land them in ISO 8601"),
+        (["20050714"], "such as '20050714'"),
+        (["2005-07-14T25:00"], "such as '2005-07-14T25:00'"),
+        ([2005, 20050714], "must be years from 1000 to 9999, got 20050714 in 1 of 2 rows"),
+        ([1.5], "must be a timestamp, a date, an ISO 8601 string or a year, got double"),
+    ],
+)
+def test_anything_else_is_refused(landed, words):
+    with pytest.raises(SourceError, match=r"^column at: ") as caught:
+        to_moments(pa.chunked_array([pa.array(landed)]), "column at")
+    assert words in str(caught.value)
