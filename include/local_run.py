@@ -119,6 +119,13 @@ class _Steps:
     def registry(self) -> Registry:
         return Registry(self.lake, self.tracking)
 
+    def first(self, as_of: Partition) -> Partition | None:
+        """Name the first partition that training needs; None if labels arrive nobody knows when."""
+        if not self.pipeline.labels_in_row:
+            return None
+        # Labels in the row are known with it or soon after: one partition more is enough.
+        return as_of.shift(-self.pipeline.training.window)
+
     @contextmanager
     def step(self, name: str) -> Iterator[list[str]]:
         """Time a step; what it puts into the list is told."""
@@ -140,6 +147,7 @@ class _Steps:
                 as_of,
                 origin,
                 connections=self.connections,
+                first=self.first(as_of),
                 sample=self.sample,
             )
             training_set = training.build_training_set(lake, pipeline, as_of, origin)

@@ -168,6 +168,7 @@ def complete_history(
     origin: Origin,
     *,
     connections: Connections = from_environment,
+    first: Partition | None = None,
     sample: int | None = None,
 ) -> tuple[str, ...]:
     """Ingest, validate and compute whatever was landed up to a partition and is missing so far.
@@ -179,6 +180,7 @@ def complete_history(
         until: Latest partition.
         origin: Who writes.
         connections: Resolves the connections of SQL sources.
+        first: Leave earlier partitions aside; None prepares all that landed.
         sample: Ingest at most so many rows of a partition of features; all of them if None.
 
     Returns:
@@ -211,7 +213,11 @@ def complete_history(
         )
 
     primary = pipeline.primary_source
-    missing = landed(primary, features.TABLE)
+    missing = [
+        partition
+        for partition in landed(primary, features.TABLE)
+        if first is None or partition >= first
+    ]
     if not pipeline.labels_in_row:
         prepare(pipeline.label_source, landed(pipeline.label_source, labels.TABLE), None)
     prepare(primary, missing, sample)
