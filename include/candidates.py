@@ -21,8 +21,8 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.utils import get_tags
 from sklearn.utils.validation import has_fit_parameter
 
-from include.classifiers import ClassFolds, EncodedClassifier, OversampledClassifier
 from include.errors import TrainingError
+from include.estimators import ClassFolds, EncodedClassifier, OversampledClassifier, ScarceColumns
 from include.metrics import Task
 from include.presets import Encoding, Preset
 from include.specification import nearest
@@ -169,7 +169,7 @@ def _encode(
     else:
         missing = np.nan if tags.allow_nan else -1
         numbers = (
-            "passthrough"
+            ScarceColumns()
             if tags.allow_nan
             else SimpleImputer(strategy="median", keep_empty_features=True)
         )

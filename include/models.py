@@ -34,9 +34,10 @@ REFERENCE = "reference.json"
 TRUSTED_TYPES = (
     # The booster checks categories with partial(check_array); skops audits what a partial calls.
     "functools.partial",
-    "include.classifiers.ClassFolds",
-    "include.classifiers.EncodedClassifier",
-    "include.classifiers.OversampledClassifier",
+    "include.estimators.ClassFolds",
+    "include.estimators.EncodedClassifier",
+    "include.estimators.OversampledClassifier",
+    "include.estimators.ScarceColumns",
     "numpy.dtype",
     "scipy.sparse._csr.csr_matrix",
     "sklearn.calibration._CalibratedClassifier",

@@ -1,4 +1,4 @@
-"""What scikit-learn leaves to be done around a classifier: class weights, labels, rare classes.
+"""What scikit-learn leaves to be done around an estimator: nearly empty columns, rare classes.
 
 A fitted model is loaded by Spark workers, so nothing here needs more than scikit-learn to predict.
 """
@@ -11,12 +11,14 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.model_selection import StratifiedKFold
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 
 _NEIGHBORS = 5
+_LEAST_VALUES = 10
+_LEAST_SHARE = 0.001
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -27,6 +29,26 @@ def _inner_has(name: str) -> Callable[[_Method], _Method]:
         lambda outer: hasattr(getattr(outer, "estimator_", outer.estimator), name)
     )
     return available
+
+
+class ScarceColumns(TransformerMixin, BaseEstimator):
+    """Silence numeric columns that were (nearly) always missing in training: 0 in every row.
+
+    scikit-learn 1.9 fails to fit a histogram booster when the rows that it bins, which may be a
+    sample, hold no value of a column.
+    """
+
+    def fit(self, features: Any, labels: Any = None) -> ScarceColumns:
+        """Find the columns of features, float64, shape (n_rows, n_columns), with too few values."""
+        values = np.asarray(features, np.float64)
+        present = (~np.isnan(values)).sum(axis=0)
+        self.scarce_ = present < max(_LEAST_VALUES, _LEAST_SHARE * len(values))
+        return self
+
+    def transform(self, features: Any) -> NDArray[np.float64]:
+        """Set those columns to 0 and keep the others, float64, shape (n_rows, n_columns)."""
+        values = np.asarray(features, np.float64)
+        return np.where(self.scarce_, 0.0, values) if self.scarce_.any() else values
 
 
 class _Wrapped(ClassifierMixin, BaseEstimator):
@@ -112,6 +134,10 @@ class ClassFolds:
 
     def __init__(self, folds: int) -> None:
         self.folds = folds
+
+    def __repr__(self) -> str:
+        """Render as the call that makes it, for the estimator's own rendering."""
+        return f"ClassFolds({self.folds})"
 
     def split(
         self, features: Any, labels: NDArray[Any], groups: None = None
