@@ -119,6 +119,9 @@ def _from_uri(text: str) -> dict[str, Any]:
     parsed = urlsplit(text)
     if not parsed.scheme or "://" not in text:
         raise ValueError("no address")
+    # A password with a bare / or # would go on as the database's name and show in messages.
+    if parsed.scheme != "sqlite" and "@" in f"{parsed.path}{parsed.query}{parsed.fragment}":
+        raise ValueError("special characters")
     query = dict(parse_qsl(parsed.query, keep_blank_values=True))
     netloc = parsed.netloc.rpartition("@")[2]
     host = netloc.rpartition(":")[0] if parsed.port is not None else netloc

@@ -18,6 +18,7 @@ from include.partitions import Partition
 
 _ROWS = 50_000
 _CONNECT_SECONDS = 10
+_TEXT = 400
 # What makes a transaction one snapshot that cannot write, where a database has it.
 _SNAPSHOT: Mapping[str, Mapping[str, Any]] = {
     "postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
@@ -60,7 +61,7 @@ def read_query(
     with _result(url, connection, sa.text(query), known, subject) as result:
         names = list(result.keys())
         check_names(what, names)
-        chunks = [_to_arrow(names, rows, what) for rows in result.partitions()]
+        chunks = [_to_arrow(names, rows, what) for rows in result.partitions(_ROWS)]
     try:
         table = pa.concat_tables(
             chunks or [_to_arrow(names, (), what)], promote_options="permissive"
@@ -118,8 +119,12 @@ def _result(
     options = _SNAPSHOT.get(engine.dialect.name, {})
     with _explained(url, f"{subject}: connection {connection}"):
         database = engine.connect().execution_options(**options)
-    with database, _explained(url, what, query=True):
-        yield database.execution_options(yield_per=_ROWS).execute(statement, binds)
+    with (
+        database,
+        _explained(url, what, query=True),
+        database.execution_options(yield_per=_ROWS).execute(statement, binds) as result,
+    ):
+        yield result
 
 
 def _engine(url: str) -> Any:
@@ -197,16 +202,19 @@ def _explained(url: str, what: str, *, query: bool = False) -> Iterator[None]:
         elif query:
             rule, advice = "must run on the database", "Correct it, or the rights of the user."
         # Without its cause: drivers may spell the connection out in theirs.
-        raise SourceError(f"{what} {rule}, got {_words(url, error)}. {advice}") from None
+        words = _words(url, error).rstrip(".")
+        raise SourceError(f"{what} {rule}, got {words}. {advice}") from None
 
 
 def _words(url: str, error: Exception) -> str:
     """Repeat what a database said, without the password."""
     import sqlalchemy as sa
 
-    words = " ".join(str(getattr(error, "orig", None) or error).split())[:400].rstrip(".")
+    # PostgreSQL goes on with the statement that our cursor made of the query.
+    words = str(getattr(error, "orig", None) or error).partition("\nLINE ")[0]
+    words = " ".join(words.split())
     try:
         password = sa.make_url(url).password
     except sa.exc.ArgumentError:
         return type(error).__name__
-    return words.replace(str(password), "***") if password else words
+    return (words.replace(str(password), "***") if password else words)[:_TEXT]

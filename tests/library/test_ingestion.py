@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import uuid
 from datetime import date, datetime
@@ -255,3 +256,151 @@ def test_a_column_that_is_there_twice_is_refused(landing):
     landing.put("a.parquet", table)
     with pytest.raises(SourceError, match="each column once, got x more than once"):
         landing.read()
+
+
+class TestOnePlaceForAllPartitions:
+    """An address without a partition: its rows are picked by their time, or taken whole."""
+
+    @pytest.fixture
+    def uri(self, store_settings):
+        return f"s3://landing/{uuid.uuid4().hex}/loans.parquet"
+
+    def put(self, settings, uri, content, **how):
+        if isinstance(content, pa.Table):
+            buffer = io.BytesIO()
+            pq.write_table(content, buffer, **how)
+            content = buffer.getvalue()
+        ObjectStore(settings).write(uri, content)
+
+    def read(self, settings, uri, expected=None, **source):
+        described = Source(**{"uri": uri, "suite": "loans", **source})
+        return read_landed(settings, "loans", described, PARTITION, expected)
+
+    DAYS = (date(2005, 6, 30), date(2005, 7, 1), date(2005, 9, 30), date(2005, 10, 1))
+
+    @pytest.mark.parametrize("type_", [pa.date32(), pa.timestamp("ns"), pa.timestamp("us", "UTC")])
+    @pytest.mark.parametrize("row_group_size", [1, 3, 100])
+    def test_rows_of_the_partition_keep_their_position(
+        self, store_settings, uri, type_, row_group_size
+    ):
+        at = pa.array(self.DAYS).cast(pa.timestamp("us")).cast(type_)
+        rows = pa.table({"id": pa.array([0, 1, 2, 3]), "at": at})
+        self.put(store_settings, uri, rows, row_group_size=row_group_size)
+        table = self.read(store_settings, uri, time="at").table
+        assert table["id"].to_pylist() == [1, 2] == table["_row"].to_pylist()
+        assert set(table["_file"].to_pylist()) == {"loans.parquet"}
+
+    def test_row_groups_of_other_partitions_are_not_read(self, store_settings, uri):
+        at = pa.array([datetime(2005, month, 1) for month in range(1, 13)])
+        rows = pa.table({"at": at, "id": pa.array([f"loan-{n:02}" * 50 for n in range(12)])})
+        buffer = io.BytesIO()
+        pq.write_table(rows, buffer, row_group_size=3, compression="none", use_dictionary=False)
+        content = bytearray(buffer.getvalue())
+        first = content.index(b"loan-00")
+        content[first - 30 : first + 500] = b"\xff" * 530  # whoever reads it, fails
+        self.put(store_settings, uri, bytes(content))
+        assert self.read(store_settings, uri, time="at").table["_row"].to_pylist() == [6, 7, 8]
+        with pytest.raises(SourceError, match=r"file loans\.parquet must be readable"):
+            self.read(store_settings, uri)
+
+    def test_without_a_time_all_rows_are_taken(self, store_settings, uri):
+        self.put(store_settings, uri, loans())
+        assert self.read(store_settings, uri).table["loan_id"].to_pylist() == ["a", "b"]
+        assert self.read(store_settings, uri.rpartition("/")[0]).table.num_rows == 2
+
+    def test_a_csv_file_and_years(self, store_settings, uri):
+        uri = uri.replace(".parquet", ".csv.gz")
+        rows = (
+            "id,year,note\n" + "".join(f"{i},{2004 + i % 3},x\n" for i in range(9)) + "9,2005,7\n"
+        )
+        self.put(store_settings, uri, gzip.compress(rows.encode()))
+        source = Source(uri=uri, suite="loans", format="csv", time="year")
+        year = parse("2005", Frequency.YEARLY)
+        table = read_landed(store_settings, "loans", source, year).table
+        assert table["id"].to_pylist() == [1, 4, 7, 9] == table["_row"].to_pylist()
+        assert table.schema.field("note").type == pa.string()
+
+    def test_rows_without_a_time_are_counted(self, store_settings, uri):
+        self.put(store_settings, uri, loans(at=pa.array([None, self.DAYS[1]])))
+        with pytest.raises(
+            SourceError,
+            match=r"file loans\.parquet: column at: must hold a time in every row, got 1 of 2",
+        ):
+            self.read(store_settings, uri, time="at")
+
+    def test_a_time_column_that_is_not_there(self, store_settings, uri):
+        self.put(store_settings, uri, loans())
+        with pytest.raises(SourceError, match="must have the time column at, got loan_id, amount"):
+            self.read(store_settings, uri, time="at")
+
+    def test_no_row_of_the_partition(self, store_settings, uri):
+        self.put(store_settings, uri, loans(at=pa.array(self.DAYS[:1] * 2)))
+        with pytest.raises(SourceError, match="at least one row with at in 2005-Q3, got an empty"):
+            self.read(store_settings, uri, time="at")
+        expected = SCHEMA.append(pa.field("at", pa.date32()))
+        batch = self.read(store_settings, uri, expected, time="at", allow_empty=True)
+        assert batch.table.num_rows == 0
+        assert batch.table.column_names == ["loan_id", "amount", "at", "_file", "_row"]
+
+    def test_no_object(self, store_settings, uri):
+        with pytest.raises(SourceError, match=r"at least one Parquet file in s3://.*, got none"):
+            self.read(store_settings, uri)
+
+    def test_a_partitioned_source_is_not_picked_by_its_time(self, landing):
+        landing.put("a.parquet", loans(at=pa.array([date(2004, 1, 1), date(2005, 7, 1)])))
+        landing.source = landing.source.model_copy(update={"time": "at"})
+        assert landing.read().table.num_rows == 2
+
+
+class TestEmptyBatches:
+    def test_it_has_the_columns_of_the_table(self, landing):
+        landing.source = landing.source.model_copy(update={"allow_empty": True})
+        landing.put("a.parquet", loans().slice(0, 0))
+        batch = landing.read(SCHEMA)
+        assert batch.table.num_rows == 0
+        assert batch.table.schema == pa.schema(
+            [*SCHEMA, ("_file", pa.string()), ("_row", pa.int64())]
+        )
+        assert len(batch.files) == 1
+
+    def test_the_first_must_have_rows(self, landing):
+        landing.source = landing.source.model_copy(update={"allow_empty": True})
+        landing.put("a.parquet", loans().slice(0, 0))
+        with pytest.raises(SourceError, match="the first batch must have rows"):
+            landing.read()
+
+    def test_a_file_must_be_there_still(self, landing):
+        landing.source = landing.source.model_copy(update={"allow_empty": True})
+        with pytest.raises(SourceError, match="must have at least one Parquet file"):
+            landing.read(SCHEMA)
+
+    @pytest.mark.parametrize(("name", "text"), [("a.csv", b"loan_id,amount\n"), ("a.jsonl", b"\n")])
+    def test_of_text_files(self, landing, name, text):
+        form = "csv" if name.endswith("csv") else "json_lines"
+        landing.source = landing.source.model_copy(update={"allow_empty": True, "format": form})
+        landing.put(name, text)
+        table = landing.read(SCHEMA).table
+        assert (table.num_rows, table.column_names[-1]) == (0, "_unparsed")
+
+
+class TestRowId:
+    def read(self, landing, expected=None):
+        return read_landed(
+            landing.settings, "loans", landing.source, PARTITION, expected, row_id=True
+        ).table
+
+    def test_rows_are_numbered_by_partition_file_and_position(self, landing):
+        landing.put("a.parquet", loans())
+        landing.put("more/b.parquet", loans().slice(0, 1))
+        table = self.read(landing)
+        assert table["row_id"].to_pylist() == [
+            "2005-Q3/a.parquet#0",
+            "2005-Q3/a.parquet#1",
+            "2005-Q3/more/b.parquet#0",
+        ]
+        again = self.read(landing, table.schema)
+        assert again.equals(table)
+
+    def test_their_own_column_stays(self, landing):
+        landing.put("a.parquet", loans(row_id=pa.array(["x", "y"])))
+        assert self.read(landing)["row_id"].to_pylist() == ["x", "y"]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
+from include.connections import from_environment
 from include.errors import PartitionError, RelevoError, SettingsError, SpecificationError
 from relevo.hooks import RelevoHook
 from relevo.links import DataDocsLink, MlflowRunLink, ledger_path, report_path
@@ -71,6 +72,32 @@ class TestHook:
         other = {"conn_type": "aws", "login": "other", "password": "secret"}
         monkeypatch.setenv("AIRFLOW_CONN_OTHER", json.dumps(other))
         assert RelevoHook(store_conn_id="other").store().access_key == "other"
+
+
+class TestSqlUrl:
+    @pytest.mark.parametrize(
+        ("text", "url"),
+        [
+            (
+                "postgres://u:p%40ss@db.example:5433/risk?sslmode=require",
+                "postgresql+psycopg://u:p%40ss@db.example:5433/risk?sslmode=require",
+            ),
+            ("sqlite:////data/loans.db", "sqlite:////data/loans.db"),
+            (json.dumps({"conn_type": "sqlite", "host": "/l.db"}), "sqlite:////l.db"),
+            ("mysql://u:p@h:3306/db", "mysql://u:p@h:3306/db"),
+        ],
+    )
+    def test_it_says_the_same_as_the_library(
+        self, monkeypatch: pytest.MonkeyPatch, text: str, url: str
+    ) -> None:
+        monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", text)
+        assert RelevoHook().sql_url("warehouse") == from_environment("warehouse")
+        assert from_environment("warehouse") == url
+
+    def test_a_file_that_is_not_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", "sqlite://")
+        with pytest.raises(SettingsError, match="must name the file of the database"):
+            RelevoHook().sql_url("warehouse")
 
 
 def run(**facts: Any) -> Any:
