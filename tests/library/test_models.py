@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -10,14 +13,16 @@ import pandas as pd
 import pytest
 import skops.io
 from sklearn.preprocessing import FunctionTransformer
+from threadpoolctl import threadpool_limits
 
-from include import candidates
 from include.binning import fit_binning
+from include.candidates import build
 from include.drift import calibrate
-from include.errors import RegistryError
+from include.errors import FeatureError, RegistryError, TrainingError
 from include.models import (
     MODEL,
     REFERENCE,
+    TRUSTED_TYPES,
     ModelVersion,
     Reference,
     get_file,
@@ -26,7 +31,11 @@ from include.models import (
     predict,
     prepare,
     put_file,
+    scores_of,
+    trusted_for,
 )
+from include.presets import PRESETS, Preset
+from include.problem import Problem
 from include.profiles import profile
 from include.store import ObjectStore
 from include.tables import Lake
@@ -34,16 +43,58 @@ from include.tables import Lake
 FRAME = pd.DataFrame(
     {"x": np.linspace(-2, 2, 120), "c": pd.Series(["a", "b", None] * 40, dtype=object)}
 )
-LABELS = (FRAME["x"] + (FRAME["c"] == "a") > 0.3).to_numpy(np.int8)
+PREPARED = pd.DataFrame({"x": FRAME["x"], "c": FRAME["c"]})
+LATENT = FRAME["x"] + (FRAME["c"] == "a")
+LABELS: dict[str, Any] = {
+    "binary": (LATENT > 0.3).to_numpy(np.int8),
+    "multiclass": np.select([LATENT > 1.2, LATENT < -1], ["high", "low"], "mid").astype(object),
+    "regression": LATENT.to_numpy(),
+}
+CLASSES = ("high", "low", "mid")
+# Small, and quick to fit.
+SMALL: dict[str, dict[str, Any]] = {
+    "hist_gradient_boosting": {"max_iter": 3, "early_stopping": False},
+    "multilayer_perceptron": {"hidden_layer_sizes": (2,), "learning_rate_init": 0.1},
+    "random_forest": {"n_estimators": 2},
+    "xgboost": {"n_estimators": 2},
+}
+TASKS: dict[Any, list[tuple[str, str]]] = {
+    "regression": [("none", "none")],
+    **{
+        task: [
+            (imbalance, calibration)
+            for imbalance in ("none", "class_weight", "smote")
+            for calibration in ("none", "sigmoid", "isotonic")
+        ]
+        for task in ("binary", "multiclass")
+    },
+}
+# Every kind of model that a pipeline file can ask for by name.
+KINDS = [
+    (name, task, imbalance, calibration)
+    for name, preset in sorted(PRESETS.items())
+    for task, options in TASKS.items()
+    for imbalance, calibration in options
+    if preset.estimator(task) and (name, imbalance) != ("k_nearest_neighbors", "class_weight")
+]
 
 
-def fitted(name: str) -> Any:
-    builder = candidates.builder(name)
-    estimator = builder.build(builder.defaults, ["x"], ["c"], 7)
-    return estimator.fit(prepare(FRAME, ["x"], ["c"]), LABELS)
+def fitted(
+    preset: Preset,
+    task: Any = "binary",
+    imbalance: Any = "none",
+    calibration: Any = "none",
+    **parameters: Any,
+) -> Any:
+    given = {**preset.parameters, **parameters}
+    model = build(
+        preset, task, given, ["x"], ["c"], imbalance=imbalance, calibration=calibration, seed=7
+    )
+    with threadpool_limits(1):
+        return model.fit(PREPARED, LABELS[task])
 
 
-def version(lake: Lake, **files: tuple[str, str]) -> ModelVersion:
+def version(lake: Lake, task: Any = "binary", **files: tuple[str, str]) -> ModelVersion:
     return ModelVersion(
         pipeline=lake.pipeline,
         version=3,
@@ -54,6 +105,8 @@ def version(lake: Lake, **files: tuple[str, str]) -> ModelVersion:
         categorical=("c",),
         files=files,
         training_set={"train": ["2004-Q4"]},
+        task=task,
+        classes=CLASSES if task == "multiclass" else (),
     )
 
 
@@ -61,14 +114,41 @@ def put(lake: Lake, data: bytes) -> tuple[str, str]:
     return put_file(ObjectStore(lake.settings), lake.pipeline, MODEL, data)
 
 
-@pytest.mark.parametrize("name", sorted(candidates.BUILDERS))
-def test_a_model_is_the_same_after_the_store(lake: Lake, name: str) -> None:
-    model = fitted(name)
+@pytest.mark.parametrize(("name", "task", "imbalance", "calibration"), KINDS)
+def test_every_kind_of_model_is_the_same_after_the_file(
+    name: str, task: Any, imbalance: str, calibration: str
+) -> None:
+    model = fitted(PRESETS[name], task, imbalance, calibration, **SMALL.get(name, {}))
+    data = skops.io.dumps(model)
+    loaded = skops.io.loads(data, trusted=list(TRUSTED_TYPES))
+    problem = Problem(task, CLASSES if task == "multiclass" else ())
+    before, after = (scores_of(item, problem, PREPARED) for item in (model, loaded))
+    assert before.tobytes() == after.tobytes()
+    assert "imblearn" not in str(skops.io.get_untrusted_types(data=data))
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("k_nearest_neighbors", {"algorithm": "ball_tree"}),
+        ("k_nearest_neighbors", {"metric": "manhattan"}),
+        ("multilayer_perceptron", {"solver": "sgd", "learning_rate_init": 0.1}),
+        ("support_vector_machine", {"kernel": "linear"}),
+    ],
+)
+def test_other_parameters_are_trusted_too(name: str, parameters: dict[str, Any]) -> None:
+    model = fitted(PRESETS[name], **parameters)
+    assert skops.io.loads(skops.io.dumps(model), trusted=list(TRUSTED_TYPES)) is not None
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_a_model_is_the_same_after_the_store(lake: Lake, task: str) -> None:
+    model = fitted(PRESETS["hist_gradient_boosting"], task)
     file = put(lake, skops.io.dumps(model))
-    scores = predict(lake.settings, version(lake, **{MODEL: file}), FRAME)
-    expected = model.predict_proba(prepare(FRAME, ["x"], ["c"]))[:, 1]
-    assert scores.tobytes() == expected.tobytes()
-    assert scores.shape == (120,)
+    held = version(lake, task, **{MODEL: file})
+    scores = predict(lake.settings, held, FRAME)
+    assert scores.tobytes() == scores_of(model, held.problem, PREPARED).tobytes()
+    assert scores.shape == ((120, 3) if task == "multiclass" else (120,))
     assert load_model(lake.settings, file) is load_model(lake.settings, file)
 
 
@@ -82,7 +162,7 @@ def test_a_file_lies_under_its_own_digest(lake: Lake) -> None:
 
 
 def test_a_changed_file_is_refused(lake: Lake) -> None:
-    model = skops.io.dumps(fitted("logistic_regression"))
+    model = skops.io.dumps(fitted(PRESETS["logistic_regression"]))
     uri, digest = put(lake, model)
     ObjectStore(lake.settings).write(uri, model + b" ")
     with pytest.raises(RegistryError) as caught:
@@ -101,9 +181,92 @@ def test_a_type_that_we_do_not_trust_is_refused_whatever_the_file_says(lake: Lak
     assert "json.loads" in str(caught.value)
 
 
+class TestTrust:
+    def test_the_estimators_of_the_presets_need_no_more(self) -> None:
+        for name, preset in PRESETS.items():
+            path = preset.classifier or preset.regressor
+            assert path is not None, name
+            assert trusted_for(path, FunctionTransformer(json.loads)) == ()
+
+    def test_ones_own_estimator_brings_the_types_of_its_package(self, lake: Lake) -> None:
+        path = "xgboost.XGBRFClassifier"
+        model = fitted(Preset(path, None, "ordinal"), n_estimators=2)
+        trusted = trusted_for(path, model)
+        assert trusted == ("xgboost.sklearn.XGBRFClassifier",)
+        file = put(lake, skops.io.dumps(model))
+        with pytest.raises(RegistryError, match=r"got others: .*XGBRFClassifier"):
+            load_model(lake.settings, file)
+        held = replace(version(lake, **{MODEL: file}), trusted=trusted)
+        scores = predict(lake.settings, held, FRAME)
+        assert scores.tobytes() == scores_of(model, held.problem, PREPARED).tobytes()
+
+    def test_types_of_other_packages_are_refused_when_the_model_is_made(self) -> None:
+        with pytest.raises(TrainingError) as caught:
+            trusted_for("include.own.Model", FunctionTransformer(json.loads))
+        assert str(caught.value) == (
+            "estimator include.own.Model: its model must hold types of its own package only, got "
+            "json.loads. Choose other parameters or another estimator."
+        )
+
+    def test_an_estimator_of_scikit_learn_outside_the_presets(self) -> None:
+        path = "sklearn.ensemble.GradientBoostingClassifier"
+        model = fitted(Preset(path, None, "one_hot"), n_estimators=2)
+        trusted = trusted_for(path, model)
+        assert all(name.startswith("sklearn.") for name in trusted)
+        assert skops.io.loads(skops.io.dumps(model), trusted=[*TRUSTED_TYPES, *trusted])
+
+
+class TestScores:
+    class Model:
+        """Answers what it was told."""
+
+        def __init__(self, answer: Any, classes: list[Any]) -> None:
+            self.answer, self.classes_ = np.asarray(answer), np.array(classes)
+
+        def predict(self, prepared: pd.DataFrame) -> np.ndarray:
+            return self.answer
+
+        predict_proba = predict
+
+    def scores(self, problem: Problem, answer: Any, *classes: Any) -> np.ndarray:
+        return scores_of(self.Model(answer, list(classes)), problem, PREPARED.head(2))
+
+    def test_binary_is_the_probability_of_one(self) -> None:
+        scores = self.scores(Problem("binary"), np.array([[0.75, 0.25], [0, 1]], np.float32), 0, 1)
+        assert scores.dtype == np.float64
+        assert scores.tolist() == [0.25, 1.0]
+
+    def test_multiclass_columns_follow_the_problem(self) -> None:
+        problem = Problem("multiclass", ("a", "b", "c"))
+        scores = self.scores(problem, [[0.25, 0.75], [0.5, 0.5]], "c", "a")
+        assert scores.tolist() == [[0.75, 0, 0.25], [0.5, 0, 0.5]]
+
+    def test_multiclass_rows_add_up_to_one(self) -> None:
+        thirds = np.full((2, 3), 1 / 3, np.float32)
+        assert float(thirds.astype(np.float64).sum(axis=1)[0]) != 1
+        scores = self.scores(Problem("multiclass", ("a", "b", "c")), thirds, "a", "b", "c")
+        np.testing.assert_allclose(scores.sum(axis=1), 1, rtol=1e-15)
+
+    def test_regression_is_one_number_a_row(self) -> None:
+        scores = self.scores(Problem("regression"), np.array([[1], [2]], np.float32))
+        assert scores.dtype == np.float64
+        assert scores.tolist() == [1.0, 2.0]
+
+
 def test_a_version_survives_json(lake: Lake) -> None:
-    model = version(lake, **{MODEL: ("s3://lake/m", "00"), REFERENCE: ("s3://lake/r", "11")})
+    files = {MODEL: ("s3://lake/m", "00"), REFERENCE: ("s3://lake/r", "11")}
+    model = replace(version(lake, "multiclass", **files), trusted=("include.own.Model",))
     assert ModelVersion.from_dict(json.loads(json.dumps(model.to_dict()))) == model
+    assert model.problem == Problem("multiclass", CLASSES)
+
+
+def test_a_version_written_before_there_were_tasks_is_binary(lake: Lake) -> None:
+    model = version(lake, **{MODEL: ("s3://lake/m", "00")})
+    document = json.loads(json.dumps(model.to_dict()))
+    for key in ("task", "classes", "trusted"):
+        del document[key]
+    assert ModelVersion.from_dict(document) == model
+    assert model.problem == Problem("binary")
 
 
 def test_a_reference_survives_the_store(lake: Lake) -> None:
@@ -152,6 +315,58 @@ class TestPrepare:
         assert prepared.shape == (0, 2)
         assert prepared.dtypes.astype(str).tolist() == ["float64", "object"]
 
-    def test_a_number_that_is_none(self) -> None:
-        with pytest.raises(ValueError, match="could not convert string to float: 'many'"):
-            prepare(pd.DataFrame({"x": ["many"]}), ["x"], [])
+    def test_a_column_that_is_not_there(self) -> None:
+        with pytest.raises(FeatureError) as caught:
+            prepare(FRAME[["x"]], ["x", "y"], ["c"])
+        assert str(caught.value) == (
+            "features: must hold every column that the model was trained on, got none named y, c. "
+            "Return it from the feature function, or train again."
+        )
+
+    def test_booleans_and_decimals(self) -> None:
+        frame = pd.DataFrame(
+            {
+                "amount": pd.Series([Decimal("1.50"), None], dtype=object),
+                "flag": pd.Series([True, None], dtype=object),
+            }
+        )
+        prepared = prepare(frame, ["amount", "flag"], [])
+        np.testing.assert_array_equal(prepared.to_numpy(), [[1.5, 1.0], [np.nan, np.nan]])
+        # Read as categories: the text is the same whatever dtype the batch came in.
+        whole = frame.iloc[:1].astype({"flag": bool})
+        for given, texts in ((frame, ["True", None]), (whole, ["True"])):
+            prepared = prepare(given, [], ["amount", "flag"])
+            assert prepared["flag"].tolist() == texts
+        assert prepared["amount"].tolist() == ["1.50"]
+
+    @pytest.mark.parametrize(
+        ("value", "told"),
+        [
+            (datetime(2005, 1, 1), "got datetime such as"),
+            (date(2005, 1, 1), "got date such as datetime.date(2005, 1, 1)."),
+            (["a"], "got mixed such as ['a']."),
+        ],
+    )
+    def test_a_category_that_is_none(self, value: Any, told: str) -> None:
+        frame = pd.DataFrame({"c": pd.Series([None, value], dtype=object)})
+        with pytest.raises(FeatureError) as caught:
+            prepare(frame, [], ["c"])
+        assert str(caught.value).startswith(
+            f"feature c: must hold numbers, texts or booleans, {told}"
+        )
+        assert str(caught.value).endswith("Turn it into a number in the feature function.")
+
+    @pytest.mark.parametrize(
+        ("values", "told"),
+        [
+            (["many"], "could not convert string to float: 'many'"),
+            (pd.to_datetime(["2005-01-01"]), "Cannot cast DatetimeArray to dtype float64"),
+        ],
+    )
+    def test_a_number_that_is_none(self, values: Any, told: str) -> None:
+        with pytest.raises(FeatureError) as caught:
+            prepare(pd.DataFrame({"x": values}), ["x"], [])
+        assert str(caught.value) == (
+            f"feature x: must hold numbers, as in training, got {told}. Turn it into a number in "
+            "the feature function."
+        )
