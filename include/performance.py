@@ -28,7 +28,7 @@ from include.evaluation import (
     mean_error,
     unseen_classes,
 )
-from include.problem import Problem
+from include.problem import MINIMUM_CLASS_ROWS, Problem
 from include.specification import PerformanceMonitoring
 
 CONFIDENCE = 0.90
@@ -77,8 +77,13 @@ class PerformanceRecord:
 
     @property
     def new_class(self) -> Literal["new class", "no new class"]:
-        """Whether there were labels that the version does not know, as retraining asks it."""
-        return "new class" if self.unseen else "no new class"
+        """Whether a class that the version does not know has enough rows to be learned.
+
+        In data with rare classes some label is unknown nearly always; retraining would leave such
+        a class out again.
+        """
+        most = max(self.unseen.values(), default=0)
+        return "new class" if most >= MINIMUM_CLASS_ROWS else "no new class"
 
     def to_dict(self) -> dict[str, Any]:
         """Render as plain JSON values."""

@@ -21,6 +21,8 @@ from include.metrics import METRICS, Metric, Task
 from include.specification import Pipeline
 
 Scores = NDArray[np.float64]
+# A class with fewer rows cannot be learned or validated: its rows are left out of fitting.
+MINIMUM_CLASS_ROWS = 10
 
 
 @dataclass(frozen=True)

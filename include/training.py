@@ -24,13 +24,11 @@ from include.lineage import Origin, TableReference
 from include.models import prepare
 from include.partitions import Partition
 from include.performance import mature_partitions
-from include.problem import Problem
+from include.problem import MINIMUM_CLASS_ROWS, Problem
 from include.specification import Pipeline
 from include.tables import PARTITION, Lake, with_partition
 
 TABLE = "training_sets"
-# A class with fewer rows cannot be learned or validated: its rows are left out of fitting.
-MINIMUM_CLASS_ROWS = 10
 _MEMORY_SHARE = 0.5
 
 

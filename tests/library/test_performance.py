@@ -129,7 +129,6 @@ class TestMulticlass:
         record = self.assess(["DM"] * 80 + ["DO"] * 15 + ["SF"] * 4 + ["PX"])
         assert (record.value, record.positives, record.bias) == (0.8, None, None)
         assert record.unseen == {"SF": 4, "PX": 1}
-        assert record.new_class == "new class"
         assert record.reason.endswith("; version 3 does not know SF (4 rows), PX (1 row)")
         assert record.calibration_error == pytest.approx(0.0)
         assert record.observed_over_predicted is None
@@ -146,7 +145,11 @@ class TestMulticlass:
         few = self.assess(["DM"] * 20 + ["SF"] * 9)
         assert few.reason == f"29 rows of 2 classes, {needed}; version 3 does not know SF (9 rows)"
         assert few.value is not None
-        assert self.assess(["SF"]).new_class == "new class"
+
+    @pytest.mark.parametrize(("rows", "told"), [(9, "no new class"), (10, "new class")])
+    def test_a_new_class_has_rows_to_learn_it_from(self, rows: int, told: str) -> None:
+        record = self.assess(["DM"] * 80 + ["SF"] * rows + ["PX"] * 9)
+        assert (record.unseen["SF"], record.new_class) == (rows, told)
 
 
 class TestRegression:
