@@ -376,7 +376,9 @@ def run_dates(pipeline: Pipeline, after: datetime | None = None) -> Iterator[dat
     last = first + timedelta(days=366 * 100)
     if schedule.end is not None:
         last = datetime.combine(schedule.end, datetime.min.time()) + timedelta(days=1)
-    yield from croniter_range(max(first, after or first), last, schedule.cron)
+    first = max(first, after or first)
+    if first <= last:  # else croniter walks backwards
+        yield from croniter_range(first, last, schedule.cron)
 
 
 def _sources_without_time(checked: _Checked) -> Iterator[Finding]:

@@ -186,6 +186,14 @@ class AirflowApi:
         """Return the DAG files that cannot be loaded, with the traceback."""
         return self._list("importErrors", "import_errors", {})
 
+    def dag(self, dag_id: str) -> Record:
+        """Return a DAG, with its schedule."""
+        return self._get(f"dags/{_segment(dag_id)}")
+
+    def tasks(self, dag_id: str) -> list[Record]:
+        """Return the tasks of a DAG, with what follows each."""
+        return list(self._get(f"dags/{_segment(dag_id)}/tasks")["tasks"])
+
     def has_dag(self, dag_id: str) -> bool:
         """Tell whether Airflow knows a DAG and its file is still there."""
         try:

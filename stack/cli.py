@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from stack.bootstrap import DEVELOPMENT, INSTALLER, RUNTIME
+from stack.check_command import check
 from stack.configuration import ADMIN, Configuration
 from stack.errors import ConfigurationError, StackError
 from stack.land_command import land
@@ -21,6 +22,7 @@ from stack.layout import REPOSITORY, Layout
 from stack.new_command import new
 from stack.operation import Stack, uninterrupted
 from stack.parts import PARTS
+from stack.plan_command import plan
 from stack.run_command import run
 from stack.terminal import console, report, shown_errors
 
@@ -210,6 +212,8 @@ def lock(
 
 
 app.command()(run)
+app.command()(check)
+app.command()(plan)
 app.command()(new)
 app.command()(land)
 
