@@ -13,12 +13,25 @@ import pyarrow as pa
 import pytest
 import skops.io
 
-from include import candidates, scoring
+from include import scoring
 from include.binning import fit_binning
+from include.candidates import build
 from include.drift import calibrate
-from include.errors import MonitoringError, RegistryError
+from include.errors import FeatureError, MonitoringError, RegistryError
 from include.lineage import Origin, TableReference
-from include.models import MODEL, REFERENCE, ModelVersion, Reference, predict, prepare, put_file
+from include.models import (
+    MODEL,
+    REFERENCE,
+    ModelVersion,
+    Reference,
+    predict,
+    prepare,
+    put_file,
+    scores_of,
+)
+from include.predictions import from_frame, watched
+from include.presets import PRESETS
+from include.problem import Problem
 from include.profiles import profile
 from include.specification import Pipeline
 from include.store import ObjectStore
@@ -61,15 +74,24 @@ def worker(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scoring, "_run", run)
 
 
-@pytest.fixture
-def champion(lake: Lake) -> ModelVersion:
-    trained = prepare(frame(200, 1), ["x"], ["c"])
-    builder = candidates.builder("logistic_regression")
-    model = builder.build(builder.defaults, ["x"], ["c"], 7)
-    model.fit(trained, (trained["x"] > 0).to_numpy(np.int8))
-    scores = model.predict_proba(trained)[:, 1]
-    binning = fit_binning(trained, ["x"], ["c"], predictions=scores)
-    halves = [profile(trained[s], binning, scores[s]) for s in (slice(0, 100), slice(100, 200))]
+def trained(lake: Lake, task: Any) -> ModelVersion:
+    """A champion of a task, with its reference."""
+    rows = prepare(frame(200, 1), ["x"], ["c"])
+    known: dict[str, Any] = {
+        "binary": (rows["x"] > 0).to_numpy(np.int8),
+        "multiclass": np.select([rows["x"] > 0.5, rows["x"] < -0.5], ["high", "low"], "mid").astype(
+            object
+        ),
+        "regression": 1000 + rows["x"].to_numpy(),
+    }
+    problem = Problem(task, ("high", "low", "mid") if task == "multiclass" else ())
+    name = "ridge" if task == "regression" else "logistic_regression"
+    preset = PRESETS[name]
+    model = build(preset, task, preset.parameters, ["x"], ["c"], seed=7)
+    model.fit(rows, known[task])
+    made = watched(problem, scores_of(model, problem, rows))
+    binning = fit_binning(rows, ["x"], ["c"], predictions=made, classes=problem.classes)
+    halves = [profile(rows[s], binning, made[s]) for s in (slice(0, 100), slice(100, 200))]
     reference = Reference(halves[0].merge(halves[1]), calibrate(halves))
     store = ObjectStore(lake.settings)
     return ModelVersion(
@@ -77,7 +99,7 @@ def champion(lake: Lake) -> ModelVersion:
         version=5,
         partition="2004-Q4",
         run_id="run",
-        candidate="logistic_regression",
+        candidate=name,
         numeric=("x",),
         categorical=("c",),
         files={
@@ -85,7 +107,14 @@ def champion(lake: Lake) -> ModelVersion:
             REFERENCE: put_file(store, lake.pipeline, REFERENCE, reference.to_bytes()),
         },
         training_set={},
+        task=task,
+        classes=problem.classes,
     )
+
+
+@pytest.fixture
+def champion(lake: Lake) -> ModelVersion:
+    return trained(lake, "binary")
 
 
 def put_features(lake: Lake, origin: Origin, name: str, *frames: pd.DataFrame) -> TableReference:
@@ -145,6 +174,74 @@ def test_back_scored_rows_are_marked(
     batch = put_features(lake, origin, "2005-Q1", frame(5, 2))
     scoring.score(None, lake, pipeline, batch, champion, origin, back_scored=True)
     assert lake.read("predictions")["back_scored"].to_pylist() == [True] * 5
+
+
+def test_classes_stand_with_their_probabilities(
+    lake: Lake, make_pipeline: MakePipeline, origin: Origin
+) -> None:
+    pipeline = make_pipeline(task="multiclass", promotion={"require": {"accuracy": 0.5}})
+    champion = trained(lake, "multiclass")
+    batch = put_features(lake, origin, "2005-Q1", frame(30, 2), frame(20, 3))
+    for _ in range(2):
+        scored = scoring.score(None, lake, pipeline, batch, champion, origin)
+
+    rows = lake.read("predictions").to_pandas().set_index("id")
+    assert list(rows.columns) == [
+        "at",
+        "prediction",
+        "score",
+        "probabilities",
+        "model_version",
+        "back_scored",
+        "partition",
+    ]
+    part = rows.loc[frame(30, 2)["id"]]
+    expected = predict(lake.settings, champion, frame(30, 2))
+    assert from_frame(champion.problem, part).tobytes() == expected.tobytes()
+    assert part["prediction"].tolist() == [
+        champion.classes[column] for column in expected.argmax(axis=1)
+    ]
+    assert part["score"].to_numpy().tobytes() == expected.max(axis=1).tobytes()
+    assert len(set(rows["prediction"])) == 3
+    assert scored.profile.predictions is not None
+    assert scored.profile.predictions.rows == 50
+
+
+def test_numbers_stand_alone_and_no_time_is_needed(
+    lake: Lake, make_pipeline: MakePipeline, origin: Origin
+) -> None:
+    pipeline = make_pipeline(
+        task="regression",
+        partition="none",
+        event_time=None,
+        promotion={"require": {"mean_absolute_error": 1}},
+    )
+    champion = trained(lake, "regression")
+    rows = frame(30, 2).drop(columns="at")
+    batch = put_features(lake, origin, "snapshot-0001", rows)
+    scored = scoring.score(None, lake, pipeline, batch, champion, origin)
+
+    written = lake.read("predictions").to_pandas()
+    assert list(written.columns) == [
+        "id",
+        "prediction",
+        "model_version",
+        "back_scored",
+        "partition",
+    ]
+    expected = predict(lake.settings, champion, rows)
+    assert from_frame(champion.problem, written).tobytes() == expected.tobytes()
+    assert scored.profile.predictions is not None
+    assert scored.profile.predictions.rows == 30
+
+
+def test_a_feature_that_is_not_there_is_named(
+    lake: Lake, pipeline: Pipeline, champion: ModelVersion, origin: Origin
+) -> None:
+    batch = put_features(lake, origin, "2005-Q1", frame(5, 2).drop(columns="c"))
+    with pytest.raises(FeatureError, match="that the model was trained on, got none named c"):
+        scoring.score(None, lake, pipeline, batch, champion, origin)
+    assert not lake.exists("predictions")
 
 
 def test_no_rows_are_an_error(
