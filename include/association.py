@@ -24,6 +24,7 @@ _FOLDS = 3
 # So that every fold, and every fold of the encoder inside it, holds the class.
 _MINIMUM_PER_CLASS = 10
 _MINIMUM_ROWS = 30
+_LEAF_SHARE = 0.04
 _TARGET_TYPES = {"binary": "binary", "multiclass": "multiclass", "regression": "continuous"}
 
 Values = NDArray[np.float64]
@@ -106,13 +107,17 @@ def alone(
     rows = len(target)
     if rows < _MINIMUM_ROWS or min(feature.nunique(dropna=False), len(np.unique(target))) < 2:
         return None
-    leaf = max(5, rows // 200)
-    limits = {"max_leaf_nodes": 32, "min_samples_leaf": leaf, "random_state": seed}
+    limits = {"max_leaf_nodes": 32, "random_state": seed}
     folds = {"n_splits": _FOLDS, "shuffle": True, "random_state": seed}
     if task == "regression":
-        tree, split = DecisionTreeRegressor(**limits), KFold(**folds)
+        tree = DecisionTreeRegressor(min_samples_leaf=max(5, rows // 200), **limits)
+        split = KFold(**folds)
     else:
-        tree = DecisionTreeClassifier(class_weight="balanced", **limits)
+        # Balanced, so that a leaf may hold a rare class alone, but not a few of its rows.
+        leaf = _LEAF_SHARE / len(np.unique(target))
+        tree = DecisionTreeClassifier(
+            class_weight="balanced", min_samples_leaf=5, min_weight_fraction_leaf=leaf, **limits
+        )
         split = StratifiedKFold(**folds)
     # A tree needs the order only, but cannot take what is infinite or larger than 32 bits.
     values = feature.rank().to_numpy(np.float64) if numeric else codes(feature)

@@ -118,6 +118,17 @@ class TestAlone:
         found = association.alone(leak, self.target, "binary", numeric=True, seed=7)
         assert found == pytest.approx(1)
 
+    @pytest.mark.parametrize("task", ["binary", "multiclass"])
+    def test_a_rare_class_can_be_given_away(self, task: Task) -> None:
+        rare = np.arange(5000) % 250 == 0  # 20 rows
+        target: Any = rare.astype(np.int8)
+        if task == "multiclass":
+            target = np.where(rare, "owl", np.where(np.arange(5000) % 2, "cat", "dog"))
+            target = target.astype(object)
+        codes = pd.Series(association.codes(pd.Series(target)))
+        found = association.alone(codes, target, task, numeric=True, seed=7)
+        assert found == pytest.approx(1)
+
     def test_infinite_and_huge_numbers_are_large(self) -> None:
         values = pd.Series(np.where(self.target == 1, np.inf, 1e300))
         values[::2] = -np.inf
