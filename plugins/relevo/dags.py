@@ -74,6 +74,9 @@ the best candidate against the champion on held-out partitions, and promotes it 
 partition on, or refuses it. The verdict and its evidence are in the ledger either way.
 """
 
+# How long a training may take, and how long a person may think.
+_TRAINING = timedelta(hours=6)
+_APPROVAL = timedelta(days=7)
 _ANSWER = "{{ ti.xcom_pull(task_ids='approve_promotion', key='answer') or '' }}"
 
 
@@ -135,6 +138,8 @@ def _score(pipeline: Pipeline) -> DAG:
             pipeline=pipeline.name,
             task_id="await_training",
             execution_timeout=None,
+            deadline=_TRAINING
+            + (_APPROVAL if pipeline.promotion.approval == "required" else timedelta()),
             doc_md="Waits until earlier partitions have decided and retrainings have ended.",
         )
         score = ScoreBatchOperator(
@@ -217,6 +222,7 @@ def _train(pipeline: Pipeline) -> DAG:
             pipeline=pipeline.name,
             task_id="explore_training_set",
             training_set=build.output,
+            retries=0,
             execution_timeout=timedelta(minutes=15),
             doc_md="Reports on every feature and the target; the training does not depend on it.",
         )
@@ -254,7 +260,7 @@ def _train(pipeline: Pipeline) -> DAG:
                 subject="May the challenger take over?",
                 body="{{ task.verdict['reason'] }}",
                 execution_timeout=None,
-                response_timeout=timedelta(days=7),
+                response_timeout=_APPROVAL,
                 doc_md="Waits for a person's yes; a no ends the training without a promotion.",
             )
             # Not its output: a no skips whatever comes directly after the question.
