@@ -47,8 +47,18 @@ def derive(pipeline: Pipeline, rows: pa.Table, partition: Partition) -> pa.Table
         frame = frame[frame["known_at"].notna()]
     frame = frame[frame["label"].notna()]
     frame["label"] = _encoded(pipeline, frame["label"], subject)
-    frame["known_at"] = _known_at(pipeline, frame, partition, subject)
-    return pa.Table.from_pandas(frame, preserve_index=False)
+    frame["known_at"] = _known_at(pipeline, frame, rows.schema, partition, subject)
+    return pa.Table.from_pandas(frame, _schema(pipeline, rows.schema), preserve_index=False)
+
+
+def _schema(pipeline: Pipeline, landed: pa.Schema) -> pa.Schema:
+    """Name the types, which nothing else tells where no row has a label."""
+    fields = [pa.field(pipeline.entity, landed.field(pipeline.entity).type)]
+    event_time = pipeline.labels.event_time
+    if event_time is not None and pipeline.event_time is not None:
+        fields.append(pa.field(pipeline.event_time, landed.field(event_time).type))
+    label = {"binary": pa.int64(), "multiclass": pa.string(), "regression": pa.float64()}
+    return pa.schema([*fields, ("label", label[pipeline.task]), ("known_at", pa.timestamp("us"))])
 
 
 def columns_of(pipeline: Pipeline) -> tuple[str, ...]:
@@ -83,14 +93,18 @@ def _values(pipeline: Pipeline, rows: pa.Table, subject: str) -> pd.Series[Any]:
 
 
 def _known_at(
-    pipeline: Pipeline, frame: pd.DataFrame, partition: Partition, subject: str
+    pipeline: Pipeline,
+    frame: pd.DataFrame,
+    schema: pa.Schema,
+    partition: Partition,
+    subject: str,
 ) -> pd.Series[Any] | pd.Timestamp:
     name = pipeline.labels.known_at
     if name is None:
         # Known with the row, which is there when the partition has closed.
         last = partition.start if not pipeline.has_time else partition.end - timedelta(seconds=1)
         return pd.Timestamp(last).as_unit("us")
-    landed = pa.chunked_array([pa.array(frame["known_at"])])
+    landed = pa.chunked_array([pa.array(frame["known_at"], schema.field(name).type)])
     moments = to_moments(landed, f"{subject}: column {name}").to_pandas()
     early = int((moments >= pd.Timestamp(partition.end)).sum())
     if early and not pipeline.labels_in_row:

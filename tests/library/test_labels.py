@@ -138,6 +138,35 @@ def test_the_feature_function_sees_no_labels(labelled: Any) -> None:
     assert columns_of(labelled("binary", other=True, column="bad", known_at="known")) == ()
 
 
+@pytest.mark.parametrize("count", [0, 2])
+@pytest.mark.parametrize("known", [pa.timestamp("us"), pa.date32(), pa.string()])
+@pytest.mark.parametrize(
+    ("task", "kind"),
+    [("binary", pa.int64()), ("multiclass", pa.string()), ("regression", pa.float64())],
+)
+def test_rows_without_a_label_leave_the_columns_as_they_are(
+    labelled: Any, task: str, kind: pa.DataType, known: pa.DataType, count: int
+) -> None:
+    pipeline = labelled(task, column="y", known_at="known")
+    landed = pa.table(
+        {
+            "id": pa.array(["a", "b"][:count], pa.string()),
+            "y": pa.nulls(count, kind),
+            "known": pa.nulls(count, known),
+        }
+    )
+    found = derive(pipeline, landed, QUARTER)
+    assert found.num_rows == 0
+    expected = [("id", pa.string()), ("label", kind), ("known_at", pa.timestamp("us"))]
+    assert found.schema.equals(pa.schema(expected))
+
+
+def test_labels_known_at_the_start_of_a_year(labelled: Any) -> None:
+    pipeline = labelled("binary", column="bad", known_at="year")
+    found = derive(pipeline, rows(bad=[1, 0], year=pa.array([2004, None], pa.int64())), QUARTER)
+    assert found["known_at"].to_pylist() == [datetime(2004, 1, 1)]
+
+
 def test_a_column_that_is_not_there(labelled: Any) -> None:
     with pytest.raises(SourceError, match="must have a column bad, which the pipeline file names"):
         derive(labelled("binary", column="bad"), rows(good=[1]), QUARTER)
