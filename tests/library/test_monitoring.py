@@ -25,6 +25,7 @@ from include.specification import Pipeline
 from include.tables import Lake, with_partition
 
 MakePipeline = Callable[..., Pipeline]
+VERSION = ModelVersion("p", 5, "2004-Q3", "run", "logistic_regression", ("x",), (), {}, {})
 
 
 def quarter(name: str) -> Partition:
@@ -208,7 +209,7 @@ def predictions(lake: Lake, origin: Origin, scores: list[float], back_scored: bo
 class TestMeasurePerformance:
     def measure(self, lake: Lake, pipeline: Pipeline, origin: Origin, name: str) -> Any:
         registry = create_autospec(Registry, instance=True)
-        registry.require_champion.return_value = create_autospec(ModelVersion, instance=True)
+        registry.require_champion.return_value = registry.get.return_value = VERSION
         return measure_performance(None, lake, registry, pipeline, quarter(name), origin), registry
 
     def test_predictions_made_then_are_judged_by_the_latest_label(
@@ -217,6 +218,7 @@ class TestMeasurePerformance:
         predictions(matured, origin, [0.1, 0.9, 0.4, 0.8], back_scored=False)
         (record,), registry = self.measure(matured, pipeline, origin, "2005-Q2")
         # Bad are c (0.4) and d (0.8), good a (0.1) and b (0.9): 2 of 4 pairs are in order.
+        registry.get.assert_called_once_with(5)
         assert (record.partition, record.rows, record.positives) == ("2004-Q4", 4, 2)
         assert record.value == 0.5
         assert (record.model_version, record.back_scored) == (5, False)

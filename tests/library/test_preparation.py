@@ -306,7 +306,8 @@ def test_one_bad_row_in_a_training_set_stops_it(
     lake: Lake, pipeline: Pipeline, origin: Origin
 ) -> None:
     def made(x: list[float | None]) -> TrainingSet:
-        return TrainingSet(put(lake, "training_sets", origin, x), ("2004-Q4",), (), (1, 1))
+        reference = put(lake, "training_sets", origin, x)
+        return TrainingSet(reference, ("2004-Q4",), (), (1, 1), {"0": 1, "1": 1})
 
     assert validate_training_set(lake, pipeline, made([1.0, 2.0]))["failures"] == []
     with pytest.raises(QualityError, match=r"training_set 2005-Q1: .*1 of 100 rows unexpected"):

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pytest
 
 from include.errors import TrainingError
-from include.features import LABELS, TABLE
+from include.features import TABLE
+from include.labels import TABLE as LABELS
 from include.lineage import Origin
 from include.partitions import Frequency, Partition, parse
 from include.specification import Pipeline
@@ -130,7 +131,8 @@ class TestTrainingSet:
         made = build_training_set(history, pipeline, quarter("2005-Q3"), ORIGIN)
         assert made.train == ("2004-Q2", "2004-Q3")
         assert made.holdout == ("2005-Q1",)
-        assert made.positives == (2, 1)
+        assert made.rows == (8, 4)
+        assert made.classes == {"0": 6, "1": 2}
         assert (made.reference.partition, made.reference.rows) == ("2005-Q3", 12)
         assert TrainingSet.from_dict(json.loads(json.dumps(made.to_dict()))) == made
 
@@ -150,7 +152,11 @@ class TestTrainingSet:
         put_labels(history, "2005-Q4", ("2005-Q1/1", 1, datetime(2005, 10, 1)))
         then = build_training_set(history, pipeline, quarter("2005-Q3"), ORIGIN)
         now = build_training_set(history, pipeline, quarter("2005-Q4"), ORIGIN)
-        assert (then.positives, now.positives) == ((2, 1), (2, 2))
+        held_out = [
+            load_training_set(history, pipeline, made).labels[8:].tolist() for made in (then, now)
+        ]
+        assert held_out == [[1, 0, 0, 0], [1, 1, 0, 0]]
+        assert then.classes == now.classes == {"0": 6, "1": 2}
 
     def test_running_again_gives_the_same_rows(
         self, history: Lake, make_pipeline: MakePipeline
@@ -189,8 +195,8 @@ class TestTrainingSet:
             build_training_set(history, make_pipeline(), quarter("2005-Q3"), ORIGIN)
         assert str(caught.value) == (
             f"training set {history.pipeline} as of 2005-Q3: held-out partitions 2005-Q1 must "
-            "hold both classes, got 0 positives in 4 rows. Lengthen training.window or check "
-            "the labels."
+            "hold at least two classes, got 1 in 4 rows. Lengthen training.window or check the "
+            "labels."
         )
 
     def test_a_set_larger_than_memory_is_refused_with_the_numbers(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
@@ -17,7 +18,10 @@ from include.evidence import Evidence
 from include.lineage import TableReference
 from include.models import ModelVersion
 from include.partitions import Frequency, parse
+from include.pipeline_file import load
+from include.problem import Problem
 from include.promotion import PromotionDecision
+from include.specification import Pipeline
 from include.training import TrainingSet
 from relevo.links import DataDocsLink, EvidenceLink, LedgerLink, MlflowRunLink, ModelVersionLink
 from relevo.operators.training import (
@@ -37,9 +41,12 @@ TRAINING_SET = TrainingSet(
     TableReference("loan_default", "training_sets", 2, "2005-Q1", 1000),
     ("2004-Q1", "2004-Q2"),
     ("2004-Q3",),
-    (40, 20),
+    (800, 200),
+    {"0": 760, "1": 40},
 )
-CANDIDATE = CandidateResult("logistic_regression", "run 2", 0.75, "models:/m", ("s3://m", "00"))
+CANDIDATE = CandidateResult(
+    "logistic_regression", "run 2", 0.75, "models:/m", ("s3://m", "00"), ("own.Estimator",)
+)
 VERSION = ModelVersion(
     "loan_default", 3, "2005-Q1", "run 2", "logistic_regression", ("x",), (), {}, {}
 )
@@ -120,6 +127,8 @@ class TestBuild:
         assert TrainingSet.from_dict(result) == TRAINING_SET
         assert library.record.call_args.args[1:4] == ("training", "2005-Q1", "started")
         assert library.record.call_args.kwargs["step"] == "started"
+        used = library.record.call_args.kwargs["evidence"]["pipeline"]
+        assert Pipeline.model_validate(used) == load("loan_default")
         assert library.complete.call_args.args[0] is SPARK
         assert library.complete.call_args.args[3] == PARTITION
         assert library.build.call_args.args[2] == PARTITION
@@ -179,7 +188,10 @@ def test_evaluate(context: Any, ti: Any, tracking: Any, replace_by_autospec: Any
     registry = replace_by_autospec("include.registry.Registry").return_value
     registry.get.return_value = VERSION
     decision = PromotionDecision(False, (), "roc_auc 0.55 is below 0.60")
-    evaluation = Evaluation(decision, EVIDENCE, held_out=None)  # type: ignore[arg-type]
+    scores = np.array([0.1, 0.9])
+    evaluation = Evaluation(
+        decision, EVIDENCE, Problem("binary"), np.array([0, 1], np.int8), scores, champion=None
+    )
     evaluate = replace_by_autospec("include.challengers.evaluate", return_value=evaluation)
     page = "s3://reports/loan_default/evidence/3.html"
     publish = replace_by_autospec("include.reports.publish_evidence", return_value=page)
