@@ -122,15 +122,15 @@ def read_json_lines(open_file: Any, what: str) -> Iterator[TextPiece]:
             if line.isspace():
                 continue
             for key, value in _object(what, number, line).items():
-                if value is None:
-                    cells.setdefault(key, [None] * rows)
-                    continue
+                if key not in cells:
+                    cells[key] = [None] * rows
                 if isinstance(value, dict | list):
                     raise not_plain(what, key, f"a nested value in line {number}")
-                if isinstance(value, str) and not isinstance(value, _Number):
+                if type(value) is str:  # and not a number, which is kept as it is written
                     quoted.add(key)
-                text = str(value).lower() if isinstance(value, bool) else str(value)
-                cells.setdefault(key, [None] * rows).append(text)
+                elif isinstance(value, bool):
+                    value = str(value).lower()
+                cells[key].append(value)
             rows += 1
             for column in cells.values():
                 if len(column) < rows:
@@ -145,11 +145,13 @@ class _Number(str):
     """A JSON number as it is written, so that no digit is lost."""
 
 
+# NaN and the infinities, which some writers put where a number is missing, are no JSON.
+_DECODER = json.JSONDecoder(parse_int=_Number, parse_float=_Number, parse_constant=lambda _: None)
+
+
 def _object(what: str, number: int, line: str) -> Mapping[str, Any]:
     try:
-        value = json.loads(
-            line, parse_int=_Number, parse_float=_Number, parse_constant=lambda _: None
-        )
+        value = _DECODER.decode(line)
     except (ValueError, RecursionError) as error:
         raise _no_object(what, number, line) from error
     if not isinstance(value, dict):
