@@ -176,6 +176,16 @@ def _homes(section: Any, above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
                     yield from _homes(below, (*above, key, "<name>"))
 
 
+def sections_below(section: Any) -> Iterator[type[BaseModel]]:
+    """Walk over the models of the sections below one, in the file's order, with repetitions."""
+    for field in section.model_fields.values():
+        for annotation in _members([field.annotation]):
+            inside = [annotation, *_members(get_args(annotation)[-1:])]
+            for item in (item for item in inside if _is_section(item)):
+                yield item
+                yield from sections_below(item)
+
+
 def _members(annotations: Sequence[Any]) -> Iterator[Any]:
     """Take unions and annotations apart."""
     for annotation in annotations:
