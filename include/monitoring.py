@@ -164,15 +164,16 @@ def decide(
 def observe(lake: Lake, pipeline: Pipeline) -> list[Observation]:
     """Read what was observed in every partition."""
     drift = {row["partition"]: row["verdict"] for row in rows(lake, DRIFT)}
-    performance: dict[str, list[str]] = {}
+    records: dict[str, list[PerformanceRecord]] = {}
     for row in rows(lake, PERFORMANCE):
-        record = json.loads(row["details"])
-        performance.setdefault(row["partition"], []).append(record["verdict"])
+        record = PerformanceRecord.from_dict(json.loads(row["details"]))
+        records.setdefault(row["partition"], []).append(record)
     return [
         Observation(
             partition=partitions.parse(name, pipeline.partition),
             drift=verdict,
-            performance=_worst(performance.get(name, [])),
+            performance=_worst([record.verdict for record in records.get(name, [])]),
+            new_class=_new_class([record.new_class for record in records.get(name, [])]),
         )
         for name, verdict in sorted(drift.items())
     ]
@@ -241,6 +242,12 @@ def _worst(verdicts: Sequence[str]) -> Literal["drop", "no drop", "cannot tell"]
     if "drop" in verdicts:
         return "drop"
     return "no drop" if "no drop" in verdicts else "cannot tell"
+
+
+def _new_class(found: Sequence[str]) -> Literal["new class", "no new class", "cannot tell"]:
+    if "new class" in found:
+        return "new class"
+    return "no new class" if found else "cannot tell"
 
 
 def _write(
