@@ -24,7 +24,13 @@ def next_snapshot(lake: Lake, origin: Origin) -> Partition:
 
 
 def latest_snapshot(lake: Lake, origin: Origin) -> Partition:
-    """Name the latest snapshot, for a training that was asked for by hand; takes the first one."""
+    """Name the latest snapshot, for a training that was asked for by hand; takes the first one.
+
+    A training keeps the one that it started with, whatever is taken while it lasts.
+    """
+    for entry in ledger.entries(lake, "training"):
+        if entry.dag_run_id == origin.dag_run_id:
+            return partitions.parse(entry.partition, Frequency.NONE)
     taken = _taken(lake)
     return max(taken) if taken else next_snapshot(lake, origin)
 

@@ -13,7 +13,8 @@ from include.partitions import Frequency, Partition
 def partition_of(pipeline: str, dag_run: Any, params: Mapping[str, Any]) -> str:
     """Name the partition that a run is about, from its parameter, key or logical date.
 
-    A run about data without a time takes the next snapshot, a training the latest one.
+    A run about data without a time takes the next snapshot, a training the latest one; no later
+    run takes the number of one that was named.
 
     Args:
         pipeline: Name of the pipeline.
@@ -22,18 +23,22 @@ def partition_of(pipeline: str, dag_run: Any, params: Mapping[str, Any]) -> str:
     """
     frequency = pipeline_file.load(pipeline).partition
     named = params.get("partition") or dag_run.partition_key
-    if frequency is Frequency.NONE and not named:
-        return str(_snapshot(pipeline, dag_run))
+    if frequency is Frequency.NONE:
+        return str(_snapshot(pipeline, dag_run, named))
     partition = partitions.of_run(frequency, requested=named, logical_date=dag_run.logical_date)
     return str(partition)
 
 
-def _snapshot(pipeline: str, dag_run: Any) -> Partition:
-    from include.snapshots import latest_snapshot, next_snapshot
+def _snapshot(pipeline: str, dag_run: Any, named: str | None) -> Partition:
+    from include.snapshots import latest_snapshot, next_snapshot, take
     from include.tables import Lake
     from relevo.hooks import RelevoHook
 
     lake = Lake(RelevoHook().store(), pipeline)
     origin = Origin(dag_run.dag_id, dag_run.run_id, "snapshot")
-    take = latest_snapshot if dag_run.dag_id == f"{pipeline}_train" else next_snapshot
-    return take(lake, origin)
+    if named:
+        partition = partitions.parse(named, Frequency.NONE)
+        take(lake, partition, origin)
+        return partition
+    is_training = dag_run.dag_id == f"{pipeline}_train"
+    return latest_snapshot(lake, origin) if is_training else next_snapshot(lake, origin)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from include import ledger
 from include.lineage import Origin
 from include.partitions import snapshot
 from include.snapshots import latest_snapshot, next_snapshot, take
@@ -23,6 +24,15 @@ def test_runs_are_numbered_and_a_run_keeps_its_number(lake: Any) -> None:
 def test_a_training_is_about_the_latest_one_and_takes_the_first(lake: Any) -> None:
     assert str(latest_snapshot(lake, of("training"))) == "snapshot-0001"
     assert str(next_snapshot(lake, of("a"))) == "snapshot-0002"
+    assert str(latest_snapshot(lake, of("another"))) == "snapshot-0002"
+
+
+def test_a_training_keeps_the_snapshot_that_it_started_with(lake: Any) -> None:
+    next_snapshot(lake, of("a"))
+    named = latest_snapshot(lake, of("training"))
+    ledger.record(lake, "training", str(named), "started", "", origin=of("training"))
+    next_snapshot(lake, of("b"))
+    assert str(latest_snapshot(lake, of("training"))) == "snapshot-0001"
     assert str(latest_snapshot(lake, of("another"))) == "snapshot-0002"
 
 

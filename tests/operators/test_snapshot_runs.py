@@ -1,0 +1,107 @@
+"""Which snapshot a run is about: a named one, that of its event, the next or the latest one."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from include import ledger, pipeline_file
+from include.errors import PartitionError
+from include.lineage import Origin
+from include.partitions import Frequency
+from include.settings import StoreSettings
+from include.tables import Lake
+from relevo.macros import partition_of
+
+Name = Callable[..., str]
+
+
+@pytest.fixture
+def lake(store_settings: StoreSettings, monkeypatch: pytest.MonkeyPatch) -> Lake:
+    """Tables of a pipeline without time that no other test knows."""
+    connection = {
+        "conn_type": "aws",
+        "login": store_settings.access_key,
+        "password": store_settings.secret_key.get_secret_value(),
+        "extra": {"endpoint_url": store_settings.endpoint_url},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_RELEVO_STORE", json.dumps(connection))
+    timeless = pipeline_file.load("loan_default").model_copy(update={"partition": Frequency.NONE})
+    monkeypatch.setattr(pipeline_file, "load", lambda name: timeless)
+    return Lake(store_settings, f"p{uuid.uuid4().hex[:12]}")
+
+
+@pytest.fixture
+def score(lake: Lake) -> Name:
+    """Render the macro in a task of a scoring run."""
+    return _renderer(lake, "score")
+
+
+@pytest.fixture
+def train(lake: Lake) -> Name:
+    """Render the macro in a task of a training run."""
+    return _renderer(lake, "train")
+
+
+def _renderer(lake: Lake, kind: str) -> Name:
+    def name(run_id: str, key: str | None = None, **params: Any) -> str:
+        run = SimpleNamespace(
+            dag_id=f"{lake.pipeline}_{kind}", run_id=run_id, partition_key=key, logical_date=None
+        )
+        return partition_of(lake.pipeline, run, params)
+
+    return name
+
+
+def test_scoring_runs_take_one_number_after_the_other(score: Name) -> None:
+    assert score("run a") == "snapshot-0001"
+    assert score("run b") == "snapshot-0002"
+    assert score("run a", partition=None) == "snapshot-0001"  # every task of a run sees the same
+
+
+def test_a_training_by_hand_is_about_the_latest(score: Name, train: Name) -> None:
+    assert train("training a") == "snapshot-0001"
+    assert score("run a") == "snapshot-0002"
+    assert score("run b") == "snapshot-0003"
+    assert train("training b") == "snapshot-0003"
+
+
+def test_a_training_does_not_move_on_while_it_waits_for_approval(
+    lake: Lake, score: Name, train: Name
+) -> None:
+    named = train("training a")
+    origin = Origin(f"{lake.pipeline}_train", "training a", "build_training_set")
+    ledger.record(lake, "training", named, "started", "", origin=origin, step="started")
+    assert score("run a") == "snapshot-0002"
+    assert train("training a") == "snapshot-0001"
+
+
+def test_the_event_that_started_a_training_names_it(score: Name, train: Name) -> None:
+    score("run a")
+    score("run b")
+    assert train("training a", key="snapshot-0001") == "snapshot-0001"
+
+
+def test_a_person_may_ask_for_a_snapshot_again(score: Name) -> None:
+    score("run a")
+    score("run b")
+    assert score("run c", partition="snapshot-0001") == "snapshot-0001"
+    assert score("run d") == "snapshot-0003"
+
+
+def test_a_number_that_a_person_names_is_not_given_to_another_run(score: Name, train: Name) -> None:
+    assert train("training a", partition="snapshot-0001") == "snapshot-0001"
+    assert score("run a") == "snapshot-0002"
+    assert score("run b", partition="snapshot-0007") == "snapshot-0007"
+    assert score("run c") == "snapshot-0008"
+
+
+def test_a_name_of_another_form_takes_no_number(lake: Lake, score: Name) -> None:
+    with pytest.raises(PartitionError, match="a none partition reads like 'snapshot-0001'"):
+        score("run a", partition="2005-Q1")
+    assert ledger.entries(lake) == []
