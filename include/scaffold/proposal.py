@@ -97,7 +97,7 @@ class Proposal:
         features: Columns kept.
         left_out: Columns left out.
         null_values: Cells of CSV files that mean "missing"; empty for other formats.
-        types: Types of CSV columns.
+        types: Types of columns of text files.
         quarantined: Share of the sample's rows that the proposed suite moves to quarantine.
     """
 
@@ -149,10 +149,11 @@ def propose(wish: Wish, place: Place, sample: Sample) -> Proposal:
     frame = to_frame(sample.table) if settled is None else settled.frame
     columns = {str(name): inspect(frame[name]) for name in frame.columns}
     target = choose_target(frame[wish.target], columns[wish.target], wish.positive)
-    moments, time = _moments(wish.time, sample, frame, columns)
+    types = _types(wish, sample, settled)
+    moments, time = _moments(wish.time, sample, types, frame, columns)
     known_at = None
     if wish.known_at is not None:
-        known_at, _ = _moments(wish.known_at, sample, frame, columns, optional=True)
+        known_at, _ = _moments(wish.known_at, sample, types, frame, columns, optional=True)
     entity = _entity(wish, place, frame, columns, moments)
     calendar = None
     if moments is not None:
@@ -187,7 +188,7 @@ def propose(wish: Wish, place: Place, sample: Sample) -> Proposal:
         features,
         left_out,
         () if settled is None else settled.null_values,
-        {} if settled is None else settled.types,
+        types,
         float(bad.mean()),
     )
 
@@ -218,7 +219,7 @@ def _check_columns(wish: Wish, place: Place, sample: Sample) -> None:
 def _settled(wish: Wish, sample: Sample) -> text_types.Settled | None:
     if sample.dialect is None:
         return None
-    whole = {name for name in (wish.target, wish.entity) if name is not None}
+    whole = {name for name in (wish.target, wish.entity, wish.time) if name is not None}
     settled = text_types.settle(sample.table, sample.dialect.decimal, whole)
     target = settled.frame[wish.target]
     if settled.types.get(wish.target) == "integer" and target.nunique() > 20:
@@ -226,9 +227,24 @@ def _settled(wish: Wish, sample: Sample) -> text_types.Settled | None:
     return settled
 
 
+def _types(
+    wish: Wish, sample: Sample, settled: text_types.Settled | None
+) -> dict[str, ColumnType]:
+    """Name the types that the pipeline file must state, because the files do not."""
+    if settled is not None:
+        return settled.types
+    if sample.format != "json_lines":
+        return {}
+    times = [name for name in (wish.time, wish.known_at) if name is not None]
+    return {
+        name: "timestamp" for name in times if pa.types.is_timestamp(sample.table[name].type)
+    }
+
+
 def _moments(
     name: str | None,
     sample: Sample,
+    types: dict[str, ColumnType],
     frame: pd.DataFrame,
     columns: dict[str, Column],
     *,
@@ -244,8 +260,7 @@ def _moments(
         )
     if column.kind == "moment":
         moments = frame[name]
-        raw = sample.table[name].type
-        is_date = pa.types.is_date(raw) or (pa.types.is_string(raw) and column.is_date)
+        is_date = pa.types.is_date(sample.table[name].type) or types.get(name) == "date"
         return moments, "date" if is_date else "moment"
     values = (
         frame[name].astype("Int64") if column.kind == "number" and column.whole else frame[name]

@@ -19,6 +19,8 @@ NULL_CODES = frozenset(
 )
 DEFAULT_CODES = ("NA", "N/A", "NULL", "NaN", "None")
 _MOSTLY = 0.9
+# Codes such as 01234 and keys of 19 digits lose something as numbers.
+_CODE = r"[+-]?(0\d|\d{19})"
 _ISO = r"\d{4}-\d{2}-\d{2}"
 _ISO_MOMENT = _ISO + r"[T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?"
 _BOOLEANS = {"true", "false"}
@@ -81,7 +83,7 @@ def _type(read: pd.Series, decimal: str, whole: bool) -> ColumnType:
     if read.empty:
         return "string"
     numbers = _numbers(read, decimal)
-    if numbers.notna().mean() >= _MOSTLY and not read.str.fullmatch(r"0\d+").any():
+    if numbers.notna().mean() >= _MOSTLY and not read.str.match(_CODE).any():
         is_whole = (numbers.dropna() % 1 == 0).mean() >= _MOSTLY
         return "integer" if whole and is_whole else "number"
     for pattern, kind in ((_ISO, "date"), (_ISO_MOMENT, "timestamp")):

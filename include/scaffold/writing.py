@@ -166,6 +166,7 @@ def _source_lines(proposal: Proposal) -> list[str]:
         if dialect:
             lines.append(f"csv: {_flow(dialect)}")
         lines.append(f"null_values: {json.dumps(list(proposal.null_values))}")
+    if proposal.types:
         lines.append(f"types: {_flow(proposal.types)}")
     is_whole = place.query is not None or PLACEHOLDER not in (place.uri or "")
     if wish.time is not None and is_whole:

@@ -1,0 +1,461 @@
+"""What `./relevo new` reads out of data: types, task, keys, time, features and disguises."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from include.errors import SourceError, SpecificationError
+from include.partitions import Frequency
+from include.scaffold import writing
+from include.scaffold.calendar import choose_calendar
+from include.scaffold.inspection import inspect
+from include.scaffold.proposal import Place, Proposal, Wish, propose
+from include.scaffold.sampling import Sample, format_of, read_file, read_objects, read_query, sniff
+from include.scaffold.target import choose_target
+from include.scaffold.text_types import settle
+from include.settings import StoreSettings
+from include.store import ObjectStore
+
+ROWS = 1000
+GENERATOR = np.random.default_rng(0)
+
+
+def customers(**columns: Any) -> pd.DataFrame:
+    """Make a thousand rows with a noisy target; columns can be changed or added."""
+    generator = np.random.default_rng(1)
+    score = generator.normal(size=ROWS)
+    frame = {
+        "amount": generator.lognormal(size=ROWS).round(3),
+        "score": score.round(4),
+        "region": generator.choice(["north ", "south", "east"], ROWS),
+        "churn": np.where(score + generator.normal(size=ROWS) > 1.2, "yes", "no"),
+    }
+    return pd.DataFrame({**frame, **columns})
+
+
+def proposal_of(frame: pd.DataFrame, **wish: Any) -> Proposal:
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    return propose(
+        Wish("p", **{"target": "churn", **wish}),
+        Place(uri=writing.default_uri("p")),
+        Sample(table, len(frame), "parquet"),
+    )
+
+
+def reasons(proposal: Proposal) -> dict[str, str]:
+    return {item.name: item.reason for item in proposal.left_out}
+
+
+def kept(proposal: Proposal) -> list[str]:
+    return [feature.column.name for feature in proposal.features]
+
+
+class TestReading:
+    def test_parquet_csv_json_lines_and_gzip(self, tmp_path: Path) -> None:
+        frame = customers()
+        frame.to_parquet(tmp_path / "a.parquet")
+        frame.to_csv(tmp_path / "a.csv.gz", index=False)
+        lines = frame.to_json(orient="records", lines=True)
+        (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+        for name in ("a.parquet", "a.csv.gz", "a.jsonl.gz"):
+            sample = read_file(tmp_path / name)
+            assert sample.rows == ROWS
+            assert sample.table.column_names == list(frame.columns)
+
+    def test_a_large_file_is_thinned_evenly_and_its_size_is_kept(self, tmp_path: Path) -> None:
+        pq.write_table(pa.table({"n": range(250_000)}), tmp_path / "a.parquet")
+        sample = read_file(tmp_path / "a.parquet")
+        numbers = sample.table["n"].to_numpy()
+        assert (sample.rows, len(numbers)) == (250_000, 200_000)
+        assert (np.diff(numbers) > 0).all()
+        assert abs(numbers.mean() - 125_000) < 1_000
+
+    @pytest.mark.parametrize(
+        ("text", "encoding", "expected"),
+        [
+            ("a,b\n1,2.5\n3,4.5\n", "utf-8", (",", "utf-8", ".")),
+            ("a;größe\n1;2,5\n3;4,5\n", "latin-1", (";", "cp1252", ",")),
+            ("a\tb\n1\t2\n3\t4\n", "utf-8", ("\t", "utf-8", ".")),
+            ("a|b\n1|x, y\n3|z, y\n", "utf-8", ("|", "utf-8", ".")),
+        ],
+    )
+    def test_a_dialect_is_sniffed(
+        self, text: str, encoding: str, expected: tuple[str, str, str]
+    ) -> None:
+        dialect = sniff(text.encode(encoding))
+        assert (dialect.delimiter, dialect.encoding, dialect.decimal) == expected
+
+    @pytest.mark.parametrize("name", ["a.xlsx", "a", "a.parquet.gz"])
+    def test_other_endings_are_refused(self, name: str) -> None:
+        with pytest.raises(SourceError, match="must end in"):
+            format_of(name)
+
+    def test_a_line_with_more_cells_is_an_error_with_its_number(self, tmp_path: Path) -> None:
+        (tmp_path / "a.csv").write_text("a,b\n1,2\n1,2,3\n")
+        with pytest.raises(SourceError, match=r"file a\.csv: line 3 must have 2 cells"):
+            read_file(tmp_path / "a.csv")
+
+    def test_a_folder_on_the_store(self, store_settings: StoreSettings, tmp_path: Path) -> None:
+        store = ObjectStore(store_settings)
+        for part in ("1", "2"):
+            store.write(f"s3://landing/scaffold/x/{part}.csv", b"a,b\n1,2\n")
+        store.write("s3://landing/scaffold/x/_SUCCESS", b"")
+        assert read_objects(store_settings, "s3://landing/scaffold/x/").rows == 2
+        assert read_objects(store_settings, "s3://landing/scaffold/x/1.csv").rows == 1
+        with pytest.raises(SourceError, match="must hold at least one object"):
+            read_objects(store_settings, "s3://landing/scaffold/nothing/")
+
+    def test_a_query_with_the_partitions_ends(self, tmp_path: Path) -> None:
+        import sqlite3
+
+        with sqlite3.connect(tmp_path / "a.db") as database:
+            customers().assign(at="2020-01-01").to_sql("customers", database, index=False)
+        url = f"sqlite:///{tmp_path / 'a.db'}"
+        query = "select * from customers where at >= :start and at < :end"
+        assert read_query(url, query).rows == ROWS
+        with pytest.raises(SourceError, match="no such table: nowhere"):
+            read_query(url, "select * from nowhere")
+
+
+class TestTextTypes:
+    def test_codes_in_numbers_mean_missing_and_others_do_not_parse(self) -> None:
+        cells = ["1.5"] * 95 + ["?", "ERROR", "", "N/A", "many"]
+        table = pa.table({"n": cells, "s": ["?"] + ["x"] * 99})
+        settled = settle(table, ".")
+        assert settled.types == {"n": "number"}
+        assert settled.null_values == ("NA", "N/A", "NULL", "NaN", "None", "?", "error")
+        assert settled.unparsed.tolist() == [False] * 99 + [True]
+        assert settled.frame["n"].isna().sum() == 5
+        # A code found in one column counts in every one, as Relevo reads them.
+        assert settled.frame["s"].isna().tolist() == [True] + [False] * 99
+
+    @pytest.mark.parametrize(
+        ("cells", "expected"),
+        [
+            (["007", "123"], {}),
+            (["1", "2.0"], {"c": "number"}),
+            (["2020-01-31", "2020-02-29"], {"c": "date"}),
+            (["2020-01-31 06:00", "2020-02-29T07:00:00Z"], {"c": "timestamp"}),
+            (["true", "False"], {"c": "boolean"}),
+            (["a", "b"], {}),
+            (["", ""], {}),
+        ],
+    )
+    def test_types(self, cells: list[str], expected: dict[str, str]) -> None:
+        assert settle(pa.table({"c": cells}), ".").types == expected
+
+    def test_keys_and_classes_stay_whole(self) -> None:
+        settled = settle(pa.table({"c": ["1.0", "2"]}), ".", {"c"})
+        assert settled.types == {"c": "integer"}
+
+    def test_the_decimal_comma(self) -> None:
+        settled = settle(pa.table({"c": ["1,5", "2,25"]}), ",")
+        assert settled.frame["c"].tolist() == [1.5, 2.25]
+
+
+class TestTarget:
+    @pytest.mark.parametrize(
+        ("values", "positive", "task", "written"),
+        [
+            (["no"] * 8 + ["yes"] * 2, None, "binary", "yes"),
+            (["no"] * 8 + ["yes"] * 2, "no", "binary", "no"),
+            ([0] * 2 + [1] * 8, None, "binary", None),
+            ([0] * 2 + [1] * 8, "0", "binary", 0),
+            ([True] * 8 + [False] * 2, None, "binary", None),
+            ([1.0] * 8 + [2.0] * 2, None, "binary", 2),
+            (["a", "b", "c"] * 4, None, "multiclass", None),
+            ([1, 2, 3] * 4, None, "multiclass", None),
+            (list(range(21)), None, "regression", None),
+            ([0.5, 1.5, 2.5], None, "regression", None),
+        ],
+    )
+    def test_the_task(
+        self, values: list[Any], positive: str | None, task: str, written: Any
+    ) -> None:
+        series = pd.Series(values, name="y")
+        target = choose_target(series, inspect(series), positive)
+        assert (target.task, target.positive) == (task, written)
+
+    def test_two_classes_with_strays(self) -> None:
+        series = pd.Series([0.0] * 500 + [1.0] * 490 + [7.0, 99.0], name="y")
+        target = choose_target(series, inspect(series), "0")
+        assert (target.task, target.positive, target.strays) == ("binary", 0, (7.0, 99.0))
+        assert target.labels.isna().sum() == 2
+        assert target.labels.iloc[0] == 1.0
+
+    def test_a_rare_third_class_is_a_class(self) -> None:
+        series = pd.Series(["a"] * 900 + ["b"] * 60 + ["c"] * 40, name="y")
+        assert choose_target(series, inspect(series), None).task == "multiclass"
+
+    @pytest.mark.parametrize(
+        ("values", "positive", "message"),
+        [
+            ([None, None], None, "must have values"),
+            (["a", "a"], None, "must have at least two values, got only one: 'a'"),
+            ([f"class {n}" for n in range(101)], None, "at most 100 classes, got 101"),
+            ([datetime(2020, 1, 1), datetime(2020, 1, 2)], None, "got times"),
+            (["no", "yes"], "yess", "did you mean 'yes'"),
+            ([1, 2, 3], "1", "--positive is for two classes, got 3 values"),
+        ],
+    )
+    def test_what_cannot_be_learned(
+        self, values: list[Any], positive: str | None, message: str
+    ) -> None:
+        series = pd.Series(values, name="y")
+        with pytest.raises(SourceError, match=message):
+            choose_target(series, inspect(series), positive)
+
+
+class TestCalendar:
+    TODAY = date(2024, 1, 1)
+
+    def calendar(self, moments: list[datetime], **options: Any) -> Any:
+        series = pd.Series(pd.to_datetime(moments), name="at")
+        labels = pd.Series(np.arange(len(series)) % 3, dtype=float)
+        known_at = options.pop("known_at", None)
+        return choose_calendar(
+            series,
+            options.pop("labels", labels),
+            known_at,
+            **{"finest": Frequency.HOURLY, "rows": len(series), "today": self.TODAY, **options},
+        )
+
+    def spread(self, rows: int, days: float) -> list[datetime]:
+        step = timedelta(days=days) / rows
+        return [datetime(2020, 1, 1) + n * step for n in range(rows)]
+
+    @pytest.mark.parametrize(
+        ("rows", "days", "expected"),
+        [
+            (6_000, 0.5, "hourly"),
+            (6_000, 10, "daily"),
+            (6_000, 70, "weekly"),
+            (6_000, 365, "monthly"),
+            (6_000, 365 * 3, "quarterly"),
+            (6_000, 365 * 10, "yearly"),
+            (100, 365 * 2, "quarterly"),  # nothing holds 500 rows: the coarsest with six
+        ],
+    )
+    def test_the_finest_with_enough_rows(self, rows: int, days: float, expected: str) -> None:
+        assert self.calendar(self.spread(rows, days)).frequency == expected
+
+    def test_rows_that_were_not_sampled_count(self) -> None:
+        moments = self.spread(6_000, 365)
+        assert self.calendar(moments, rows=60_000).frequency == "weekly"
+
+    def test_not_finer_than_the_times_are(self) -> None:
+        moments = self.spread(6_000, 10)
+        assert (
+            self.calendar(moments, finest=Frequency.YEARLY, wanted=Frequency.DAILY).partitions == 10
+        )
+        with pytest.raises(SourceError, match="got 1 yearly"):
+            self.calendar(moments, finest=Frequency.YEARLY)
+
+    def test_rare_classes_make_partitions_longer(self) -> None:
+        moments = self.spread(60_000, 730)
+        labels = pd.Series(np.arange(60_000) % 50 == 0, dtype=float)  # 11 a week, 50 a month
+        assert self.calendar(moments, labels=labels).frequency == "monthly"
+
+    def test_strays_before_and_after_are_no_partitions(self) -> None:
+        moments = [datetime(2009, 1, 1), *self.spread(6_000, 365), datetime(2031, 1, 1)]
+        calendar = self.calendar(moments, wanted=Frequency.MONTHLY)
+        assert calendar.partitions == 12
+        assert str(calendar.schedule.end) == "2021-01-02"
+
+    def test_the_window_and_the_first_run(self) -> None:
+        calendar = self.calendar(self.spread(12_000, 366), wanted=Frequency.MONTHLY)
+        assert (calendar.window, calendar.holdout) == (6, 1)
+        assert str(calendar.first) == "2020-07"  # trained as of 2020-06
+        assert str(calendar.schedule.start) == "2020-08-01"
+
+    def test_late_labels_put_the_first_run_off(self) -> None:
+        moments = self.spread(12_000, 366)
+        known_at = pd.Series(pd.to_datetime(moments)) + pd.Timedelta(days=90)
+        calendar = self.calendar(moments, wanted=Frequency.MONTHLY, known_at=known_at)
+        assert str(calendar.first) > "2020-09"
+
+    def test_labels_that_come_after_the_end_are_an_error(self) -> None:
+        moments = self.spread(12_000, 366)
+        known_at = pd.Series(pd.to_datetime(moments)) + pd.Timedelta(days=900)
+        with pytest.raises(SourceError, match="labels of at least 3 partitions must be known"):
+            self.calendar(moments, wanted=Frequency.MONTHLY, known_at=known_at)
+
+    def test_live_data_get_no_end(self) -> None:
+        moments = self.spread(12_000, 366)
+        assert self.calendar(moments).schedule.end is not None
+        assert self.calendar(moments, today=date(2021, 1, 5)).schedule.end is None
+
+    def test_missing_labels_lower_the_coverage(self) -> None:
+        moments = self.spread(12_000, 366)
+        labels = pd.Series(np.where(np.arange(12_000) % 10 == 0, np.nan, 1.5))
+        assert self.calendar(moments, labels=labels).coverage == pytest.approx(0.81, abs=0.01)
+        assert self.calendar(moments).coverage is None
+
+    def test_too_few_partitions(self) -> None:
+        with pytest.raises(SourceError, match="at least 4 monthly partitions, got 2"):
+            self.calendar(self.spread(1_000, 50), wanted=Frequency.MONTHLY)
+
+
+class TestProposal:
+    def test_snapshots_of_numbered_rows(self) -> None:
+        proposal = proposal_of(customers())
+        assert proposal.entity == "row_id"
+        assert proposal.calendar is None
+        assert kept(proposal) == ["amount", "score", "region"]
+
+    @pytest.mark.parametrize(
+        ("column", "values"),
+        [
+            ("customer_id", range(ROWS)),
+            ("number", range(5, 5 + ROWS)),
+            ("code", [f"C-{n}" for n in range(ROWS)]),
+        ],
+    )
+    def test_a_key_is_found(self, column: str, values: Any) -> None:
+        proposal = proposal_of(customers(**{column: list(values)}))
+        assert proposal.entity == column
+        assert column not in kept(proposal)
+
+    @pytest.mark.parametrize(
+        "values",
+        [
+            np.random.default_rng(2).normal(size=ROWS),
+            [f"a sentence {n}" for n in range(ROWS)],
+            np.random.default_rng(3).permutation(10**7)[:ROWS],
+        ],
+    )
+    def test_a_unique_measure_or_text_is_no_key(self, values: Any) -> None:
+        assert proposal_of(customers(other=values)).entity == "row_id"
+
+    def test_what_is_left_out_and_why(self) -> None:
+        frame = customers(
+            one=1,
+            none=None,
+            key=[f"C-{n}" for n in range(ROWS)],
+            other_key=[f"D-{n}" for n in range(ROWS)],
+            remark=[f"some words {n % 300}" for n in range(ROWS)],
+            seen=pd.date_range("2020-01-01", periods=ROWS, freq="h"),
+        )
+        frame["left"] = frame["churn"].map({"yes": 17, "no": 3})
+        found = reasons(proposal_of(frame, entity="key"))
+        assert found["one"] == "constant"
+        assert found["none"] == "empty"
+        assert found["other_key"] == "a key: every row has its own value"
+        assert found["remark"] == "free text: 300 different values in 1,000 rows"
+        assert found["seen"].startswith("a time")
+        assert found["left"] == (
+            "looks like the target in disguise: review (alone it reaches ROC AUC 1.000)"
+        )
+        assert sorted(found) == ["left", "none", "one", "other_key", "remark", "seen"]
+
+    def test_the_same_name_but_for_digits_is_a_disguise(self) -> None:
+        generator = np.random.default_rng(4)
+        frame = customers(
+            bad24=generator.integers(0, 2, ROWS), bad36=generator.integers(0, 2, ROWS)
+        )
+        found = reasons(proposal_of(frame, target="bad24"))
+        assert "its name is that of bad24, but for digits" in found["bad36"]
+
+    def test_a_number_that_gives_the_target_away(self) -> None:
+        frame = customers()
+        frame["minutes"] = GENERATOR.uniform(0, 100, ROWS)
+        frame["seconds"] = frame["minutes"] * 60
+        frame["nearly"] = frame["minutes"] + GENERATOR.normal(0, 7, ROWS)
+        proposal = proposal_of(frame, target="minutes")
+        assert list(reasons(proposal)) == ["seconds"]
+        review = {feature.column.name: feature.review for feature in proposal.features}
+        assert "alone it reaches R2 0.9" in review["nearly"]
+        assert review["amount"] == ""
+
+    def test_a_name_with_the_targets_is_told(self) -> None:
+        proposal = proposal_of(customers(churn_call=GENERATOR.integers(0, 9, ROWS)))
+        review = {feature.column.name: feature.review for feature in proposal.features}
+        assert review["churn_call"].startswith("review: its name holds churn")
+
+    def test_names_of_times_are_left_out(self) -> None:
+        at = pd.Series(pd.date_range("2020-01-01", periods=ROWS, freq="12h"))
+        frame = customers(at=at, month=at.dt.strftime("%Y-%m"), weekday=at.dt.day_name())
+        proposal = proposal_of(frame, time="at", partition=Frequency.MONTHLY)
+        assert reasons(proposal) == {"month": "follows the calendar: new times bring new values"}
+        assert "weekday" in kept(proposal)
+
+    @pytest.mark.parametrize(
+        ("wish", "message"),
+        [
+            ({"target": "chrun"}, "--target chrun: must be a column of the data.*'churn'"),
+            ({"time": "when"}, "--time when: must be a column"),
+            ({"known_at": "score"}, "--known-at: needs --time"),
+            ({"partition": Frequency.DAILY}, "--partition daily: needs --time"),
+            ({"entity": "churn"}, "column churn: must have one role only"),
+            ({"entity": "region"}, "--entity region: must identify a row, got 1000 of 1000"),
+            ({"time": "region"}, "--time region: must hold times"),
+        ],
+    )
+    def test_wrong_wishes(self, wish: dict[str, Any], message: str) -> None:
+        with pytest.raises(SourceError, match=message):
+            proposal_of(customers(), **wish)
+
+    def test_a_query_needs_a_key(self) -> None:
+        table = pa.Table.from_pandas(customers(), preserve_index=False)
+        with pytest.raises(SourceError, match="--entity: is needed for a query"):
+            propose(
+                Wish("p", "churn"),
+                Place(connection="c", query="select 1"),
+                Sample(table, ROWS, None),
+            )
+
+
+class TestFiles:
+    def test_nothing_is_overwritten_unless_forced(self, tmp_path: Path) -> None:
+        files = writing.render(proposal_of(customers()))
+        assert sorted(map(str, files)) == [
+            "dags/p.py",
+            "expectations/p_features.json",
+            "expectations/p_records.json",
+            "include/pipelines/p.py",
+            "include/pipelines/p.yaml",
+            "tests/pipelines/test_p.py",
+        ]
+        writing.write(files, tmp_path)
+        (tmp_path / "dags/p.py").write_text("mine")
+        with pytest.raises(SpecificationError, match=r"must not exist yet, got include/pipelines"):
+            writing.write(files, tmp_path)
+        assert (tmp_path / "dags/p.py").read_text() == "mine"
+        writing.write(files, tmp_path, force=True)
+        assert "declare" in (tmp_path / "dags/p.py").read_text()
+
+    @pytest.mark.parametrize("name", ["Loan", "2nd", "class", "a-b", "", "a" * 64])
+    def test_names_that_no_module_can_have(self, name: str) -> None:
+        with pytest.raises(SpecificationError, match="Choose another"):
+            writing.check_name(name)
+
+    def test_a_suite_quarantines_keys_and_strays_only(self) -> None:
+        frame = customers(key=range(ROWS), y=[0.0] * 500 + [1.0] * 495 + [5.0, 6.0, 7.0, 8.0, 9.0])
+        files = writing.render(proposal_of(frame, target="y", entity="key"))
+        suite = json.loads(files[Path("expectations/p_records.json")])
+        by_row = [
+            (item["type"], item["kwargs"]["column"])
+            for item in suite["expectations"]
+            if item["severity"] == "critical" and "column" in item["kwargs"]
+        ]
+        assert by_row == [
+            ("expect_column_values_to_not_be_null", "key"),
+            ("expect_column_values_to_be_unique", "key"),
+            ("expect_column_values_to_be_in_set", "y"),
+        ]
+
+    def test_rare_classes_are_weighed_and_scores_calibrated(self) -> None:
+        frame = customers(churn=["yes"] * 60 + ["no"] * 940)
+        text = writing.render(proposal_of(frame))[Path("include/pipelines/p.yaml")]
+        assert "imbalance: class_weight" in text
+        assert "calibration: sigmoid" in text
