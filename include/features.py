@@ -172,7 +172,8 @@ def _visible(
     held = {file.partition for file in lake.files(replace(reference, partition=None))}
     first = min(held, default=wanted)
     missing = [name for name in asked if name >= first and name not in held]
-    if missing:
+    # A partition that came without rows cannot be told from one that was never ingested.
+    if missing and not pipeline.sources[source].allow_empty:
         raise FeatureError(
             f"source {source} {wanted}: the {history} partitions before it must be ingested, got "
             f"none for {', '.join(missing)}. Run those partitions first."

@@ -247,8 +247,8 @@ def _validate(
     name = str(partition)
     rows = lake.read(batch.table, partitions=[name], version=batch.version)
     rows = rows.drop_columns([PARTITION])
-    if rows.num_rows == 0 and dataset in pipeline.sources and pipeline.sources[dataset].allow_empty:
-        return Validated(replace(batch, partition=name, rows=0), 0, None, {})
+    if rows.num_rows == 0 and _may_be_empty(pipeline, dataset):
+        return _empty(lake, pipeline, dataset, batch, rows, partition, origin)
     suite_name, on_failure, limit = _rules(pipeline, dataset)
     report = quality.validate(rows, quality.load_suite(suite_name), source=dataset, partition=name)
     page = None
@@ -264,9 +264,7 @@ def _validate(
         partitions=[name],
         origin=written,
     )
-    if dataset == pipeline.label_source:
-        known = labels.derive(pipeline, kept, partition)
-        lake.write(labels.TABLE, with_partition(known, name), partitions=[name], origin=written)
+    _write_labels(lake, pipeline, dataset, kept, partition, written)
     if quarantined.num_rows:
         reference = lake.write(
             batch.table, with_partition(kept, name), partitions=[name], origin=written
@@ -274,6 +272,43 @@ def _validate(
     else:
         reference = TableReference(lake.pipeline, batch.table, batch.version, name, kept.num_rows)
     return Validated(reference, quarantined.num_rows, page, report.summary())
+
+
+def _empty(
+    lake: Lake,
+    pipeline: Pipeline,
+    dataset: str,
+    batch: TableReference,
+    rows: pa.Table,
+    partition: Partition,
+    origin: Origin,
+) -> Validated:
+    """Accept a batch without rows: what an earlier one left behind goes."""
+    name, table = str(partition), quarantine_table(dataset)
+    if lake.exists(table):
+        held = pa.schema(lake.open(table).schema().to_arrow())
+        lake.write(table, held.empty_table(), partitions=[name], origin=origin.reading(batch))
+    _write_labels(lake, pipeline, dataset, rows, partition, origin.reading(batch))
+    return Validated(replace(batch, partition=name, rows=0), 0, None, {})
+
+
+def _write_labels(
+    lake: Lake,
+    pipeline: Pipeline,
+    dataset: str,
+    rows: pa.Table,
+    partition: Partition,
+    origin: Origin,
+) -> None:
+    """Write the labels that validated rows bring, if their source is the one of the labels."""
+    if dataset == pipeline.label_source:
+        known = with_partition(labels.derive(pipeline, rows, partition), str(partition))
+        lake.write(labels.TABLE, known, partitions=[str(partition)], origin=origin)
+
+
+def _may_be_empty(pipeline: Pipeline, dataset: str) -> bool:
+    source = pipeline.primary_source if dataset == features.TABLE else dataset
+    return pipeline.sources[source].allow_empty
 
 
 def _rules(pipeline: Pipeline, dataset: str) -> tuple[str, str, float]:

@@ -26,11 +26,11 @@ from include.preparation import (
     validate_source,
     validate_training_set,
 )
-from include.specification import Pipeline
+from include.specification import Pipeline, Source
 from include.store import ObjectStore
 from include.suites import load_suite
 from include.tables import Lake, with_partition
-from include.training import TrainingSet
+from include.training import TrainingSet, known_labels
 
 MakePipeline = Callable[..., Pipeline]
 COLUMN = "expect_column_values_to_"
@@ -39,6 +39,7 @@ SUITES = {
         {"type": f"{COLUMN}be_unique", "kwargs": {"column": "id"}},
         {"type": f"{COLUMN}be_between", "kwargs": {"column": "amount", "min_value": 0}},
     ],
+    "accounts": [{"type": f"{COLUMN}be_unique", "kwargs": {"column": "id"}}],
     "outcomes": [{"type": f"{COLUMN}be_in_set", "kwargs": {"column": "bad", "value_set": [0, 1]}}],
     "f": [{"type": f"{COLUMN}not_be_null", "kwargs": {"column": "x"}}],
 }
@@ -287,6 +288,73 @@ class TestLabels:
         assert not lake.exists("labels")
 
 
+class TestEmptyBatch:
+    @pytest.fixture
+    def pipeline(self, make_pipeline: MakePipeline) -> Pipeline:
+        """One in which both sources may come without rows."""
+        pipeline = make_pipeline()
+        sources = {
+            name: source.model_copy(update={"allow_empty": True})
+            for name, source in pipeline.sources.items()
+        }
+        return pipeline.model_copy(update={"sources": sources})
+
+    def test_it_is_not_shown_to_a_suite(
+        self, lake: Lake, pipeline: Pipeline, origin: Origin
+    ) -> None:
+        land_loans(lake, Q1)
+        ingest(lake, pipeline, "loans", [Q1], origin)
+        land_loans(lake, Q2, rows=0)
+        ingested = ingest(lake, pipeline, "loans", [Q2], origin)
+        validated = validate_source(lake, pipeline, "loans", ingested, Q2, origin)
+        assert (validated.reference.partition, validated.reference.rows) == ("2005-Q2", 0)
+        assert (validated.quarantined, validated.data_docs) == (0, None)
+        assert lake.row_counts("raw_loans") == {"2005-Q1": 100}
+
+    def test_nothing_of_what_landed_there_before_is_left(
+        self, lake: Lake, pipeline: Pipeline, origin: Origin
+    ) -> None:
+        for rows in (100, 0):
+            land_loans(lake, Q1, bad=rows // 50, rows=rows)
+            ingested = ingest(lake, pipeline, "loans", [Q1], origin)
+            validate_source(lake, pipeline, "loans", ingested, Q1, origin)
+        assert lake.row_counts("raw_loans") == lake.row_counts("quarantine_loans") == {}
+
+    def test_labels_that_nobody_knows_yet_make_an_empty_table(
+        self, lake: Lake, pipeline: Pipeline, origin: Origin
+    ) -> None:
+        land_outcomes(lake, Q1, Q1.start)
+        ingest(lake, pipeline, "outcomes", [Q1], origin)
+        land_outcomes(lake, Q2)
+        ingested = ingest(lake, pipeline, "outcomes", [Q2], origin)
+        validate_source(lake, pipeline, "outcomes", ingested, Q2, origin)
+        assert lake.row_counts("labels") == {}
+        assert known_labels(lake, Q2)["label"].tolist() == []
+
+    def test_without_leave_it_stops(
+        self, lake: Lake, make_pipeline: MakePipeline, origin: Origin
+    ) -> None:
+        land_loans(lake, Q1, rows=0)
+        with pytest.raises(SourceError, match="must hold at least one row, got an empty batch"):
+            ingest(lake, make_pipeline(), "loans", [Q1], origin)
+
+
+class TestSample:
+    def test_rows_are_spread_over_the_batch(
+        self, lake: Lake, pipeline: Pipeline, origin: Origin
+    ) -> None:
+        land_loans(lake, Q1)
+        assert ingest(lake, pipeline, "loans", [Q1], origin, sample=4).rows == 4
+        found = sorted(lake.read("raw_loans")["id"].to_pylist())
+        assert found == ["2005-Q1/0", "2005-Q1/25", "2005-Q1/50", "2005-Q1/75"]
+
+    def test_a_batch_that_is_small_enough_is_taken_whole(
+        self, lake: Lake, pipeline: Pipeline, origin: Origin
+    ) -> None:
+        land_loans(lake, Q1, rows=10)
+        assert ingest(lake, pipeline, "loans", [Q1], origin, sample=10).rows == 10
+
+
 def put(lake: Lake, table: str, origin: Origin, x: list[float | None]) -> TableReference:
     rows = pa.table({"id": [str(i) for i in range(len(x))], "x": pa.array(x, pa.float64())})
     return lake.write(table, with_partition(rows, "2005-Q1"), partitions=["2005-Q1"], origin=origin)
@@ -383,3 +451,122 @@ class TestHistory:
         land(lake, f"s3://landing/{lake.pipeline}/loans/copy/a.parquet", pa.table({"id": ["a"]}))
         with pytest.raises(PartitionError, match="partition 'copy': a quarterly partition reads"):
             complete_history(None, lake, pipeline, Q1, origin)
+
+    def test_nothing_before_the_first_that_is_needed(
+        self, lake: Lake, pipeline: Pipeline, origin: Origin, compute: Any
+    ) -> None:
+        for name in ("2004-Q4", "2005-Q1", "2005-Q2"):
+            land_loans(lake, quarter(name), rows=20)
+        land_outcomes(lake, quarter("2004-Q4"), datetime(2004, 11, 1))
+        assert complete_history(None, lake, pipeline, Q2, origin, first=Q1) == (
+            "2005-Q1",
+            "2005-Q2",
+        )
+        assert lake.partitions("raw_loans") == ("2005-Q1", "2005-Q2")
+        assert lake.partitions("labels") == ("2004-Q4",)
+
+    def test_a_sample_of_the_rows_that_features_are_made_of(
+        self, lake: Lake, make_pipeline: MakePipeline, origin: Origin, compute: Any
+    ) -> None:
+        pipeline = make_pipeline(sources={"accounts": described(lake, "accounts/{partition}/")})
+        land_loans(lake, Q1, rows=20)
+        land_outcomes(lake, Q1, *[Q1.start] * 9)
+        land(lake, f"s3://landing/{lake.pipeline}/accounts/{Q1}/a.parquet", accounts(9))
+        complete_history(None, lake, pipeline, Q1, origin, sample=5)
+        assert lake.row_counts("raw_loans") == {"2005-Q1": 5}
+        assert lake.row_counts("raw_accounts") == lake.row_counts("labels") == {"2005-Q1": 9}
+
+    def test_one_object_that_holds_every_partition_is_cut_by_time(
+        self, lake: Lake, make_pipeline: MakePipeline, origin: Origin, compute: Any
+    ) -> None:
+        loans = {
+            "uri": f"s3://landing/{lake.pipeline}/loans.parquet",
+            "suite": "loans",
+            "time": "at",
+            "labels": {"column": "bad"},
+        }
+        pipeline = make_pipeline().model_copy(update={"sources": {"loans": Source(**loans)}})
+        at = [datetime(2004, 12, 31, 23), datetime(2005, 1, 1), datetime(2005, 7, 1)]
+        rows = {"id": ["a", "b", "c"], "at": at, "amount": [1.0] * 3, "bad": [1, 0, 0]}
+        land(lake, loans["uri"], pa.table(rows))
+        # Nothing was lent in 2005-Q2, and 2005-Q3 has not come yet.
+        assert complete_history(None, lake, pipeline, Q2, origin) == ("2004-Q4", "2005-Q1")
+        assert lake.row_counts("raw_loans") == {"2004-Q4": 1, "2005-Q1": 1}
+        labels = lake.read("labels").to_pylist()
+        assert sorted((row["id"], row["label"], row["partition"]) for row in labels) == [
+            ("a", 1, "2004-Q4"),
+            ("b", 0, "2005-Q1"),
+        ]
+
+    def test_a_source_without_partitions_is_copied_for_each(
+        self, lake: Lake, make_pipeline: MakePipeline, origin: Origin, compute: Any
+    ) -> None:
+        pipeline = make_pipeline(sources={"accounts": described(lake, "accounts.parquet")})
+        land(lake, f"s3://landing/{lake.pipeline}/accounts.parquet", accounts(3))
+        for name in ("2004-Q3", "2004-Q4"):
+            land_loans(lake, quarter(name), rows=20)
+        complete_history(None, lake, pipeline, quarter("2004-Q4"), origin)
+        land_loans(lake, Q1, rows=20)
+        complete_history(None, lake, pipeline, Q1, origin)
+        assert lake.row_counts("raw_accounts") == {"2004-Q3": 3, "2004-Q4": 3, "2005-Q1": 3}
+        sources = compute.call_args.args[3]
+        assert sorted(sources) == ["accounts", "loans"]
+        assert sources["accounts"] == lake.reference("raw_accounts")
+
+    def test_partitions_that_a_source_looks_back_on(
+        self, lake: Lake, make_pipeline: MakePipeline, origin: Origin, compute: Any
+    ) -> None:
+        accounts_by_quarter = {**described(lake, "accounts/{partition}/"), "history": 2}
+        pipeline = make_pipeline(sources={"accounts": accounts_by_quarter})
+        for name in ("2004-Q1", "2004-Q2", "2004-Q3", "2004-Q4", "2005-Q1"):
+            folder = f"s3://landing/{lake.pipeline}/accounts/{name}"
+            land(lake, f"{folder}/a.parquet", accounts(2))
+        land_loans(lake, Q1, rows=20)
+        complete_history(None, lake, pipeline, Q1, origin)
+        # 2004-Q1 and Q2 are too far back for loans that begin in 2005-Q1.
+        assert lake.partitions("raw_accounts") == ("2004-Q3", "2004-Q4", "2005-Q1")
+        assert compute.call_args.args[4] == ["2005-Q1"]
+
+    def test_a_source_that_begins_later_than_it_is_looked_back_on(
+        self, lake: Lake, make_pipeline: MakePipeline, origin: Origin, compute: Any
+    ) -> None:
+        accounts_by_quarter = {**described(lake, "accounts/{partition}/"), "history": 2}
+        pipeline = make_pipeline(sources={"accounts": accounts_by_quarter})
+        folder = f"s3://landing/{lake.pipeline}/accounts/2005-Q1"
+        land(lake, f"{folder}/a.parquet", accounts(2))
+        land_loans(lake, Q1, rows=20)
+        complete_history(None, lake, pipeline, Q1, origin)
+        assert lake.partitions("raw_accounts") == ("2005-Q1",)
+
+    def test_a_partition_without_rows_stops_no_history_that_may_have_one(
+        self, lake: Lake, make_pipeline: MakePipeline, origin: Origin, monkeypatch: Any
+    ) -> None:
+        def write(_: Any, lake: Lake, pipeline: Any, sources: Any, names: Any, origin: Any) -> Any:
+            rows = lake.read("raw_loans").select(["id", "at", "partition"])
+            rows = rows.append_column("x", pa.array([1.0] * rows.num_rows))
+            return lake.write("features", rows, partitions=names, origin=origin)
+
+        monkeypatch.setattr(
+            features, "compute", create_autospec(features.compute, side_effect=write)
+        )
+        loans = {
+            "uri": f"s3://landing/{lake.pipeline}/loans/{{partition}}/",
+            "suite": "loans",
+            "allow_empty": True,
+            "labels": {"column": "amount"},
+        }
+        pipeline = make_pipeline(task="regression", promotion={"require": {"r2": 0.5}})
+        pipeline = pipeline.model_copy(update={"sources": {"loans": Source(**loans)}})
+        land_loans(lake, Q1, rows=20)
+        land_loans(lake, Q2, rows=0)
+        assert complete_history(None, lake, pipeline, Q2, origin) == ("2005-Q1", "2005-Q2")
+        assert lake.row_counts("features") == lake.row_counts("labels") == {"2005-Q1": 20}
+
+
+def described(lake: Lake, place: str) -> dict[str, Any]:
+    """Describe a second source of features."""
+    return {"uri": f"s3://landing/{lake.pipeline}/{place}", "suite": "accounts"}
+
+
+def accounts(rows: int) -> pa.Table:
+    return pa.table({"id": [f"a{number}" for number in range(rows)], "balance": [1.0] * rows})
