@@ -1,0 +1,253 @@
+"""Local files land where a pipeline looks for them: whole, once, cell by cell."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import uuid
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from include.errors import SourceError
+from include.landing import land
+from include.settings import StoreSettings
+from include.specification import Pipeline
+from include.store import ObjectStore
+
+ROWS = pa.table(
+    {
+        "id": [1, 2, 3, 4],
+        "at": [
+            datetime(2005, 4, 1),
+            datetime(2005, 1, 31),
+            datetime(2005, 3, 31, 23, 59, 59),
+            datetime(2005, 12, 1),
+        ],
+    }
+)
+TEXT = '"id";"at"; name\n1;2005-04-01;"a;b"\n2; 2005-01-31 ;007\n3;2005-03-31;?\n'
+
+
+@pytest.fixture
+def store(store_settings: StoreSettings) -> ObjectStore:
+    return ObjectStore(store_settings)
+
+
+def make(partition: str = "quarterly", **changes: Any) -> Pipeline:
+    """Make a pipeline with a landing folder that no other test knows."""
+    name = f"p{uuid.uuid4().hex[:12]}"
+    has_time = partition != "none"
+    document = {
+        "name": name,
+        "description": "Tests.",
+        "owner": "tests",
+        "task": "binary",
+        "partition": partition,
+        "sources": {
+            "records": {
+                "uri": f"s3://landing/{name}/records/{{partition}}/",
+                "suite": "s",
+                "labels": {"column": "bad"},
+                **changes.pop("source", {}),
+            },
+            **changes.pop("sources", {}),
+        },
+        "features": {"function": "include.pipelines.loan_default:features", "suite": "f"},
+        "training": {
+            "window": 3,
+            "holdout": 1 if has_time else 0.2,
+            "candidates": {"logistic_regression": {}},
+        },
+        "promotion": {"require": {"roc_auc": 0.6}},
+        **({"event_time": "at"} if has_time else {}),
+        **changes,
+    }
+    return Pipeline.model_validate(document)
+
+
+def parquet(folder: Path, table: pa.Table = ROWS) -> Path:
+    pq.write_table(table, folder / "file.parquet")
+    return folder / "file.parquet"
+
+
+def held(store: ObjectStore, pipeline: Pipeline) -> dict[str, bytes]:
+    """Read everything below the pipeline's landing folder, by the end of its address."""
+    root = f"s3://landing/{pipeline.name}/"
+    return {item.uri.removeprefix(root): store.read(item.uri) for item in store.list(root)}
+
+
+class TestByTime:
+    def test_every_row_lands_in_the_partition_of_its_time(
+        self, store: ObjectStore, tmp_path: Path
+    ) -> None:
+        pipeline = make()
+        landed = land(store, pipeline, parquet(tmp_path))
+        assert landed.rows == {"2005-Q1": 2, "2005-Q2": 1, "2005-Q4": 1}
+        tables = {
+            name: pq.read_table(io.BytesIO(data)) for name, data in held(store, pipeline).items()
+        }
+        assert {name: table["id"].to_pylist() for name, table in tables.items()} == {
+            "records/2005-Q1/records.parquet": [2, 3],
+            "records/2005-Q2/records.parquet": [1],
+            "records/2005-Q4/records.parquet": [4],
+        }
+        assert {table.schema for table in tables.values()} == {ROWS.schema}
+
+    def test_landing_twice_changes_nothing(self, store: ObjectStore, tmp_path: Path) -> None:
+        pipeline = make()
+        first = land(store, pipeline, parquet(tmp_path))
+        second = land(store, pipeline, parquet(tmp_path))
+        assert (second.written, second.skipped) == ((), first.written)
+
+    def test_other_content_is_refused_before_anything_is_written(
+        self, store: ObjectStore, tmp_path: Path
+    ) -> None:
+        pipeline = make()
+        land(store, pipeline, parquet(tmp_path))
+        before = held(store, pipeline)
+        more = pa.concat_tables([ROWS, pa.table({"id": [5, 6], "at": [datetime(2004, 1, 1)] * 2})])
+        changed = more.set_column(0, "id", pa.array([1, 2, 9, 4, 5, 6]))
+        with pytest.raises(
+            SourceError, match=r"got other content in \S+2005-Q1/records\.parquet\."
+        ):
+            land(store, pipeline, parquet(tmp_path, changed))
+        assert held(store, pipeline) == before
+        landed = land(store, pipeline, parquet(tmp_path, changed), replace=True)
+        assert [uri.split("/")[-2] for uri in landed.written] == ["2004-Q1", "2005-Q1"]
+        assert len(landed.skipped) == 2
+
+    def test_csv_cells_are_copied_as_they_stand_there(
+        self, store: ObjectStore, tmp_path: Path
+    ) -> None:
+        pipeline = make(source={"format": "csv", "csv": {"delimiter": ";", "encoding": "latin-1"}})
+        (tmp_path / "file.csv").write_bytes(TEXT.replace("007", "007 ö").encode("latin-1"))
+        assert land(store, pipeline, tmp_path / "file.csv").rows == {"2005-Q1": 2, "2005-Q2": 1}
+        assert held(store, pipeline) == {
+            "records/2005-Q1/records.csv": (
+                "id;at; name\n2; 2005-01-31 ;007 ö\n3;2005-03-31;?\n".encode("latin-1")
+            ),
+            "records/2005-Q2/records.csv": b'id;at; name\n1;2005-04-01;"a;b"\n',
+        }
+
+    def test_json_lines_are_copied_as_they_stand_there(
+        self, store: ObjectStore, tmp_path: Path
+    ) -> None:
+        pipeline = make("yearly", source={"format": "json_lines"})
+        lines = ['{"at": 2005, "x": 1.50}', '{"x":  "é", "at": 2004}']
+        path = tmp_path / "file.jsonl.gz"
+        path.write_bytes(gzip.compress("\n".join(lines).encode()))
+        land(store, pipeline, path)
+        assert held(store, pipeline) == {
+            "records/2004/records.jsonl": f"{lines[1]}\n".encode(),
+            "records/2005/records.jsonl": f"{lines[0]}\n".encode(),
+        }
+
+    def test_labels_of_their_own_land_when_they_became_known(
+        self, store: ObjectStore, tmp_path: Path
+    ) -> None:
+        pipeline = make(
+            entity="id",
+            source={"labels": None},
+            sources={
+                "outcomes": {
+                    "uri": f"s3://landing/x{uuid.uuid4().hex[:12]}/outcomes/{{partition}}/",
+                    "suite": "s",
+                    "labels": {"column": "bad", "known_at": "known"},
+                }
+            },
+        )
+        outcomes = pa.table({"id": [1], "bad": [0], "known": [datetime(2007, 8, 1)]})
+        landed = land(store, pipeline, parquet(tmp_path, outcomes), source="outcomes")
+        assert landed.rows == {"2007-Q3": 1}
+
+    @pytest.mark.parametrize(
+        ("table", "message"),
+        [
+            (pa.table({"when": [1]}), "must have the column at, by which rows are landed"),
+            (
+                pa.table({"at": pa.array([datetime(2005, 1, 1), None])}),
+                "column at: must hold a time in every row, got 1 of 2",
+            ),
+            (pa.table({"at": ["01/02/2005"]}), "column at: must hold times such as"),
+        ],
+    )
+    def test_rows_that_have_no_place(
+        self, store: ObjectStore, tmp_path: Path, table: pa.Table, message: str
+    ) -> None:
+        with pytest.raises(SourceError, match=message):
+            land(store, make(), parquet(tmp_path, table))
+
+
+class TestSnapshots:
+    def test_the_file_lands_as_it_is_under_the_next_number(
+        self, store: ObjectStore, tmp_path: Path
+    ) -> None:
+        pipeline = make("none", source={"format": "csv", "csv": {"delimiter": ";"}})
+        path = tmp_path / "file.csv"
+        path.write_text(TEXT)
+        assert land(store, pipeline, path).rows == {"snapshot-0001": 3}
+        again = land(store, pipeline, path)
+        assert (again.written, len(again.skipped)) == ((), 1)
+        path.write_text(TEXT + "4;x;y\n")
+        assert land(store, pipeline, path).rows == {"snapshot-0002": 4}
+        assert held(store, pipeline) == {
+            "records/snapshot-0001/records.csv": TEXT.encode(),
+            "records/snapshot-0002/records.csv": f"{TEXT}4;x;y\n".encode(),
+        }
+
+    def test_a_number_that_is_taken(self, store: ObjectStore, tmp_path: Path) -> None:
+        pipeline = make("none")
+        land(store, pipeline, parquet(tmp_path), snapshot=7)
+        other = parquet(tmp_path, ROWS.slice(1))
+        with pytest.raises(SourceError, match=r"other content in \S+snapshot-0007"):
+            land(store, pipeline, other, snapshot=7)
+        assert land(store, pipeline, other).rows == {"snapshot-0008": 3}
+
+    def test_compressed_files_keep_their_ending(self, store: ObjectStore, tmp_path: Path) -> None:
+        pipeline = make("none", source={"format": "csv"})
+        (tmp_path / "my.data.csv.gz").write_bytes(gzip.compress(b"a,b\n1,2\n"))
+        land(store, pipeline, tmp_path / "my.data.csv.gz")
+        assert list(held(store, pipeline)) == ["records/snapshot-0001/records.csv.gz"]
+
+
+class TestRefused:
+    @pytest.mark.parametrize(
+        ("partition", "options", "message"),
+        [
+            ("quarterly", {"snapshot": 1}, "--snapshot is for `partition: none`"),
+            ("quarterly", {"source": "record"}, "did you mean 'records'"),
+        ],
+    )
+    def test_wrong_options(
+        self,
+        store: ObjectStore,
+        tmp_path: Path,
+        partition: str,
+        options: dict[str, Any],
+        message: str,
+    ) -> None:
+        with pytest.raises(SourceError, match=message):
+            land(store, make(partition), parquet(tmp_path), **options)
+
+    def test_a_source_without_folders_of_its_own(self, store: ObjectStore, tmp_path: Path) -> None:
+        pipeline = make(source={"uri": "s3://landing/all/", "time": "at"})
+        with pytest.raises(SourceError, match=r"must have \{partition\} in its uri"):
+            land(store, pipeline, parquet(tmp_path))
+
+    def test_a_file_of_another_format(self, store: ObjectStore, tmp_path: Path) -> None:
+        with pytest.raises(SourceError, match=r"must end in \.csv, \.tsv, \.txt"):
+            land(store, make(source={"format": "csv"}), parquet(tmp_path))
+
+    def test_a_file_that_is_not_there_or_not_readable(
+        self, store: ObjectStore, tmp_path: Path
+    ) -> None:
+        with pytest.raises(SourceError, match="must be an existing file"):
+            land(store, make(), tmp_path / "none.parquet")
+        (tmp_path / "broken.parquet").write_bytes(b"no")
+        with pytest.raises(SourceError, match="must be readable as Parquet"):
+            land(store, make(), tmp_path / "broken.parquet")

@@ -1,0 +1,126 @@
+"""`./relevo new` and `./relevo land`: what they write, say and refuse."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from include.pipeline_file import load
+from stack import new_command
+from stack.cli import app
+
+ROWS = "\n".join(
+    f"{n},{n % 7},{'yes' if n % 3 else 'no'},2020-{1 + n % 8:02}-01" for n in range(800)
+)
+CSV = f"id,visits,bought,day\n{ROWS}\n"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that files are written into, a stack that is down, and data."""
+    monkeypatch.setattr(new_command, "REPOSITORY", tmp_path / "project")
+    monkeypatch.setenv("RELEVO_STATE", str(tmp_path / "state"))
+    for name in ("ENDPOINT_URL", "ACCESS_KEY", "SECRET_KEY"):
+        monkeypatch.delenv(f"RELEVO_STORE_{name}", raising=False)
+    (tmp_path / "visits.csv").write_text(CSV)
+    return tmp_path
+
+
+def relevo(*words: str) -> Result:
+    return CliRunner().invoke(app, words)
+
+
+def new(project: Path, *words: str) -> Result:
+    return relevo("new", "visits", "--from", str(project / "visits.csv"), *words)
+
+
+def test_it_writes_six_files_and_says_how_to_go_on(project: Path) -> None:
+    done = new(project, "--target", "bought", "--time", "day", "--entity", "id")
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    assert lines[:6] == [
+        "wrote include/pipelines/visits.yaml",
+        "wrote include/pipelines/visits.py",
+        "wrote expectations/visits_records.json",
+        "wrote expectations/visits_features.json",
+        "wrote dags/visits.py",
+        "wrote tests/pipelines/test_visits.py",
+    ]
+    assert lines[6].startswith("binary target bought; entity id; monthly from 2020-05;")
+    assert lines[-3:] == [
+        "  ./relevo check visits",
+        f"  ./relevo land visits {project / 'visits.csv'}",
+        "  ./relevo run visits",
+    ]
+    pipeline = load("visits", project / "project" / "include" / "pipelines")
+    assert pipeline.sources["records"].format == "csv"
+    assert pipeline.sources["records"].uri == "s3://landing/visits/records/{partition}/"
+
+
+def test_it_overwrites_only_when_told(project: Path) -> None:
+    assert new(project, "--target", "bought").exit_code == 0
+    again = new(project, "--target", "bought")
+    assert again.exit_code == 1
+    assert "must not exist yet, got include/pipelines/visits.yaml" in again.stderr
+    assert new(project, "--target", "bought", "--force").exit_code == 0
+
+
+def test_a_query_is_read_through_its_connection(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = project / "visits.db"
+    with sqlite3.connect(database) as connection:
+        connection.execute("create table visits (id integer, visits integer, bought text)")
+        connection.executemany(
+            "insert into visits values (?, ?, ?)",
+            [(n, n % 7, "yes" if n % 3 else "no") for n in range(800)],
+        )
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP", f"sqlite:///{database}")
+    query = "select * from visits"
+    done = relevo(
+        *("new", "visits", "--from", "sql://shop", "--query", query, "--target", "bought"),
+    )
+    assert done.exit_code == 0, done.output
+    assert "land" not in done.stdout
+    source = load("visits", project / "project" / "include" / "pipelines").sources["records"]
+    assert (source.connection, source.query, source.uri) == ("shop", query, None)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--target", "bougth"), "did you mean 'bought'"),
+        (("--target", "bought", "--query", "select 1"), "Option --query: needs --from sql://"),
+        (("--target", "bought", "--partition", "daily"), "--partition daily: needs --time"),
+    ],
+)
+def test_what_is_wrong_is_told_and_nothing_is_written(
+    project: Path, words: tuple[str, ...], message: str
+) -> None:
+    done = new(project, *words)
+    assert done.exit_code == 1
+    assert message in done.stderr
+    assert not (project / "project").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("new", "Visits", "--from", "x.csv", "--target", "y"), "pipeline 'Visits': a name must"),
+        (("new", "visits", "--from", "x.csv", "--target", "y"), "must be an existing file"),
+        (("new", "visits", "--from", "sql://shop", "--target", "y"), "and --query"),
+        (
+            ("new", "visits", "--from", "s3://landing/x/", "--target", "y"),
+            "RELEVO_STORE_ACCESS_KEY, RELEVO_STORE_SECRET_KEY must be set",
+        ),
+        (("land", "loan_default", "x.parquet"), "RELEVO_STORE_ACCESS_KEY"),
+        (("land", "loan_defualt", "x.parquet"), "did you mean 'loan_default'"),
+    ],
+)
+def test_wrong_commands(project: Path, words: tuple[str, ...], message: str) -> None:
+    done = relevo(*words)
+    assert done.exit_code == 1
+    assert message in done.stderr
