@@ -5,6 +5,7 @@
     ├── SettingsError         a connection or an environment variable is missing or wrong
     ├── PartitionError        a partition cannot be named, parsed or derived
     ├── SourceError           landed data is missing, unreadable, or of another shape
+    │   └── UnavailableError  a store or a database does not answer: trying again may help
     ├── QualityError          critical expectations stop a batch
     ├── TableError            a table is missing, or a write would break its promise
     ├── FeatureError          a feature function broke its contract
@@ -36,6 +37,10 @@ class PartitionError(RelevoError):
 
 class SourceError(RelevoError):
     """Landed data is missing, unreadable, or has another shape than before."""
+
+
+class UnavailableError(SourceError):
+    """A store or a database does not answer; trying again may help."""
 
 
 class QualityError(RelevoError):

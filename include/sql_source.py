@@ -12,7 +12,7 @@ from uuid import UUID
 import pyarrow as pa
 
 from include.columns import check_names, check_types
-from include.errors import SourceError
+from include.errors import SourceError, UnavailableError
 from include.landed_files import QUERY, LandedRows, Slice
 from include.partitions import Partition
 
@@ -191,19 +191,23 @@ def _value(value: Any) -> Any:
 
 @contextmanager
 def _explained(url: str, what: str, *, query: bool = False) -> Iterator[None]:
-    from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+    from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
     try:
         yield
     except (SQLAlchemyError, ImportError) as error:
-        rule, advice = "must be reachable", "Check that the database runs and the connection."
+        kind: type[SourceError] = SourceError
+        lost = isinstance(error, DBAPIError) and error.connection_invalidated
         if isinstance(error, ArgumentError | ImportError):
             rule, advice = "must name a database and its driver", "Correct the connection's type."
-        elif query:
+        elif query and not lost:
             rule, advice = "must run on the database", "Correct it, or the rights of the user."
+        else:
+            kind = UnavailableError
+            rule, advice = "must be reachable", "Check that the database runs and the connection."
         # Without its cause: drivers may spell the connection out in theirs.
         words = _words(url, error).rstrip(".")
-        raise SourceError(f"{what} {rule}, got {words}. {advice}") from None
+        raise kind(f"{what} {rule}, got {words}. {advice}") from None
 
 
 def _words(url: str, error: Exception) -> str:

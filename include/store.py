@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from include.errors import SourceError
+from include.errors import SourceError, UnavailableError
 from include.settings import StoreSettings
 
 THREADS = 8
@@ -279,7 +279,7 @@ def _explained(uri: str) -> Iterator[None]:
         }.get(code, "Look at the cause below.")
         raise SourceError(f"object {uri}: the store must allow it, got {code}. {remedy}") from error
     except BotoCoreError as error:
-        raise SourceError(
+        raise UnavailableError(
             f"object {uri}: the store must answer, got {type(error).__name__}. "
             "Check that the store runs and the endpoint of the connection is right."
         ) from error

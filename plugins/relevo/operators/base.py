@@ -10,7 +10,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from include import partitions, pipeline_file
-from include.errors import RelevoError
+from include.errors import RelevoError, UnavailableError
 from include.lineage import Origin
 from include.partitions import Partition
 from include.specification import Pipeline
@@ -23,7 +23,8 @@ class PipelineOperator(BaseOperator):
     """One step of a pipeline, about one partition.
 
     A :class:`~include.errors.RelevoError` says that the input or the state is wrong: trying again
-    gives the same, so the task fails at once. Everything else is retried.
+    gives the same, so the task fails at once. Everything else is retried, a store or a database
+    that does not answer too.
 
     Args:
         pipeline: Name of the pipeline.
@@ -48,6 +49,8 @@ class PipelineOperator(BaseOperator):
         """Run the step and turn an error of the library into a failure without retries."""
         try:
             return self.run(context)
+        except UnavailableError:
+            raise
         except RelevoError as error:
             raise AirflowFailException(str(error)) from error
 
