@@ -227,18 +227,14 @@ def _settled(wish: Wish, sample: Sample) -> text_types.Settled | None:
     return settled
 
 
-def _types(
-    wish: Wish, sample: Sample, settled: text_types.Settled | None
-) -> dict[str, ColumnType]:
+def _types(wish: Wish, sample: Sample, settled: text_types.Settled | None) -> dict[str, ColumnType]:
     """Name the types that the pipeline file must state, because the files do not."""
     if settled is not None:
         return settled.types
     if sample.format != "json_lines":
         return {}
     times = [name for name in (wish.time, wish.known_at) if name is not None]
-    return {
-        name: "timestamp" for name in times if pa.types.is_timestamp(sample.table[name].type)
-    }
+    return {name: "timestamp" for name in times if pa.types.is_timestamp(sample.table[name].type)}
 
 
 def _moments(
