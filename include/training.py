@@ -142,10 +142,13 @@ def build_training_set(
     rules = pipeline.training
     mature = mature_as_of(lake, pipeline, partition)
     if len(mature) < rules.window:
+        needed = "mature partitions are needed (labels of "
+        needed += f"{rules.coverage:.0%} of the rows known before {partition.end:%Y-%m-%d})"
+        if not pipeline.has_time:
+            needed = "snapshots with labels are needed"
         raise TrainingError(
-            f"training set {pipeline.name} as of {partition}: {rules.window} mature partitions "
-            f"are needed (labels of {rules.coverage:.0%} of the rows known before "
-            f"{partition.end:%Y-%m-%d}), got {len(mature)}: {', '.join(mature) or 'none'}. "
+            f"training set {pipeline.name} as of {partition}: {rules.window} {needed}, got "
+            f"{len(mature)}: {', '.join(mature) or 'none'}. "
             "Land older partitions, wait for labels, or shorten training.window."
         )
     window = mature[-rules.window :]

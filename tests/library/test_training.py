@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import psutil
 import pyarrow as pa
@@ -16,9 +18,10 @@ import pytest
 from include.errors import TrainingError
 from include.features import TABLE
 from include.labels import TABLE as LABELS
+from include.labels import derive
 from include.lineage import Origin
-from include.partitions import Frequency, Partition, parse
-from include.specification import Pipeline
+from include.partitions import Frequency, Partition, parse, snapshot
+from include.specification import Labels, Pipeline
 from include.tables import Lake, with_partition
 from include.training import (
     TrainingSet,
@@ -26,9 +29,11 @@ from include.training import (
     known_labels,
     load_training_set,
     mature_as_of,
+    trained_on,
 )
 
 MakePipeline = Callable[..., Pipeline]
+SECOND = timedelta(seconds=1)
 ORIGIN = Origin("p_train", "run_1", "build_training_set", commit="abc1234")
 
 
@@ -211,3 +216,228 @@ class TestTrainingSet:
                 continue
             with pytest.raises(TrainingError, match=r"12 rows x 5 columns need about .* GiB, got"):
                 build_training_set(history, make_pipeline(), quarter("2005-Q3"), ORIGIN)
+
+
+def put_labelled(lake: Lake, partition: Partition, rows: dict[str, tuple[float, Any]]) -> None:
+    """Write rows that bring their labels: by entity, a feature and perhaps a label."""
+    frame = pd.DataFrame({"id": list(rows), "x": [x for x, _ in rows.values()]})
+    if partition.frequency is not Frequency.NONE:
+        frame["at"] = pd.Series([partition.start] * len(rows), dtype="datetime64[us]")
+    labels = pd.DataFrame({"id": list(rows), "label": [label for _, label in rows.values()]})
+    labels = labels.dropna().infer_objects()
+    close = partition.start if partition.frequency is Frequency.NONE else partition.end - SECOND
+    labels["known_at"] = pd.Timestamp(close).as_unit("us")
+    for table, content in ((TABLE, frame), (LABELS, labels)):
+        if content.empty:
+            continue
+        written = with_partition(
+            pa.Table.from_pandas(content, preserve_index=False), str(partition)
+        )
+        lake.write(table, written, partitions=[str(partition)], origin=ORIGIN)
+
+
+@pytest.fixture
+def in_row(make_pipeline: MakePipeline) -> MakePipeline:
+    """Make a pipeline whose rows bring their labels."""
+
+    def make(task: str = "binary", **training: Any) -> Pipeline:
+        rules = {"training": {"metric": "", "holdout": 1, **training}}
+        pipeline = make_pipeline(task=task, **rules)
+        labels = Labels(column="bad")
+        loans = pipeline.sources["loans"].model_copy(update={"labels": labels})
+        return pipeline.model_copy(update={"sources": {"loans": loans}})
+
+    return make
+
+
+@pytest.fixture
+def timeless(in_row: MakePipeline) -> MakePipeline:
+    """Make such a pipeline about snapshots."""
+
+    def make(**training: Any) -> Pipeline:
+        changes = {"partition": Frequency.NONE, "event_time": None, "schedule": None}
+        return in_row(**{"window": 1, "holdout": 0.3, **training}).model_copy(update=changes)
+
+    return make
+
+
+def customers(count: int, x: float = 0.0) -> dict[str, tuple[float, Any]]:
+    """Make customers of whom every fourth leaves; the last one first."""
+    return {f"c{i}": (x + i, int(i % 4 == 0)) for i in reversed(range(count))}
+
+
+class TestSnapshots:
+    def test_a_share_of_the_entities_judges(self, lake: Lake, timeless: MakePipeline) -> None:
+        pipeline = timeless()
+        put_labelled(lake, snapshot(1), customers(1000))
+        made = build_training_set(lake, pipeline, snapshot(1), ORIGIN)
+        assert (made.train, made.holdout) == (("snapshot-0001",), ())
+        assert sum(made.rows) == 1000
+        assert 270 <= made.rows[1] <= 330
+        data = load_training_set(lake, pipeline, made)
+        assert not data.ordered
+        assert int(data.holdout.sum()) == made.rows[1]
+        assert sum(made.classes.values()) == made.rows[0]
+        assert trained_on(lake, pipeline, made) == {
+            f"c{int(x)}" for x in data.features.loc[~data.holdout, "x"]
+        }
+
+    def test_an_entity_that_comes_back_counts_once_and_stays_on_its_side(
+        self, lake: Lake, timeless: MakePipeline
+    ) -> None:
+        put_labelled(lake, snapshot(1), customers(200))
+        first = build_training_set(lake, timeless(), snapshot(1), ORIGIN)
+        returned = {f"c{i}": (1000.0 + i, 1) for i in range(100, 300)}
+        put_labelled(lake, snapshot(2), returned)
+        pipeline = timeless(window=2)
+        second = build_training_set(lake, pipeline, snapshot(2), ORIGIN)
+        assert second.train == ("snapshot-0001", "snapshot-0002")
+        assert sum(second.rows) == 300
+
+        data = load_training_set(lake, pipeline, second)
+        now = data.features["x"].to_numpy() >= 1000
+        assert int(now.sum()) == 200  # as they are now, not as they were
+        assert data.labels[now].tolist() == [1] * 200
+        assert set(data.partitions[now]) == {"snapshot-0002"}
+
+        entities = {f"c{i}" for i in range(200)}
+        before = trained_on(lake, pipeline, first)
+        assert before == trained_on(lake, pipeline, second) & entities
+        assert before not in (set(), entities)
+
+    def test_the_window_is_the_latest_snapshots_with_labels(
+        self, lake: Lake, timeless: MakePipeline
+    ) -> None:
+        for number in (1, 2, 3):
+            put_labelled(lake, snapshot(number), customers(100, x=1000.0 * number))
+        put_labelled(lake, snapshot(4), {f"c{i}": (0.0, None) for i in range(100)})
+        put_labelled(lake, snapshot(5), customers(100))  # not there yet as of the fourth
+        made = build_training_set(lake, timeless(window=2), snapshot(4), ORIGIN)
+        assert made.train == ("snapshot-0002", "snapshot-0003")
+        # One label is enough: others may come with no label at all.
+        few = {f"c{i}": (0.0, 1 if i == 7 else None) for i in range(100)}
+        put_labelled(lake, snapshot(4), few)
+        assert mature_as_of(lake, timeless(), snapshot(4))[-1] == "snapshot-0004"
+
+    def test_too_few_are_told_without_dates_that_nobody_knows(
+        self, lake: Lake, timeless: MakePipeline
+    ) -> None:
+        put_labelled(lake, snapshot(1), customers(40))
+        with pytest.raises(TrainingError) as caught:
+            build_training_set(lake, timeless(window=2), snapshot(1), ORIGIN)
+        assert str(caught.value) == (
+            f"training set {lake.pipeline} as of snapshot-0001: 2 snapshots with labels are "
+            "needed, got 1: snapshot-0001. Land older partitions, wait for labels, or shorten "
+            "training.window."
+        )
+
+
+class TestLabelsInTheRow:
+    def test_a_label_known_after_the_partition_closed_matures_it_later(
+        self, lake: Lake, in_row: MakePipeline
+    ) -> None:
+        q1, q2 = quarter("2005-Q1"), quarter("2005-Q2")
+        put_labelled(lake, q1, customers(4))
+        late = [("c0", 1, q1.end), *((f"c{i}", 0, q1.end - SECOND) for i in (1, 2, 3))]
+        put_labels(lake, "2005-Q1", *late)
+        assert mature_as_of(lake, in_row(), q1) == ()
+        assert mature_as_of(lake, in_row(coverage=0.75), q1) == ("2005-Q1",)
+        put_labelled(lake, q2, customers(4))
+        assert mature_as_of(lake, in_row(), q2) == ("2005-Q1", "2005-Q2")
+
+    def test_an_entity_of_two_partitions_is_two_rows(
+        self, lake: Lake, in_row: MakePipeline
+    ) -> None:
+        pipeline = in_row(window=3)
+        for name, label in (("2005-Q1", 1), ("2005-Q2", 0), ("2005-Q3", 1)):
+            rows = {"a": (1.0, label), "b": (2.0, 1 - label)}
+            put_labelled(lake, quarter(name), rows)
+        made = build_training_set(lake, pipeline, quarter("2005-Q3"), ORIGIN)
+        assert (made.rows, made.holdout) == ((4, 2), ("2005-Q3",))
+        data = load_training_set(lake, pipeline, made)
+        assert data.labels.tolist() == [1, 0, 0, 1, 1, 0]
+
+
+def test_labels_of_another_source_are_known_when_they_land(
+    lake: Lake, make_pipeline: MakePipeline
+) -> None:
+    pipeline = make_pipeline()
+    outcomes = pipeline.sources["outcomes"].model_copy(update={"labels": Labels(column="bad")})
+    pipeline = pipeline.model_copy(update={"sources": {**pipeline.sources, "outcomes": outcomes}})
+    ids = put_features(lake, "2004-Q1", 4)
+    landed = pa.table({"id": ids, "bad": [1, 0, 0, 0]})
+    found = with_partition(derive(pipeline, landed, quarter("2004-Q3")), "2004-Q3")
+    lake.write(LABELS, found, partitions=["2004-Q3"], origin=ORIGIN)
+    put_features(lake, "2004-Q2", 4)
+    assert mature_as_of(lake, pipeline, quarter("2004-Q2")) == ()
+    assert mature_as_of(lake, pipeline, quarter("2004-Q3")) == ("2004-Q1",)
+
+
+class TestClasses:
+    def put(self, lake: Lake, *counts: dict[str, int]) -> None:
+        """Write a quarter for each count of rows by class."""
+        for number, wanted in enumerate(counts, start=1):
+            names = [name for name, count in wanted.items() for _ in range(count)]
+            rows = {f"{number}/{i}": (float(i), name) for i, name in enumerate(names)}
+            put_labelled(lake, quarter(f"2005-Q{number}"), rows)
+
+    def test_rare_ones_are_counted_and_not_learned(self, lake: Lake, in_row: MakePipeline) -> None:
+        pipeline = in_row("multiclass")
+        self.put(lake, {"b": 20, "c": 9}, {"a": 10, "b": 20}, {"b": 5, "new": 30})
+        made = build_training_set(lake, pipeline, quarter("2005-Q3"), ORIGIN)
+        assert made.rows == (59, 35)
+        assert made.classes == {"a": 10, "b": 40, "c": 9}
+        assert made.rare == {"c": 9}
+        assert TrainingSet.from_dict(json.loads(json.dumps(made.to_dict()))) == made
+
+        data = load_training_set(lake, pipeline, made)
+        assert (data.problem.task, data.problem.classes) == ("multiclass", ("a", "b"))
+        # What cannot be learned is not thrown away: it counts in validation and on held-out rows.
+        assert sorted(set(data.labels)) == ["a", "b", "c", "new"]
+        assert data.labels.dtype == object
+
+    def test_held_out_rows_of_one_class_are_enough(self, lake: Lake, in_row: MakePipeline) -> None:
+        self.put(lake, {"a": 10}, {"b": 10}, {"a": 3})
+        made = build_training_set(lake, in_row("multiclass"), quarter("2005-Q3"), ORIGIN)
+        assert made.rows == (20, 3)
+
+    def test_one_that_can_be_learned_is_not_enough(self, lake: Lake, in_row: MakePipeline) -> None:
+        self.put(lake, {"a": 10}, {"a": 5, "b": 9}, {"a": 3, "b": 30})
+        with pytest.raises(TrainingError) as caught:
+            build_training_set(lake, in_row("multiclass"), quarter("2005-Q3"), ORIGIN)
+        assert (
+            "training partitions 2005-Q1, 2005-Q2 must hold at least two classes, got 1 in 24"
+            in (str(caught.value))
+        )
+        assert not lake.exists("training_sets")
+
+
+class TestNumbers:
+    def test_they_have_no_classes(self, lake: Lake, in_row: MakePipeline) -> None:
+        pipeline = in_row("regression")
+        for name in ("2005-Q1", "2005-Q2", "2005-Q3"):
+            rows = {f"{name}/{i}": (float(i), 0.5 + i) for i in range(3)}
+            put_labelled(lake, quarter(name), rows)
+        made = build_training_set(lake, pipeline, quarter("2005-Q3"), ORIGIN)
+        assert (made.classes, made.rare, made.rows) == ({}, {}, (6, 3))
+        data = load_training_set(lake, pipeline, made)
+        assert (data.problem.classes, data.labels.dtype) == ((), np.float64)
+        assert data.labels.tolist() == [0.5, 1.5, 2.5] * 3
+
+    @pytest.mark.parametrize(
+        ("constant", "told"),
+        [
+            (("2005-Q1", "2005-Q2"), "training rows must hold different labels, got 1 in 6 rows"),
+            (("2005-Q3",), "held-out rows must hold different labels, got 1 in 3 rows"),
+        ],
+    )
+    def test_a_side_that_is_all_the_same_is_refused(
+        self, lake: Lake, in_row: MakePipeline, constant: tuple[str, ...], told: str
+    ) -> None:
+        for name in ("2005-Q1", "2005-Q2", "2005-Q3"):
+            rows = {
+                f"{name}/{i}": (float(i), 1.0 if name in constant else float(i)) for i in range(3)
+            }
+            put_labelled(lake, quarter(name), rows)
+        with pytest.raises(TrainingError, match=told):
+            build_training_set(lake, in_row("regression"), quarter("2005-Q3"), ORIGIN)
