@@ -48,7 +48,7 @@ PRESETS: dict[str, Preset] = {
         {
             "learning_rate": 0.1,
             "max_leaf_nodes": 15,
-            "min_samples_leaf": 50,
+            "min_samples_leaf": 20,
             "l2_regularization": 1.0,
             "max_iter": 200,
             "early_stopping": True,
@@ -66,7 +66,7 @@ PRESETS: dict[str, Preset] = {
         "sklearn.neighbors.KNeighborsClassifier",
         "sklearn.neighbors.KNeighborsRegressor",
         "one_hot",
-        {"n_neighbors": 25, "weights": "distance"},
+        {"n_neighbors": 50, "weights": "distance"},
         {"n_neighbors": {"low": 5, "high": 100, "log": True}, "weights": ["uniform", "distance"]},
     ),
     "logistic_regression": Preset(
@@ -82,14 +82,14 @@ PRESETS: dict[str, Preset] = {
         "one_hot",
         {
             "hidden_layer_sizes": [64],
-            "alpha": 1e-3,
-            "learning_rate_init": 1e-3,
+            "alpha": 0.1,
+            "learning_rate_init": 0.01,
             "early_stopping": True,
             "max_iter": 200,
         },
         {
             "alpha": {"low": 1e-5, "high": 10.0, "log": True},
-            "learning_rate_init": {"low": 1e-4, "high": 1e-2, "log": True},
+            "learning_rate_init": {"low": 3e-4, "high": 3e-2, "log": True},
         },
     ),
     "random_forest": Preset(
