@@ -155,6 +155,8 @@ def propose(wish: Wish, place: Place, sample: Sample) -> Proposal:
     if wish.known_at is not None:
         known_at, _ = _moments(wish.known_at, sample, types, frame, columns, optional=True)
     entity = _entity(wish, place, frame, columns, moments)
+    if types.get(entity) == "number":
+        types = {**types, entity: "integer"}  # a key that was found only now
     calendar = None
     if moments is not None:
         calendar = choose_calendar(
