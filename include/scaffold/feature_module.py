@@ -68,7 +68,12 @@ def keys_of(proposal: Proposal) -> list[str]:
 
 def _column(name: str) -> str:
     """Name a column in a select; one with a dot would be taken for a structure."""
-    return quoted(name) if _PLAIN.fullmatch(name) else f"f.col({quoted(f'`{name}`')})"
+    return quoted(name) if _PLAIN.fullmatch(name) else f"f.col({quoted(backticked(name))})"
+
+
+def backticked(name: str) -> str:
+    """Write a column name as SQL does, whatever it holds."""
+    return f"`{name.replace('`', '``')}`"
 
 
 def _feature(feature: Feature) -> str:

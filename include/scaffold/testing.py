@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from include.scaffold.feature_module import keys_of
+from include.scaffold.feature_module import backticked, keys_of
 from include.scaffold.inspection import Column
 from include.scaffold.proposal import SOURCE, Proposal
 from include.scaffold.rendering import quoted, rendered
@@ -23,7 +23,7 @@ def feature_test(proposal: Proposal) -> str:
     names = [name for name in keys_of(proposal) if name in proposal.frame]
     names += [feature.column.name for feature in proposal.features]
     columns = {column.name: column for column in proposal.columns}
-    schema = [f"`{name}` {_spark_type(proposal, columns[name])}" for name in names]
+    schema = [f"{backticked(name)} {_spark_type(proposal, columns[name])}" for name in names]
     if proposal.entity == ROW_ID:
         names, schema = [ROW_ID, *names], [f"`{ROW_ID}` string", *schema]
     schema = [f"{item}, " for item in schema[:-1]] + schema[-1:]

@@ -16,7 +16,8 @@ import pytest
 
 from include.errors import SourceError, SpecificationError
 from include.partitions import Frequency
-from include.scaffold import writing
+from include.pipeline_file import load
+from include.scaffold import sampling, writing
 from include.scaffold.calendar import choose_calendar
 from include.scaffold.inspection import inspect
 from include.scaffold.proposal import Place, Proposal, Wish, propose
@@ -114,6 +115,17 @@ class TestReading:
         assert read_objects(store_settings, "s3://landing/scaffold/x/1.csv").rows == 1
         with pytest.raises(SourceError, match="must hold at least one object"):
             read_objects(store_settings, "s3://landing/scaffold/nothing/")
+
+    def test_a_folder_too_large_to_read_is_read_in_part(
+        self, store_settings: StoreSettings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sampling, "_MOST_BYTES", 20)
+        store = ObjectStore(store_settings)
+        for part in range(10):
+            store.write(f"s3://landing/scaffold/many/{part}.csv", f"a\n{part}\n".encode())
+        sample = read_objects(store_settings, "s3://landing/scaffold/many/")
+        assert sample.table["a"].to_pylist() == ["0", "2", "4", "6", "8"]
+        assert sample.rows == 10
 
     def test_a_query_with_the_partitions_ends(self, tmp_path: Path) -> None:
         import sqlite3
@@ -438,6 +450,23 @@ class TestFiles:
     def test_names_that_no_module_can_have(self, name: str) -> None:
         with pytest.raises(SpecificationError, match="Choose another"):
             writing.check_name(name)
+
+    def test_odd_names_are_quoted(self, tmp_path: Path) -> None:
+        odd = ["a b", "x.y", 'say "no"', "tick`", "größe", "yes"]
+        frame = customers(**dict.fromkeys(odd, GENERATOR.integers(0, 99, ROWS)))
+        files = writing.render(
+            proposal_of(frame.rename(columns={"churn": "is it?"}), target="is it?")
+        )
+        writing.write(files, tmp_path)
+        for path in ("include/pipelines/p.py", "tests/pipelines/test_p.py", "dags/p.py"):
+            compile(files[Path(path)], path, "exec")
+        code = files[Path("include/pipelines/p.py")]
+        for line in ('f.col("`a b`")', 'f.col("`x.y`")', 'f.col("`tick```")', '"yes",'):
+            assert line in code
+        pipeline = load("p", tmp_path / "include" / "pipelines")
+        assert pipeline.labels.column == "is it?"
+        expected = json.loads(files[Path("expectations/p_features.json")])["expectations"][0]
+        assert set(odd) < set(expected["kwargs"]["column_set"])
 
     def test_a_suite_quarantines_keys_and_strays_only(self) -> None:
         frame = customers(key=range(ROWS), y=[0.0] * 500 + [1.0] * 495 + [5.0, 6.0, 7.0, 8.0, 9.0])
