@@ -223,8 +223,8 @@ def put_labelled(lake: Lake, partition: Partition, rows: dict[str, tuple[float, 
     frame = pd.DataFrame({"id": list(rows), "x": [x for x, _ in rows.values()]})
     if partition.frequency is not Frequency.NONE:
         frame["at"] = pd.Series([partition.start] * len(rows), dtype="datetime64[us]")
-    labels = pd.DataFrame({"id": list(rows), "label": [label for _, label in rows.values()]})
-    labels = labels.dropna().infer_objects()
+    known = {name: label for name, (_, label) in rows.items() if label is not None}
+    labels = pd.DataFrame({"id": list(known), "label": list(known.values())})
     close = partition.start if partition.frequency is Frequency.NONE else partition.end - SECOND
     labels["known_at"] = pd.Timestamp(close).as_unit("us")
     for table, content in ((TABLE, frame), (LABELS, labels)):
