@@ -1,0 +1,50 @@
+"""The shipped records of each pipeline, and how they land."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+
+from include import pipeline_file
+from include.ingestion import read_landed
+from include.landing import Landed, land
+from include.partitions import parse
+from include.quality import ValidationReport, load_suite, validate
+from include.settings import StoreSettings
+from include.store import ObjectStore
+
+DATA = Path(__file__).parent.parent / "data"
+FILES = {
+    "south_german_credit": DATA / "south_german_credit_dirty.csv",
+    "trip_duration": DATA / "nyc_taxi_2018_2020.parquet",
+    "rodent_species": DATA / "portal_rodents_1977_2002.parquet",
+    "telco_churn": DATA / "telco_churn_ibm.parquet",
+}
+
+
+def land_records(settings: StoreSettings, name: str) -> Landed:
+    """Land the records of a pipeline where its first source looks for them; twice is once."""
+    return land(ObjectStore(settings), pipeline_file.load(name), FILES[name])
+
+
+def read_records(settings: StoreSettings, name: str, partition: str) -> pa.Table:
+    """Land the records and read a partition of them as a scoring run does."""
+    land_records(settings, name)
+    pipeline = pipeline_file.load(name)
+    source = pipeline.primary_source
+    return read_landed(
+        settings,
+        source,
+        pipeline.sources[source],
+        parse(partition, pipeline.partition),
+        row_id=pipeline.entity == "row_id",
+    ).table
+
+
+def validate_records(name: str, rows: pa.Table, partition: str) -> ValidationReport:
+    """Run the suite of a pipeline's first source on rows."""
+    pipeline = pipeline_file.load(name)
+    source = pipeline.primary_source
+    suite = load_suite(pipeline.sources[source].suite)
+    return validate(rows, suite, source=source, partition=partition)
