@@ -81,7 +81,7 @@ def _show(landed: Landed) -> None:
     shown = ", ".join(names) if len(names) <= _LISTED else f"{names[0]} to {names[-1]}"
     console.print(
         f"landed {rows:,} rows in {len(names)} partition{'' if len(names) == 1 else 's'} "
-        f"({shown}): {len(landed.written)} files new, {len(landed.skipped)} there already",
+        f"({shown}): {len(landed.written)} written, {len(landed.skipped)} there already",
         markup=False,
         soft_wrap=True,
     )

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
+from datetime import datetime
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner, Result
 
 from include.pipeline_file import load
+from include.settings import StoreSettings
+from include.store import ObjectStore
 from stack import new_command
 from stack.cli import app
 
@@ -124,3 +129,34 @@ def test_wrong_commands(project: Path, words: tuple[str, ...], message: str) -> 
     done = relevo(*words)
     assert done.exit_code == 1
     assert message in done.stderr
+
+
+@pytest.fixture
+def store(
+    project: Path, store_settings: StoreSettings, monkeypatch: pytest.MonkeyPatch
+) -> ObjectStore:
+    """A real store that the environment names."""
+    monkeypatch.setenv("RELEVO_STORE_ENDPOINT_URL", str(store_settings.endpoint_url))
+    monkeypatch.setenv("RELEVO_STORE_ACCESS_KEY", store_settings.access_key)
+    monkeypatch.setenv("RELEVO_STORE_SECRET_KEY", store_settings.secret_key.get_secret_value())
+    return ObjectStore(store_settings)
+
+
+def test_data_on_the_store_stay_where_they_are(project: Path, store: ObjectStore) -> None:
+    uri = "s3://landing/new_command/visits.csv"
+    store.write(uri, CSV.encode())
+    done = relevo("new", "visits", "--from", uri, "--target", "bought", "--time", "day")
+    assert done.exit_code == 0, done.output
+    assert "land" not in done.stdout.partition("Review")[2]
+    source = load("visits", project / "project" / "include" / "pipelines").sources["records"]
+    assert (source.uri, source.time) == (uri, "day")
+
+
+def test_a_file_lands_and_the_answer_says_where(project: Path, store: ObjectStore) -> None:
+    loans = pa.table({"loan_id": ["1", "2"], "ApprovalDate": [datetime(1999, 1, 1)] * 2})
+    pq.write_table(loans, project / "loans.parquet")
+    done = relevo("land", "loan_default", str(project / "loans.parquet"))
+    assert done.exit_code == 0, done.output
+    assert done.stdout == ("landed 2 rows in 1 partition (1999-Q1): 1 written, 0 there already\n")
+    assert store.exists("s3://landing/loan_default/loans/1999-Q1/loans.parquet")
+    store.delete("s3://landing/loan_default/loans/1999-Q1/loans.parquet")
