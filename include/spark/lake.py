@@ -77,8 +77,10 @@ class LakeReader(DataSourceReader):
             if wanted is None or file.partition in wanted
         ]
 
-    def read(self, partition: FilePartition) -> Iterator[pa.RecordBatch]:
+    def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         """Read one file as record batches in the table's column order."""
+        if not isinstance(partition, FilePartition):
+            return  # of no files Spark makes one partition of its own, without a value
         schema = _arrow_schema(self.options)
         stored = [name for name in schema.names if name != PARTITION]
         filesystem = StoreSettings.from_environment().filesystem()

@@ -1,0 +1,277 @@
+"""Feature functions on a real Spark: what they see, and what they may return."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from types import ModuleType
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pyspark.sql import functions as f
+
+from include.errors import FeatureError
+from include.features import compute
+from include.lineage import TableReference
+from include.settings import Settings
+from include.specification import Labels, Pipeline, Source
+from include.tables import Lake, with_partition
+
+MakePipeline = Callable[..., Pipeline]
+STARTS = {
+    "2004-Q3": datetime(2004, 7, 1),
+    "2004-Q4": datetime(2004, 10, 1),
+    "2005-Q1": datetime(2005, 1, 1),
+    "2005-Q2": datetime(2005, 4, 1),
+}
+
+
+@pytest.fixture
+def lake(services: Settings) -> Lake:
+    """Tables that the Spark workers reach as well."""
+    return Lake(services.store, f"p{uuid.uuid4().hex[:12]}")
+
+
+@pytest.fixture
+def naming(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Make a function importable as a pipeline's feature function."""
+
+    def name(function: Callable[..., Any]) -> str:
+        module = ModuleType(f"include.pipelines.p{uuid.uuid4().hex}")
+        module.features = function  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        return f"{module.__name__}:features"
+
+    return name
+
+
+@pytest.fixture
+def computed(
+    spark: Any, lake: Lake, origin: Any, make_pipeline: MakePipeline, naming: Any
+) -> Callable[..., list[dict[str, Any]]]:
+    """Compute features of partitions with a function, and read them back in order."""
+
+    def run(
+        function: Callable[..., Any],
+        *wanted: str,
+        changes: dict[str, Any] | None = None,
+    ) -> list[dict[str, Any]]:
+        pipeline = make_pipeline(features={"function": naming(function)})
+        pipeline = pipeline.model_copy(update=changes or {})
+        sources = {name: reference(lake, f"raw_{name}") for name in pipeline.feature_sources}
+        compute(spark, lake, pipeline, sources, wanted, origin)
+        rows = lake.read("features").to_pylist()
+        return sorted(rows, key=lambda row: (row["partition"], row[pipeline.entity]))
+
+    return run
+
+
+def reference(lake: Lake, table: str) -> TableReference:
+    return TableReference(lake.pipeline, table, lake.open(table).version(), None, 0)
+
+
+def put(lake: Lake, origin: Any, table: str, partition: str, **columns: Any) -> None:
+    """Write a raw table's partition as ingesting does, with its own columns."""
+    rows = pa.table(columns)
+    count = rows.num_rows
+    rows = (
+        rows.append_column("_file", pa.array(["a.csv"] * count, pa.string()))
+        .append_column("_row", pa.array(range(count), pa.int64()))
+        .append_column("_unparsed", pa.nulls(count, pa.string()))
+    )
+    lake.write(table, with_partition(rows, partition), partitions=[partition], origin=origin)
+
+
+@pytest.fixture
+def loans(lake: Lake, origin: Any) -> None:
+    """Three quarters with two, four and six loans."""
+    for count, name in ((2, "2004-Q4"), (4, "2005-Q1"), (6, "2005-Q2")):
+        put(
+            lake,
+            origin,
+            "raw_loans",
+            name,
+            id=[f"{name}/{i}" for i in range(count)],
+            at=pa.array(
+                [STARTS[name] + timedelta(days=i) for i in range(count)], pa.timestamp("us")
+            ),
+            amount=[float(i) for i in range(count)],
+            bad=[i % 2 for i in range(count)],
+        )
+
+
+def count_rows(loans: Any) -> Any:
+    """Tell each loan how many there are."""
+    number = loans.agg(f.count("*").alias("seen"))
+    return loans.select("id", "at").crossJoin(number)
+
+
+@pytest.mark.usefixtures("loans")
+class TestWhatItSees:
+    def test_one_partition_at_a_time(self, computed: Any) -> None:
+        rows = computed(count_rows, "2004-Q4", "2005-Q1")
+        assert [(row["partition"], row["seen"]) for row in rows] == [
+            *[("2004-Q4", 2)] * 2,
+            *[("2005-Q1", 4)] * 4,
+        ]
+
+    def test_the_same_alone_as_with_others(self, computed: Any, lake: Lake) -> None:
+        together = computed(count_rows, "2004-Q4", "2005-Q1")
+        assert lake.open("features").version() == 1  # one commit for all
+        assert computed(count_rows, "2005-Q1") == together
+
+    def test_no_columns_of_our_own(self, computed: Any) -> None:
+        seen: list[list[str]] = []
+
+        def remember(loans: Any) -> Any:
+            seen.append(loans.columns)
+            return loans.select("id", "at", "amount")
+
+        computed(remember, "2005-Q1")
+        assert seen == [["id", "at", "amount", "bad"]]
+
+    def test_no_labels_of_its_row(self, computed: Any) -> None:
+        seen: list[list[str]] = []
+
+        def remember(loans: Any) -> Any:
+            seen.append(loans.columns)
+            return loans.select("id", "at")
+
+        labels = Labels(column="bad", known_at="amount")
+        source = Source(uri="s3://landing/x/{partition}/", suite="loans", labels=labels)
+        computed(remember, "2005-Q1", changes={"sources": {"loans": source}})
+        assert seen == [["id", "at"]]
+
+    def test_snapshots_need_no_time(self, computed: Any, lake: Lake, origin: Any) -> None:
+        ids = [f"snapshot-0001/a.csv#{i}" for i in range(3)]
+        put(lake, origin, "raw_people", "snapshot-0001", row_id=ids, age=[30, 40, None])
+        source = Source(
+            uri="s3://landing/x/{partition}/", suite="people", labels=Labels(column="bad")
+        )
+        changes = {
+            "entity": "row_id",
+            "event_time": None,
+            "partition": "none",
+            "sources": {"people": source},
+        }
+        rows = computed(
+            lambda people: people.select("row_id", (f.col("age") / 10).alias("age")),
+            "snapshot-0001",
+            changes=changes,
+        )
+        assert rows == [
+            {"row_id": ids[0], "age": 3.0, "partition": "snapshot-0001"},
+            {"row_id": ids[1], "age": 4.0, "partition": "snapshot-0001"},
+            {"row_id": ids[2], "age": None, "partition": "snapshot-0001"},
+        ]
+
+
+@pytest.mark.usefixtures("loans")
+class TestHistory:
+    """A second source, of payments, that is looked back on for two quarters."""
+
+    @pytest.fixture
+    def paid(self, computed: Any, make_pipeline: MakePipeline) -> Any:
+        """Compute what was paid until each quarter."""
+
+        def run(*wanted: str, **payments: Any) -> dict[str, float]:
+            values = {"uri": "s3://landing/x/{partition}/", "suite": "p", "history": 2, **payments}
+            sources = {**make_pipeline().sources, "payments": Source(**values)}
+
+            def add_up(loans: Any, payments: Any) -> Any:
+                total = payments.agg(f.coalesce(f.sum("sum"), f.lit(0.0)).alias("paid"))
+                return loans.select("id", "at").crossJoin(total)
+
+            rows = computed(add_up, *wanted, changes={"sources": sources})
+            return {row["partition"]: row["paid"] for row in rows}
+
+        return run
+
+    def pay(self, lake: Lake, origin: Any, **sums: float) -> None:
+        for name, value in sums.items():
+            put(lake, origin, "raw_payments", name.replace("_", "-")[1:], sum=[value])
+
+    def test_it_sees_the_partitions_before_and_none_after(
+        self, lake: Lake, origin: Any, paid: Any
+    ) -> None:
+        self.pay(lake, origin, q2004_Q3=1.0, q2004_Q4=10.0, q2005_Q1=100.0, q2005_Q2=1000.0)
+        assert paid("2004-Q4", "2005-Q1", "2005-Q2") == {
+            "2004-Q4": 11.0,
+            "2005-Q1": 111.0,
+            "2005-Q2": 1110.0,
+        }
+        assert paid("2005-Q1", history=1)["2005-Q1"] == 110.0
+        assert paid("2005-Q1", history=0)["2005-Q1"] == 100.0
+
+    def test_a_gap_is_no_zero(self, lake: Lake, origin: Any, paid: Any) -> None:
+        self.pay(lake, origin, q2004_Q3=1.0, q2005_Q1=100.0)
+        with pytest.raises(FeatureError) as caught:
+            paid("2005-Q1")
+        assert str(caught.value) == (
+            "source payments 2005-Q1: the 2 partitions before it must be ingested, got none for "
+            "2004-Q4. Run those partitions first."
+        )
+        assert not lake.exists("features")
+
+    def test_unless_partitions_may_come_without_rows(
+        self, lake: Lake, origin: Any, paid: Any
+    ) -> None:
+        self.pay(lake, origin, q2004_Q3=1.0, q2005_Q1=100.0)
+        assert paid("2005-Q1", "2005-Q2", allow_empty=True) == {"2005-Q1": 101.0, "2005-Q2": 100.0}
+
+    def test_a_source_without_rows_in_the_partition_is_an_empty_frame(
+        self, lake: Lake, origin: Any, paid: Any
+    ) -> None:
+        self.pay(lake, origin, q2004_Q3=1.0)
+        assert paid("2005-Q1", allow_empty=True, history=0) == {"2005-Q1": 0.0}
+
+
+@pytest.mark.usefixtures("loans")
+class TestWhatItReturns:
+    def test_two_layouts(self, computed: Any, lake: Lake) -> None:
+        def choose(loans: Any) -> Any:
+            kind = "int" if loans.count() == 2 else "double"
+            return loans.select("id", "at", f.col("amount").cast(kind).alias("x"))
+
+        with pytest.raises(FeatureError) as caught:
+            computed(choose, "2004-Q4", "2005-Q1")
+        assert "must return the same columns for every partition, got 2 layouts in 2004-Q4, " in (
+            str(caught.value)
+        )
+        assert not lake.exists("features")
+
+    @pytest.mark.parametrize("missing", ["id", "at"])
+    def test_a_key_that_is_lost(self, computed: Any, missing: str) -> None:
+        kept = "at" if missing == "id" else "id"
+        with pytest.raises(FeatureError) as caught:
+            computed(lambda loans: loans.select(kept, "amount"), "2005-Q1")
+        assert str(caught.value).endswith(
+            f": must return column {missing!r}, got {kept}, amount. Keep it in the last select."
+        )
+
+    def test_rows_of_another_time(self, computed: Any, lake: Lake) -> None:
+        def postpone(loans: Any) -> Any:
+            return loans.select("id", (f.col("at") + f.expr("interval 89 days")).alias("at"))
+
+        with pytest.raises(FeatureError) as caught:
+            computed(postpone, "2005-Q1")
+        assert "rows must lie in the partition 2005-Q1, got 2005-Q2 by at." in str(caught.value)
+        assert not lake.exists("features")
+
+    def test_rows_without_a_time(self, computed: Any) -> None:
+        def forget(loans: Any) -> Any:
+            return loans.select("id", f.when(f.col("amount") > 0, f.col("at")).alias("at"))
+
+        with pytest.raises(Exception, match="at must be set, got 1 rows without"):
+            computed(forget, "2005-Q1")
+
+    def test_running_again_replaces_the_partition_and_no_other(
+        self, computed: Any, lake: Lake
+    ) -> None:
+        computed(count_rows, "2004-Q4", "2005-Q1")
+        first = count_rows
+        rows = computed(lambda loans: first(loans).where("id like '%/0'"), "2005-Q1")
+        assert [row["id"] for row in rows] == ["2004-Q4/0", "2004-Q4/1", "2005-Q1/0"]
