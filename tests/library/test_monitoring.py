@@ -18,11 +18,14 @@ from include.errors import MonitoringError
 from include.lineage import Origin, TableReference
 from include.models import ModelVersion
 from include.monitoring import Scored, decide, measure_performance, observe, trainings
-from include.partitions import Frequency, Partition, parse
+from include.partitions import Frequency, Partition, parse, snapshot
+from include.performance import PerformanceRecord
 from include.registry import Registry
 from include.retraining import Observation, TrainingRecord
-from include.specification import Pipeline
+from include.specification import Labels, Pipeline
 from include.tables import Lake, with_partition
+from include.training import TABLE as TRAINING_SETS
+from include.training import TrainingSet
 
 MakePipeline = Callable[..., Pipeline]
 VERSION = ModelVersion("p", 5, "2004-Q3", "run", "logistic_regression", ("x",), (), {}, {})
@@ -30,6 +33,15 @@ VERSION = ModelVersion("p", 5, "2004-Q3", "run", "logistic_regression", ("x",), 
 
 def quarter(name: str) -> Partition:
     return parse(name, Frequency.QUARTERLY)
+
+
+def record(verdict: Any, *, unseen: int = 0) -> PerformanceRecord:
+    """Judge a partition; ``unseen`` rows are of a class that the version does not know."""
+    measured = (0.7, 0.6, 0.8, 0.75, 1.1, 0.02)
+    counts = {"new": unseen} if unseen else {}
+    return PerformanceRecord(
+        "m", 1, "roc_auc", 100, 10, *measured, verdict, "r", back_scored=False, unseen=counts
+    )
 
 
 @pytest.fixture
@@ -40,7 +52,10 @@ def watched(lake: Lake, origin: Origin) -> Any:
         row = {"verdict": drift, "reason": "r", "model_version": 1, "details": "{}"}
         rows = with_partition(pa.Table.from_pylist([row]), name)
         lake.write(monitoring.DRIFT, rows, partitions=[name], origin=origin)
-        found = [{"measured": "m", "details": json.dumps({"verdict": v})} for v in performance]
+        found = [
+            {"measured": "m", "details": json.dumps(record(verdict).to_dict())}
+            for verdict in performance
+        ]
         if found:
             rows = with_partition(pa.Table.from_pylist(found), name)
             lake.write(monitoring.PERFORMANCE, rows, partitions=[name], origin=origin)
@@ -73,11 +88,28 @@ class TestObserve:
         watched("2005-Q1", "drift", "cannot tell", "no drop")
         watched("2005-Q3", "cannot tell")
         watched("2005-Q4", "no drift", "cannot tell")
-        assert observe(lake, pipeline) == [
+        found = [replace(item, new_class="cannot tell") for item in observe(lake, pipeline)]
+        assert found == [
             Observation(quarter("2005-Q1"), "drift", "no drop"),
             Observation(quarter("2005-Q2"), "no drift", "drop"),
             Observation(quarter("2005-Q3"), "cannot tell", "cannot tell"),
             Observation(quarter("2005-Q4"), "no drift", "cannot tell"),
+        ]
+
+    def test_a_class_that_is_new_in_any_of_what_matured_counts(
+        self, lake: Lake, pipeline: Pipeline, watched: Any, origin: Origin
+    ) -> None:
+        for name, unseen in (("2005-Q1", (0, 10)), ("2005-Q2", (9,)), ("2005-Q3", ())):
+            watched(name, "no drift")
+            records = [record("no drop", unseen=count).to_dict() for count in unseen]
+            found = [{"measured": "m", "details": json.dumps(details)} for details in records]
+            if found:
+                rows = with_partition(pa.Table.from_pylist(found), name)
+                lake.write(monitoring.PERFORMANCE, rows, partitions=[name], origin=origin)
+        assert [item.new_class for item in observe(lake, pipeline)] == [
+            "new class",
+            "no new class",
+            "cannot tell",
         ]
 
 
@@ -251,6 +283,132 @@ class TestMeasurePerformance:
         records, _ = self.measure(matured, pipeline, origin, "2005-Q3")
         assert records == ()
         assert monitoring.rows(matured, monitoring.PERFORMANCE) == []
+
+
+class TestMeasureSnapshots:
+    """Snapshots hold old acquaintances, whom the model was fitted on."""
+
+    @pytest.fixture
+    def timeless(self, make_pipeline: MakePipeline) -> Pipeline:
+        pipeline = make_pipeline()
+        loans = pipeline.sources["loans"].model_copy(update={"labels": Labels(column="bad")})
+        changes = {"partition": Frequency.NONE, "event_time": None, "schedule": None}
+        return pipeline.model_copy(update={**changes, "sources": {"loans": loans}})
+
+    def write(self, lake: Lake, origin: Origin, table: str, name: str, **columns: Any) -> None:
+        rows = with_partition(pa.table(columns), name)
+        lake.write(table, rows, partitions=[name], origin=origin)
+
+    @pytest.fixture
+    def measure(self, lake: Lake, timeless: Pipeline, origin: Origin) -> Any:
+        """Predict and label four customers of the second snapshot, and judge that."""
+
+        def judge(*fitted: str, held_out: tuple[str, ...] = ()) -> Any:
+            entities = [*fitted, *held_out]
+            out = [False] * len(fitted) + [True] * len(held_out)
+            self.write(lake, origin, TRAINING_SETS, "snapshot-0001", id=entities, held_out=out)
+            training_set = TrainingSet(
+                lake.reference(TRAINING_SETS, "snapshot-0001"), ("snapshot-0001",), (), (1, 1), {}
+            )
+            version = replace(VERSION, training_set=training_set.to_dict())
+            ids, name = ["a", "b", "c", "d"], "snapshot-0002"
+            self.write(lake, origin, "features", name, id=ids, x=[1.0, 2.0, 3.0, 4.0])
+            known_at = pa.array([snapshot(2).start] * 3, pa.timestamp("us"))
+            labels = {"label": [1, 0, 1], "known_at": known_at}
+            self.write(lake, origin, "labels", name, id=ids[:3], **labels)  # nobody knows "d" yet
+            self.write(
+                lake,
+                origin,
+                scoring.TABLE,
+                name,
+                id=ids,
+                score=[0.1, 0.9, 0.8, 0.2],
+                model_version=[5] * 4,
+                back_scored=[False] * 4,
+            )
+            registry = create_autospec(Registry, instance=True)
+            registry.get.return_value = version
+            return measure_performance(None, lake, registry, timeless, snapshot(2), origin)
+
+        return judge
+
+    def test_what_it_was_fitted_on_is_left_out(self, measure: Any) -> None:
+        (record,) = measure("a", "x", held_out=("b",))
+        # b, which it was only judged on, and c are left; a would have been a mistake.
+        assert (record.partition, record.rows, record.positives) == ("snapshot-0002", 2, 1)
+        assert record.observed_over_predicted == pytest.approx(1 / 1.7)
+
+    def test_a_snapshot_of_strangers_counts_whole(self, measure: Any) -> None:
+        (record,) = measure("x", "y")
+        assert (record.rows, record.positives) == (3, 2)
+
+    def test_a_snapshot_without_a_stranger_tells_nothing(self, lake: Lake, measure: Any) -> None:
+        assert measure("a", "b", "c") == ()
+        assert monitoring.rows(lake, monitoring.PERFORMANCE) == []
+
+
+class TestMeasureOtherTasks:
+    """2005-Q1 with labels in the row, known when the quarter has closed."""
+
+    def measure(
+        self, lake: Lake, pipeline: Pipeline, origin: Origin, version: ModelVersion, **columns: Any
+    ) -> Any:
+        label, name = columns.pop("label"), "2005-Q1"
+        loans = pipeline.sources["loans"].model_copy(update={"labels": Labels(column="bad")})
+        pipeline = pipeline.model_copy(update={"sources": {"loans": loans}})
+        count = len(label)
+        ids, start = [str(i) for i in range(count)], quarter(name).start
+        at = pa.array([start] * count, pa.timestamp("us"))
+        tables: dict[str, dict[str, Any]] = {
+            "features": {"id": ids, "at": at, "x": [1.0] * count},
+            "labels": {"id": ids, "label": label, "known_at": at},
+            scoring.TABLE: {
+                "id": ids,
+                "at": at,
+                **columns,
+                "model_version": [5] * count,
+                "back_scored": [False] * count,
+            },
+        }
+        for table, content in tables.items():
+            rows = with_partition(pa.table(content), name)
+            lake.write(table, rows, partitions=[name], origin=origin)
+        registry = create_autospec(Registry, instance=True)
+        registry.get.return_value = version
+        (record,) = measure_performance(None, lake, registry, pipeline, quarter(name), origin)
+        (row,) = monitoring.rows(lake, monitoring.PERFORMANCE)
+        assert PerformanceRecord.from_dict(json.loads(row["details"])) == record
+        return record
+
+    def test_a_class_that_the_version_does_not_know(
+        self, lake: Lake, make_pipeline: MakePipeline, origin: Origin
+    ) -> None:
+        pipeline = make_pipeline(task="multiclass", promotion={"require": {"accuracy": 0.5}})
+        version = replace(VERSION, task="multiclass", classes=("a", "b"))
+        record = self.measure(
+            lake,
+            pipeline,
+            origin,
+            version,
+            label=["a", "b", *["new"] * 10],
+            prediction=["a", "b", *["b"] * 10],
+            score=[0.8, 0.9, *[0.6] * 10],
+            probabilities=[[0.8, 0.2], [0.1, 0.9], *[[0.4, 0.6]] * 10],
+        )
+        assert (record.rows, record.positives, record.unseen) == (12, None, {"new": 10})
+        assert record.new_class == "new class"
+
+    def test_errors_of_numbers(
+        self, lake: Lake, make_pipeline: MakePipeline, origin: Origin
+    ) -> None:
+        pipeline = make_pipeline(task="regression", promotion={"require": {"r2": 0.1}})
+        version = replace(VERSION, task="regression")
+        label = [float(i) for i in range(40)]
+        record = self.measure(
+            lake, pipeline, origin, version, label=label, prediction=[x + 2 for x in label]
+        )
+        assert (record.metric, record.value, record.bias) == ("mean_absolute_error", 2.0, 2.0)
+        assert record.positives is None
 
 
 def test_a_scored_batch_survives_json() -> None:
