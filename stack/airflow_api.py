@@ -186,6 +186,10 @@ class AirflowApi:
         """Return the DAG files that cannot be loaded, with the traceback."""
         return self._list("importErrors", "import_errors", {})
 
+    def dags(self) -> list[Record]:
+        """Return the DAGs whose files are there, with their last parse."""
+        return self._list("dags", "dags", {"order_by": "dag_id"})
+
     def dag(self, dag_id: str) -> Record:
         """Return a DAG, with its schedule."""
         return self._get(f"dags/{_segment(dag_id)}")
