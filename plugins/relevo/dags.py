@@ -101,9 +101,7 @@ def _score(pipeline: Pipeline) -> DAG:
         f"{pipeline.name}_score",
         schedule=_timetable(pipeline.schedule),
         start_date=_start(pipeline),
-        # Two runs overlap: one prepares its data while the other waits for a training. Snapshots
-        # follow each other.
-        max_active_runs=2 if pipeline.has_time else 1,
+        max_active_runs=_active_runs(pipeline),
         doc_md=_SCORE_DOC.format(name=pipeline.name, description=pipeline.description),
         **_common(pipeline, "score"),
     ) as dag:
@@ -294,6 +292,15 @@ def _timetable(schedule: Schedule | None) -> Any:
         presorted=True,
         description=f"{schedule.cron} until {schedule.end}",
     )
+
+
+def _active_runs(pipeline: Pipeline) -> int:
+    """Let two runs overlap: one prepares its data while the other waits for a training.
+
+    Snapshots follow each other, and so do partitions that look at those before them.
+    """
+    history = any(source.history for source in pipeline.sources.values())
+    return 2 if pipeline.has_time and not history else 1
 
 
 def _start(pipeline: Pipeline) -> datetime | None:

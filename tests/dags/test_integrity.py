@@ -21,8 +21,11 @@ from airflow.serialization.serialized_objects import DagSerialization
 from airflow.timetables.events import EventsTimetable
 
 from include import pipeline_file
+from include.partitions import Frequency
+from include.specification import Labels, Pipeline, Source
 from relevo import dags as factory
 from relevo.operators.base import PipelineOperator
+from relevo.operators.exploration import ExploreTrainingSetOperator
 from relevo.operators.monitoring import AwaitTrainingOperator, RequestRetrainingOperator
 from relevo.operators.training import ApprovePromotionOperator
 
@@ -72,6 +75,8 @@ TRAIN = {
 }
 # These wait for as long as they are told to, with a limit of their own.
 PATIENT = (AwaitTrainingOperator, ApprovePromotionOperator)
+# Nothing is made of what these leave behind, so that trying again would only hold a run up.
+BESIDE = (ExploreTrainingSetOperator,)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +120,8 @@ def complaints(dag: DAG) -> list[str]:
         )
         demand(task.doc_md, subject, "give it doc_md: what it does and leaves behind")
         demand(task.owner != "airflow", subject, "set owner in the pipeline file")
-        demand((task.retries or 0) >= 1, subject, "set retries to at least 1")
+        beside = isinstance(task, BESIDE)
+        demand(beside or (task.retries or 0) >= 1, subject, "set retries to at least 1")
         demand(task.retry_exponential_backoff, subject, "set retry_exponential_backoff=True")
         demand(
             patient or task.execution_timeout,
@@ -276,6 +282,101 @@ class TestApproval:
 
     def test_it_keeps_the_rules_as_well(self, asking: DAG) -> None:
         assert complaints(asking) == []
+
+
+def changed(**changes: Any) -> Pipeline:
+    return pipeline_file.load("loan_default").model_copy(update=changes)
+
+
+def sources(**others: Source) -> dict[str, Source]:
+    return {**pipeline_file.load("loan_default").sources, **others}
+
+
+def labels_in_row() -> dict[str, Source]:
+    """The sources of a pipeline whose only one brings its own labels."""
+    loans = sources()["loans"].model_copy(update={"labels": Labels(column="bad24")})
+    return {"loans": loans}
+
+
+class TestLabelsInTheRow:
+    @pytest.fixture
+    def dag(self) -> DAG:
+        return factory._score(changed(sources=labels_in_row()))
+
+    def test_they_are_validated_with_the_rows(self, dag: DAG) -> None:
+        assert edges(dag) == {
+            *(edge for edge in SCORE if "labels" not in "".join(edge)),
+            ("validate_loans", "measure_performance"),
+        }
+
+    def test_the_rules_of_the_house(self, dag: DAG) -> None:
+        assert complaints(dag) == []
+
+
+class TestSeveralSources:
+    @pytest.fixture
+    def dag(self) -> DAG:
+        accounts = Source(uri="s3://landing/accounts.parquet", suite="accounts")
+        payments = Source(connection="bank", query="select 1", suite="payments", history=3)
+        more = sources(accounts=accounts, payments=payments)
+        return factory._score(changed(sources=more))
+
+    def test_each_is_ingested_and_validated_before_features(self, dag: DAG) -> None:
+        assert edges(dag) == SCORE | {
+            (f"ingest_{name}", f"validate_{name}") for name in ("accounts", "payments")
+        } | {(f"validate_{name}", "compute_features") for name in ("accounts", "payments")}
+        compute = dag.get_task("compute_features")
+        assert list(compute.batches) == ["loans", "accounts", "payments"]
+
+    def test_a_run_that_looks_back_waits_for_the_one_before(self, dag: DAG) -> None:
+        assert dag.max_active_runs == 1
+
+
+class TestWithoutSchedule:
+    @pytest.mark.parametrize("kind", ["score", "train"])
+    # Airflow reads .airflowignore with a class that its own dependency deprecates.
+    @pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")
+    def test_the_scheduler_reads_what_the_file_declares(self, kind: str) -> None:
+        pipeline = changed(schedule=None)
+        dag = factory._score(pipeline) if kind == "score" else factory._train(pipeline)
+
+        read = DagSerialization.from_dict(json.loads(json.dumps(DagSerialization.to_dict(dag))))
+
+        assert set(read.task_dict) == set(dag.task_dict)
+        assert read.start_date is None
+        assert complaints(dag) == []
+
+    def test_nothing_but_a_person_starts_it(self) -> None:
+        dag = factory._score(changed(schedule=None))
+        assert dag.schedule is None
+        assert edges(dag) == SCORE
+        assert dag.max_active_runs == 2
+
+
+class TestSnapshots:
+    @pytest.fixture
+    def timeless(self) -> tuple[DAG, DAG]:
+        pipeline = changed(
+            partition=Frequency.NONE, event_time=None, schedule=None, sources=labels_in_row()
+        )
+        return factory._score(pipeline), factory._train(pipeline)
+
+    @pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")
+    def test_the_scheduler_reads_what_the_file_declares(self, timeless: tuple[DAG, DAG]) -> None:
+        for dag in timeless:
+            stored = json.loads(json.dumps(DagSerialization.to_dict(dag)))
+            assert set(DagSerialization.from_dict(stored).task_dict) == set(dag.task_dict)
+            assert complaints(dag) == []
+
+    def test_one_after_the_other(self, timeless: tuple[DAG, DAG]) -> None:
+        score, train = timeless
+        assert (score.max_active_runs, train.max_active_runs) == (1, 1)
+        assert score.schedule is None
+        assert isinstance(train.timetable, PartitionedAssetTimetable)
+
+    def test_a_person_is_told_how_to_name_one(self, timeless: tuple[DAG, DAG]) -> None:
+        told = [dag.params.get_param("partition").description for dag in timeless]
+        assert all("e.g. snapshot-0001" in text and "the next snapshot" in text for text in told)
 
 
 def test_no_template_needs_a_logical_date(bag: DagBag) -> None:
