@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -144,7 +145,7 @@ def fit(
             fitted.estimator,
             name=_MODEL_NAME,
             signature=infer_signature(sample, scores_of(fitted.estimator, data.problem, sample)),
-            pip_requirements=["scikit-learn", "skops"],
+            pip_requirements=_requirements(str(preset.estimator(pipeline.task))),
             serialization_format="skops",
             skops_trusted_types=[*TRUSTED_TYPES, *trusted],
         )
@@ -348,6 +349,13 @@ def _reference(data: TrainingData, scores: np.ndarray[Any, Any]) -> Reference:
         inside = slices == name
         parts.append(profile(data.features[inside], binning, watched[inside]))
     return Reference(profile=merge_all(parts), thresholds=calibrate(parts))
+
+
+def _requirements(estimator: str) -> list[str]:
+    """Name the distributions that a model needs to be loaded, from its import path."""
+    package = estimator.partition(".")[0]
+    found = importlib.metadata.packages_distributions().get(package, [])
+    return sorted({"scikit-learn", "skops", *found[:1]})
 
 
 def _digest(data: TrainingData) -> str:

@@ -1,9 +1,10 @@
 """Run a pipeline's feature function on Spark, and join features with what was known.
 
 A feature function takes one Spark frame per source of features, by the source's name, and returns
-one row per entity: the entity column, the event time column if there is one, and the features. It
-is the same code for training and scoring, and it always sees one partition at a time (and, of a
-source with ``history``, the partitions before it), so that neither knows more than the other.
+one row per entity: the entity column, the event time column if there is one, and the features:
+numbers, booleans or strings. It is the same code for training and scoring, and it always sees one
+partition at a time (and, of a source with ``history``, the partitions before it), so that neither
+knows more than the other.
 """
 
 from __future__ import annotations
@@ -115,11 +116,14 @@ def _compute_one(
                 f"feature function {pipeline.features.function}: must return column {column!r}, "
                 f"got {', '.join(features.columns)}. Keep it in the last select."
             )
+    features = _with_plain_numbers(features, pipeline.keys)
     returned = _arrow_schema(features)
     table_uri = lake.uri(TABLE)
 
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        rows = pa.Table.from_batches(list(batches), schema=returned)
+        held = list(batches)
+        # Spark may promise a column without nulls and send it as one that could have some.
+        rows = pa.Table.from_batches(held).cast(returned) if held else returned.empty_table()
         rows = _with_partition(rows, pipeline, wanted)
         files = write_files(StoreSettings.from_environment(), table_uri, rows)
         yield pa.RecordBatch.from_pylist([vars(file) for file in files], schema=_FILES)
@@ -128,6 +132,21 @@ def _compute_one(
     files = [DataFile(**row.asDict()) for row in written]
     _check_rows(pipeline, wanted, files)
     return returned, files
+
+
+def _with_plain_numbers(features: Any, keys: Sequence[str]) -> Any:
+    """Make numbers of booleans and decimals, so that a feature is numeric in every batch."""
+    from pyspark.sql.types import BooleanType, DecimalType
+
+    columns = []
+    for field in features.schema:
+        column = features[field.name]
+        if field.name not in keys and isinstance(field.dataType, BooleanType):
+            column = column.cast("int")
+        elif field.name not in keys and isinstance(field.dataType, DecimalType):
+            column = column.cast("double")
+        columns.append(column.alias(field.name))
+    return features.select(*columns)
 
 
 def _frame(
@@ -254,7 +273,8 @@ def _with_partition(rows: pa.Table, pipeline: Pipeline, wanted: str) -> pa.Table
 def _arrow_schema(features: Any) -> pa.Schema:
     from pyspark.sql.pandas.types import to_arrow_schema
 
-    return to_arrow_schema(features.schema, timezone="UTC")
+    schema = to_arrow_schema(features.schema, timezone="UTC")
+    return pa.schema([field.with_nullable(True) for field in schema])
 
 
 def _check_rows(pipeline: Pipeline, wanted: str, files: Sequence[DataFile]) -> None:

@@ -94,6 +94,7 @@ def run(
         report,
         sample,
         connections,
+        found[0],
     )
     promoted = steps.train(as_of, current)
     if promoted:
@@ -114,17 +115,33 @@ class _Steps:
     report: Report
     sample: int | None
     connections: Connections
+    earliest: Partition
 
     @property
     def registry(self) -> Registry:
         return Registry(self.lake, self.tracking)
 
-    def first(self, as_of: Partition) -> Partition | None:
-        """Name the first partition that training needs; None if labels arrive nobody knows when."""
-        if not self.pipeline.labels_in_row:
-            return None
-        # Labels in the row are known with it or soon after: one partition more is enough.
-        return as_of.shift(-self.pipeline.training.window)
+    def complete_history(self, as_of: Partition) -> list[str]:
+        """Prepare as many partitions as training needs, from the latest back."""
+        names: list[str] = []
+        reach = window = self.pipeline.training.window
+        while True:
+            first = as_of.shift(-reach)
+            names += preparation.complete_history(
+                self.spark,
+                self.lake,
+                self.pipeline,
+                as_of,
+                self.origin,
+                connections=self.connections,
+                first=first,
+                sample=self.sample,
+            )
+            mature = training.mature_as_of(self.lake, self.pipeline, as_of) if names else ()
+            if len(mature) >= window or first <= self.earliest:
+                return names
+            # Labels come late: go further back.
+            reach *= 2
 
     @contextmanager
     def step(self, name: str) -> Iterator[list[str]]:
@@ -140,16 +157,7 @@ class _Steps:
         challengers.start(lake, pipeline, as_of, origin)
         parent = self.tracking.parent(origin.dag_run_id, {"relevo.partition": str(as_of)})
         with self.step("build_training_set") as told:
-            names = preparation.complete_history(
-                self.spark,
-                lake,
-                pipeline,
-                as_of,
-                origin,
-                connections=self.connections,
-                first=self.first(as_of),
-                sample=self.sample,
-            )
+            names = self.complete_history(as_of)
             training_set = training.build_training_set(lake, pipeline, as_of, origin)
             rows, held_out = training_set.rows
             told.append(f"{len(names)} partitions, {rows:,} rows to train, {held_out:,} held out")

@@ -275,3 +275,25 @@ class TestWhatItReturns:
         first = count_rows
         rows = computed(lambda loans: first(loans).where("id like '%/0'"), "2005-Q1")
         assert [row["id"] for row in rows] == ["2004-Q4/0", "2004-Q4/1", "2005-Q1/0"]
+
+
+def test_booleans_and_decimals_become_numbers_and_keys_stay(
+    lake: Lake, origin: Any, computed: Any
+) -> None:
+    put(lake, origin, "raw_loans", "2005-Q1", id=["a", "b"], at=[STARTS["2005-Q1"]] * 2)
+
+    def features(loans: Any) -> Any:
+        return loans.select(
+            "id",
+            "at",
+            f.when(f.col("id") == "a", f.lit(True)).alias("flag"),
+            f.lit(1.25).cast("decimal(5,2)").alias("price"),
+        )
+
+    rows = computed(features, "2005-Q1")
+    assert [(row["id"], row["flag"], row["price"]) for row in rows] == [
+        ("a", 1, 1.25),
+        ("b", None, 1.25),
+    ]
+    assert isinstance(rows[0]["price"], float)
+    assert not isinstance(rows[0]["flag"], bool)
