@@ -1,0 +1,192 @@
+"""Four pipelines that differ in every way that matters, on the real stack and real data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pandas as pd
+import pytest
+
+from include import ledger, monitoring, pipeline_file
+from include.landing import land
+from include.performance import PerformanceRecord
+from include.preparation import quarantine_table
+from include.registry import Registry
+from include.specification import Pipeline
+from include.tables import Lake
+from tests.pipelines.records import FILES, land_records
+from tests.system.conftest import SystemStack
+
+APPROVED, REJECTED = "Approve", "Reject"
+
+
+class Running:
+    """One pipeline on the stack."""
+
+    def __init__(self, stack: SystemStack, name: str) -> None:
+        self.stack = stack
+        self.name = name
+        self.score, self.train = f"{name}_score", f"{name}_train"
+        self.lake = Lake(stack.settings.store, name)
+        for dag_id in (self.train, self.score):
+            stack.api.wait_for_dag(dag_id)
+            stack.api.unpause(dag_id)
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The pipeline file."""
+        return pipeline_file.load(self.name)
+
+    def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
+        """Start a run; returns its id."""
+        return str(self.stack.api.trigger(dag_id, conf or {})["dag_run_id"])
+
+    def answer(self, run_id: str, option: str) -> None:
+        """Answer the question whether a challenger may take over, as a person would."""
+
+        def is_asked() -> bool:
+            tasks = self.stack.api.task_instances(self.train, run_id)
+            states = {task["task_id"]: task["state"] for task in tasks}
+            assert "failed" not in states.values(), states
+            return states.get("approve_promotion") in ("awaiting_input", "deferred")
+
+        self.stack.until(is_asked, "the question", 300)
+        path = f"dags/{self.train}/dagRuns/{quote(run_id)}/taskInstances/approve_promotion/-1/hitlDetails"
+        body = {"chosen_options": [option], "params_input": {}}
+        self.stack.until(lambda: self._accepts(path, body), "the answer to be taken", 60)
+
+    def _accepts(self, path: str, body: dict[str, Any]) -> bool:
+        try:
+            self.stack.api._request("PATCH", path, json=body)
+        except Exception as error:
+            if "404" in str(error) or "409" in str(error):
+                return False  # the question is not stored yet
+            raise
+        return True
+
+    def backfill(self, first: datetime, last: datetime, runs: int) -> None:
+        """Score due dates one after the other, with the retrainings that they start."""
+        self.stack.api.create_backfill(self.score, first, last, max_active_runs=2)
+
+        def ended() -> bool:
+            scored = self.stack.api.dag_runs(self.score)
+            held = [*scored, *self.stack.api.dag_runs(self.train)]
+            failed = [run["dag_run_id"] for run in held if run["state"] == "failed"]
+            assert not failed, failed
+            waiting = ledger.pending_trainings(self.lake)
+            done = all(run["state"] == "success" for run in held)
+            return len(scored) == runs and done and not waiting
+
+        self.stack.until(ended, f"{runs} runs of {self.score}", 600)
+
+    def performance(self) -> dict[str, PerformanceRecord]:
+        """Read what was measured, by the partition that was predicted."""
+        rows = monitoring.rows(self.lake, monitoring.PERFORMANCE)
+        records = [PerformanceRecord.from_dict(json.loads(row["details"])) for row in rows]
+        return {record.partition: record for record in records}
+
+
+@pytest.fixture
+def running(stack: SystemStack) -> Callable[[str], Running]:
+    """Make a pipeline's DAGs run."""
+    return lambda name: Running(stack, name)
+
+
+def test_telco_churn_asks_a_person_and_numbers_its_snapshots(
+    running: Callable[[str], Running], stack: SystemStack, tmp_path: Path
+) -> None:
+    telco = running("telco_churn")
+    customers = pd.read_parquet(FILES[telco.name])
+    for number, rows in ((1, customers[:5_000]), (2, customers[5_000:])):
+        file = tmp_path / "customers.parquet"
+        rows.to_parquet(file, index=False)
+        land(stack.store, telco.pipeline, file, snapshot=number)
+
+    run_id = telco.trigger(telco.train)
+    telco.answer(run_id, REJECTED)
+    stack.wait(telco.train, run_id)
+    assert ledger.training_states(telco.lake) == {"snapshot-0001": "refused"}
+    assert Registry(telco.lake).champion_as_of(monitoring.partitions.snapshot(2)) is None
+
+    run_id = telco.trigger(telco.train)
+    telco.answer(run_id, APPROVED)
+    stack.wait(telco.train, run_id)
+    assert ledger.training_states(telco.lake) == {"snapshot-0001": "promoted"}
+
+    run_id = telco.trigger(telco.score)
+    stack.wait(telco.score, run_id)
+    scored = telco.lake.read("predictions").to_pandas()
+    assert set(scored["partition"]) == {"snapshot-0002"}
+    assert len(scored) + _quarantined(telco, "customers", "snapshot-0002") == 2_043
+    assert scored["score"].between(0, 1).all()
+    record = telco.performance()["snapshot-0002"]
+    assert record.value is not None
+    assert record.value > 0.8
+    assert not record.back_scored
+
+
+def test_south_german_credit_accounts_for_every_row_and_reaches_its_gate(
+    running: Callable[[str], Running], stack: SystemStack
+) -> None:
+    credit = running("south_german_credit")
+    land_records(stack.settings.store, credit.name)
+    stack.run(credit.train, "snapshot-0001")
+    kept = credit.lake.row_counts("raw_applications")["snapshot-0001"]
+    assert kept + _quarantined(credit, "applications", "snapshot-0001") == 1_020
+    reasons = credit.lake.read(quarantine_table("applications")).to_pandas()["reasons"]
+    assert (reasons.str.len() > 2).all()
+    (verdict,) = ledger.entries(credit.lake, "promotion")
+    assert verdict.decision == "promoted"
+    assert verdict.evidence["evidence"]["challenger"]["roc_auc"]["value"] > 0.75
+    trained = [
+        task["rendered_map_index"]
+        for task in stack.api.task_instances(credit.train, verdict.dag_run_id)
+        if task["task_id"] == "train_candidate"
+    ]
+    assert sorted(trained) == sorted(credit.pipeline.training.candidates)
+    assert len(trained) == 7
+
+
+def test_trip_duration_answers_the_shock_of_2020_by_a_retraining_that_helps(
+    running: Callable[[str], Running], stack: SystemStack
+) -> None:
+    trips = running("trip_duration")
+    land_records(stack.settings.store, trips.name)
+    stack.run(trips.train, "2020-01")
+    trips.backfill(datetime(2020, 3, 2, 6, tzinfo=UTC), datetime(2020, 9, 2, 6, tzinfo=UTC), runs=7)
+    states = ledger.training_states(trips.lake)
+    begun = [name for name in states if name > "2020-01"]
+    assert begun, "no retraining started by itself"
+    assert "promoted" in {states[name] for name in begun}
+    values = {name: record.value for name, record in trips.performance().items()}
+    promoted = min(name for name in begun if states[name] == "promoted")
+    after = [value for name, value in values.items() if name > promoted and value is not None]
+    worst = max(value for name, value in values.items() if name <= promoted and value is not None)
+    assert min(after) < worst - 0.5, values
+
+
+def test_rodent_species_tells_of_a_class_that_the_model_has_never_seen(
+    running: Callable[[str], Running], stack: SystemStack
+) -> None:
+    rodents = running("rodent_species")
+    land_records(stack.settings.store, rodents.name)
+    stack.run(rodents.train, "1993")
+    rodents.backfill(
+        datetime(1995, 1, 2, 6, tzinfo=UTC), datetime(1997, 1, 2, 6, tzinfo=UTC), runs=3
+    )
+    record = rodents.performance()["1995"]
+    assert "PB" in record.unseen
+    assert "PB" in record.reason
+    decisions = [entry.reason for entry in ledger.entries(rodents.lake, "retraining")]
+    assert any("new_class" in reason for reason in decisions), decisions
+    scored = rodents.lake.read("predictions", partitions=["1995"]).to_pandas()
+    assert set(scored.columns) >= {"record_id", "prediction", "score", "probabilities"}
+
+
+def _quarantined(running: Running, source: str, partition: str) -> int:
+    return running.lake.row_counts(quarantine_table(source)).get(partition, 0)
