@@ -56,7 +56,8 @@ class Running:
             return states.get("approve_promotion") in ("awaiting_input", "deferred")
 
         self.stack.until(is_asked, "the question", 300)
-        path = f"dags/{self.train}/dagRuns/{quote(run_id)}/taskInstances/approve_promotion/-1/hitlDetails"
+        run = f"dags/{self.train}/dagRuns/{quote(run_id)}"
+        path = f"{run}/taskInstances/approve_promotion/-1/hitlDetails"
         body = {"chosen_options": [option], "params_input": {}}
         self.stack.until(lambda: self._accepts(path, body), "the answer to be taken", 60)
 
