@@ -7,4 +7,5 @@ from airflow.sdk import Asset
 
 def retraining_asset(pipeline: str) -> Asset:
     """Name the partitioned asset whose events start ``<pipeline>_train``, one run per partition."""
-    return Asset(name=f"{pipeline}_retraining", uri=f"relevo://{pipeline}/retraining")
+    # For a scheme without "x-" Airflow imports every provider that has one: boto3, at each parse.
+    return Asset(name=f"{pipeline}_retraining", uri=f"x-relevo://{pipeline}/retraining")

@@ -44,6 +44,7 @@ HEAVY = (
     "optuna",
     "scipy",
     "skops",
+    "boto3",
 )
 SCORE = {
     ("ingest_loans", "validate_loans"),
