@@ -6,6 +6,7 @@ import re
 import textwrap
 from collections.abc import Sequence
 
+from include.partitions import Frequency
 from include.scaffold.proposal import SOURCE, Feature, Proposal
 from include.scaffold.rendering import quoted, rendered, seen
 
@@ -110,10 +111,15 @@ def _as_moment(proposal: Proposal) -> str:
 
 
 def _parts(proposal: Proposal) -> list[tuple[str, str]]:
-    """List the parts of the event time that differ within and between partitions."""
+    """List the parts of the event time that vary within a partition; others would always drift."""
     if proposal.calendar is None or proposal.time == "year":
         return []
-    parts = [("hour", "hour")] if proposal.has_hours else []
-    parts.append(("weekday", "dayofweek"))
-    parts.append(("month", "month"))
+    frequency = proposal.calendar.frequency
+    parts = []
+    if proposal.has_hours and frequency is not Frequency.HOURLY:
+        parts.append(("hour", "hour"))
+    if frequency not in (Frequency.HOURLY, Frequency.DAILY):
+        parts.append(("weekday", "dayofweek"))
+    if frequency is Frequency.YEARLY:
+        parts.append(("month", "month"))
     return parts

@@ -19,6 +19,7 @@ from include.partitions import Frequency
 from include.pipeline_file import load
 from include.scaffold import sampling, writing
 from include.scaffold.calendar import choose_calendar
+from include.scaffold.feature_module import selected
 from include.scaffold.inspection import inspect
 from include.scaffold.proposal import Place, Proposal, Wish, propose
 from include.scaffold.sampling import Sample, format_of, read_file, read_objects, read_query, sniff
@@ -467,6 +468,24 @@ class TestFiles:
         assert pipeline.labels.column == "is it?"
         expected = json.loads(files[Path("expectations/p_features.json")])["expectations"][0]
         assert set(odd) < set(expected["kwargs"]["column_set"])
+
+    @pytest.mark.parametrize(
+        ("partition", "parts"),
+        [
+            (Frequency.HOURLY, []),
+            (Frequency.DAILY, ["at_hour"]),
+            (Frequency.WEEKLY, ["at_hour", "at_weekday"]),
+            (Frequency.YEARLY, ["at_hour", "at_weekday", "at_month"]),
+        ],
+    )
+    def test_parts_of_the_time_that_vary_within_a_partition(
+        self, partition: Frequency, parts: list[str]
+    ) -> None:
+        days = 3000 if partition is Frequency.YEARLY else 40
+        at = pd.date_range("2020-01-01", periods=ROWS, freq=f"{days * 86_400 // ROWS + 61}s")
+        proposal = proposal_of(customers(at=at), time="at", partition=partition)
+        _, columns = selected(proposal)
+        assert [name for name in columns if name.startswith("at_")] == parts
 
     def test_a_suite_quarantines_keys_and_strays_only(self) -> None:
         frame = customers(key=range(ROWS), y=[0.0] * 500 + [1.0] * 495 + [5.0, 6.0, 7.0, 8.0, 9.0])
