@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +14,7 @@ from stack.environment import store_environment
 from stack.errors import StackError
 from stack.layout import Layout
 from stack.operation import Stack
-from stack.terminal import console, shown_errors
+from stack.terminal import console, report, shown_errors
 
 if TYPE_CHECKING:
     from include.landing import Landed
@@ -35,9 +36,17 @@ def land(
     replace: Annotated[
         bool, typer.Option("--replace", help="Overwrite other content that has landed.")
     ] = False,
+    local: Annotated[
+        bool,
+        typer.Option("--local", help="Start the store if the stack is down, then stop it."),
+    ] = False,
 ) -> None:
     """Land a local file: split by the times of its rows, or as a snapshot."""
-    with shown_errors():
+    layout = Layout.from_environment()
+    with shown_errors(), contextlib.ExitStack() as ending:
+        if local:
+            os.umask(0o077)
+            ending.enter_context(Stack(layout).running(("store",), report))
         from include import pipeline_file
         from include.errors import RelevoError
         from include.landing import land as land_file
@@ -46,7 +55,7 @@ def land(
         try:
             pipeline = pipeline_file.load(name)
             landed = land_file(
-                ObjectStore(store_settings(Layout.from_environment())),
+                ObjectStore(store_settings(layout)),
                 pipeline,
                 file,
                 source=source,
