@@ -190,6 +190,10 @@ class AirflowApi:
         """Return the DAGs whose files are there, with their last parse."""
         return self._list("dags", "dags", {"order_by": "dag_id"})
 
+    def dag_versions(self) -> list[Record]:
+        """Return every version of every DAG, with the moment at which Airflow learnt of it."""
+        return self._list("dags/~/dagVersions", "dag_versions", {"order_by": "id"})
+
     def dag(self, dag_id: str) -> Record:
         """Return a DAG, with its schedule."""
         return self._get(f"dags/{_segment(dag_id)}")
