@@ -78,11 +78,16 @@ def _sources(pipeline: Pipeline) -> _Found:
             )
         if source.time and not pipeline.has_time:
             yield (*at, "time"), "must be left out with `partition: none`."
-        if (
-            source.query
-            and not pipeline.has_time
-            and (":start" in source.query or ":end" in source.query)
-        ):
+        # Labels of another source land when they become known.
+        labels = source.labels if name != pipeline.primary_source else None
+        known_at = labels.known_at if labels else None
+        if pipeline.has_time and _is_sliced(source.query) and not (source.time or known_at):
+            yield (
+                (*at, "time"),
+                "required, because the query gives one partition at a time: without it nobody can "
+                "tell which partitions there are. Name its column with the time of the row.",
+            )
+        if _is_sliced(source.query) and not pipeline.has_time:
             yield (*at, "query"), "must not use :start or :end with `partition: none`."
 
 
@@ -205,7 +210,14 @@ def _bounds(low: float, high: float) -> str:
     return f"be at most {high:g}" if low == float("-inf") else f"lie between {low:g} and {high:g}"
 
 
+def _is_sliced(query: str | None) -> bool:
+    """Tell whether a query gives one partition's rows only."""
+    return query is not None and (":start" in query or ":end" in query)
+
+
 def _has_slices(source: Source) -> bool:
     """Tell whether a source can bring one partition's rows."""
-    in_query = source.query is not None and ":start" in source.query and ":end" in source.query
-    return source.is_partitioned or source.time is not None or in_query
+    query = source.query or ""
+    if _is_sliced(query):
+        return ":start" in query and ":end" in query
+    return source.is_partitioned or source.time is not None

@@ -39,7 +39,9 @@ def derive(pipeline: Pipeline, rows: pa.Table, partition: Partition) -> pa.Table
     labels = pipeline.labels
     columns = {pipeline.entity: _column(rows, pipeline.entity, subject)}
     if labels.event_time is not None and pipeline.event_time is not None:
-        columns[pipeline.event_time] = _column(rows, labels.event_time, subject)
+        landed = pa.chunked_array([pa.array(_column(rows, labels.event_time, subject))])
+        moments = to_moments(landed, f"{subject}: column {labels.event_time}")
+        columns[pipeline.event_time] = moments.to_pandas()
     frame = pd.DataFrame(columns)
     frame["label"] = _values(pipeline, rows, subject)
     if labels.known_at is not None:
@@ -56,7 +58,7 @@ def _schema(pipeline: Pipeline, landed: pa.Schema) -> pa.Schema:
     fields = [pa.field(pipeline.entity, landed.field(pipeline.entity).type)]
     event_time = pipeline.labels.event_time
     if event_time is not None and pipeline.event_time is not None:
-        fields.append(pa.field(pipeline.event_time, landed.field(event_time).type))
+        fields.append(pa.field(pipeline.event_time, pa.timestamp("us")))
     label = {"binary": pa.int64(), "multiclass": pa.string(), "regression": pa.float64()}
     return pa.schema([*fields, ("label", label[pipeline.task]), ("known_at", pa.timestamp("us"))])
 

@@ -36,16 +36,19 @@ def landed_partitions(
     definition = pipeline.sources[source]
     if definition.is_partitioned:
         return _folders(settings, pipeline, definition.uri or "", until)
-    if not pipeline.has_time or definition.time is None:
+    time = definition.time
+    if time is None and definition.labels and source != pipeline.primary_source:
+        time = definition.labels.known_at
+    if not pipeline.has_time or time is None:
         return [until]
-    subject = f"source {source}: column {definition.time}"
+    subject = f"source {source}: column {time}"
     if definition.query is not None:
         connection = str(definition.connection)
         ends = read_time_range(
             connections(connection),
             connection,
             definition.query,
-            definition.time,
+            time,
             until,
             f"source {source}",
         )
@@ -54,7 +57,7 @@ def landed_partitions(
         found = pa.chunked_array([pa.array(ends)])
     else:
         everything = definition.model_copy(update={"time": None})
-        found = read_landed(settings, source, everything, until).table[definition.time]
+        found = read_landed(settings, source, everything, until).table[time]
     moments = pc.unique(pc.floor_temporal(to_moments(found, subject), unit="hour"))
     names = {partitions.containing(moment, pipeline.partition) for moment in moments.to_pylist()}
     if definition.query is not None and names:

@@ -135,10 +135,14 @@ def parse(name: str, frequency: Frequency) -> Partition:
                 start = datetime(year, month, day, hour)
     except ValueError as error:
         raise PartitionError(
-            f"partition {name!r}: a {frequency} partition reads like "
+            f"partition {name!r}: a {_called(frequency)} reads like "
             f"{_EXAMPLES[frequency]!r}, got {name!r}. Name a partition of that form."
         ) from error
     return Partition(start, frequency)
+
+
+def _called(frequency: Frequency) -> str:
+    return "snapshot" if frequency is Frequency.NONE else f"{frequency} partition"
 
 
 def containing(moment: datetime, frequency: Frequency) -> Partition:

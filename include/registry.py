@@ -17,7 +17,7 @@ import pyarrow as pa
 from include.errors import RegistryError
 from include.lineage import Origin
 from include.models import ModelVersion
-from include.partitions import Partition
+from include.partitions import Partition, snapshot
 from include.tables import Lake
 
 if TYPE_CHECKING:
@@ -124,10 +124,12 @@ class Registry:
         """
         champion = self.champion_as_of(partition)
         if champion is None:
+            advice = f" with {{'partition': '{partition.shift(-1)}'}} first."
+            if partition == snapshot(1):
+                advice = " first; the next snapshot is then scored."
             raise RegistryError(
                 f"model {self.lake.pipeline}: a champion must be in use for {partition}, got none. "
-                f"Trigger {self.lake.pipeline}_train with "
-                f"{{'partition': '{partition.shift(-1)}'}} first."
+                f"Trigger {self.lake.pipeline}_train{advice}"
             )
         return champion
 

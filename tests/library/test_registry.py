@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from include.errors import RegistryError
 from include.lineage import Origin
 from include.models import MODEL, ModelVersion
-from include.partitions import Frequency, Partition, parse
+from include.partitions import Frequency, Partition, parse, snapshot
 from include.registry import TABLE, Registry
 from include.tables import Lake
 from include.tracking import Tracking
@@ -195,3 +195,8 @@ def test_a_reader_of_events_needs_no_mlflow(registry: Registry, origin: Origin) 
     assert champions(reader, "2005-Q1") == [1]
     with pytest.raises(RegistryError, match="this call needs MLflow"):
         reader.tracking_or_fail()
+
+
+def test_before_the_first_snapshot_there_is_nothing_to_train_as_of(lake: Any) -> None:
+    with pytest.raises(RegistryError, match="_train first; the next snapshot is then scored"):
+        Registry(lake).require_champion(snapshot(1))

@@ -53,6 +53,7 @@ sources:
   trips:
     connection: warehouse
     query: select * from trips where pickup >= :start and pickup < :end
+    time: pickup
     suite: trips
     labels:
       column: minutes
@@ -565,6 +566,12 @@ WRONG_QUARTERLY = [
 ]
 WRONG_MONTHLY = [
     (
+        "    time: pickup\n",
+        "",
+        "8: sources.trips.time: required, because the query gives one partition at a time: without "
+        "it nobody can tell which partitions there are. Name its column with the time of the row.",
+    ),
+    (
         "    query: select",
         "    query: delete",
         (
@@ -576,31 +583,31 @@ WRONG_MONTHLY = [
     (
         'delimiter: ";"',
         'delimiter: ";;"',
-        "19: sources.zones.csv.delimiter: must be one character, got ';;'.",
+        "20: sources.zones.csv.delimiter: must be one character, got ';;'.",
     ),
     (
         "encoding: latin-1",
         "encoding: latin-99",
         (
-            "20: sources.zones.csv.encoding: must be an encoding that Python knows, such as "
+            "21: sources.zones.csv.encoding: must be an encoding that Python knows, such as "
             "utf-8 or latin-1, got 'latin-99'."
         ),
     ),
     (
         "zone: integer",
         "zone: int",
-        ("22: sources.zones.types.zone: not a valid value, got 'int'; did you mean 'integer'?"),
+        ("23: sources.zones.types.zone: not a valid value, got 'int'; did you mean 'integer'?"),
     ),
     (
         "format: csv",
         "format: parquet",
-        "21: sources.zones.types: are for format csv or json_lines; remove them.",
+        "22: sources.zones.types: are for format csv or json_lines; remove them.",
     ),
     (
         "format: csv",
         "format: xlsx",
         (
-            "17: sources.zones.format: not a valid value, got 'xlsx'; choose from csv, "
+            "18: sources.zones.format: not a valid value, got 'xlsx'; choose from csv, "
             "json_lines, parquet"
         ),
     ),
@@ -608,7 +615,7 @@ WRONG_MONTHLY = [
         "estimator: sklearn.ensemble.ExtraTreesRegressor",
         "estimator: ExtraTrees()",
         (
-            "34: training.candidates.forest.estimator: must be the import path of a class, "
+            "35: training.candidates.forest.estimator: must be the import path of a class, "
             "such as sklearn.ensemble.ExtraTreesClassifier, got 'ExtraTrees()'."
         ),
     ),
@@ -616,7 +623,7 @@ WRONG_MONTHLY = [
         "      estimator: sklearn.ensemble.ExtraTreesRegressor\n",
         "",
         (
-            "33: training.candidates.forest: is not a named candidate and has no estimator; "
+            "34: training.candidates.forest: is not a named candidate and has no estimator; "
             "did you mean 'random_forest'?"
         ),
     ),
@@ -624,7 +631,7 @@ WRONG_MONTHLY = [
         "{n_estimators: 100}",
         "{n_estimators: {low: 1}}",
         (
-            "36: training.candidates.forest.parameters.n_estimators: must be text, a number, "
+            "37: training.candidates.forest.parameters.n_estimators: must be text, a number, "
             "true, false, null or a list of them."
         ),
     ),
@@ -632,7 +639,7 @@ WRONG_MONTHLY = [
         "[4, 8, null]",
         "8",
         (
-            "38: training.candidates.forest.search.max_depth: must be a list of choices or a "
+            "39: training.candidates.forest.search.max_depth: must be a list of choices or a "
             "range such as {low: 0.01, high: 1.0}, got 8."
         ),
     ),
@@ -640,7 +647,7 @@ WRONG_MONTHLY = [
         "[4, 8, null]",
         "[]",
         (
-            "38: training.candidates.forest.search.max_depth: must hold at least one item, got "
+            "39: training.candidates.forest.search.max_depth: must hold at least one item, got "
             "an empty list."
         ),
     ),
@@ -648,7 +655,7 @@ WRONG_MONTHLY = [
         "[4, 8, null]",
         "[4, {a: 1}]",
         (
-            "38: training.candidates.forest.search.max_depth: must be text, a number, true, "
+            "39: training.candidates.forest.search.max_depth: must be text, a number, true, "
             "false or null."
         ),
     ),
@@ -656,7 +663,7 @@ WRONG_MONTHLY = [
         "          high: 50",
         "          high: 1",
         (
-            "40: training.candidates.forest.search.min_samples_leaf.low: must be less than "
+            "41: training.candidates.forest.search.min_samples_leaf.low: must be less than "
             "high 1, got 1."
         ),
     ),
@@ -664,7 +671,7 @@ WRONG_MONTHLY = [
         "          low: 1",
         "          low: 0",
         (
-            "40: training.candidates.forest.search.min_samples_leaf.low: must be positive when "
+            "41: training.candidates.forest.search.min_samples_leaf.low: must be positive when "
             "log is true, got 0."
         ),
     ),
@@ -672,7 +679,7 @@ WRONG_MONTHLY = [
         "          low: 1",
         "          lo: 1",
         (
-            "40: training.candidates.forest.search.min_samples_leaf.lo: unknown key; did you "
+            "41: training.candidates.forest.search.min_samples_leaf.lo: unknown key; did you "
             "mean 'low'?"
         ),
     ),
@@ -680,36 +687,36 @@ WRONG_MONTHLY = [
         "          low: 1",
         "          low: one",
         (
-            "40: training.candidates.forest.search.min_samples_leaf.low: must be a number, got "
+            "41: training.candidates.forest.search.min_samples_leaf.low: must be a number, got "
             "'one'."
         ),
     ),
     (
         "takes: values",
         "takes: scores",
-        "28: metrics.late_minutes.takes: must be values for task regression, got 'scores'.",
+        "29: metrics.late_minutes.takes: must be values for task regression, got 'scores'.",
     ),
     (
         "takes: values",
         "take: values",
-        "28: metrics.late_minutes.take: unknown key; did you mean 'takes'?",
+        "29: metrics.late_minutes.take: unknown key; did you mean 'takes'?",
     ),
-    ("late_minutes: {", "r2: {", "28: metrics.r2: 'r2' is scikit-learn's. Choose another name."),
+    ("late_minutes: {", "r2: {", "29: metrics.r2: 'r2' is scikit-learn's. Choose another name."),
     (
         "  window: 6",
         "  window: 6\n  imbalance: smote",
-        "31: training.imbalance: is for classification, got 'smote'. Remove it.",
+        "32: training.imbalance: is for classification, got 'smote'. Remove it.",
     ),
     (
         "mean_absolute_error: 6.0",
         "mean_absolute_error: -6.0",
-        "45: promotion.require.mean_absolute_error: must be at least 0, got -6.",
+        "46: promotion.require.mean_absolute_error: must be at least 0, got -6.",
     ),
     (
         "      known_at: dropoff",
         "      known_at: dropoff\n      positive: 1",
         (
-            "15: sources.trips.labels.positive: is for a binary task, got task regression. "
+            "16: sources.trips.labels.positive: is for a binary task, got task regression. "
             "Remove it."
         ),
     ),
@@ -733,7 +740,7 @@ WRONG_MONTHLY = [
         "    suite: zones",
         "    suite: zones\n    history: 2",
         (
-            "24: sources.zones.history: needs a source with partitions: {partition} in its "
+            "25: sources.zones.history: needs a source with partitions: {partition} in its "
             "uri, its time, or :start and :end in its query."
         ),
     ),
@@ -741,7 +748,7 @@ WRONG_MONTHLY = [
         "      column: minutes\n",
         "      expression: minutes\n      positive: 1\n",
         (
-            "14: sources.trips.labels.positive: needs column; an expression says itself what 1 "
+            "15: sources.trips.labels.positive: needs column; an expression says itself what 1 "
             "means."
         ),
     ),
@@ -749,7 +756,7 @@ WRONG_MONTHLY = [
         "        max_depth: [4, 8, null]",
         "        max_depth: 2005-01-01",
         (
-            "38: training.candidates.forest.search.max_depth: must be a list of choices or a "
+            "39: training.candidates.forest.search.max_depth: must be a list of choices or a "
             "range such as {low: 0.01, high: 1.0}, got 2005-01-01."
         ),
     ),
@@ -757,7 +764,7 @@ WRONG_MONTHLY = [
         "ridge: {}",
         "logistic_regression: {}",
         (
-            "32: training.candidates.logistic_regression: cannot do task regression; choose "
+            "33: training.candidates.logistic_regression: cannot do task regression; choose "
             "from hist_gradient_boosting, k_nearest_neighbors, multilayer_perceptron, "
             "random_forest, ridge, support_vector_machine, xgboost"
         ),
@@ -765,12 +772,12 @@ WRONG_MONTHLY = [
     (
         "  require:\n    mean_absolute_error: 6.0",
         "  require: 6.0",
-        ("44: promotion.require: must be names with a value each, such as {name: value}, got 6.0."),
+        ("45: promotion.require: must be names with a value each, such as {name: value}, got 6.0."),
     ),
     (
         "      trials: 5",
         "      trials: 5000",
-        "35: training.candidates.forest.trials: must be at most 1000, got 5000.",
+        "36: training.candidates.forest.trials: must be at most 1000, got 5000.",
     ),
 ]
 WRONG_SNAPSHOTS = [
