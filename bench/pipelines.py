@@ -13,6 +13,7 @@ import itertools
 import os
 import re
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
@@ -33,7 +34,7 @@ from stack.environment import DAGS_VARIABLE
 from stack.layout import Layout
 from stack.operation import Stack, uninterrupted
 from stack.parts import PARTS, Part
-from stack.terminal import report, shown_errors
+from stack.terminal import report
 
 WATCHED = ("scheduler", "dag-processor", "triggerer", "api-server")
 PROBES = 20
@@ -69,13 +70,14 @@ def main() -> None:
     count = parser.parse_args().pipelines
     # The copies have DAG files of their own.
     os.environ.pop(DAGS_VARIABLE, None)
-    with shown_errors():
-        one, many = measure(1), measure(count)
+    # An end from outside cleans up as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    one, many = measure(1), measure(count)
     print(f"\n{os.cpu_count()} cores, load {os.getloadavg()[2]:.1f} (15 minutes)")
-    print(f"{'pipelines':<52}{1:>9}{count:>9}    ratio")
+    print(f"{'pipelines':<58}{1:>9}{count:>9}    ratio")
     for name, value in one.items():
         ratio = f"{many[name] / value:>9.2f}" if value else ""
-        print(f"{name:<52}{value:>9.2f}{many[name]:>9.2f}{ratio}")
+        print(f"{name:<58}{value:>9.2f}{many[name]:>9.2f}{ratio}")
 
 
 def measure(count: int) -> Figures:
@@ -231,7 +233,7 @@ def watch(stack: Stack) -> Figures:
     seconds = time.monotonic() - start
     return {
         **{
-            f"CPU of {part}, idle [cores]": (_cpu_seconds(root) - begun[part]) / seconds
+            f"CPU of {part}, nothing due [cores]": (_cpu_seconds(root) - begun[part]) / seconds
             for part, root in roots.items()
         },
         **{f"memory of {part}, PSS [MB]": statistics.median(sizes[part]) for part in WATCHED},
