@@ -543,7 +543,7 @@ class TestSnapshots:
     @pytest.mark.parametrize(
         ("name", "error", "told"),
         [
-            ("2005-Q1", PartitionError, "partition '2005-Q1': a none partition reads like"),
+            ("2005-Q1", PartitionError, "partition '2005-Q1': a snapshot reads like"),
             (
                 "snapshot-0003",
                 SourceError,

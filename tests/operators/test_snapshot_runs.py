@@ -102,6 +102,6 @@ def test_a_number_that_a_person_names_is_not_given_to_another_run(score: Name, t
 
 
 def test_a_name_of_another_form_takes_no_number(lake: Lake, score: Name) -> None:
-    with pytest.raises(PartitionError, match="a none partition reads like 'snapshot-0001'"):
+    with pytest.raises(PartitionError, match="a snapshot reads like 'snapshot-0001'"):
         score("run a", partition="2005-Q1")
     assert ledger.entries(lake) == []
