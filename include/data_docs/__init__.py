@@ -115,12 +115,16 @@ def _harmless(value: Any) -> Any:
     """Copy a result with angle brackets replaced by look-alikes.
 
     Great Expectations escapes the arguments of an expectation but not the values it found:
-    a landed ``<script>`` would become part of the page.
+    a landed ``<script>`` would become part of the page. The arguments are left as they are, because
+    it also reads them again.
     """
     if isinstance(value, str):
         return value.translate(_HARMLESS)
     if isinstance(value, Mapping):
-        return {_harmless(key): _harmless(item) for key, item in value.items()}
+        return {
+            _harmless(key): item if key == "expectation_config" else _harmless(item)
+            for key, item in value.items()
+        }
     if isinstance(value, list | tuple):
         return [_harmless(item) for item in value]
     return value

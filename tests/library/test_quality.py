@@ -385,6 +385,16 @@ def test_data_docs_are_one_page_without_scripts_or_addresses(tmp_path):
     assert all("unexpected_index_list" not in item["result"] for item in result["results"])
 
 
+def test_data_docs_of_an_expectation_with_a_condition(tmp_path):
+    large = {"type": "comparison", "column": {"name": "amount"}, "operator": ">", "parameter": 8}
+    report = check(
+        loans(),
+        expectation(f"{EXPECT}be_between", column="amount", max_value=9, row_condition=large),
+    )
+    assert [failure.unexpected for failure in report.failures] == [1]
+    assert "amount" in quality.build_data_docs(report, tmp_path / "docs").read_text()
+
+
 def test_data_docs_are_published(store_settings):
     frame = loans()
     frame.loc[0, "amount"] = np.nan
