@@ -24,8 +24,8 @@ from include.scaffold.sampling import read_file
 from include.suites import load_suite
 
 PROJECT = Path(__file__).parent.parent.parent
-# Data sets of 0.02 to 9 MB that are too large, together, for the repository.
-DATA = PROJECT.parent / "shared" / "data"
+# Six of the nine files are shipped; the three large ones lie where only the developers have them.
+FOLDERS = (PROJECT / "tests" / "data", PROJECT.parent / "shared" / "data")
 ROWS = 3_000
 PREFIX = "scaffolded_"
 
@@ -145,11 +145,14 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def generated(request: pytest.FixtureRequest, root: Path) -> Generated:
     """The files for one data set, written into that project."""
     case = CASES[request.param]
-    if not (DATA / case.file).is_file():
-        pytest.skip(f"the pipeline proposed for {case.file} is not checked: no {DATA.name} folder")
+    # Of the taxi trips only some columns are shipped.
+    folders = FOLDERS[1:] if "taxi" in case.file else FOLDERS
+    found = [folder / case.file for folder in folders if (folder / case.file).is_file()]
+    if not found:
+        pytest.skip(f"the pipeline proposed for {case.file} is not checked: it is not shipped")
     name = f"{PREFIX}{request.param}"
     proposal = propose(
-        Wish(name, **case.wish), Place(uri=writing.default_uri(name)), read_file(DATA / case.file)
+        Wish(name, **case.wish), Place(uri=writing.default_uri(name)), read_file(found[0])
     )
     writing.write(writing.render(proposal), root)
     importlib.invalidate_caches()
