@@ -7,6 +7,7 @@ what only judges shall guide nobody who chooses features. The target is describe
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from dataclasses import dataclass
@@ -253,6 +254,7 @@ def _table_report(frame: pd.DataFrame) -> str:
     os.environ.setdefault("SKB_DATA_DIRECTORY", tempfile.gettempdir())
     import matplotlib
 
+    logging.getLogger("matplotlib.category").setLevel(logging.WARNING)
     matplotlib.use("agg")  # a window system may not be used from a forked process
     from skrub import TableReport
 

@@ -134,7 +134,11 @@ class Stack:
         try:
             if self.supervisor.is_running():
                 stopped = True
-                for wave in self._stop_waves():
+                states = self.supervisor.states()
+                for names in self._stop_waves():
+                    wave = [n for n in names if states[n].state not in NOT_RUNNING_STATES]
+                    if not wave:
+                        continue
                     patience = max(part.stop_seconds for part in self.parts if part.name in wave)
                     report(f"stopping {', '.join(wave)} (up to {patience} s)")
                     self.supervisor.stop(wave)

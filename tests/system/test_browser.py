@@ -19,7 +19,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from tests.system.conftest import PIPELINE, SCORE, SystemStack
+from tests.system.conftest import PIPELINE, SCORE, TRAIN, SystemStack
 
 pytestmark = pytest.mark.system
 
@@ -146,7 +146,7 @@ def test_the_graph_shows_every_task(page: Page, run_id: str, shot: Shot) -> None
 
 def test_a_validation_leads_to_its_data_docs(page: Page, run_id: str, shot: Shot) -> None:
     """The Data Docs say what was checked and what came out."""
-    _follow(page, run_id, "validate_loans", "Data Docs", shot)
+    _follow(page, SCORE, run_id, "validate_loans", "Data Docs", shot)
     expect(page.get_by_role("heading", level=1)).to_have_text(
         f"loans {PARTITION}: loan_default_loans"
     )
@@ -157,7 +157,7 @@ def test_a_validation_leads_to_its_data_docs(page: Page, run_id: str, shot: Shot
 
 def test_drift_detection_leads_to_its_report(page: Page, run_id: str, shot: Shot) -> None:
     """Our verdict is on top, Evidently's report renders below, and neither can act for us."""
-    _follow(page, run_id, "detect_drift", "Drift report", shot)
+    _follow(page, SCORE, run_id, "detect_drift", "Drift report", shot)
     expect(page.get_by_role("heading", level=1)).to_have_text(f"{PIPELINE} {PARTITION}: drift")
     expect(page.locator("#verdict")).to_contain_text("features drifted")
     expect(page.get_by_text("Drift in column 'guaranteed_share'")).to_be_visible()
@@ -169,6 +169,21 @@ def test_drift_detection_leads_to_its_report(page: Page, run_id: str, shot: Shot
         "api": "refused",
         "window": "refused",
     }
+
+
+def test_a_training_leads_to_the_exploratory_report(
+    page: Page, stack: SystemStack, shot: Shot
+) -> None:
+    """Target and features of the training set, with skrub's tabs, all without the network."""
+    runs = stack.api.dag_runs(TRAIN)
+    first = next(run["dag_run_id"] for run in runs if run["state"] == "success")
+    _follow(page, TRAIN, first, "explore_training_set", "Exploration", shot)
+    expect(page.get_by_role("heading", level=1)).to_have_text(
+        re.compile(f"^{PIPELINE} as of .*: training set$")
+    )
+    expect(page.get_by_role("cell", name="log_amount", exact=True).first).to_be_visible()
+    page.get_by_role("button", name="Distributions").click()
+    shot(page, "exploration")
 
 
 def test_navigation_leads_to_the_decisions(page: Page, run_id: str, shot: Shot) -> None:
@@ -222,8 +237,8 @@ def test_what_is_not_a_report_is_not_found(page: Page, path: str) -> None:
     assert answer.status == 404
 
 
-def _follow(page: Page, run_id: str, task_id: str, name: str, shot: Shot) -> None:
-    page.goto(f"/dags/{SCORE}/runs/{run_id}/tasks/{task_id}/details")
+def _follow(page: Page, dag_id: str, run_id: str, task_id: str, name: str, shot: Shot) -> None:
+    page.goto(f"/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/details")
     link = page.get_by_role("link", name=name, exact=True)
     expect(link).to_be_visible()
     shot(page, task_id.replace("_", "-"))
