@@ -221,7 +221,8 @@ class Source(_Section):
         connection: Airflow connection of a SQL source.
         query: ``select`` of a SQL source; ``:start`` and ``:end`` stand for the partition's first
             moment and the first moment after it, ``:partition`` for its name.
-        time: Column with the time of the row, naive UTC.
+        time: Column with the time of the row, naive UTC; needed where a query or a single file
+            holds every partition.
         history: How many earlier partitions the feature function sees as well.
         suite: Name of the expectation suite (``expectations/<suite>.json``).
         on_failure: What critical row-level failures do: move the rows to quarantine, or fail.
