@@ -190,10 +190,12 @@ def complete_history(
         QualityError: If a batch of the history is not fit for use.
     """
 
-    def landed(source: str, table: str) -> list[Partition]:
+    def landed(source: str) -> list[Partition]:
+        return landed_partitions(lake.settings, pipeline, source, until, connections)
+
+    def absent(source: str, table: str) -> list[Partition]:
         held = set(lake.partitions(table))
-        found = landed_partitions(lake.settings, pipeline, source, until, connections)
-        return [partition for partition in found if str(partition) not in held]
+        return [partition for partition in landed(source) if str(partition) not in held]
 
     def prepare(source: str, wanted: Sequence[Partition], rows: int | None) -> None:
         if wanted:
@@ -204,28 +206,25 @@ def complete_history(
                 _validate(lake, pipeline, source, reference, partition, origin, publish=False)
 
     def needed(source: str) -> list[Partition]:
+        # Also what is in the raw table: a task that was killed may not have validated it.
         history = range(1, pipeline.sources[source].history + 1)
         earlier = {partition.shift(-step) for partition in missing for step in history}
-        held = set(lake.partitions(raw_table(source)))
-        return sorted(
-            {partition for partition in missing if str(partition) not in held}
-            | earlier.intersection(landed(source, raw_table(source)))
-        )
+        return sorted({*missing, *(earlier.intersection(landed(source)) if earlier else ())})
 
     primary = pipeline.primary_source
     missing = [
         partition
-        for partition in landed(primary, features.TABLE)
+        for partition in absent(primary, features.TABLE)
         if first is None or partition >= first
     ]
     if not pipeline.labels_in_row:
-        prepare(pipeline.label_source, landed(pipeline.label_source, labels.TABLE), None)
+        prepare(pipeline.label_source, absent(pipeline.label_source, labels.TABLE), None)
+    if not missing:
+        return ()
     prepare(primary, missing, sample)
     for source in pipeline.feature_sources:
         if source != primary:
             prepare(source, needed(source), None)
-    if not missing:
-        return ()
     sources = {name: lake.reference(raw_table(name)) for name in pipeline.feature_sources}
     names = [str(partition) for partition in missing]
     reference = features.compute(spark, lake, pipeline, sources, names, origin)

@@ -513,6 +513,19 @@ class TestHistory:
         assert sorted(sources) == ["accounts", "loans"]
         assert sources["accounts"] == lake.reference("raw_accounts")
 
+    def test_a_second_source_that_a_killed_task_left_unvalidated_is_validated(
+        self, lake: Lake, make_pipeline: MakePipeline, origin: Origin, compute: Any
+    ) -> None:
+        pipeline = make_pipeline(sources={"accounts": described(lake, "accounts.parquet")})
+        land(lake, f"s3://landing/{lake.pipeline}/accounts.parquet", accounts(3))
+        land_loans(lake, Q1, rows=20)
+        # Killed between ingesting and validating: rows that no suite has seen stand in the table.
+        ingest(lake, pipeline, "accounts", [Q1], origin)
+        unseen = lake.reference("raw_accounts").version
+        complete_history(None, lake, pipeline, Q1, origin)
+        assert lake.exists("quarantine_accounts")
+        assert lake.reference("raw_accounts").version > unseen
+
     def test_partitions_that_a_source_looks_back_on(
         self, lake: Lake, make_pipeline: MakePipeline, origin: Origin, compute: Any
     ) -> None:
