@@ -40,10 +40,22 @@ def run(
 ) -> None:
     """Run a pipeline's steps in this process, without Airflow, on a sample."""
     with shown_errors():
+        _check(name)
         layout = Layout.from_environment()
         with _stack(layout, local=local) as configuration:
             os.environ.update(library_environment(layout, configuration))
             _run(layout, name, partition, sample or None)
+
+
+def _check(name: str) -> None:
+    """Say what is wrong with the file before anything starts."""
+    from include import pipeline_file
+    from include.errors import RelevoError
+
+    try:
+        pipeline_file.load(name)
+    except RelevoError as error:
+        raise StackError(str(error)) from error
 
 
 @contextlib.contextmanager
