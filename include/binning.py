@@ -175,7 +175,7 @@ def count_values(frame: pd.DataFrame, name: str) -> tuple[list[str], NDArray[np.
 def _count(column: pd.Series[Any]) -> tuple[list[str], NDArray[np.int64]]:
     found = column.value_counts(sort=False, dropna=True)
     found = found[found > 0]  # a pandas categorical also lists the levels it does not hold
-    texts = [value if type(value) is str else _text(value) for value in found.index]
+    texts = [value if type(value) is str else text_of(value) for value in found.index]
     return texts, np.asarray(found, dtype=np.int64)
 
 
@@ -200,7 +200,8 @@ def _levels(texts: Sequence[str], counts: NDArray[np.int64], limit: int) -> tupl
     return tuple(sorted(totals, key=lambda text: (-totals[text], text))[:limit])
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
+    """Write a value as levels and classes are counted and compared: ``1.0`` is ``1``."""
     # A column of whole numbers turns into floats in the one batch that has a null.
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))

@@ -173,7 +173,8 @@ def describe_labels(problem: Problem, labels: NDArray[Any]) -> str:
 
 def unseen_classes(known: Sequence[str], labels: NDArray[Any]) -> dict[str, int]:
     """Count the rows of each class that a model does not know, most frequent first."""
-    counts = Counter(str(label) for label in labels if label not in set(known))
+    learned = set(known)
+    counts = Counter(str(label) for label in labels if label not in learned)
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from include.binning import text_of
 from include.errors import SourceError
 from include.moments import to_moments
 from include.partitions import Partition
@@ -122,7 +123,7 @@ def _known_at(
 def _encoded(pipeline: Pipeline, labels: pd.Series[Any], subject: str) -> pd.Series[Any]:
     match pipeline.task:
         case "multiclass":
-            return labels.map(_text).astype(object)
+            return labels.map(text_of).astype(object)
         case "regression":
             return _numbers(labels, subject)
         case "binary":
@@ -132,14 +133,14 @@ def _encoded(pipeline: Pipeline, labels: pd.Series[Any], subject: str) -> pd.Ser
 def _zero_or_one(pipeline: Pipeline, labels: pd.Series[Any], subject: str) -> pd.Series[Any]:
     positive = pipeline.labels.positive
     if positive is not None:
-        others = sorted({_text(value) for value in labels} - {_text(positive)})
+        others = sorted({text_of(value) for value in labels} - {text_of(positive)})
         if len(others) > 1:
             raise SourceError(
                 f"{subject}: {pipeline.labels.column} must hold {positive!r} and one other value, "
                 f"got {len(others)} others: {', '.join(others[:_LISTED])}. Correct "
                 "labels.positive, or let the suite move rows with other values to quarantine."
             )
-        return (labels.map(_text) == _text(positive)).astype("int64")
+        return (labels.map(text_of) == text_of(positive)).astype("int64")
     odd = [value for value in labels.unique() if value not in (0, 1)]
     if odd:
         raise SourceError(
@@ -165,13 +166,6 @@ def _numbers(labels: pd.Series[Any], subject: str) -> pd.Series[Any]:
             "move those rows to quarantine."
         )
     return numbers
-
-
-def _text(value: object) -> str:
-    # A column of whole numbers turns into floats in the batch that has a null.
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
 
 
 def _column(rows: pa.Table, name: str, subject: str) -> pd.Series[Any]:
