@@ -26,10 +26,10 @@ from include.text_files import TextPiece
 
 QUERY = "query"
 _FORMATS = {"parquet": "Parquet", "csv": "CSV", "json_lines": "JSON lines"}
-_ENDINGS = {
+ENDINGS: Mapping[str, tuple[str, ...]] = {
     "parquet": (".parquet",),
-    "csv": (".csv", ".txt", ".tsv", ".csv.gz", ".txt.gz", ".tsv.gz"),
-    "json_lines": (".jsonl", ".ndjson", ".json", ".jsonl.gz", ".ndjson.gz", ".json.gz"),
+    "csv": (".csv", ".tsv", ".txt"),
+    "json_lines": (".jsonl", ".ndjson", ".json"),
 }
 
 
@@ -114,12 +114,13 @@ def list_files(
             f"{subject}: must have at least one {words} file in {uri}, got none. "
             "Land the file and clear this task, or correct the source's uri."
         )
-    foreign = [
-        name_of(item, uri) for item in listed if not item.name.endswith(_ENDINGS[file_format])
-    ]
+    endings = ENDINGS[file_format]
+    if file_format != "parquet":
+        endings += tuple(f"{ending}.gz" for ending in endings)
+    foreign = [name_of(item, uri) for item in listed if not item.name.endswith(endings)]
     if foreign:
         raise SourceError(
-            f"{subject}: files must be {words} and end in {', '.join(_ENDINGS[file_format])}, got "
+            f"{subject}: files must be {words} and end in {', '.join(endings)}, got "
             f"{some(foreign)}. Convert them, move them out of the folder, or correct the source's "
             "format."
         )

@@ -19,16 +19,12 @@ import pyarrow.parquet as pq
 from include import partitions
 from include.csv_cells import decompress, read_cells, write_cells
 from include.errors import SourceError
+from include.landed_files import ENDINGS
 from include.moments import to_moments
 from include.partitions import Frequency, containing
 from include.specification import PLACEHOLDER, Pipeline, Source, nearest
 from include.store import THREADS, ObjectStore, content_type, join
 
-_ENDINGS = {
-    "parquet": (".parquet",),
-    "csv": (".csv", ".tsv", ".txt"),
-    "json_lines": (".jsonl", ".ndjson", ".json"),
-}
 _LISTED = 5
 
 
@@ -123,9 +119,9 @@ def _check_file(file: Path, source: Source, subject: str) -> None:
         raise SourceError(f"{subject}: must be an existing file, got {file}. Correct the path.")
     name = file.name.lower()
     plain = name if source.format == "parquet" else name.removesuffix(".gz")
-    if not plain.endswith(_ENDINGS[source.format]):
+    if not plain.endswith(ENDINGS[source.format]):
         raise SourceError(
-            f"{subject}: must end in {', '.join(_ENDINGS[source.format])}, as the source's format "
+            f"{subject}: must end in {', '.join(ENDINGS[source.format])}, as the source's format "
             f"is {source.format}, got another ending. Convert the file, or correct the format."
         )
 

@@ -31,6 +31,7 @@ from include.partitions import Frequency
 from include.presets import PRESETS, Encoding, Preset
 
 ROW_ID = "row_id"
+NULL_VALUES = ("NA", "N/A", "NULL", "NaN", "None")
 PLACEHOLDER = "{partition}"
 
 _NAME = r"^[a-z][a-z0-9_]{0,62}$"
@@ -234,7 +235,7 @@ class Source(_Section):
     uri: str | None = None
     format: Literal["parquet", "csv", "json_lines"] = "parquet"
     csv: CsvDialect = CsvDialect()
-    null_values: tuple[str, ...] = ("NA", "N/A", "NULL", "NaN", "None")
+    null_values: tuple[str, ...] = NULL_VALUES
     types: Mapping[str, ColumnType] = {}
     connection: str | None = None
     query: str | None = None

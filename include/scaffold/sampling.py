@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 from uuid import UUID
 
 import numpy as np
@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from include.columns import check_names, check_types
 from include.csv_cells import decompress, read_cells
 from include.errors import SourceError
+from include.landed_files import ENDINGS
 from include.settings import StoreSettings
 from include.specification import CsvDialect
 from include.store import ObjectStore
@@ -28,14 +29,8 @@ LIMIT = 200_000
 SQL = "sql://"
 S3 = "s3://"
 Format = Literal["parquet", "csv", "json_lines"]
-ENDINGS: dict[str, Format] = {
-    ".parquet": "parquet",
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".txt": "csv",
-    ".jsonl": "json_lines",
-    ".ndjson": "json_lines",
-    ".json": "json_lines",
+_FORMATS: dict[str, Format] = {
+    ending: cast(Format, form) for form, endings in ENDINGS.items() for ending in endings
 }
 _SNIFFED = 64 * 1024
 _MOST_BYTES = 256 * 1024**2
@@ -141,12 +136,12 @@ def format_of(name: str) -> Format:
         SourceError: If the ending is none that can be read.
     """
     ending = Path(name.lower().removesuffix(".gz")).suffix
-    if ending not in ENDINGS or (ending == ".parquet" and name.lower().endswith(".gz")):
+    if ending not in _FORMATS or (ending == ".parquet" and name.lower().endswith(".gz")):
         raise SourceError(
-            f"file {name}: must end in {', '.join(ENDINGS)} (text also with .gz), got "
+            f"file {name}: must end in {', '.join(_FORMATS)} (text also with .gz), got "
             f"{ending or 'no ending'!r}. Convert or rename it."
         )
-    return ENDINGS[ending]
+    return _FORMATS[ending]
 
 
 def sniff(data: bytes) -> CsvDialect:

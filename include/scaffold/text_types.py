@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 import pyarrow as pa
 
-from include.specification import ColumnType
+from include.specification import NULL_VALUES, ColumnType
 
 # Cells that people and programs write for "missing"; they count in columns of numbers only.
 NULL_CODES = frozenset(
@@ -17,7 +17,6 @@ NULL_CODES = frozenset(
         *("unknown", "missing", "undefined", "#n/a", "#value!"),
     )
 )
-DEFAULT_CODES = ("NA", "N/A", "NULL", "NaN", "None")
 _MOSTLY = 0.9
 # Codes such as 01234 and keys of 19 digits lose something as numbers.
 _CODE = r"[+-]?(0\d|\d{19})"
@@ -53,7 +52,7 @@ def settle(table: pa.Table, decimal: str, whole: Collection[str] = ()) -> Settle
             numbers with a fraction, so that a later 2.5 is no error.
     """
     cells = table.to_pandas().astype(object)
-    usual = {code.casefold() for code in DEFAULT_CODES}
+    usual = {code.casefold() for code in NULL_VALUES}
     found: dict[str, None] = {}
     unparsed = pd.Series(False, index=cells.index)
     types: dict[str, ColumnType] = {}
@@ -71,7 +70,7 @@ def settle(table: pa.Table, decimal: str, whole: Collection[str] = ()) -> Settle
         if kind != "string":
             types[name] = kind
             unparsed |= held.notna() & columns[name].isna()
-    null_values = (*DEFAULT_CODES, *sorted(found))
+    null_values = (*NULL_VALUES, *sorted(found))
     # A code found in one column counts in all of them.
     for name in columns:
         if name not in types:
