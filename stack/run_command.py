@@ -18,6 +18,7 @@ from stack.operation import Stack
 from stack.terminal import console, report, shown_errors
 
 if TYPE_CHECKING:
+    from include.specification import Pipeline
     from include.store import ObjectStore
 
 # What the steps need; Airflow is not among them.
@@ -40,20 +41,20 @@ def run(
 ) -> None:
     """Run a pipeline's steps in this process, without Airflow, on a sample."""
     with shown_errors():
-        _check(name)
+        pipeline = _load(name)
         layout = Layout.from_environment()
         with _stack(layout, local=local) as configuration:
             os.environ.update(library_environment(layout, configuration))
-            _run(layout, name, partition, sample or None)
+            _run(layout, pipeline, partition, sample or None)
 
 
-def _check(name: str) -> None:
-    """Say what is wrong with the file before anything starts."""
+def _load(name: str) -> Pipeline:
+    """Read the pipeline file, before anything starts."""
     from include import pipeline_file
     from include.errors import RelevoError
 
     try:
-        pipeline_file.load(name)
+        return pipeline_file.load(name)
     except RelevoError as error:
         raise StackError(str(error)) from error
 
@@ -74,9 +75,9 @@ def _stack(layout: Layout, *, local: bool) -> Iterator[Configuration]:
     yield Configuration.load(layout)
 
 
-def _run(layout: Layout, name: str, partition: str | None, sample: int | None) -> None:
+def _run(layout: Layout, pipeline: Pipeline, partition: str | None, sample: int | None) -> None:
     # Here, because the library reads its settings from the environment that was just set.
-    from include import local_run, pipeline_file
+    from include import local_run
     from include.errors import RelevoError
     from include.settings import Settings
     from include.spark.session import connect
@@ -86,21 +87,21 @@ def _run(layout: Layout, name: str, partition: str | None, sample: int | None) -
         console.print(f"{seconds:6.1f} s  {step:<34} {outcome}", markup=False, soft_wrap=True)
 
     try:
-        pipeline = pipeline_file.load(name)
         settings = Settings.from_environment()
         with connect(settings.spark_remote) as spark:
             result = local_run.run(
                 spark, settings, pipeline, tell, partition=partition, sample=sample
             )
-        pages = _save(ObjectStore(settings.store), result.pages, layout.state / "run" / name)
+        folder = layout.state / "run" / pipeline.name
+        pages = _save(ObjectStore(settings.store), result.pages, folder)
     except RelevoError as error:
         raise StackError(str(error)) from error
     for page in pages:
         console.print(f"page  {page}", markup=False, soft_wrap=True)
     if not result.promoted:
         raise StackError(
-            f"Pipeline {name}: the challenger was refused, so nothing was scored. Look at the "
-            "evidence page, then change the features, the candidates or promotion.require."
+            f"Pipeline {pipeline.name}: the challenger was refused, so nothing was scored. Look at "
+            "the evidence page, then change the features, the candidates or promotion.require."
         )
 
 
