@@ -107,6 +107,30 @@ def read_time_range(
     return _value(first), _value(last)
 
 
+def read_first_rows(
+    url: str, query: str, limit: int, subject: str
+) -> tuple[list[str], list[Sequence[Any]]]:
+    """Read the first rows of a query over all of time.
+
+    Args:
+        url: SQLAlchemy's address of the database.
+        query: One ``select``; ``:start`` and ``:end`` stand for the ends of time.
+        limit: Most rows to read.
+        subject: What asks, for messages.
+
+    Returns:
+        The columns' names, and the rows as the database sends them.
+
+    Raises:
+        SourceError: If the database cannot be reached or refuses the query.
+    """
+    import sqlalchemy as sa
+
+    known = {"start": datetime(1, 1, 1), "end": datetime(9999, 12, 31), "partition": ""}
+    with _result(url, "behind it", sa.text(query), known, subject) as result:
+        return list(result.keys()), list(result.fetchmany(limit))
+
+
 @contextmanager
 def _result(
     url: str, connection: str, statement: Any, known: Mapping[str, Any], subject: str

@@ -6,7 +6,6 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Literal, cast
 from uuid import UUID
@@ -23,6 +22,7 @@ from include.errors import SourceError
 from include.landed_files import ENDINGS
 from include.settings import StoreSettings
 from include.specification import CsvDialect
+from include.sql_source import read_first_rows
 from include.store import ObjectStore
 
 LIMIT = 200_000
@@ -96,28 +96,7 @@ def read_query(url: str, query: str) -> Sample:
     Raises:
         SourceError: If the database cannot answer.
     """
-    import sqlalchemy
-
-    engine = sqlalchemy.create_engine(url)
-    statement = sqlalchemy.text(query)
-    ends = {"start": datetime(1, 1, 1), "end": datetime(9999, 12, 31), "partition": ""}
-    wanted = {name: value for name, value in ends.items() if name in statement._bindparams}
-    try:
-        with engine.connect() as connection:
-            found = connection.execution_options(stream_results=True).execute(statement, wanted)
-            names = list(found.keys())
-            rows = found.fetchmany(LIMIT)
-            found.close()
-    except sqlalchemy.exc.SQLAlchemyError as error:
-        # The message of the error class itself may hold the address with its password.
-        cause = getattr(error, "orig", None) or type(error).__name__
-        reason = str(cause).strip().splitlines()[0]
-        raise SourceError(
-            f"query: the database must answer it, got {reason}. Correct the query or the "
-            "connection."
-        ) from None
-    finally:
-        engine.dispose()
+    names, rows = read_first_rows(url, query, LIMIT, "query")
     frame = pd.DataFrame.from_records(
         [tuple(row) for row in rows], columns=names, coerce_float=True
     )

@@ -139,6 +139,11 @@ class TestReading:
         with pytest.raises(SourceError, match="no such table: nowhere"):
             read_query(url, "select * from nowhere")
 
+    def test_a_database_that_is_not_there_is_not_made(self, tmp_path: Path) -> None:
+        with pytest.raises(SourceError, match="query: connection behind it must be reachable"):
+            read_query(f"sqlite:///{tmp_path / 'b.db'}", "select 1")
+        assert list(tmp_path.iterdir()) == []
+
 
 class TestTextTypes:
     def test_codes_in_numbers_mean_missing_and_others_do_not_parse(self) -> None:
