@@ -88,7 +88,7 @@ def run(
     steps = _Steps(
         spark,
         Lake(settings.store, pipeline.name),
-        Tracking(settings.mlflow_uri, pipeline.name),
+        Tracking(settings.mlflow, pipeline.name),
         pipeline,
         Origin("local", f"local__{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}", "run"),
         report,

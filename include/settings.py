@@ -72,19 +72,51 @@ class StoreSettings(BaseSettings):
         return _read(cls)
 
 
+class MlflowSettings(BaseSettings):
+    """The MLflow tracking server (``RELEVO_MLFLOW_*``).
+
+    Args:
+        uri: Address at which programs reach it.
+        username: User name, where the server asks for one.
+        password: Password of the user.
+        ui_url: Address at which people open it; None if it is the same.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="RELEVO_MLFLOW_", frozen=True)
+
+    uri: str
+    username: str | None = None
+    password: SecretStr | None = None
+    ui_url: str | None = None
+
+    @property
+    def page_url(self) -> str:
+        """Address to put in front of a page's path in a link."""
+        return self.ui_url or self.uri
+
+    @classmethod
+    def from_environment(cls) -> MlflowSettings:
+        """Read ``RELEVO_MLFLOW_*``.
+
+        Raises:
+            SettingsError: If the address is missing.
+        """
+        return _read(cls)
+
+
 class Settings(BaseSettings):
     """Everything that the library connects to.
 
     Args:
         store: The object store.
-        mlflow_uri: Address of the MLflow tracking server.
+        mlflow: The MLflow tracking server.
         spark_remote: Spark Connect address, with its token.
     """
 
     model_config = SettingsConfigDict(env_prefix="RELEVO_", frozen=True)
 
     store: StoreSettings
-    mlflow_uri: str
+    mlflow: MlflowSettings
     spark_remote: SecretStr
 
     @classmethod
@@ -94,7 +126,11 @@ class Settings(BaseSettings):
         Raises:
             SettingsError: If a variable is missing.
         """
-        return _read(cls, store=StoreSettings.from_environment())
+        return _read(
+            cls,
+            store=StoreSettings.from_environment(),
+            mlflow=MlflowSettings.from_environment(),
+        )
 
 
 def _read(model: type[_Model], **values: Any) -> _Model:

@@ -5,6 +5,7 @@ Nothing stays RUNNING: :meth:`Tracking.close` ends the parent and whatever a kil
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 
+from include.settings import MlflowSettings
+
 PARENT = "mlflow.parentRunId"
 KEY = "relevo.key"
 
@@ -24,14 +27,19 @@ class Tracking:
     """The runs of one pipeline's experiment.
 
     Args:
-        uri: Address of the MLflow server.
+        settings: Where the MLflow server is and who asks.
         pipeline: Name of the pipeline; also the experiment's.
     """
 
-    def __init__(self, uri: str, pipeline: str) -> None:
-        self.uri = uri
+    def __init__(self, settings: MlflowSettings, pipeline: str) -> None:
+        self.settings = settings
+        self.uri = settings.uri
         self.pipeline = pipeline
-        self.client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        if settings.username and settings.password:
+            # MLflow reads them at each request and takes them from nowhere else.
+            os.environ["MLFLOW_TRACKING_USERNAME"] = settings.username
+            os.environ["MLFLOW_TRACKING_PASSWORD"] = settings.password.get_secret_value()
+        self.client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
 
     def parent(self, dag_run_id: str, tags: Mapping[str, str]) -> str:
         """Find the parent run of a DAG run, or make it; returns its run id."""

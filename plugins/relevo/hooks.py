@@ -6,7 +6,7 @@ from airflow.sdk import BaseHook, Connection
 
 from include.connections import sql_url
 from include.errors import SettingsError
-from include.settings import Settings, StoreSettings
+from include.settings import MlflowSettings, Settings, StoreSettings
 
 STORE_CONNECTION = "relevo_store"
 MLFLOW_CONNECTION = "relevo_mlflow"
@@ -19,7 +19,9 @@ class RelevoHook(BaseHook):
     Args:
         store_conn_id: S3 store, type ``aws``: login, password, extra ``endpoint_url`` and
             ``region_name``.
-        mlflow_conn_id: MLflow server, type ``http``: host with its scheme, port.
+        mlflow_conn_id: MLflow server, type ``http``: host with its scheme, port; login and
+            password where the server asks for them; extra ``ui_url`` where people reach it at
+            another address.
         spark_conn_id: Spark Connect, type ``generic``: host ``sc://name:port``, password = token.
     """
 
@@ -40,9 +42,7 @@ class RelevoHook(BaseHook):
         Raises:
             SettingsError: If a connection lacks a part.
         """
-        return Settings(
-            store=self.store(), mlflow_uri=self.mlflow_uri(), spark_remote=self._spark()
-        )
+        return Settings(store=self.store(), mlflow=self.mlflow(), spark_remote=self._spark())
 
     def store(self) -> StoreSettings:
         """Resolve the object store."""
@@ -55,11 +55,16 @@ class RelevoHook(BaseHook):
             region=extra.get("region_name", "us-east-1"),
         )
 
-    def mlflow_uri(self) -> str:
-        """Resolve the address of the MLflow server."""
+    def mlflow(self) -> MlflowSettings:
+        """Resolve the MLflow server."""
         connection = self.get_connection(self.mlflow_conn_id)
         host = _require(connection, "host")
-        return f"{host}:{connection.port}" if connection.port else host
+        return MlflowSettings(
+            uri=f"{host}:{connection.port}" if connection.port else host,
+            username=connection.login,
+            password=connection.password,
+            ui_url=connection.extra_dejson.get("ui_url"),
+        )
 
     def sql_url(self, conn_id: str) -> str:
         """Resolve the database of a SQL source to SQLAlchemy's address, with its password.

@@ -514,7 +514,7 @@ class TestSnapshots:
         before = outside()
         again = start(churn(), partition="snapshot-0001", sample=150)
         assert outside() == before
-        client = Tracking(services.mlflow_uri, "").client
+        client = Tracking(services.mlflow, "").client
         names = {model.name for model in client.search_registered_models()}
         assert {name for name in names if "churn" in name} == {"tiny_churn_dev"}
 

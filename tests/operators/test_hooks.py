@@ -26,7 +26,7 @@ class TestHook:
         assert settings.store.access_key == "key"
         assert settings.store.secret_key.get_secret_value() == "secret"
         assert settings.store.region == "eu-west-1"
-        assert settings.mlflow_uri == "http://mlflow:5000"
+        assert settings.mlflow.uri == "http://mlflow:5000"
         assert settings.spark_remote.get_secret_value() == "sc://spark:15002/;token=token"
 
     def test_secrets_do_not_show(self) -> None:
@@ -45,7 +45,7 @@ class TestHook:
         )
         settings = RelevoHook().get_conn()
         assert (settings.store.endpoint_url, settings.store.region) == (None, "us-east-1")
-        assert settings.mlflow_uri == "https://m"
+        assert settings.mlflow.uri == "https://m"
         assert settings.spark_remote.get_secret_value() == "sc://s:1"
 
     @pytest.mark.parametrize(
@@ -67,6 +67,22 @@ class TestHook:
             f"connection relevo_{name}: {missing} must be set, got nothing. "
             "Set it in Admin > Connections."
         )
+
+    def test_an_mlflow_with_a_login_and_a_public_address(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        connection = {
+            **{"conn_type": "http", "host": "http://mlflow", "port": 5000},
+            **{"login": "tasks", "password": "secret"},
+            "extra": {"ui_url": "https://mlflow.example.com"},
+        }
+        monkeypatch.setenv("AIRFLOW_CONN_RELEVO_MLFLOW", json.dumps(connection))
+        mlflow = RelevoHook().mlflow()
+        assert (mlflow.uri, mlflow.username) == ("http://mlflow:5000", "tasks")
+        assert mlflow.password is not None
+        assert mlflow.password.get_secret_value() == "secret"
+        assert mlflow.page_url == "https://mlflow.example.com"
+        assert "secret'" not in repr(mlflow)
 
     def test_other_connections(self, monkeypatch: pytest.MonkeyPatch) -> None:
         other = {"conn_type": "aws", "login": "other", "password": "secret"}

@@ -21,6 +21,7 @@ from include.partitions import Frequency, parse
 from include.pipeline_file import load
 from include.problem import Problem
 from include.promotion import PromotionDecision
+from include.settings import MlflowSettings
 from include.specification import Pipeline
 from include.training import TrainingSet
 from relevo.links import DataDocsLink, EvidenceLink, LedgerLink, MlflowRunLink, ModelVersionLink
@@ -70,7 +71,7 @@ def tracking(replace_by_autospec: Any) -> Any:
     """The pipeline's MLflow experiment, with "run 1" as the parent of this DAG run."""
     made = replace_by_autospec("include.tracking.Tracking")
     instance = made.return_value
-    instance.uri = "http://mlflow:5000"
+    instance.settings = MlflowSettings(uri="http://mlflow:5000")
     instance.parent.return_value = "run 1"
     instance.run_path.side_effect = lambda run_id: f"#/experiments/1/runs/{run_id}"
     return instance

@@ -13,7 +13,7 @@ import pytest
 
 from include import pipeline_file
 from include.partitions import Frequency, parse
-from include.settings import Settings, StoreSettings
+from include.settings import MlflowSettings, Settings, StoreSettings
 from include.specification import Pipeline
 from include.store import ObjectStore
 from include.tables import Lake
@@ -148,13 +148,15 @@ def _connect(configuration: Configuration) -> SystemStack:
         region=REGION,
     )
     settings = Settings(
-        store=store, mlflow_uri=configuration.mlflow_url, spark_remote=configuration.spark_remote
+        store=store,
+        mlflow=MlflowSettings(uri=configuration.mlflow_url),
+        spark_remote=configuration.spark_remote,
     )
     return SystemStack(
         configuration=configuration,
         api=AirflowApi.of(configuration),
         settings=settings,
         lake=Lake(store, PIPELINE),
-        tracking=Tracking(configuration.mlflow_url, PIPELINE),
+        tracking=Tracking(MlflowSettings(uri=configuration.mlflow_url), PIPELINE),
         store=ObjectStore(store),
     )

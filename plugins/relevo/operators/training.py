@@ -39,7 +39,7 @@ class TrainingOperator(PipelineOperator):
         """Open the pipeline's MLflow experiment."""
         from include.tracking import Tracking
 
-        return Tracking(self.hook.mlflow_uri(), self.pipeline)
+        return Tracking(self.hook.mlflow(), self.pipeline)
 
     def parent_run(self, context: Any, tracking: Tracking) -> str:
         """Find or make the MLflow run of this DAG run."""
@@ -51,7 +51,7 @@ class TrainingOperator(PipelineOperator):
 
     def link_run(self, context: Any, tracking: Tracking, run_id: str) -> None:
         """Link this task to a run in the MLflow UI."""
-        MlflowRunLink.persist(context, f"{tracking.uri}/{tracking.run_path(run_id)}")
+        MlflowRunLink.persist(context, f"{tracking.settings.page_url}/{tracking.run_path(run_id)}")
 
 
 class BuildTrainingSetOperator(TrainingOperator):
@@ -194,7 +194,8 @@ class SelectChallengerOperator(TrainingOperator):
             self.origin(context),
         )
         ModelVersionLink.persist(
-            context, f"{tracking.uri}/#/models/{self.pipeline}/versions/{version.version}"
+            context,
+            f"{tracking.settings.page_url}/#/models/{self.pipeline}/versions/{version.version}",
         )
         self.log.info("Version %s is the challenger: %s", version.version, version.candidate)
         return {"version": version.version, "candidate": version.candidate}
@@ -266,7 +267,8 @@ class PromoteChallengerOperator(TrainingOperator):
             int(self.verdict["version"]), partition, self.verdict["reason"], self.origin(context)
         )
         ModelVersionLink.persist(
-            context, f"{tracking.uri}/#/models/{self.pipeline}/versions/{version.version}"
+            context,
+            f"{tracking.settings.page_url}/#/models/{self.pipeline}/versions/{version.version}",
         )
         self.log.info("Version %s is in use from %s on", version.version, partition.shift(1))
         return {"version": version.version, "effective_from": str(partition.shift(1))}
