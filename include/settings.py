@@ -6,9 +6,10 @@ Spark workers read them from ``RELEVO_*`` variables. Nothing is read at import.
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+import os
+from typing import Any, Self, TypeVar
 
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from include.errors import SettingsError
@@ -16,7 +17,9 @@ from include.errors import SettingsError
 LAKE = "lake"
 LANDING = "landing"
 REPORTS = "reports"
+STORE_VARIABLES = "RELEVO_STORE_"
 
+_REMEDY = "Start the stack with ./relevo up, or export the variables of your deployment."
 _Model = TypeVar("_Model", bound=BaseSettings)
 
 
@@ -25,25 +28,45 @@ class StoreSettings(BaseSettings):
 
     Args:
         endpoint_url: Address of an S3-compatible server; None for AWS itself.
-        access_key: S3 access key.
+        access_key: S3 access key. Without both keys, every client looks for credentials where
+            AWS's own do: variables, profile, role of the pod or the machine.
         secret_key: S3 secret key.
         region: S3 region name.
     """
 
-    model_config = SettingsConfigDict(env_prefix="RELEVO_STORE_", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=STORE_VARIABLES, env_ignore_empty=True, frozen=True
+    )
 
     endpoint_url: str | None = None
-    access_key: str
-    secret_key: SecretStr
+    access_key: str | None = None
+    secret_key: SecretStr | None = None
     region: str = "us-east-1"
+
+    @model_validator(mode="after")
+    def _check_keys(self) -> Self:
+        if (self.access_key is None) != (self.secret_key is None):
+            missing = "access_key" if self.access_key is None else "secret_key"
+            raise SettingsError(
+                f"environment: {STORE_VARIABLES}{missing.upper()} must be set beside the other "
+                "key, got nothing. Set both, or neither to use the role of the machine."
+            )
+        return self
+
+    @property
+    def keys(self) -> tuple[str, str] | tuple[None, None]:
+        """Access key and secret key, or twice None."""
+        if self.access_key is not None and self.secret_key is not None:
+            return self.access_key, self.secret_key.get_secret_value()
+        return None, None
 
     def storage_options(self) -> dict[str, str]:
         """Spell the settings the way delta-rs reads them."""
-        options = {
-            "AWS_ACCESS_KEY_ID": self.access_key,
-            "AWS_SECRET_ACCESS_KEY": self.secret_key.get_secret_value(),
-            "AWS_REGION": self.region,
-        }
+        options = {"AWS_REGION": self.region}
+        access_key, secret_key = self.keys
+        if access_key and secret_key:
+            options["AWS_ACCESS_KEY_ID"] = access_key
+            options["AWS_SECRET_ACCESS_KEY"] = secret_key
         if self.endpoint_url:
             options["AWS_ENDPOINT_URL"] = self.endpoint_url
             options["AWS_ALLOW_HTTP"] = str(self.endpoint_url.startswith("http://")).lower()
@@ -54,9 +77,10 @@ class StoreSettings(BaseSettings):
         from pyarrow.fs import S3FileSystem
 
         scheme, _, host = (self.endpoint_url or "").rpartition("://")
+        access_key, secret_key = self.keys
         return S3FileSystem(
-            access_key=self.access_key,
-            secret_key=self.secret_key.get_secret_value(),
+            access_key=access_key,
+            secret_key=secret_key,
             region=self.region,
             endpoint_override=host or None,
             scheme=scheme or "https",
@@ -67,8 +91,14 @@ class StoreSettings(BaseSettings):
         """Read ``RELEVO_STORE_*``.
 
         Raises:
-            SettingsError: If a variable is missing.
+            SettingsError: If none is set, or one key without the other.
         """
+        # Every field may be left out, but not all: AWS is meant only where something says so.
+        if not any(name.startswith(STORE_VARIABLES) for name in os.environ):
+            raise SettingsError(
+                f"environment: {STORE_VARIABLES}ENDPOINT_URL, or {STORE_VARIABLES}REGION for AWS, "
+                f"must be set, got nothing usable. {_REMEDY}"
+            )
         return _read(cls)
 
 
@@ -140,6 +170,5 @@ def _read(model: type[_Model], **values: Any) -> _Model:
         prefix = model.model_config.get("env_prefix", "")
         missing = ", ".join(f"{prefix}{item['loc'][0]}".upper() for item in error.errors())
         raise SettingsError(
-            f"environment: {missing} must be set, got nothing usable. "
-            "Start the stack with ./relevo up, or export the variables of your deployment."
+            f"environment: {missing} must be set, got nothing usable. {_REMEDY}"
         ) from error

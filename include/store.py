@@ -117,11 +117,12 @@ class ObjectStore:
         import boto3
         from botocore.config import Config
 
+        access_key, secret_key = self.settings.keys
         return boto3.client(
             "s3",
             endpoint_url=self.settings.endpoint_url,
-            aws_access_key_id=self.settings.access_key,
-            aws_secret_access_key=self.settings.secret_key.get_secret_value(),
+            aws_access_key_id=access_key,
+            aws_secret_access_key=secret_key,
             region_name=self.settings.region,
             config=Config(
                 connect_timeout=5,

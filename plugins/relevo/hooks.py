@@ -17,8 +17,8 @@ class RelevoHook(BaseHook):
     """Resolves the three connections that a deployment has, and those of its SQL sources.
 
     Args:
-        store_conn_id: S3 store, type ``aws``: login, password, extra ``endpoint_url`` and
-            ``region_name``.
+        store_conn_id: S3 store, type ``aws``: login and password, or neither where the machine's
+            role gives access; extra ``endpoint_url`` and ``region_name``.
         mlflow_conn_id: MLflow server, type ``http``: host with its scheme, port; login and
             password where the server asks for them; extra ``ui_url`` where people reach it at
             another address.
@@ -48,10 +48,11 @@ class RelevoHook(BaseHook):
         """Resolve the object store."""
         connection = self.get_connection(self.store_conn_id)
         extra = connection.extra_dejson
+        with_keys = bool(connection.login or connection.password)
         return StoreSettings(
             endpoint_url=extra.get("endpoint_url"),
-            access_key=_require(connection, "login"),
-            secret_key=_require(connection, "password"),
+            access_key=_require(connection, "login") if with_keys else None,
+            secret_key=_require(connection, "password") if with_keys else None,
             region=extra.get("region_name", "us-east-1"),
         )
 

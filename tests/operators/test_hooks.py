@@ -48,6 +48,16 @@ class TestHook:
         assert settings.mlflow.uri == "https://m"
         assert settings.spark_remote.get_secret_value() == "sc://s:1"
 
+    def test_a_store_without_keys_takes_the_role_of_the_machine(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        aws = {"conn_type": "aws", "extra": {"region_name": "eu-west-1"}}
+        monkeypatch.setenv("AIRFLOW_CONN_RELEVO_STORE", json.dumps(aws))
+        monkeypatch.setenv("RELEVO_STORE_ACCESS_KEY", "of the command line")
+        store = RelevoHook().store()
+        assert store.keys == (None, None)
+        assert store.storage_options() == {"AWS_REGION": "eu-west-1"}
+
     @pytest.mark.parametrize(
         ("name", "parts", "missing"),
         [

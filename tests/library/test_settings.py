@@ -1,0 +1,63 @@
+"""Where the store is and who asks: from variables, with keys or with the machine's own role."""
+
+from __future__ import annotations
+
+import uuid
+
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable, write_deltalake
+
+from include.errors import SettingsError
+from include.settings import StoreSettings
+from include.store import ObjectStore
+
+NAMES = ("ENDPOINT_URL", "ACCESS_KEY", "SECRET_KEY", "REGION")
+
+
+@pytest.fixture(autouse=True)
+def empty(monkeypatch):
+    for name in NAMES:
+        monkeypatch.delenv(f"RELEVO_STORE_{name}", raising=False)
+
+
+def test_without_keys_every_client_takes_the_credentials_of_aws(store_settings, monkeypatch):
+    access_key, secret_key = store_settings.keys
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret_key)
+    keyless = StoreSettings(endpoint_url=store_settings.endpoint_url)
+    assert keyless.keys == (None, None)
+    folder = f"s3://lake/{uuid.uuid4().hex}"
+
+    ObjectStore(keyless).write(f"{folder}/a.txt", b"boto3")
+    with keyless.filesystem().open_output_stream(f"{folder[5:]}/b.txt") as stream:
+        stream.write(b"pyarrow")
+    options = keyless.storage_options()
+    write_deltalake(f"{folder}/t", pa.table({"x": [1]}), storage_options=options)
+
+    keyed = ObjectStore(store_settings)
+    assert keyed.read(f"{folder}/a.txt") == b"boto3"
+    assert keyed.read(f"{folder}/b.txt") == b"pyarrow"
+    with_keys = DeltaTable(f"{folder}/t", storage_options=store_settings.storage_options())
+    assert with_keys.to_pyarrow_table()["x"].to_pylist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"), [("ACCESS_KEY", "SECRET_KEY"), ("SECRET_KEY", "ACCESS_KEY")]
+)
+def test_one_key_alone_is_an_error_without_its_value(monkeypatch, given, missing):
+    monkeypatch.setenv(f"RELEVO_STORE_{given}", "hidden-value")
+    with pytest.raises(SettingsError, match=f"RELEVO_STORE_{missing} must be set") as caught:
+        StoreSettings.from_environment()
+    assert "hidden-value" not in str(caught.value)
+
+
+def test_an_empty_environment_is_not_taken_for_aws():
+    with pytest.raises(SettingsError, match=r"RELEVO_STORE_REGION for AWS, must be set.*relevo up"):
+        StoreSettings.from_environment()
+
+
+def test_aws_needs_no_more_than_its_region(monkeypatch):
+    monkeypatch.setenv("RELEVO_STORE_REGION", "eu-west-1")
+    monkeypatch.setenv("RELEVO_STORE_ENDPOINT_URL", "")
+    assert StoreSettings.from_environment() == StoreSettings(region="eu-west-1")
