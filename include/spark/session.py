@@ -7,6 +7,7 @@ So all tasks of a deployment share one session, and nobody stops it.
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from include.errors import SettingsError
+from include.spark.address import with_parameter
 from include.spark.lake import LakeDataSource
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "relevo://spark")
@@ -30,7 +32,8 @@ def connect(remote: SecretStr) -> Iterator[Any]:
     task of the deployment sees them.
 
     Args:
-        remote: ``sc://host:port``, with ``/;token=...`` where the server wants one.
+        remote: ``sc://host:port``, with ``/;token=...`` where the server wants one. A token goes
+            over TLS, unless the host is ``localhost`` or the address says ``use_ssl=false``.
 
     Yields:
         A ``pyspark.sql.connect.session.SparkSession`` with the ``lake`` data source registered.
@@ -45,12 +48,17 @@ def connect(remote: SecretStr) -> Iterator[Any]:
 
 def _join(remote: str) -> Any:
     from pyspark.errors.exceptions.connect import SparkConnectGrpcException
-    from pyspark.sql import SparkSession
+    from pyspark.sql.connect.session import SparkSession
 
-    address = remote if "/;" in remote else f"{remote}/"
+    from include.spark.channel import channel_builder
+
+    # What `pyspark.sql.SparkSession` does for addresses, but not for channel builders: functions
+    # of `pyspark.sql.functions` then make columns of Spark Connect.
+    os.environ["SPARK_CONNECT_MODE_ENABLED"] = "1"
     for generation in range(_GENERATIONS):
         session_id = uuid.uuid5(_NAMESPACE, str(generation))
-        spark = SparkSession.builder.remote(f"{address};session_id={session_id}").create()
+        address = with_parameter(remote, "session_id", str(session_id))
+        spark = SparkSession.builder.channelBuilder(channel_builder(address)).create()
         try:
             spark.conf.set("spark.sql.session.timeZone", "UTC")
         except SparkConnectGrpcException as error:
