@@ -7,6 +7,7 @@ from airflow.sdk import BaseHook, Connection
 from include.connections import sql_url
 from include.errors import SettingsError
 from include.settings import MlflowSettings, Settings, StoreSettings
+from include.spark.address import with_parameter
 
 STORE_CONNECTION = "relevo_store"
 MLFLOW_CONNECTION = "relevo_mlflow"
@@ -22,7 +23,8 @@ class RelevoHook(BaseHook):
         mlflow_conn_id: MLflow server, type ``http``: host with its scheme, port; login and
             password where the server asks for them; extra ``ui_url`` where people reach it at
             another address.
-        spark_conn_id: Spark Connect, type ``generic``: host ``sc://name:port``, password = token.
+        spark_conn_id: Spark Connect, type ``generic``: host ``sc://name:port``, with parameters
+            such as ``/;use_ssl=false`` where needed; password = token.
     """
 
     def __init__(
@@ -88,7 +90,9 @@ class RelevoHook(BaseHook):
     def _spark(self) -> str:
         connection = self.get_connection(self.spark_conn_id)
         host = _require(connection, "host")
-        return f"{host}/;token={connection.password}" if connection.password else host
+        if not connection.password:
+            return host
+        return with_parameter(host, "token", connection.password)
 
 
 def _require(connection: Connection, part: str) -> str:

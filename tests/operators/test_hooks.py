@@ -48,6 +48,18 @@ class TestHook:
         assert settings.mlflow.uri == "https://m"
         assert settings.spark_remote.get_secret_value() == "sc://s:1"
 
+    def test_a_spark_address_with_parameters_of_its_own(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        parts = {
+            **{"conn_type": "generic", "host": "sc://spark:15002/;use_ssl=false"},
+            "password": "a=b;c",
+        }
+        monkeypatch.setenv("AIRFLOW_CONN_RELEVO_SPARK", json.dumps(parts))
+        assert RelevoHook().get_conn().spark_remote.get_secret_value() == (
+            "sc://spark:15002/;use_ssl=false;token=a%3Db%3Bc"
+        )
+
     def test_a_store_without_keys_takes_the_role_of_the_machine(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
