@@ -15,6 +15,7 @@ from rich.table import Table
 
 from stack.bootstrap import DEVELOPMENT, INSTALLER, RUNTIME
 from stack.check_command import check
+from stack.compose_command import app as compose
 from stack.configuration import ADMIN, Configuration
 from stack.errors import ConfigurationError, StackError
 from stack.land_command import land
@@ -211,6 +212,7 @@ def lock(
             raise typer.Exit(status)
 
 
+app.add_typer(compose, name="compose")
 app.command()(run)
 app.command()(check)
 app.command()(plan)

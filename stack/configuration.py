@@ -47,7 +47,8 @@ def _hexadecimal() -> str:
     return secrets.token_hex(32)
 
 
-def _fernet_key() -> str:
+def fernet_key() -> str:
+    """Make a key for Airflow to encrypt what it stores."""
     return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
 
 
@@ -62,7 +63,7 @@ class Credentials(BaseModel):
     spark_token: str = Field(default_factory=_token)
     airflow_password: str = Field(default_factory=_token)
     airflow_jwt_secret: str = Field(default_factory=_hexadecimal)
-    airflow_fernet_key: str = Field(default_factory=_fernet_key)
+    airflow_fernet_key: str = Field(default_factory=fernet_key)
     airflow_secret_key: str = Field(default_factory=_hexadecimal)
 
 

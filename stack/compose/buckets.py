@@ -1,0 +1,33 @@
+"""Make the buckets of a deployment, where they are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from include.settings import StoreSettings
+from stack.configuration import BUCKETS
+
+LOGS = "logs"
+
+
+def ensure(settings: StoreSettings, buckets: Sequence[str]) -> list[str]:
+    """Make the missing buckets; returns their names."""
+    import boto3
+
+    client = boto3.client(
+        "s3",
+        endpoint_url=settings.endpoint_url,
+        aws_access_key_id=settings.access_key,
+        aws_secret_access_key=settings.secret_key.get_secret_value(),
+        region_name=settings.region,
+    )
+    present = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
+    missing = [bucket for bucket in buckets if bucket not in present]
+    for bucket in missing:
+        client.create_bucket(Bucket=bucket)
+    return missing
+
+
+if __name__ == "__main__":
+    made = ensure(StoreSettings.from_environment(), (*BUCKETS, LOGS))
+    print(f"buckets made: {', '.join(made) or 'none'}")

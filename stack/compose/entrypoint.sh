@@ -1,0 +1,10 @@
+#!/bin/sh
+# Puts into the environment what a program takes from nowhere else and the description of a
+# container must not show (`docker inspect`).
+set -eu
+if [ -r /run/secrets/environment ]; then
+    set -a
+    . /run/secrets/environment
+    set +a
+fi
+exec "$@"
