@@ -47,7 +47,7 @@ def set_up(user: str, password: str, report: Callable[[str], None]) -> None:
         security.add_user(
             username=user,
             first_name=user,
-            last_name="",
+            last_name="(first admin)",
             email=f"{user}@localhost",
             role=security.find_role(ADMIN),
             password=password,

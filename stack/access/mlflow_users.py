@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+
+import requests
+
+from stack.errors import ConfigurationError, StackError
+
+TASKS = "relevo-tasks"
+ANSWER_SECONDS = 60.0
+DETAIL_CHARACTERS = 500
 
 
 def set_up(
@@ -27,32 +33,41 @@ def set_up(
         report: Gets a line for what was done.
 
     Raises:
-        mlflow.exceptions.MlflowException: The server refused, e.g. the administrator's password.
+        StackError: The server does not answer, or refuses.
     """
-    from mlflow.exceptions import MlflowException
-    from mlflow.server.auth.client import AuthServiceClient
-
-    client = AuthServiceClient(uri)
-    with _logged_in(admin, admin_password):
+    wanted = {"username": user, "password": password}
+    with requests.Session() as session:
+        # The server is on the deployment's own network: no proxy, no .netrc.
+        session.trust_env = False
+        session.auth = (admin, admin_password)
         try:
-            client.get_user(user)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-            client.create_user(user, password)
-            report(f"user {user} was made in MLflow")
-            return
-        client.update_user_password(user, password)
-        report(f"user {user} is there already in MLflow; its password was set again")
-
-
-@contextmanager
-def _logged_in(user: str, password: str) -> Iterator[None]:
-    """Say to MLflow's client who asks; it reads that from the environment alone."""
-    said = {"MLFLOW_TRACKING_USERNAME": user, "MLFLOW_TRACKING_PASSWORD": password}
-    os.environ.update(said)
-    try:
-        yield
-    finally:
-        for name in said:
-            del os.environ[name]
+            found = session.get(
+                f"{uri}/api/2.0/mlflow/users/get", params={"username": user}, timeout=ANSWER_SECONDS
+            )
+            if found.status_code == requests.codes.not_found:
+                done = session.post(
+                    f"{uri}/api/2.0/mlflow/users/create", json=wanted, timeout=ANSWER_SECONDS
+                )
+            elif found.ok:
+                done = session.patch(
+                    f"{uri}/api/2.0/mlflow/users/update-password",
+                    json=wanted,
+                    timeout=ANSWER_SECONDS,
+                )
+            else:
+                done = found
+        except requests.RequestException as error:
+            raise StackError(
+                f"MLflow {uri}: must answer, got {type(error).__name__}. Look at its log."
+            ) from error
+    if done.status_code == requests.codes.unauthorized:
+        raise ConfigurationError(
+            f"MLflow {uri}: must accept the password of {admin}, got 401. It keeps the password of "
+            "its first start: set the new one through its API, see docs/production/roles.md."
+        )
+    if not done.ok:
+        raise StackError(
+            f"MLflow {uri}: must make the user {user}, got {done.status_code} "
+            f"{done.text[:DETAIL_CHARACTERS]}."
+        )
+    report(f"user {user} is there in MLflow, with the password of its secret")
