@@ -14,11 +14,12 @@ def ensure(settings: StoreSettings, buckets: Sequence[str]) -> list[str]:
     """Make the missing buckets; returns their names."""
     import boto3
 
+    access_key, secret_key = settings.keys
     client = boto3.client(
         "s3",
         endpoint_url=settings.endpoint_url,
-        aws_access_key_id=settings.access_key,
-        aws_secret_access_key=settings.secret_key.get_secret_value(),
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
         region_name=settings.region,
     )
     present = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
