@@ -102,7 +102,7 @@ def test_detect_drift(context: Any, ti: Any, replace_by_autospec: Any) -> None:
     task = DetectDriftOperator(scored=SCORED.to_dict(), batch=BATCH, **COMMON)
     result = small_json(task.execute(context))
 
-    assert result == {"verdict": "drift", "reason": "two of five drifted"}
+    assert result == {"verdict": "drift", "reason": "two of five drifted", "share": 0.4}
     assert watch.call_args.args[3:5] == (SCORED, PARTITION)
     assert publish.call_args.args[2:] == (verdict, version, FEATURES)
     assert ti.pushed == {"relevo_drift_report": "/relevo/reports/loan_default/drift/2005-Q1.html"}

@@ -14,6 +14,7 @@ from include.errors import RelevoError, UnavailableError
 from include.lineage import Origin
 from include.partitions import Partition
 from include.specification import Pipeline
+from relevo import metrics
 from relevo.hooks import RelevoHook
 
 PARTITION_TEMPLATE = "{{ macros.relevo.partition_of(task.pipeline, dag_run, params) }}"
@@ -48,11 +49,13 @@ class PipelineOperator(BaseOperator):
     def execute(self, context: Any) -> Any:
         """Run the step and turn an error of the library into a failure without retries."""
         try:
-            return self.run(context)
+            summary = self.run(context)
         except UnavailableError:
             raise
         except RelevoError as error:
             raise AirflowFailException(str(error)) from error
+        metrics.emit(self, summary)
+        return summary
 
     @property
     def hook(self) -> RelevoHook:

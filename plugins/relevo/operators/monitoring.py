@@ -146,7 +146,7 @@ class DetectDriftOperator(PipelineOperator):
             lake, spec, verdict, version, TableReference.from_dict(self.batch["reference"])
         )
         DriftReportLink.persist(context, report_path(uri))
-        return {"verdict": verdict.verdict, "reason": verdict.reason}
+        return {"verdict": verdict.verdict, "reason": verdict.reason, "share": verdict.share}
 
 
 class MeasurePerformanceOperator(PipelineOperator):
