@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 RUNTIME = "requirements.txt"
 DEVELOPMENT = "requirements-dev.txt"
 INSTALLER = "stack/bootstrap.txt"
-NEEDS_DEVELOPMENT = "test"
+NEEDS_DEVELOPMENT = frozenset({"test", "audit", "sbom", "licences"})
 
 
 class Environment:
@@ -154,7 +154,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
     """Install what the command needs and hand over to it."""
     environment = Environment()
     try:
-        environment.ensure(development=NEEDS_DEVELOPMENT in arguments[:1])
+        environment.ensure(development=not NEEDS_DEVELOPMENT.isdisjoint(arguments[:1]))
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     inherited = dict(os.environ)

@@ -25,6 +25,7 @@ from stack.operation import Stack, uninterrupted
 from stack.parts import PARTS
 from stack.plan_command import plan
 from stack.run_command import run
+from stack.supply_chain_command import audit, licences, sbom
 from stack.terminal import console, report, shown_errors
 
 LOG_NAMES = ("supervisord", *(part.name for part in PARTS))
@@ -218,6 +219,9 @@ app.command()(check)
 app.command()(plan)
 app.command()(new)
 app.command()(land)
+app.command()(audit)
+app.command()(sbom)
+app.command()(licences)
 
 
 def main() -> None:
