@@ -30,16 +30,18 @@ class AirflowApi:
         url: Address of the api-server, e.g. `http://127.0.0.1:8080`.
         password: Password of the user.
         user: Name of the user.
+        loopback: The server is on this machine, where the proxies, the certificates and the
+            .netrc of the shell have no business.
     """
 
-    def __init__(self, url: str, password: str, user: str = ADMIN) -> None:
+    def __init__(
+        self, url: str, password: str, user: str = ADMIN, *, loopback: bool = True
+    ) -> None:
         self.url = url.rstrip("/")
         self._user = user
         self._password = password
         self._session = requests.Session()
-        # The stack is on loopback, where the proxies and the .netrc of the shell
-        # have no business.
-        self._session.trust_env = False
+        self._session.trust_env = not loopback
 
     @classmethod
     def of(cls, configuration: Configuration) -> AirflowApi:

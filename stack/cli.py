@@ -17,6 +17,7 @@ from stack.bootstrap import DEVELOPMENT, INSTALLER, RUNTIME
 from stack.check_command import check
 from stack.compose_command import app as compose
 from stack.configuration import ADMIN, Configuration
+from stack.doctor_command import doctor
 from stack.errors import ConfigurationError, StackError
 from stack.land_command import land
 from stack.layout import REPOSITORY, Layout
@@ -219,6 +220,7 @@ app.command()(check)
 app.command()(plan)
 app.command()(new)
 app.command()(land)
+app.command()(doctor)
 app.command()(audit)
 app.command()(sbom)
 app.command()(licences)

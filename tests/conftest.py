@@ -63,6 +63,7 @@ def store_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreSe
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
         "-s3.allowDeleteBucketNotEmpty=false",
+        "-s3.iam.readOnly=false",  # tests make users with policies
         "-s3.autoCreateBucket=false",
         f"-bucket={','.join(BUCKETS)}",
         *(f"-{name}.port={port}" for name, port in ports.items()),
