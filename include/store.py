@@ -113,7 +113,8 @@ class ObjectStore:
         self.settings = settings
 
     @cached_property
-    def _client(self) -> Any:
+    def client(self) -> Any:
+        """The boto3 client, for what this class has no method for."""
         import boto3
         from botocore.config import Config
 
@@ -134,7 +135,7 @@ class ObjectStore:
 
     def connect(self) -> None:
         """Make the client now, because boto3 does not make clients safely in several threads."""
-        _ = self._client
+        _ = self.client
 
     def list(self, uri: str) -> tuple[StoredObject, ...]:
         """List the objects below a folder, at any depth, sorted by address.
@@ -146,7 +147,7 @@ class ObjectStore:
         prefix = f"{key}/" if key else ""
         found = []
         with _explained(uri):
-            pages = self._client.get_paginator("list_objects_v2").paginate(
+            pages = self.client.get_paginator("list_objects_v2").paginate(
                 Bucket=bucket, Prefix=prefix
             )
             for page in pages:
@@ -172,7 +173,7 @@ class ObjectStore:
         """
         bucket, key = bucket_and_key(uri)
         with _explained(uri):
-            body: bytes = self._client.get_object(Bucket=bucket, Key=key)["Body"].read()
+            body: bytes = self.client.get_object(Bucket=bucket, Key=key)["Body"].read()
         return body
 
     def write(self, uri: str, data: bytes, content_type: str = "application/octet-stream") -> None:
@@ -183,7 +184,7 @@ class ObjectStore:
         """
         bucket, key = bucket_and_key(uri)
         with _explained(uri):
-            self._client.put_object(Bucket=bucket, Key=key, Body=data, ContentType=content_type)
+            self.client.put_object(Bucket=bucket, Key=key, Body=data, ContentType=content_type)
 
     def exists(self, uri: str) -> bool:
         """Tell whether there is an object at exactly this address.
@@ -196,7 +197,7 @@ class ObjectStore:
         bucket, key = bucket_and_key(uri)
         with _explained(uri):
             try:
-                self._client.head_object(Bucket=bucket, Key=key)
+                self.client.head_object(Bucket=bucket, Key=key)
             except ClientError as error:
                 if error.response["Error"]["Code"] in ("404", "NoSuchKey"):
                     return False
@@ -211,7 +212,7 @@ class ObjectStore:
         """
         bucket, key = bucket_and_key(uri)
         with _explained(uri):
-            self._client.delete_object(Bucket=bucket, Key=key)
+            self.client.delete_object(Bucket=bucket, Key=key)
 
     def delete_below(self, uri: str) -> int:
         """Delete every object below a folder; returns how many there were."""

@@ -13,6 +13,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from stack.backup_command import backup, restore
 from stack.bootstrap import DEVELOPMENT, INSTALLER, RUNTIME
 from stack.check_command import check
 from stack.compose_command import app as compose
@@ -28,6 +29,7 @@ from stack.plan_command import plan
 from stack.run_command import run
 from stack.supply_chain_command import audit, licences, sbom
 from stack.terminal import console, report, shown_errors
+from stack.upgrade_command import upgrade as upgrade_databases
 
 LOG_NAMES = ("supervisord", *(part.name for part in PARTS))
 
@@ -220,6 +222,9 @@ app.command()(check)
 app.command()(plan)
 app.command()(new)
 app.command()(land)
+app.command()(backup)
+app.command()(restore)
+app.command("upgrade")(upgrade_databases)
 app.command()(doctor)
 app.command()(audit)
 app.command()(sbom)

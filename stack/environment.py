@@ -172,7 +172,7 @@ def airflow_environment(
         ("core", "fernet_key"): credentials.airflow_fernet_key,
         ("core", "simple_auth_manager_users"): f"{ADMIN}:admin",
         ("core", "simple_auth_manager_passwords_file"): str(layout.airflow_passwords),
-        ("database", "sql_alchemy_conn"): f"sqlite:///{layout.airflow / 'airflow.db'}",
+        ("database", "sql_alchemy_conn"): f"sqlite:///{layout.airflow_database}",
         ("api", "host"): LOOPBACK,
         ("api", "port"): str(configuration.port("api-server")),
         ("api", "workers"): "1",

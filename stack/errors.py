@@ -3,6 +3,7 @@
 StackError
 ├── ConfigurationError   a port, a setting or the private file is unusable
 ├── PartError            a part did not start or did not become healthy
+├── BackupError          a backup cannot be made, trusted or restored
 ├── SupervisorError      supervisord cannot be reached or refuses a request
 └── AirflowApiError      Airflow's REST interface answered with an error
 """
@@ -20,6 +21,10 @@ class ConfigurationError(StackError):
 
 class PartError(StackError):
     """Report a part that did not start or is not healthy."""
+
+
+class BackupError(StackError):
+    """Report a backup that cannot be made, trusted or restored."""
 
 
 class SupervisorError(StackError):

@@ -98,6 +98,16 @@ class Layout:
         return self.state / "mlflow"
 
     @property
+    def mlflow_database(self) -> Path:
+        """The database of runs and models."""
+        return self.mlflow / "mlflow.db"
+
+    @property
+    def mlflow_migrated(self) -> Path:
+        """Names the MLflow release the database of runs and models was made by or migrated to."""
+        return self.mlflow / "migrated"
+
+    @property
     def spark(self) -> Path:
         """The Spark server's working directory."""
         return self.state / "spark"
@@ -121,6 +131,11 @@ class Layout:
     def airflow_passwords(self) -> Path:
         """The passwords file of Airflow's simple auth manager."""
         return self.airflow / "passwords.json"
+
+    @property
+    def airflow_database(self) -> Path:
+        """Airflow's metadata database."""
+        return self.airflow / "airflow.db"
 
     @property
     def airflow_migrated(self) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import importlib.metadata
 import itertools
 import signal
 import threading
@@ -15,16 +14,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from stack.configuration import Configuration, prepare
+from stack.databases import AIRFLOW, refuse_outdated
 from stack.errors import PartError, SupervisorError
 from stack.layout import Layout
 from stack.parts import PARTS, Part, prepare_files
-from stack.private_files import write_private
 from stack.processes import end_orphans, find_processes
 from stack.supervision import LAUNCHER, NOT_RUNNING_STATES, PartState, Supervisor
 
 POLL_SECONDS = 0.25
 LOG_LINES_SHOWN = 25
 MIGRATION = "migrate"
+WITH_DATABASES = frozenset({MIGRATION, "mlflow"})
 
 Report = Callable[[str], None]
 
@@ -86,6 +86,34 @@ class Stack:
                 with uninterrupted():
                     self.down(report)
 
+    @contextlib.contextmanager
+    def only(self, names: Sequence[str], report: Report) -> Iterator[Configuration]:
+        """Have some parts running and no other, and keep everybody from starting any.
+
+        A stack that ran before runs again afterwards.
+
+        Args:
+            names: Parts that are needed.
+            report: Gets a line for each step.
+
+        Raises:
+            StackError: A part did not become healthy.
+        """
+        if not self.is_running():
+            with self.running(names, report) as configuration, self._start_lock(report):
+                yield configuration
+            return
+        refuse_outdated(self.layout)
+        stopped = 0
+        try:
+            with self._start_lock(report):
+                stopped = self._stop_parts(report, keep=names)
+                yield Configuration.load(self.layout)
+        finally:
+            if stopped:
+                with uninterrupted():
+                    self.up(report)
+
     def up(self, report: Report, names: Sequence[str] | None = None) -> bool:
         """Start everything and wait until it is healthy.
 
@@ -98,11 +126,13 @@ class Stack:
             up, or were not started yet, are started.
 
         Raises:
-            StackError: A part did not become healthy. If the stack did not run
-                before, everything was stopped again.
+            StackError: A part did not become healthy, or a database belongs to another
+                release. If the stack did not run before, everything was stopped again.
         """
         self.layout.create()
         with self._start_lock(report):
+            if names is None or WITH_DATABASES.intersection(names):
+                refuse_outdated(self.layout)
             if self.supervisor.is_running():
                 self._start_parts(Configuration.load(self.layout), report, names)
                 return False
@@ -134,14 +164,7 @@ class Stack:
         try:
             if self.supervisor.is_running():
                 stopped = True
-                states = self.supervisor.states()
-                for names in self._stop_waves():
-                    wave = [n for n in names if states[n].state not in NOT_RUNNING_STATES]
-                    if not wave:
-                        continue
-                    patience = max(part.stop_seconds for part in self.parts if part.name in wave)
-                    report(f"stopping {', '.join(wave)} (up to {patience} s)")
-                    self.supervisor.stop(wave)
+                self._stop_parts(report)
                 self.supervisor.shut_down()
         except SupervisorError as error:
             report(str(error))
@@ -198,7 +221,7 @@ class Stack:
     ) -> None:
         waiting = [part for part in self.parts if names is None or part.name in names]
         healthy: set[str] = set()
-        if self._is_migrated():
+        if AIRFLOW.migrated_to(self.layout) == AIRFLOW.installed():
             waiting = [part for part in waiting if part.name != MIGRATION]
             healthy.add(MIGRATION)
         pending: dict[str, tuple[Part, float]] = {}
@@ -229,7 +252,7 @@ class Stack:
                         if part.name in started:
                             report(f"{part.name:<14} {seconds:5.1f} s")
                         if part.name == MIGRATION:
-                            write_private(self.layout.airflow_migrated, _airflow_release())
+                            AIRFLOW.mark(self.layout, AIRFLOW.installed())
                     elif self._has_failed(part, states[part.name], seconds):
                         raise self._failure(part, trouble, seconds)
                 if pending:
@@ -258,6 +281,23 @@ class Stack:
             "`./relevo up` again; data is kept."
         )
 
+    def _stop_parts(self, report: Report, keep: Sequence[str] = ()) -> int:
+        states = self.supervisor.states()
+        stopped = 0
+        for names in self._stop_waves():
+            wave = [
+                name
+                for name in names
+                if name not in keep and states[name].state not in NOT_RUNNING_STATES
+            ]
+            if not wave:
+                continue
+            patience = max(part.stop_seconds for part in self.parts if part.name in wave)
+            report(f"stopping {', '.join(wave)} (up to {patience} s)")
+            self.supervisor.stop(wave)
+            stopped += len(wave)
+        return stopped
+
     def _stop_waves(self) -> list[list[str]]:
         """Order parts so that each stops before what it needs, side by side otherwise."""
         left = {part.name: set(part.after) for part in self.parts}
@@ -270,10 +310,6 @@ class Stack:
                 del left[name]
         once = {part.name for part in self.parts if part.once}
         return [names for wave in waves if (names := [n for n in wave if n not in once])]
-
-    def _is_migrated(self) -> bool:
-        stamp = self.layout.airflow_migrated
-        return stamp.exists() and stamp.read_text(encoding="utf-8") == _airflow_release()
 
     @contextlib.contextmanager
     def _start_lock(self, report: Report) -> Iterator[None]:
@@ -299,7 +335,3 @@ def uninterrupted() -> Iterator[None]:
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
-
-
-def _airflow_release() -> str:
-    return importlib.metadata.version("apache-airflow-core")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stack.configuration import ADMIN, BUCKETS, LOOPBACK, REGION, Configuration
+from stack.databases import MLFLOW
 from stack.environment import airflow_environment, base_environment, store_environment
 from stack.errors import PartError
 from stack.health import check_heartbeat, check_page, check_spark, check_store
@@ -112,12 +113,14 @@ def launch_store(layout: Layout, configuration: Configuration) -> Launch:
 
 def launch_mlflow(layout: Layout, configuration: Configuration) -> Launch:
     """Run the MLflow server; clients get artifacts through it and need no store key."""
+    if not MLFLOW.file(layout).exists():
+        MLFLOW.mark(layout, MLFLOW.installed())
     command = (
         str(layout.bin / "mlflow"),
         "server",
         f"--host={LOOPBACK}",
         f"--port={configuration.port('mlflow')}",
-        f"--backend-store-uri=sqlite:///{layout.mlflow / 'mlflow.db'}",
+        f"--backend-store-uri=sqlite:///{layout.mlflow_database}",
         "--artifacts-destination=s3://mlflow",
         "--workers=1",
     )

@@ -85,7 +85,7 @@ def test_upload_folder_keeps_structure_and_types(store, tmp_path):
     written = store.upload_folder(tmp_path, "s3://reports/site")
 
     assert written == ("s3://reports/site/index.html", "s3://reports/site/static/page.css")
-    head = store._client.head_object(Bucket="reports", Key="site/index.html")
+    head = store.client.head_object(Bucket="reports", Key="site/index.html")
     assert head["ContentType"] == "text/html; charset=utf-8"
     css, index = (
         next(x for x in store.list("s3://reports/site") if x.uri == uri)

@@ -1,0 +1,1 @@
+"""A whole installation in one directory: databases, buckets and private configuration."""

@@ -1,0 +1,218 @@
+"""The embedded stack as an installation: SQLite files, one store, one private file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from include.settings import StoreSettings
+from stack.backup import archive
+from stack.backup.archive import Contents
+from stack.backup.installation import Report
+from stack.backup.manifest import CONFIGURATION, DATABASES, Kind, Manifest
+from stack.configuration import BUCKETS, REGION, Configuration
+from stack.databases import AIRFLOW, MLFLOW, Database
+from stack.databases import DATABASES as EMBEDDED
+from stack.environment import airflow_environment, base_environment
+from stack.errors import BackupError
+from stack.layout import Layout
+from stack.operation import Stack
+
+STORE = ("store",)
+LOGS = "logs.tar"
+# Below Airflow's log folder; beside them are those of the parts, which tell nothing of the past.
+TASK_LOGS = "dag_id=*"
+LOG_LINES_SHOWN = 15
+
+
+class EmbeddedInstallation:
+    """Back up, restore and upgrade one embedded stack.
+
+    Args:
+        layout: The stack's paths.
+    """
+
+    kind: Kind = "embedded"
+    buckets = BUCKETS
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.stack = Stack(layout)
+
+    def releases(self) -> dict[str, str]:
+        """Return the releases of Airflow and MLflow that the databases belong to."""
+        return {
+            database.distribution: database.migrated_to(self.layout) or database.installed()
+            for database in EMBEDDED
+        }
+
+    def database_server(self) -> str:
+        """Name SQLite's release."""
+        return f"SQLite {sqlite3.sqlite_version}"
+
+    @contextlib.contextmanager
+    def quiet(self, report: Report) -> Iterator[None]:
+        """Have the store running and nothing else; a stack that ran runs again afterwards."""
+        Configuration.load(self.layout)  # a stack that was never started has nothing to back up
+        with self.stack.only(STORE, report):
+            yield
+
+    def save_databases(self, folder: Path) -> None:
+        """Copy both SQLite files, each in one transaction, with what is in their journals."""
+        for database in EMBEDDED:
+            source = database.file(self.layout)
+            if not source.exists():
+                raise BackupError(
+                    f"Database {source}: must exist to be backed up. Run `./relevo up` first."
+                )
+            _copy_database(source, folder / source.name)
+
+    def save_bucket(self, bucket: str, stream: IO[bytes]) -> None:
+        """Write a bucket's archive."""
+        archive.save_bucket(self._store(), bucket, stream)
+
+    def save_files(self, directory: Path) -> None:
+        """Copy the private file, and the logs of all tasks."""
+        configuration = self.layout.configuration_file
+        folder = directory / CONFIGURATION
+        folder.mkdir(mode=0o700)
+        shutil.copy(configuration, folder / configuration.name)
+        logs = self.layout.airflow / "logs"
+        with tarfile.open(directory / LOGS, "x", format=tarfile.PAX_FORMAT) as tar:
+            for path in sorted(logs.glob(TASK_LOGS)):
+                tar.add(path, path.name)
+        for path in (folder / configuration.name, directory / LOGS):
+            path.chmod(0o600)
+
+    def refuse_unless_empty(self, backup: Path) -> None:
+        """Check that the state directory does not exist or is empty.
+
+        Raises:
+            BackupError: Something is there.
+        """
+        state = self.layout.state
+        found = sorted(path.name for path in state.iterdir()) if state.exists() else []
+        if found:
+            raise BackupError(
+                f"Directory {state}: must be empty for a restore, got {', '.join(found[:5])}"
+                f"{' and more' if len(found) > 5 else ''}. Run `./relevo down`, then move it away "
+                f"(mv {state} {state}.old), or set RELEVO_STATE to a new directory."
+            )
+
+    @contextlib.contextmanager
+    def filling(self, backup: Path, report: Report) -> Iterator[None]:
+        """Take the ports and passwords over, and have the store running."""
+        self.layout.create()
+        source = backup / CONFIGURATION / self.layout.configuration_file.name
+        shutil.copy(source, self.layout.configuration_file)
+        self.layout.configuration_file.chmod(0o600)
+        with tarfile.open(backup / LOGS) as tar:
+            tar.extractall(self.layout.airflow / "logs", filter="data")
+        with self.stack.only(STORE, report):
+            yield
+
+    def load_databases(self, backup: Path, manifest: Manifest) -> None:
+        """Copy both SQLite files, and record the releases that they belong to."""
+        for database in EMBEDDED:
+            target = database.file(self.layout)
+            shutil.copyfile(backup / DATABASES / target.name, target)
+            target.chmod(0o600)
+            database.mark(self.layout, manifest.releases[database.distribution])
+
+    def load_bucket(self, bucket: str, stream: IO[bytes]) -> Contents:
+        """Write an archive's objects to a bucket; returns what is in it then."""
+        archive.load_bucket(self._store(), bucket, stream)
+        return archive.measure_bucket(self._store(), bucket)
+
+    def stop(self, report: Report) -> None:
+        """Stop the whole stack."""
+        self.stack.down(report)
+
+    def migrate(self, report: Report) -> None:
+        """Run Airflow's and MLflow's own migrations.
+
+        Raises:
+            BackupError: One failed; shows the end of its output.
+        """
+        layout = self.layout
+        configuration = Configuration.load(layout)
+        airflow = airflow_environment(layout, configuration, "migrate")
+        self._migrate(AIRFLOW, ("airflow", "db", "migrate"), airflow, report)
+        # Without a password in it, the address may be seen in the list of processes.
+        address = f"sqlite:///{layout.mlflow_database}"
+        mlflow = {**base_environment(layout, "migrate"), "MLFLOW_DISABLE_TELEMETRY": "true"}
+        self._migrate(MLFLOW, ("mlflow", "db", "upgrade", address), mlflow, report)
+
+    def start(self, report: Report) -> None:
+        """Start the stack and wait until every part is healthy."""
+        self.stack.up(report)
+
+    def way_back(self, backup: Path) -> str:
+        """Say how to return to a backup after a failed upgrade."""
+        state = self.layout.state
+        moved = Path(f"{state}.failed")
+        inside = backup.is_relative_to(state)
+        source = moved / backup.relative_to(state) if inside else backup
+        return (
+            "To return to the state before it: check out the release that was running, run "
+            f"`./relevo down`, `mv {state} {moved}`, `./relevo restore {source}` and `./relevo up`."
+        )
+
+    def _migrate(
+        self,
+        database: Database,
+        command: tuple[str, ...],
+        environment: dict[str, str],
+        report: Report,
+    ) -> None:
+        before = database.migrated_to(self.layout) or "an unknown release"
+        program, *arguments = command
+        done = subprocess.run(
+            [str(self.layout.bin / program), *arguments],
+            env=environment,
+            cwd=self.layout.run,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        with open(self.layout.log_of("upgrade"), "a", encoding="utf-8") as log:
+            log.write(done.stdout)
+        if done.returncode != 0:
+            shown = " ".join(command)
+            end = "\n".join(done.stdout.splitlines()[-LOG_LINES_SHOWN:])
+            raise BackupError(
+                f"Database {database.file(self.layout)}: must be migrated by `{shown}`, got exit "
+                f"code {done.returncode}. The end of its output:\n\n{end}\n"
+                f"Whole output: {self.layout.log_of('upgrade')}."
+            )
+        database.mark(self.layout, database.installed())
+        report(f"{database.name:<14} {before} -> {database.installed()}")
+
+    def _store(self) -> StoreSettings:
+        configuration = Configuration.load(self.layout)
+        return StoreSettings(
+            endpoint_url=configuration.store_url,
+            access_key=configuration.credentials.store_access_key,
+            secret_key=configuration.credentials.store_secret_key,
+            region=REGION,
+        )
+
+
+def _copy_database(source: Path, target: Path) -> None:
+    os.close(os.open(target, os.O_CREAT | os.O_EXCL, 0o600))
+    with (
+        contextlib.closing(sqlite3.connect(f"{source.as_uri()}?mode=ro", uri=True)) as before,
+        contextlib.closing(sqlite3.connect(target)) as after,
+    ):
+        before.backup(after)
+        # One file, which can be read from where nothing can be written.
+        after.execute("pragma journal_mode = delete")
