@@ -1,22 +1,24 @@
 #!/bin/sh
 # One part of the Spark cluster in the foreground: spark.sh master | worker | connect.
-# Its settings, with the secret of the cluster, are in a private file.
+# Its settings, with the secret that the parts know each other by, are in /run/secrets.
 set -eu
 SPARK_HOME=$(python -c 'import importlib.util as u; print(*u.find_spec("pyspark").submodule_search_locations)')
-export SPARK_HOME SPARK_NO_DAEMONIZE=1 SPARK_CONF_DIR=/run/secrets SPARK_LOCAL_DIRS=/tmp/spark
-master=spark://spark-master:7077
+export SPARK_HOME SPARK_CONF_DIR=/run/secrets SPARK_LOCAL_DIRS=/tmp/spark
 case $1 in
 master)
     exec "$SPARK_HOME/bin/spark-class" org.apache.spark.deploy.master.Master \
-        --host spark-master --port 7077 --properties-file /run/secrets/spark-defaults.conf
+        --host spark-master --port 7077
     ;;
 worker)
     exec "$SPARK_HOME/bin/spark-class" org.apache.spark.deploy.worker.Worker \
-        --work-dir /tmp/spark-work --properties-file /run/secrets/spark-defaults.conf "$master"
+        --host "$(hostname)" --work-dir /tmp/spark-work spark://spark-master:7077
     ;;
 connect)
     exec "$SPARK_HOME/bin/spark-submit" \
-        --class org.apache.spark.sql.connect.service.SparkConnectServer \
-        --name relevo --master "$master" --properties-file /run/secrets/spark-defaults.conf
+        --class org.apache.spark.sql.connect.service.SparkConnectServer --name relevo
+    ;;
+*)
+    echo "spark.sh: name master, worker or connect" >&2
+    exit 2
     ;;
 esac
