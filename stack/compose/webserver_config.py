@@ -49,7 +49,9 @@ if _METADATA_URL:
     }
     OAUTH_PROVIDERS = [
         {
-            "name": os.environ.get("RELEVO_OIDC_NAME", "single sign-on"),
+            # Also in the address that the provider sends people back to:
+            # <Airflow>/auth/oauth-authorized/sso
+            "name": "sso",
             "icon": "fa-key",
             "token_key": "access_token",
             "remote_app": {
