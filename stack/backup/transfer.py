@@ -53,16 +53,17 @@ def _write(
             with path.open("rb") as stream:
                 contents = archives[bucket] = measure_archive(stream)
             report(_line(bucket, contents))
-    made = Manifest(
-        kind=installation.kind,
-        created=created,
-        commit=code_commit(REPOSITORY),
-        releases=releases,
-        database_server=server,
-        buckets=archives,
-        files=manifests.describe_files(directory),
-    )
-    manifests.write_manifest(directory, made)
+        # Before anything is started, which may fail: the backup is whole without it.
+        made = Manifest(
+            kind=installation.kind,
+            created=created,
+            commit=code_commit(REPOSITORY),
+            releases=releases,
+            database_server=server,
+            buckets=archives,
+            files=manifests.describe_files(directory),
+        )
+        manifests.write_manifest(directory, made)
     return made
 
 

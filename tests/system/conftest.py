@@ -93,7 +93,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SystemStack]:
     operation = Stack(layout)
     operation.up(print)
     try:
-        system = _connect(Configuration.load(layout))
+        system = connect(Configuration.load(layout))
         land_slice(system.store)
         for dag_id in (TRAIN, SCORE):
             system.api.wait_for_dag(dag_id)
@@ -140,7 +140,8 @@ def land_slice(store: ObjectStore) -> None:
             )
 
 
-def _connect(configuration: Configuration) -> SystemStack:
+def connect(configuration: Configuration) -> SystemStack:
+    """Reach a running stack as tests do."""
     store = StoreSettings(
         endpoint_url=configuration.store_url,
         access_key=configuration.credentials.store_access_key,
