@@ -152,6 +152,12 @@ def _call(command: Sequence[str], environment: Mapping[str, str]) -> int:
 
 def main(arguments: Sequence[str]) -> NoReturn:
     """Install what the command needs and hand over to it."""
+    if tuple(arguments) == ("compose", "init"):
+        # The machine of a docker-compose deployment needs no packages for it.
+        from stack.compose_settings import initialise
+
+        initialise(REPOSITORY / ".env")
+        raise SystemExit(0)
     environment = Environment()
     try:
         environment.ensure(development=not NEEDS_DEVELOPMENT.isdisjoint(arguments[:1]))

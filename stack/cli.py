@@ -17,18 +17,19 @@ from stack.backup_command import backup, restore
 from stack.bootstrap import DEVELOPMENT, INSTALLER, RUNTIME
 from stack.check_command import check
 from stack.compose_command import app as compose
-from stack.configuration import ADMIN, Configuration
+from stack.demo_command import demo
 from stack.doctor_command import doctor
 from stack.errors import ConfigurationError, StackError
 from stack.land_command import land
 from stack.layout import REPOSITORY, Layout
 from stack.new_command import new
-from stack.operation import Stack, uninterrupted
+from stack.operation import Stack
 from stack.parts import PARTS
 from stack.plan_command import plan
 from stack.run_command import run
 from stack.supply_chain_command import audit, licences, sbom
 from stack.terminal import console, report, shown_errors
+from stack.up_command import up
 from stack.upgrade_command import upgrade as upgrade_databases
 
 LOG_NAMES = ("supervisord", *(part.name for part in PARTS))
@@ -42,38 +43,12 @@ app = typer.Typer(
 )
 
 
-def _print_addresses(layout: Layout) -> None:
-    configuration = Configuration.load(layout)
-    for line in (
-        f"Airflow   {configuration.airflow_url}  user {ADMIN}",
-        f"password  in {layout.airflow_passwords}",
-        f"MLflow    {configuration.mlflow_url}",
-    ):
-        console.print(line, markup=False, soft_wrap=True)
-
-
-def _ensure_up(stack: Stack) -> bool:
-    os.umask(0o077)
-    with console.status("starting the stack"):
-        started = stack.up(report)
-    console.print("The stack is up." if started else "The stack is already running.")
-    _print_addresses(stack.layout)
-    return started
-
-
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
         return f"{hours} h {minutes:02} min"
     return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
-
-
-@app.command()
-def up() -> None:
-    """Start the embedded stack and wait until it is healthy."""
-    with shown_errors():
-        _ensure_up(Stack(Layout.from_environment()))
 
 
 @app.command()
@@ -130,27 +105,6 @@ def logs(
     sys.stdout.flush()
     # -F goes on with the new file after the log was rotated.
     os.execvp("tail", ["tail", "-n", str(lines), *(["-F"] if follow else []), str(path)])
-
-
-@app.command()
-def demo(
-    partitions: Annotated[
-        int | None, typer.Option(min=1, help="How many quarters to score; all that fit if unset.")
-    ] = None,
-) -> None:
-    """Run a whole model lifecycle on the example data."""
-    with shown_errors():
-        stack = Stack(Layout.from_environment())
-        started = _ensure_up(stack)
-        try:
-            from stack import demo as lifecycle
-
-            lifecycle.run(Configuration.load(stack.layout), console, partitions=partitions)
-        except KeyboardInterrupt:
-            if started:
-                with uninterrupted():
-                    stack.down(report)
-            raise
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -216,19 +170,21 @@ def lock(
             raise typer.Exit(status)
 
 
+app.command()(up)
+app.command()(demo)
 app.add_typer(compose, name="compose")
 app.command()(run)
 app.command()(check)
 app.command()(plan)
 app.command()(new)
 app.command()(land)
-app.command()(backup)
-app.command()(restore)
-app.command("upgrade")(upgrade_databases)
-app.command()(doctor)
 app.command()(audit)
 app.command()(sbom)
 app.command()(licences)
+app.command()(doctor)
+app.command()(backup)
+app.command()(restore)
+app.command("upgrade")(upgrade_databases)
 
 
 def main() -> None:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from pathlib import Path
+
 import typer
 
 from stack import compose_settings
+from stack.environment import code_commit
+from stack.errors import ConfigurationError, StackError
 from stack.layout import REPOSITORY
-from stack.terminal import console, shown_errors
+
+SETTINGS = REPOSITORY / ".env"
 
 app = typer.Typer(help="The deployment with docker-compose.yaml.", no_args_is_help=True)
 
@@ -19,11 +26,39 @@ def compose() -> None:
 @app.command()
 def init() -> None:
     """Make .env with random secrets; one that is there only gets the secrets that it lacks."""
-    path = REPOSITORY / ".env"
-    with shown_errors():
-        made = compose_settings.ensure(path)
-    if made:
-        console.print(f"{path}: {len(made)} secrets made. Keep a copy where you keep secrets.")
-    else:
-        console.print(f"{path}: complete, nothing changed.")
-    console.print("Next: docker compose up --detach --wait")
+    compose_settings.initialise(SETTINGS)
+
+
+def docker_compose(*arguments: str, output: Path | None = None) -> None:
+    """Run `docker compose` beside docker-compose.yaml.
+
+    Args:
+        *arguments: What follows `docker compose`.
+        output: Where to write what it prints; shown if None.
+
+    Raises:
+        StackError: There is no .env, or the command failed.
+    """
+    if not SETTINGS.exists():
+        raise ConfigurationError(
+            f"File {SETTINGS}: must exist, got nothing. Run `./relevo compose init`."
+        )
+    command = ["docker", "compose", *arguments]
+    environment = {"RELEVO_COMMIT": code_commit(REPOSITORY), **os.environ}
+    try:
+        if output is None:
+            status = subprocess.run(command, cwd=REPOSITORY, env=environment, check=False)
+        else:
+            with output.open("wb") as stream:
+                status = subprocess.run(
+                    command, cwd=REPOSITORY, env=environment, stdout=stream, check=False
+                )
+    except OSError as error:
+        raise ConfigurationError(
+            f"Program docker: must run here, got {error.strerror}. Install Docker with compose."
+        ) from error
+    if status.returncode != 0:
+        raise StackError(
+            f"Command `{' '.join(command)}`: must succeed, got exit code {status.returncode}; "
+            "what it said is above."
+        )

@@ -1,14 +1,17 @@
-"""The `.env` of a docker-compose deployment: what it sets, and how its secrets are made."""
+"""The `.env` of a docker-compose deployment: what it sets, and how its secrets are made.
+
+`./relevo compose init` runs this without a virtual environment: only the standard library.
+"""
 
 from __future__ import annotations
 
+import base64
 import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from stack.configuration import fernet_key
 from stack.errors import ConfigurationError
 from stack.private_files import write_private
 
@@ -22,6 +25,11 @@ def _secret() -> str:
 
 def _access_key() -> str:
     return secrets.token_hex(10)
+
+
+def fernet_key() -> str:
+    """Make a key for Airflow to encrypt what it stores."""
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
 
 
 @dataclass(frozen=True)
@@ -69,8 +77,8 @@ SECTIONS = (
         {},
     ),
     Section(
-        "The object store: an account each for making buckets and backups, for Airflow's tasks and\n"
-        "Spark, for MLflow, for pages that only read, and for whoever delivers data.",
+        "The object store: an account each for making buckets and backups, for Airflow's tasks\n"
+        "and Spark, for MLflow, for pages that only read, and for whoever delivers data.",
         {
             **{
                 f"STORE_{name}_{key}": make
@@ -165,9 +173,22 @@ def ensure(path: Path) -> tuple[str, ...]:
             path.read_text(encoding="utf-8").rstrip()
             if held
             else (
-                "# The deployment of docker-compose.yaml. Secret: keep a copy where you keep secrets.\n"
+                "# The deployment of docker-compose.yaml. Secret: keep a copy in a safe place.\n"
                 "# A line without # in front changes a setting."
             )
         )
         write_private(path, "\n".join([before, *lines]) + "\n")
     return tuple(made)
+
+
+def initialise(path: Path) -> None:
+    """Make the file, or complete it, and say so."""
+    try:
+        made = ensure(path)
+    except ConfigurationError as error:
+        raise SystemExit(str(error)) from None
+    if made:
+        print(f"{path}: {len(made)} secrets made. Keep a copy in a safe place.")
+    else:
+        print(f"{path}: complete, nothing changed.")
+    print("Next: docker compose up --detach --wait")

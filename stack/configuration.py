@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import secrets
 import socket
@@ -11,6 +10,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from stack.compose_settings import fernet_key
 from stack.errors import ConfigurationError
 from stack.layout import Layout
 from stack.private_files import write_private
@@ -45,11 +45,6 @@ def _token() -> str:
 
 def _hexadecimal() -> str:
     return secrets.token_hex(32)
-
-
-def fernet_key() -> str:
-    """Make a key for Airflow to encrypt what it stores."""
-    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
 
 
 class Credentials(BaseModel):

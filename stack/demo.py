@@ -8,11 +8,10 @@ done.
 from __future__ import annotations
 
 import json
-import os
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from croniter import croniter
 from rich import box
@@ -21,13 +20,13 @@ from rich.table import Table
 
 from include import partitions, pipeline_file
 from include.partitions import Partition
-from include.settings import Settings
+from include.settings import StoreSettings
 from include.specification import Pipeline
 from stack.airflow_api import AirflowApi
-from stack.configuration import ADMIN, Configuration
-from stack.environment import library_environment
 from stack.errors import StackError
-from stack.layout import Layout
+
+if TYPE_CHECKING:
+    from include.overview import Row
 
 PIPELINE = "loan_default"
 FIRST_TRAINING = "2004-Q4"
@@ -37,11 +36,31 @@ _POLL_SECONDS = 1.0
 _DONE = frozenset({"success", "failed"})
 
 
-def run(configuration: Configuration, console: Console, *, partitions: int | None = None) -> None:
-    """Land, train, backfill, wait, and show.
+@dataclass(frozen=True)
+class Pages:
+    """Where a person looks at what happened.
 
     Args:
-        configuration: The running stack.
+        airflow: Address of Airflow's user interface.
+        login: Who logs in there, and where the password is.
+        mlflow: Address of MLflow's user interface.
+        end: What to do when done.
+    """
+
+    airflow: str
+    login: str
+    mlflow: str
+    end: str
+
+
+def run(api: AirflowApi, pages: Pages, console: Console, *, partitions: int | None = None) -> None:
+    """Land, train, backfill, wait, and show.
+
+    The library reads where everything is from the environment, as it does on Spark workers.
+
+    Args:
+        api: The deployment's Airflow.
+        pages: What to open afterwards.
         console: Where to show progress.
         partitions: How many quarters to score, from 2005-Q1 on, 1 to 16.
 
@@ -54,27 +73,42 @@ def run(configuration: Configuration, console: Console, *, partitions: int | Non
             f"Option --partitions: must be at most {MOST_PARTITIONS}, got {count}: the example "
             "data ends in 2008-Q4."
         )
-    # The library reads where everything is from the environment, as it does on Spark workers.
-    os.environ.update(library_environment(Layout.from_environment(), configuration))
-    lifecycle = Lifecycle(configuration, console)
+    lifecycle = Lifecycle(api, pages, console)
     lifecycle.land()
     lifecycle.train()
     lifecycle.score(count)
     lifecycle.show()
 
 
+def summary() -> str:
+    """Describe what happened to every partition as JSON.
+
+    Without addresses, run ids and times: two demonstrations from scratch give the same text.
+    """
+    return json.dumps([asdict(row) for row in _rows()], indent=1)
+
+
+def _rows() -> list[Row]:
+    from include.overview import rows
+    from include.tables import Lake
+
+    lake = Lake(StoreSettings.from_environment(), PIPELINE)
+    return rows(lake, pipeline_file.load(PIPELINE))
+
+
 class Lifecycle:
-    """The demonstration on one stack.
+    """The demonstration on one deployment.
 
     Args:
-        configuration: The running stack.
+        api: The deployment's Airflow.
+        pages: What to open afterwards.
         console: Where to show progress.
     """
 
-    def __init__(self, configuration: Configuration, console: Console) -> None:
-        self.configuration = configuration
+    def __init__(self, api: AirflowApi, pages: Pages, console: Console) -> None:
+        self.api = api
+        self.pages = pages
         self.console = console
-        self.api = AirflowApi.of(configuration)
         self.pipeline: Pipeline = pipeline_file.load(PIPELINE)
         self.score_dag = f"{PIPELINE}_score"
         self.train_dag = f"{PIPELINE}_train"
@@ -87,7 +121,7 @@ class Lifecycle:
         from include.store import ObjectStore
 
         with self.console.status("landing example data"):
-            report = land_loans(ObjectStore(Settings.from_environment().store))
+            report = land_loans(ObjectStore(StoreSettings.from_environment()))
         self._say(
             f"landed {report.loans:,} loans and {report.outcomes:,} outcomes "
             f"({len(report.written)} files new, {len(report.skipped)} there already)"
@@ -124,10 +158,9 @@ class Lifecycle:
 
     def show(self) -> None:
         """Print what happened to every partition, and where to look."""
-        from include.overview import HEADS, rows
-        from include.tables import Lake
+        from include.overview import HEADS
 
-        found = rows(Lake(Settings.from_environment().store, PIPELINE), self.pipeline)
+        found = _rows()
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for head in HEADS[:-1]:
             table.add_column(head, no_wrap=True)
@@ -142,38 +175,29 @@ class Lifecycle:
                 outcome = f"         training {row.training_reason}"
                 self.console.print(outcome, markup=False, soft_wrap=True)
         self.console.print()
-        # Without addresses, run ids and times: two demos from scratch give the same file.
-        summary = Layout.from_environment().state / "demo.json"
-        summary.write_text(json.dumps([asdict(row) for row in found], indent=1) + "\n")
         latest = found[-1].partition
-        reports = f"{self.configuration.airflow_url}/relevo"
-        password = Layout.from_environment().airflow_passwords
+        reports = f"{self.pages.airflow}/relevo"
         for name, address in (
-            (
-                "Airflow UI",
-                f"{self.configuration.airflow_url}  (user {ADMIN}, password in {password})",
-            ),
-            ("MLflow UI", self.configuration.mlflow_url),
+            ("Airflow UI", f"{self.pages.airflow}  ({self.pages.login})"),
+            ("MLflow UI", self.pages.mlflow),
             ("Decisions", f"{reports}/decisions/{PIPELINE}"),
             ("Data Docs", f"{reports}/reports/{PIPELINE}/data_docs/{latest}/loans/index.html"),
             ("Drift reports", f"{reports}/reports/{PIPELINE}/drift/{latest}/index.html"),
         ):
             self.console.print(f"{name:<14}{address}", markup=False, soft_wrap=True)
-        self._say("done; ./relevo down stops the stack")
+        self._say(self.pages.end)
 
     def _requested(self) -> list[dict[str, Any]]:
         """Stand in for trainings that were requested and have no run yet."""
         from include import ledger
         from include.tables import Lake
 
-        lake = Lake(Settings.from_environment().store, PIPELINE)
+        lake = Lake(StoreSettings.from_environment(), PIPELINE)
         return [{"state": "queued"} for _ in ledger.pending_trainings(lake)]
 
     def _due(self, partition: Partition) -> datetime:
         """Name the date on which the schedule is about a partition."""
         after = partition.end.replace(tzinfo=UTC)
-        if self.pipeline.schedule is None:
-            raise StackError(f"Pipeline {self.pipeline.name}: must have a schedule, got none.")
         if self.pipeline.schedule is None:
             raise StackError(f"Pipeline {self.pipeline.name}: must have a schedule, got none.")
         due: datetime = croniter(self.pipeline.schedule.cron, after).get_next(datetime)

@@ -1,9 +1,10 @@
-"""Import what tasks need before the scheduler forks its workers.
+"""Import what tasks need before workers are forked.
 
-`LocalExecutor` forks its workers, and they the tasks, from the scheduler: what
-the scheduler has imported is there at once in every task and shared in memory.
-Only the scheduler of the embedded stack has this directory on its module path,
-and Airflow imports a module of this name when it starts.
+`LocalExecutor` forks its workers, and they the tasks, from the scheduler, and
+Celery from its worker: what those have imported is there at once in every task
+and shared in memory. Only the scheduler of the embedded stack and the Celery
+workers have this directory on their module path, and Airflow imports a module
+of this name when it starts.
 """
 
 from __future__ import annotations
@@ -62,5 +63,5 @@ def _say(line: str) -> None:
 
 
 # Commands that a task starts inherit the module path, and need nothing of this.
-if sys.argv[1:2] == ["scheduler"]:
+if sys.argv[1:2] == ["scheduler"] or sys.argv[1:3] == ["celery", "worker"]:
     preload()
