@@ -106,6 +106,18 @@ class AirflowApi:
         lines = content if isinstance(content, list) else [content]
         return "\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
 
+    def xcom_entries(self, dag_id: str, run_id: str, task_id: str, map_index: int) -> list[Record]:
+        """Return what one task left for others, with the values."""
+        path = (
+            f"dags/{_segment(dag_id)}/dagRuns/{_segment(run_id)}/taskInstances/"
+            f"{_segment(task_id)}/xcomEntries"
+        )
+        entries = self._list(path, "xcom_entries", {"map_index": map_index})
+        return [
+            self._get(f"{path}/{_segment(entry['key'])}", {"map_index": map_index})
+            for entry in entries
+        ]
+
     def clear_task_instances(
         self,
         dag_id: str,

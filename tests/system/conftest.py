@@ -35,6 +35,7 @@ _DONE = ("success", "failed")
 class SystemStack:
     """The running stack, as tests use it."""
 
+    layout: Layout
     configuration: Configuration
     api: AirflowApi
     settings: Settings
@@ -93,7 +94,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SystemStack]:
     operation = Stack(layout)
     operation.up(print)
     try:
-        system = connect(Configuration.load(layout))
+        system = connect(layout)
         land_slice(system.store)
         for dag_id in (TRAIN, SCORE):
             system.api.wait_for_dag(dag_id)
@@ -140,8 +141,9 @@ def land_slice(store: ObjectStore) -> None:
             )
 
 
-def connect(configuration: Configuration) -> SystemStack:
+def connect(layout: Layout) -> SystemStack:
     """Reach a running stack as tests do."""
+    configuration = Configuration.load(layout)
     store = StoreSettings(
         endpoint_url=configuration.store_url,
         access_key=configuration.credentials.store_access_key,
@@ -154,6 +156,7 @@ def connect(configuration: Configuration) -> SystemStack:
         spark_remote=configuration.spark_remote,
     )
     return SystemStack(
+        layout=layout,
         configuration=configuration,
         api=AirflowApi.of(configuration),
         settings=settings,
