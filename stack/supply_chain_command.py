@@ -137,7 +137,7 @@ def _pip_audit() -> Mapping[str, Any]:
     command = [str(Layout.from_environment().bin / "pip-audit"), "--requirement", RUNTIME]
     command += ["--require-hashes", "--disable-pip", "--progress-spinner", "off"]
     answer = subprocess.run(
-        [*command, "--format", "json"],
+        [*command, "--format", "json", "--aliases", "on"],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,

@@ -5,8 +5,17 @@ from __future__ import annotations
 import json
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
+from packaging.version import Version
+from pip_audit._format import JsonFormat
+from pip_audit._service.interface import (
+    Dependency,
+    ResolvedDependency,
+    SkippedDependency,
+    VulnerabilityResult,
+)
 from typer.testing import CliRunner
 
 from stack import supply_chain_command as supply_chain
@@ -24,19 +33,15 @@ from stack.supply_chain_command import (
     unaccepted,
 )
 
-OLD = {
-    "name": "jinja2",
-    "version": "2.10",
-    "vulns": [
-        {
-            "id": "PYSEC-2019-217",
-            "aliases": ["CVE-2019-10906", "GHSA-462w-v97r-4m45"],
-            "fix_versions": ["2.10.1"],
-        }
-    ],
-}
-FINE = {"name": "six", "version": "1.17.0", "vulns": []}
-UNKNOWN = {"name": "pyyaml", "skip_reason": "Dependency not found on PyPI"}
+OLD = ResolvedDependency("jinja2", Version("2.10"))
+FINE = ResolvedDependency("six", Version("1.17.0"))
+UNKNOWN = SkippedDependency("pyyaml", "Dependency not found on PyPI")
+ESCAPE = VulnerabilityResult(
+    id="PYSEC-2019-217",
+    description="sandbox escape",
+    fix_versions=[Version("2.10.1")],
+    aliases={"CVE-2019-10906"},
+)
 TODAY = date(2026, 11, 22)
 runner = CliRunner()
 
@@ -46,13 +51,19 @@ def licences() -> dict[str, str]:
     return installed_licences()
 
 
-def answer(monkeypatch: pytest.MonkeyPatch, *packages: object) -> None:
-    monkeypatch.setattr(supply_chain, "_pip_audit", lambda: {"dependencies": [*packages]})
+def report(*packages: Dependency) -> Any:
+    """Return what pip-audit itself writes about packages."""
+    results = {package: [ESCAPE] if package is OLD else [] for package in packages}
+    return json.loads(JsonFormat(output_desc=False, output_aliases=True).format(results, []))
+
+
+def answer(monkeypatch: pytest.MonkeyPatch, *packages: Dependency) -> None:
+    monkeypatch.setattr(supply_chain, "_pip_audit", lambda: report(*packages))
 
 
 def test_an_audit_finds_what_is_known() -> None:
-    found, unknown = read_audit({"dependencies": [OLD, FINE, UNKNOWN]})
-    names = ("PYSEC-2019-217", "CVE-2019-10906", "GHSA-462w-v97r-4m45")
+    found, unknown = read_audit(report(OLD, FINE, UNKNOWN))
+    names = ("PYSEC-2019-217", "CVE-2019-10906")
     assert found == (Finding("jinja2", "2.10", names, ("2.10.1",)),)
     assert unknown == ("pyyaml",)
 
@@ -82,7 +93,7 @@ def test_an_audit_of_sound_packages_passes(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("name", ["PYSEC-2019-217", "CVE-2019-10906"])
 def test_an_accepted_finding_is_left_out_until_its_date(name: str) -> None:
     text = f'[{name}]\nreason = "not reachable"\nuntil = {TODAY}\n'
-    found, _ = read_audit({"dependencies": [OLD]})
+    found, _ = read_audit(report(OLD))
     assert unaccepted(found, accepted_names(text, TODAY)) == ()
     assert unaccepted(found, accepted_names(text, date(2026, 11, 23))) == found
 
