@@ -17,7 +17,11 @@ from stack.errors import ConfigurationError
 from stack.layout import Layout
 from stack.operation import Stack
 
-_PREFIX, _SUFFIX = "RELEVO_", "_FILE"
+_SUFFIX = "_FILE"
+_PREFIXES = (
+    STORE_VARIABLES,
+    *("RELEVO_MLFLOW_", "RELEVO_SPARK_", "RELEVO_AIRFLOW_", "RELEVO_DATABASE_"),
+)
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ def _spellings(secret: str) -> set[str]:
 
 
 def secrets_from_files(environment: Mapping[str, str]) -> dict[str, str]:
-    """Read each ``RELEVO_<NAME>_FILE`` into ``RELEVO_<NAME>``.
+    """Read each variable that a part's ``<NAME>_FILE`` stands for.
 
     Args:
         environment: Names the files; a variable that is set itself wins.
@@ -93,7 +97,7 @@ def secrets_from_files(environment: Mapping[str, str]) -> dict[str, str]:
     values = {}
     for variable, path in environment.items():
         name = variable.removesuffix(_SUFFIX)
-        if not variable.startswith(_PREFIX) or name == variable or environment.get(name):
+        if not variable.startswith(_PREFIXES) or name == variable or environment.get(name):
             continue
         try:
             values[name] = Path(path).read_text(encoding="utf-8").strip()

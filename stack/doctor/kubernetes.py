@@ -23,7 +23,11 @@ from kubernetes.client import ApiClient
 pod = PodGenerator.deserialize_model_file(sys.argv[1])
 print(json.dumps(ApiClient().sanitize_for_serialization(pod)))
 """
-_SECRET_NAME = re.compile(r"SECRET|PASSWORD|TOKEN|ACCESS_KEY|FERNET|AIRFLOW_CONN_|SQL_ALCHEMY_CONN")
+# Names that end otherwise (`..._CMD`, `..._FILE`, `..._KEY_SECRET`) say where a secret is.
+_SECRET_NAME = re.compile(
+    r"^AIRFLOW_CONN_|(SECRET_KEY|SECRET_ACCESS_KEY|PASSWORD|TOKEN|FERNET_KEY|JWT_SECRET|"
+    r"CLIENT_SECRET|SQL_ALCHEMY_CONN|BROKER_URL|RESULT_BACKEND)$"
+)
 
 
 def template_path(given: Path | None) -> Path | None:
@@ -110,7 +114,7 @@ class TemplateProbe:
             variable["name"]
             for container in self._containers
             for variable in container.get("env") or ()
-            if variable.get("value") and _is_secret(variable["name"])
+            if variable.get("value") and _SECRET_NAME.search(variable["name"])
         )
         if plain:
             return failed(
@@ -118,8 +122,3 @@ class TemplateProbe:
                 "Take them from a Secret (valueFrom.secretKeyRef) or a mounted file.",
             )
         return ok("none is written out")
-
-
-def _is_secret(name: str) -> bool:
-    # `..._CMD` and `..._FILE` say where a secret is.
-    return bool(_SECRET_NAME.search(name)) and not name.endswith(("_CMD", "_FILE", "_SECRET"))
