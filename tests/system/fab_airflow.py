@@ -73,7 +73,7 @@ class FabAirflow:
             yield
         finally:
             server.terminate()
-            server.wait(timeout=30)
+            server.wait(timeout=START_SECONDS)
 
     def log_in(self, user: str, password: str) -> None:
         """Keep a session of a user for `ask`."""
