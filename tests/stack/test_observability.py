@@ -143,6 +143,11 @@ def test_the_collector_hands_metrics_to_prometheus() -> None:
     assert collector["exporters"]["otlp_http"]["endpoint"] == f"{source['url']}/api/v1/otlp"
 
 
+def documented_settings() -> dict[str, str]:
+    text = (REPOSITORY / "docs" / "production" / "observability.md").read_text(encoding="utf-8")
+    return dict(re.findall(r"^\| `([A-Z_]+)` \| `([^`]+)`", text, flags=re.MULTILINE))
+
+
 SEND = """
 from airflow.configuration import conf
 from airflow.sdk.observability import stats
@@ -160,7 +165,11 @@ for number in (1, 2):
 
 
 def test_a_process_sends_deltas_when_it_ends(tmp_path: Path) -> None:
-    """The settings of docs/production/observability.md, with the installed Airflow."""
+    """The settings that the documentation names, with the installed Airflow."""
+    assert {
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_RESOURCE_ATTRIBUTES",
+    } < documented_settings().keys()
     received = []
 
     class Receiver(BaseHTTPRequestHandler):
@@ -181,13 +190,8 @@ def test_a_process_sends_deltas_when_it_ends(tmp_path: Path) -> None:
             env={
                 "PATH": os.environ["PATH"],
                 "AIRFLOW_HOME": str(tmp_path),
-                "AIRFLOW__METRICS__OTEL_ON": "True",
-                "AIRFLOW__METRICS__LEGACY_NAMES_ON": "False",
+                **documented_settings(),
                 "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
-                "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
-                "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta",
-                "OTEL_METRIC_EXPORT_INTERVAL": "15000",
-                "OTEL_SERVICE_NAME": "airflow",
             },
             check=True,
             timeout=120,
@@ -197,6 +201,15 @@ def test_a_process_sends_deltas_when_it_ends(tmp_path: Path) -> None:
         thread.join()
         server.server_close()
     assert {path for path, _ in received} == {"/v1/metrics"}
+    # One series for all processes: none brings an instance of its own.
+    (resource,) = {
+        (attribute.key, attribute.value.string_value)
+        for _, request in received
+        for resource in request.resource_metrics
+        for attribute in resource.resource.attributes
+        if attribute.key == "service.instance.id"
+    }
+    assert resource == ("service.instance.id", "airflow")
     sent = {
         metric.name: metric
         for _, request in received
