@@ -160,6 +160,7 @@ stats.initialize(
 for number in (1, 2):
     stats.incr("relevo.trainings", 1, tags={"pipeline": "p"})
     stats.gauge("relevo.rows_scored", number, tags={"pipeline": "p"})
+    stats.timing("serde.load_serializers", 5.0)
     stats.timing("task.duration", 1500.0, tags={"dag_id": "d", "task_id": "t"})
 """
 
@@ -217,6 +218,7 @@ def test_a_process_sends_deltas_when_it_ends(tmp_path: Path) -> None:
         for scope in resource.scope_metrics
         for metric in scope.metrics
     }
+    assert "airflow.serde.load_serializers" not in sent
     delta = 1
     trainings = sent["airflow.relevo.trainings"].sum
     assert trainings.aggregation_temporality == delta
