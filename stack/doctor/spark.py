@@ -93,14 +93,21 @@ class SparkProbe:
     def __init__(self, remote: SecretStr, store: StoreSettings | None) -> None:
         self.remote = remote
         self.store = store
+        self._tag = f"relevo-doctor-{uuid.uuid4().hex}"
         self._stack = contextlib.ExitStack()
         self._spark: Any = None
         self._workers: tuple[Worker, ...] = ()
         self._seen: frozenset[str] = frozenset()
 
     def close(self) -> None:
-        """Leave the session."""
-        self._stack.close()
+        """Cancel what still runs, and leave the session, which is everybody's."""
+        with self._stack:
+            self.cancel()
+
+    def cancel(self) -> None:
+        """End our own jobs, e.g. one that waits for workers that never come."""
+        if self._spark is not None:
+            self._spark.interruptTag(self._tag)
 
     def reach(self) -> Outcome:
         """Open a TCP connection."""
@@ -129,6 +136,7 @@ class SparkProbe:
     def ask_workers(self) -> Outcome:
         """Run one small task for each of a few partitions."""
         folder = f"{PROBES}/{uuid.uuid4().hex}"
+        self._spark.addTag(self._tag)
         frame = self._spark.range(0, PARTITIONS, 1, PARTITIONS)
         try:
             answers = frame.mapInArrow(
