@@ -143,6 +143,7 @@ class EmbeddedInstallation:
         """
         layout = self.layout
         configuration = Configuration.load(layout)
+        _reset_waiting_tasks(layout.airflow_database)
         airflow = airflow_environment(layout, configuration, "migrate")
         self._migrate(AIRFLOW, ("airflow", "db", "migrate"), airflow, report)
         # Without a password in it, the address may be seen in the list of processes.
@@ -204,6 +205,19 @@ class EmbeddedInstallation:
             access_key=configuration.credentials.store_access_key,
             secret_key=configuration.credentials.store_secret_key,
             region=REGION,
+        )
+
+
+def _reset_waiting_tasks(database: Path) -> None:
+    """Have tasks that wait for a trigger start once more, as clearing them does.
+
+    On SQLite Airflow's migrations rebuild the table `trigger` by dropping it (0116 of 3.3.0 does,
+    without switching foreign keys off), which deletes every task instance that refers to it.
+    """
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(
+            "update task_instance set state = null, trigger_id = null, next_method = null, "
+            "next_kwargs = null where trigger_id is not null"
         )
 
 
