@@ -109,7 +109,8 @@ SECTIONS = (
         },
     ),
     Section(
-        "Profiles observability and flower.",
+        "What runs besides, e.g. COMPOSE_PROFILES=observability,flower; the first needs\n"
+        "AIRFLOW_METRICS=True.",
         {"GRAFANA_ADMIN_PASSWORD": _secret, "FLOWER_PASSWORD": _secret},
         {"COMPOSE_PROFILES": "", "AIRFLOW_METRICS": "False"},
     ),
