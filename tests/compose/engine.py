@@ -239,10 +239,17 @@ def _run(command: Sequence[str], **options: Any) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the compose test, on the engine of the machine or on a private one."""
-    pytest = [sys.executable, "-m", "pytest", *(arguments or [str(HERE)])]
+    """Run the compose test, on the engine of the machine or on a private one.
+
+    Args:
+        arguments: For pytest; or `--` and a command to run instead of it.
+    """
+    if arguments[:1] == ["--"]:
+        command = list(arguments[1:])
+    else:
+        command = [sys.executable, "-m", "pytest", *(arguments or [str(HERE)])]
     if has_engine():
-        return subprocess.run(pytest, check=False).returncode
+        return subprocess.run(command, check=False).returncode
     directory = Layout.from_environment().state / "engine"
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     engine = PrivateEngine(directory)
@@ -251,7 +258,9 @@ def main(arguments: Sequence[str]) -> int:
         engine.install()
         with engine.running() as enter:
             engine.make_base_images()
-            return subprocess.run([*enter, *pytest], env=engine.environment, check=False).returncode
+            return subprocess.run(
+                [*enter, *command], env=engine.environment, check=False
+            ).returncode
     except EngineError as error:
         print(error, file=sys.stderr)
         return 1

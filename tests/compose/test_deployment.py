@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.compose.conftest import PROJECT, Deployment, run, until
+from tests.compose.deployment import PROJECT, Deployment, run, until
 
 SCORE, TRAIN = "loan_default_score", "loan_default_train"
 ONCE = {"databases", "buckets", "migrate", "mlflow-users"}
