@@ -1,4 +1,4 @@
-"""A deployment of docker-compose.yaml made from a copy of the project; the benchmark uses it too."""
+"""A deployment of docker-compose.yaml from a copy of the project; the benchmark uses it too."""
 
 from __future__ import annotations
 
