@@ -1,0 +1,221 @@
+"""A stack is backed up and lost; the backup, of older releases, goes on where the stack stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from alembic import command
+from alembic.config import Config
+
+from include import ledger
+from include.partitions import Frequency, parse
+from include.registry import Registry
+from include.tables import Lake
+from include.tracking import Tracking
+from stack import databases
+from stack.backup import transfer
+from stack.backup.embedded import EmbeddedInstallation
+from stack.configuration import LOOPBACK, Configuration
+from stack.environment import airflow_environment
+from stack.errors import ConfigurationError
+from stack.layout import Layout
+from stack.operation import Stack
+from tests.pipelines.records import land_records
+from tests.system.conftest import SystemStack, connect
+
+pytestmark = pytest.mark.system
+
+PIPELINE = "rodent_species"
+SCORE, TRAIN = f"{PIPELINE}_score", f"{PIPELINE}_train"
+PATIENCE_SECONDS = 1200
+# The schemas that are gone back to: Airflow's by the name of its release, MLflow's by its revision.
+OLDER_AIRFLOW, AIRFLOW_REVISION = "3.2.0", "1d6611b6ab7c"
+OLDER_MLFLOW, MLFLOW_REVISION = "3.16.0", "75868b020152"
+
+
+def test_a_lost_stack_goes_on_from_its_backup_after_an_upgrade(tmp_path: Path) -> None:
+    lost, restored = Layout(tmp_path / "lost"), Layout(tmp_path / "restored")
+    backup = tmp_path / "backup"
+
+    with running(lost) as stack:
+        land_records(stack.settings.store, PIPELINE)
+        run(stack, TRAIN, "1993")
+        run(stack, SCORE, "1994")
+        before = history(stack)
+    assert len(before["runs"]) == 2
+    assert {table for table, rows in before["tables"].items() if rows} >= {
+        "raw_captures",
+        "features",
+        "predictions",
+        "registry",
+        "ledger",
+    }
+    transfer.back_up(EmbeddedInstallation(lost), backup, print)
+
+    transfer.restore(EmbeddedInstallation(restored), backup, print)
+    go_back_to_older_schemas(restored)
+    waiting = have_wait(restored, "close")
+    expected = {
+        **before,
+        "tasks": sorted(
+            (*task[:3], "" if task[:2] == waiting else task[3]) for task in before["tasks"]
+        ),
+    }
+    with pytest.raises(ConfigurationError, match=r"must be of Airflow .*, got 3\.2\.0\. Run"):
+        Stack(restored).up(print)
+    assert revisions(restored) == (AIRFLOW_REVISION, MLFLOW_REVISION)
+
+    with taken(Configuration.load(restored).ports["mlflow"]):
+        transfer.upgrade(EmbeddedInstallation(restored), tmp_path / "before-upgrade", print)
+        with running(restored) as stack:
+            assert stack.configuration.mlflow_url != Configuration.load(lost).mlflow_url
+            assert history(stack) == expected
+
+            run(stack, SCORE, "1995")
+            scored = lake(stack).read("predictions", partitions=["1995"]).to_pandas()
+            assert set(scored["model_version"]) == {1}
+            run(stack, TRAIN, "1996")
+            states = ledger.training_states(lake(stack))
+            assert states == {"1993": "promoted", "1996": "promoted"}
+            champion = Registry(lake(stack)).champion_as_of(parse("1997", Frequency.YEARLY))
+            assert champion is not None
+            assert champion.version == 2
+    assert [database.migrated_to(restored) for database in databases.DATABASES] == [
+        database.installed() for database in databases.DATABASES
+    ]
+
+
+def run(stack: SystemStack, dag_id: str, partition: str) -> None:
+    """Run a DAG for a partition; this test may share its machine with another stack."""
+    started = stack.api.trigger(dag_id, {"partition": partition})
+    stack.wait(dag_id, started["dag_run_id"], seconds=PATIENCE_SECONDS)
+
+
+@contextlib.contextmanager
+def running(layout: Layout) -> Iterator[SystemStack]:
+    """Have a whole stack running, with the DAGs of the pipeline."""
+    operation = Stack(layout)
+    operation.up(print)
+    try:
+        stack = connect(layout)
+        for dag_id in (TRAIN, SCORE):
+            stack.api.wait_for_dag(dag_id)
+            stack.api.unpause(dag_id)
+        yield stack
+    finally:
+        operation.down(print)
+
+
+@contextlib.contextmanager
+def taken(port: int) -> Iterator[None]:
+    """Have another server listen on a port, as on another machine."""
+    with socket.socket() as server:
+        server.bind((LOOPBACK, port))
+        server.listen()
+        yield
+
+
+def lake(stack: SystemStack) -> Lake:
+    """The tables of the pipeline."""
+    return Lake(stack.settings.store, PIPELINE)
+
+
+def history(stack: SystemStack) -> dict[str, Any]:
+    """Everything that has happened, as Airflow, MLflow and the tables tell it."""
+    runs = [run for dag_id in (TRAIN, SCORE) for run in stack.api.dag_runs(dag_id)]
+    tasks = [
+        task for run in runs for task in stack.api.task_instances(run["dag_id"], run["dag_run_id"])
+    ]
+    client = Tracking(stack.settings.mlflow, PIPELINE).client
+    experiment = client.get_experiment_by_name(PIPELINE)
+    tables = {uri.split("/")[4] for uri in _uris(stack) if "/_delta_log/" in uri}
+    return {
+        "runs": [(run["dag_run_id"], run["state"], run["conf"]) for run in runs],
+        "tasks": sorted(
+            (task["dag_run_id"], task["task_id"], task["map_index"], task["state"] or "")
+            for task in tasks
+        ),
+        "xcom": [_xcom(stack, run) for run in runs],
+        "log": stack.log(TRAIN, runs[0]["dag_run_id"], tasks[0]).splitlines()[-1],
+        "mlflow": sorted(
+            (run.info.run_id, run.info.status, sorted(run.data.metrics.items()))
+            for run in client.search_runs([experiment.experiment_id])
+        ),
+        "champion": client.get_model_version_by_alias(PIPELINE, "champion").version,
+        "tables": {
+            table: lake(stack).read(table).to_pandas().map(str).to_dict("records")
+            for table in sorted(tables)
+        },
+        "objects": [
+            # The tag of what was uploaded in several parts (it ends with their number) depends on
+            # where it was cut.
+            (item.uri, item.size, "" if "-" in item.etag else item.etag)
+            for bucket in ("landing", "lake", "mlflow", "reports")
+            for item in stack.store.list(f"s3://{bucket}")
+        ],
+    }
+
+
+def _uris(stack: SystemStack) -> list[str]:
+    return [item.uri for item in stack.store.list(f"s3://lake/{PIPELINE}")]
+
+
+def _xcom(stack: SystemStack, run: dict[str, Any]) -> list[Any]:
+    path = f"dags/{run['dag_id']}/dagRuns/{quote(run['dag_run_id'])}/taskInstances/~/xcomEntries"
+    entries = stack.api._list(path, "xcom_entries", {})
+    return sorted((entry["task_id"], entry["map_index"], entry["key"]) for entry in entries)
+
+
+def go_back_to_older_schemas(layout: Layout) -> None:
+    """Leave the databases as older releases of Airflow and MLflow would have."""
+    subprocess.run(
+        [layout.bin / "airflow", "db", "downgrade", f"--to-version={OLDER_AIRFLOW}", "--yes"],
+        env=airflow_environment(layout, Configuration.load(layout), "downgrade"),
+        check=True,
+        capture_output=True,
+    )
+    import mlflow.store.db_migrations as migrations
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(next(iter(migrations.__path__)))))
+    config.set_main_option("sqlalchemy.url", f"sqlite:///{layout.mlflow_database}")
+    command.downgrade(config, MLFLOW_REVISION)
+    databases.AIRFLOW.mark(layout, OLDER_AIRFLOW)
+    databases.MLFLOW.mark(layout, OLDER_MLFLOW)
+    assert revisions(layout) == (AIRFLOW_REVISION, MLFLOW_REVISION)
+
+
+def have_wait(layout: Layout, task_id: str) -> tuple[str, str]:
+    """Make a task wait for a trigger, which Airflow's migrations on SQLite would delete."""
+    with contextlib.closing(sqlite3.connect(layout.airflow_database)) as connection, connection:
+        trigger = connection.execute(
+            "insert into trigger (classpath, kwargs, created_date) "
+            "values ('x.Y', '{}', '2026-01-01')"
+        ).lastrowid
+        connection.execute(
+            "update task_instance set state = 'deferred', trigger_id = ? where task_id = ?",
+            (trigger, task_id),
+        )
+        rows = connection.execute(
+            "select run_id, task_id from task_instance where trigger_id = ?", (trigger,)
+        ).fetchall()
+    (task,) = rows
+    return str(task[0]), str(task[1])
+
+
+def revisions(layout: Layout) -> tuple[str, ...]:
+    """Read the revisions of both schemas from the files."""
+    found = []
+    for path in (layout.airflow_database, layout.mlflow_database):
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            (row,) = connection.execute("select version_num from alembic_version").fetchall()
+            found.append(str(row[0]))
+    return tuple(found)
