@@ -148,17 +148,15 @@ def _run(spark: Any, job: _Job, paths: list[str]) -> list[dict[str, Any]]:
 
     def score_files(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            for path in batch.column("path").to_pylist():
-                result = _score_file(job, path)
+            for number in batch.column("id").to_pylist():
+                result = _score_file(job, paths[number])
                 yield pa.RecordBatch.from_pylist([result], schema=_RESULT)
 
-    listing = spark.createDataFrame([(path,) for path in paths], "path string")
-    # One Spark task per file is what spreads the work over cores.
-    rows = (
-        listing.repartition(len(paths))
-        .mapInArrow(score_files, from_arrow_schema(_RESULT))
-        .collect()
-    )
+    # One Spark task per file is what spreads the work over cores. A range is cut evenly, while
+    # repartition() gives some tasks two files and others none; and it needs no shuffle, which
+    # would be lost with an executor.
+    numbers = spark.range(0, len(paths), 1, len(paths))
+    rows = numbers.mapInArrow(score_files, from_arrow_schema(_RESULT)).collect()
     results = [{"file": json.loads(row.file), "profile": json.loads(row.profile)} for row in rows]
     # Spark returns tasks in no order; the order of the source files makes merges repeatable.
     return sorted(results, key=lambda item: paths.index(item["file"].pop("source")))
@@ -176,8 +174,8 @@ def _score_file(job: _Job, path: str) -> dict[str, str]:
     total: Profile | None = None
     rows = 0
     with (
-        filesystem.open_input_file(f"{job.source_uri}/{path}".removeprefix("s3://")) as source,
-        filesystem.open_output_stream(f"{job.target_uri}/{target}".removeprefix("s3://")) as sink,
+        filesystem.open_input_file(settings.path(f"{job.source_uri}/{path}")) as source,
+        filesystem.open_output_stream(settings.path(f"{job.target_uri}/{target}")) as sink,
     ):
         reader = pq.ParquetFile(source)
         schema = _schema([reader.schema_arrow.field(name) for name in job.keys], problem)
