@@ -82,7 +82,7 @@ def _score_file(champion: ModelVersion, path: str) -> None:
     filesystem = settings.filesystem()
     model = load_model(settings, champion.files[MODEL])
     columns = ["loan_id", *champion.numeric, *champion.categorical]
-    rows = pq.read_table(path.removeprefix("s3://"), filesystem=filesystem, columns=columns)
+    rows = pq.read_table(settings.path(path), filesystem=filesystem, columns=columns)
     prepared = prepare(rows.to_pandas(), champion.numeric, champion.categorical)
     scores = pa.array(model.predict_proba(prepared)[:, 1])
     target = f"lake/bench/plain/{uuid.uuid4().hex}.parquet"

@@ -163,7 +163,7 @@ def read_files(
         SourceError: If a file cannot be read, or has a column that is refused.
     """
     filesystem = settings.filesystem()
-    files = [(name_of(item, uri), item.uri.removeprefix("s3://")) for item in objects]
+    files = [(name_of(item, uri), settings.path(item.uri)) for item in objects]
     if source.format == "parquet":
         return tuple(_read_parquet(filesystem, path, name, wanted, subject) for name, path in files)
     texts = [

@@ -155,7 +155,7 @@ def get_file(settings: StoreSettings, file: tuple[str, str]) -> bytes:
         RegistryError: If the file was changed since.
     """
     uri, expected = file
-    with settings.filesystem().open_input_file(uri.removeprefix("s3://")) as source:
+    with settings.filesystem().open_input_file(settings.path(uri)) as source:
         data: bytes = source.read()
     found = hashlib.sha256(data).hexdigest()
     if found != expected:

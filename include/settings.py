@@ -7,6 +7,7 @@ Spark workers read them from ``RELEVO_*`` variables. Nothing is read at import.
 from __future__ import annotations
 
 import os
+import re
 from typing import Any, Self, TypeVar
 
 from pydantic import SecretStr, ValidationError, model_validator
@@ -17,7 +18,13 @@ from include.errors import SettingsError
 LAKE = "lake"
 LANDING = "landing"
 REPORTS = "reports"
+MLFLOW = "mlflow"
+LOGS = "logs"
+# The buckets of a deployment, by their names in the code: what the prefix is put in front of.
+BUCKETS = (LANDING, LAKE, MLFLOW, REPORTS, LOGS)
 STORE_VARIABLES = "RELEVO_STORE_"
+# S3 takes no longer name of a bucket.
+_PREFIX_CHARACTERS = 63 - max(map(len, BUCKETS))
 
 _REMEDY = "Start the stack with ./relevo up, or export the variables of your deployment."
 _Model = TypeVar("_Model", bound=BaseSettings)
@@ -32,6 +39,8 @@ class StoreSettings(BaseSettings):
             AWS's own do: variables, profile, role of the pod or the machine.
         secret_key: S3 secret key.
         region: S3 region name.
+        bucket_prefix: What the names of the deployment's buckets begin with at the store, where
+            the plain names are taken. Addresses everywhere else are without it.
     """
 
     model_config = SettingsConfigDict(
@@ -42,6 +51,7 @@ class StoreSettings(BaseSettings):
     access_key: str | None = None
     secret_key: SecretStr | None = None
     region: str = "us-east-1"
+    bucket_prefix: str = ""
 
     @model_validator(mode="after")
     def _check_keys(self) -> Self:
@@ -53,12 +63,32 @@ class StoreSettings(BaseSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _check_bucket_prefix(self) -> Self:
+        prefix = self.bucket_prefix
+        if len(prefix) > _PREFIX_CHARACTERS or not re.fullmatch("([a-z0-9][a-z0-9-]*)?", prefix):
+            raise SettingsError(
+                f"bucket prefix {prefix!r}: must be at most {_PREFIX_CHARACTERS} of a-z, 0-9 and "
+                f"'-', and not begin with '-', got {len(prefix)} characters. Correct "
+                f"{STORE_VARIABLES}BUCKET_PREFIX, or bucket_prefix of the connection."
+            )
+        return self
+
     @property
     def keys(self) -> tuple[str, str] | tuple[None, None]:
         """Access key and secret key, or twice None."""
         if self.access_key is not None and self.secret_key is not None:
             return self.access_key, self.secret_key.get_secret_value()
         return None, None
+
+    def bucket(self, name: str) -> str:
+        """Name a bucket as the store knows it: ours with the prefix, others as they are."""
+        return f"{self.bucket_prefix}{name}" if name in BUCKETS else name
+
+    def path(self, uri: str) -> str:
+        """Turn an address into bucket and key as the store knows them, for :meth:`filesystem`."""
+        bucket, slash, key = uri.removeprefix("s3://").partition("/")
+        return f"{self.bucket(bucket)}{slash}{key}"
 
     def storage_options(self) -> dict[str, str]:
         """Spell the settings the way delta-rs reads them."""

@@ -148,7 +148,7 @@ class ObjectStore:
         found = []
         with _explained(uri):
             pages = self.client.get_paginator("list_objects_v2").paginate(
-                Bucket=bucket, Prefix=prefix
+                Bucket=self.settings.bucket(bucket), Prefix=prefix
             )
             for page in pages:
                 for item in page.get("Contents", ()):
@@ -171,9 +171,9 @@ class ObjectStore:
         Raises:
             SourceError: If it does not exist or the store does not answer.
         """
-        bucket, key = bucket_and_key(uri)
+        target = self._locate(uri)
         with _explained(uri):
-            body: bytes = self.client.get_object(Bucket=bucket, Key=key)["Body"].read()
+            body: bytes = self.client.get_object(**target)["Body"].read()
         return body
 
     def write(self, uri: str, data: bytes, content_type: str = "application/octet-stream") -> None:
@@ -182,9 +182,9 @@ class ObjectStore:
         Raises:
             SourceError: If the bucket does not exist or the store does not answer.
         """
-        bucket, key = bucket_and_key(uri)
+        target = self._locate(uri)
         with _explained(uri):
-            self.client.put_object(Bucket=bucket, Key=key, Body=data, ContentType=content_type)
+            self.client.put_object(**target, Body=data, ContentType=content_type)
 
     def exists(self, uri: str) -> bool:
         """Tell whether there is an object at exactly this address.
@@ -194,10 +194,10 @@ class ObjectStore:
         """
         from botocore.exceptions import ClientError
 
-        bucket, key = bucket_and_key(uri)
+        target = self._locate(uri)
         with _explained(uri):
             try:
-                self.client.head_object(Bucket=bucket, Key=key)
+                self.client.head_object(**target)
             except ClientError as error:
                 if error.response["Error"]["Code"] in ("404", "NoSuchKey"):
                     return False
@@ -210,9 +210,9 @@ class ObjectStore:
         Raises:
             SourceError: If the bucket does not exist or the store does not answer.
         """
-        bucket, key = bucket_and_key(uri)
+        target = self._locate(uri)
         with _explained(uri):
-            self.client.delete_object(Bucket=bucket, Key=key)
+            self.client.delete_object(**target)
 
     def delete_below(self, uri: str) -> int:
         """Delete every object below a folder; returns how many there were."""
@@ -253,6 +253,11 @@ class ObjectStore:
                 list(pool.map(upload, group))
         return tuple(targets.values())
 
+    def _locate(self, uri: str) -> dict[str, str]:
+        """Spell an address of one object as the client's methods take it."""
+        bucket, key = bucket_and_key(uri)
+        return {"Bucket": self.settings.bucket(bucket), "Key": key}
+
 
 def content_type(name: str) -> str:
     """Name the content type of a file by its ending."""
@@ -274,7 +279,7 @@ def _explained(uri: str) -> Iterator[None]:
         code = error.response["Error"]["Code"]
         remedy = {
             "NoSuchKey": "Check the name, or land the file.",
-            "NoSuchBucket": "Create the bucket, or correct the address.",
+            "NoSuchBucket": "Create the bucket, or correct the address or the bucket prefix.",
             "AccessDenied": "Check the credentials of the connection and the bucket's policy.",
             "InvalidAccessKeyId": "Check the access key of the connection.",
             "SignatureDoesNotMatch": "Check the secret key of the connection.",

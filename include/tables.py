@@ -80,7 +80,7 @@ class Lake:
 
     def exists(self, table: str) -> bool:
         """Tell whether a table was ever written."""
-        return bool(DeltaTable.is_deltatable(self.uri(table), self.settings.storage_options()))
+        return bool(DeltaTable.is_deltatable(self._url(table), self.settings.storage_options()))
 
     def open(self, table: str, version: int | None = None) -> DeltaTable:
         """Open a table, at a version.
@@ -90,7 +90,7 @@ class Lake:
         """
         try:
             return DeltaTable(
-                self.uri(table), version=version, storage_options=self.settings.storage_options()
+                self._url(table), version=version, storage_options=self.settings.storage_options()
             )
         except (TableNotFoundError, DeltaError) as error:
             at = "" if version is None else f" at version {version}"
@@ -282,7 +282,7 @@ class Lake:
             # Two tasks may make it at once: the one that comes second takes what is there.
             with suppress(CommitFailedError):
                 DeltaTable.create(
-                    self.uri(table),
+                    self._url(table),
                     schema=schema,
                     mode="ignore",
                     partition_by=[PARTITION] if partitioned else None,
@@ -328,10 +328,14 @@ class Lake:
             for action in actions
         ]
 
+    def _url(self, table: str) -> str:
+        """Address of a table as the store knows it, for delta-rs."""
+        return f"s3://{self.settings.path(self.uri(table))}"
+
     def _filesystem(self, table: str) -> Any:
         from pyarrow.fs import SubTreeFileSystem
 
-        root = self.uri(table).removeprefix("s3://")
+        root = self.settings.path(self.uri(table))
         return SubTreeFileSystem(root, self.settings.filesystem())
 
 
@@ -347,7 +351,7 @@ def write_files(settings: StoreSettings, table_uri: str, rows: pa.Table) -> tupl
         rows: Rows with a ``partition`` column, which goes into the path and not into the file.
     """
     filesystem = settings.filesystem()
-    root = table_uri.removeprefix("s3://")
+    root = settings.path(table_uri)
     files = []
     for partition in sorted(rows[PARTITION].unique().to_pylist()):
         part = rows.filter(pc.equal(rows[PARTITION], partition)).drop_columns([PARTITION])

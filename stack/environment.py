@@ -85,6 +85,8 @@ def store_environment(configuration: Configuration) -> dict[str, str]:
         "RELEVO_STORE_ACCESS_KEY": configuration.credentials.store_access_key,
         "RELEVO_STORE_SECRET_KEY": configuration.credentials.store_secret_key,
         "RELEVO_STORE_REGION": REGION,
+        # The shell's may be that of another deployment.
+        "RELEVO_STORE_BUCKET_PREFIX": "",
     }
 
 

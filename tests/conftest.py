@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import importlib
 import os
 import secrets
 import shutil
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -150,3 +152,12 @@ def spark(services: Settings) -> Iterator[Any]:
 
     with connect(services.spark_remote) as session:
         yield session
+
+
+@pytest.fixture(scope="session")
+def imported() -> None:
+    """Import what warns when it is imported: MLflow, and Evidently's dependency litestar."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in ("mlflow.pyfunc", "evidently.metrics"):
+            importlib.import_module(name)

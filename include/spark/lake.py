@@ -83,8 +83,8 @@ class LakeReader(DataSourceReader):
             return  # of no files Spark makes one partition of its own, without a value
         schema = _arrow_schema(self.options)
         stored = [name for name in schema.names if name != PARTITION]
-        filesystem = StoreSettings.from_environment().filesystem()
-        with filesystem.open_input_file(partition.path.removeprefix("s3://")) as source:
+        settings = StoreSettings.from_environment()
+        with settings.filesystem().open_input_file(settings.path(partition.path)) as source:
             rows = pq.ParquetFile(source).read(columns=stored)
         if PARTITION in schema.names:
             rows = with_partition(rows, partition.partition)

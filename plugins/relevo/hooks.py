@@ -19,7 +19,7 @@ class RelevoHook(BaseHook):
 
     Args:
         store_conn_id: S3 store, type ``aws``: login and password, or neither where the machine's
-            role gives access; extra ``endpoint_url`` and ``region_name``.
+            role gives access; extra ``endpoint_url``, ``region_name`` and ``bucket_prefix``.
         mlflow_conn_id: MLflow server, type ``http``: host with its scheme, port; login and
             password where the server asks for them; extra ``ui_url`` where people reach it at
             another address.
@@ -56,6 +56,7 @@ class RelevoHook(BaseHook):
             access_key=_require(connection, "login") if with_keys else None,
             secret_key=_require(connection, "password") if with_keys else None,
             region=extra.get("region_name", "us-east-1"),
+            bucket_prefix=extra.get("bucket_prefix", ""),
         )
 
     def mlflow(self) -> MlflowSettings:

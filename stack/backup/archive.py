@@ -63,7 +63,7 @@ def save_bucket(settings: StoreSettings, bucket: str, stream: IO[bytes]) -> Cont
 
     Args:
         settings: The store, with a key that may read the bucket.
-        bucket: Its name.
+        bucket: Its name, without the prefix that the store has.
         stream: Gets the tar archive; it is never read and never sought.
 
     Raises:
@@ -72,7 +72,7 @@ def save_bucket(settings: StoreSettings, bucket: str, stream: IO[bytes]) -> Cont
     client = _client(settings)
 
     def fetch(key: str) -> tuple[str, dict[str, Any], IO[bytes]]:
-        answer = client.get_object(Bucket=bucket, Key=key)
+        answer = client.get_object(Bucket=settings.bucket(bucket), Key=key)
         body = SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)  # noqa: SIM115
         shutil.copyfileobj(answer["Body"], body, IN_MEMORY_BYTES)
         return key, {name: answer[name] for name in KEPT if answer.get(name)}, body
@@ -82,7 +82,7 @@ def save_bucket(settings: StoreSettings, bucket: str, stream: IO[bytes]) -> Cont
         _explained(bucket),
         tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as archive,
     ):
-        for key, kept, body in _side_by_side(fetch, _keys(client, bucket)):
+        for key, kept, body in _side_by_side(fetch, _keys(client, settings.bucket(bucket))):
             with body:
                 member = tarfile.TarInfo(key)
                 member.size = body.tell()
@@ -100,7 +100,7 @@ def load_bucket(settings: StoreSettings, bucket: str, stream: IO[bytes]) -> Cont
 
     Args:
         settings: The store, with a key that may write to the bucket.
-        bucket: Its name; it exists.
+        bucket: Its name, without the prefix that the store has; it exists.
         stream: The tar archive; it is read once, from its beginning to its end.
 
     Returns:
@@ -120,7 +120,9 @@ def load_bucket(settings: StoreSettings, bucket: str, stream: IO[bytes]) -> Cont
         with body:
             size = body.tell()
             body.seek(0)
-            client.upload_fileobj(body, bucket, key, ExtraArgs=kept, Config=transfer)
+            client.upload_fileobj(
+                body, settings.bucket(bucket), key, ExtraArgs=kept, Config=transfer
+            )
         return size
 
     with _explained(bucket), tarfile.open(fileobj=stream, mode="r|") as archive:
@@ -142,7 +144,7 @@ def measure_bucket(settings: StoreSettings, bucket: str) -> Contents:
         BackupError: The store refuses.
     """
     with _explained(bucket):
-        sizes = [item["Size"] for item in _listed(_client(settings), bucket)]
+        sizes = [item["Size"] for item in _listed(_client(settings), settings.bucket(bucket))]
     return Contents(len(sizes), sum(sizes))
 
 

@@ -15,12 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Protocol
 
+from include.settings import BUCKETS
 from stack import compose_settings
 from stack.backup.archive import Contents
 from stack.backup.installation import Report
 from stack.backup.manifest import CONFIGURATION, DATABASES, Kind, Manifest
-from stack.compose.buckets import LOGS
-from stack.configuration import BUCKETS
 from stack.errors import BackupError
 from stack.layout import REPOSITORY
 
@@ -91,7 +90,7 @@ class ComposeInstallation:
     """
 
     kind: Kind = "compose"
-    buckets = (*BUCKETS, LOGS)
+    buckets = BUCKETS
 
     def __init__(self, directory: Path = REPOSITORY, docker: Docker = run_docker) -> None:
         self.settings = directory / SETTINGS

@@ -205,6 +205,7 @@ class EmbeddedInstallation:
             access_key=configuration.credentials.store_access_key,
             secret_key=configuration.credentials.store_secret_key,
             region=REGION,
+            bucket_prefix="",  # not that of the shell's variables
         )
 
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from include.settings import StoreSettings
-from stack.configuration import BUCKETS
-
-LOGS = "logs"
+from include.settings import BUCKETS, StoreSettings
 
 
 def ensure(settings: StoreSettings, buckets: Sequence[str]) -> list[str]:
-    """Make the missing buckets; returns their names."""
+    """Make the missing buckets; returns their names at the store."""
     import boto3
 
     access_key, secret_key = settings.keys
@@ -23,12 +20,13 @@ def ensure(settings: StoreSettings, buckets: Sequence[str]) -> list[str]:
         region_name=settings.region,
     )
     present = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
-    missing = [bucket for bucket in buckets if bucket not in present]
+    wanted = [settings.bucket(name) for name in buckets]
+    missing = [bucket for bucket in wanted if bucket not in present]
     for bucket in missing:
         client.create_bucket(Bucket=bucket)
     return missing
 
 
 if __name__ == "__main__":
-    made = ensure(StoreSettings.from_environment(), (*BUCKETS, LOGS))
+    made = ensure(StoreSettings.from_environment(), BUCKETS)
     print(f"buckets made: {', '.join(made) or 'none'}")

@@ -140,7 +140,7 @@ class SparkProbe:
         frame = self._spark.range(0, PARTITIONS, 1, PARTITIONS)
         try:
             answers = frame.mapInArrow(
-                examination(PACKAGES, f"{LAKE}/{folder}"), "answer string"
+                examination(PACKAGES, f"s3://{LAKE}/{folder}"), "answer string"
             ).collect()
             self._seen = self._probes(folder, remove=False)
         finally:
@@ -215,10 +215,11 @@ class SparkProbe:
         if self.store is None:
             return frozenset()
         client = make_client(self.store)
-        page = client.list_objects_v2(Bucket=LAKE, Prefix=f"{folder}/")
+        lake = self.store.bucket(LAKE)
+        page = client.list_objects_v2(Bucket=lake, Prefix=f"{folder}/")
         keys = frozenset(item["Key"] for item in page.get("Contents", ()))
         for key in keys if remove else ():
-            client.delete_object(Bucket=LAKE, Key=key)
+            client.delete_object(Bucket=lake, Key=key)
         return keys
 
 
@@ -239,7 +240,7 @@ def examination(packages: tuple[str, ...], folder: str) -> Callable[[Iterator[An
 
     Args:
         packages: Whose releases to tell.
-        folder: Bucket and folder to write probes to.
+        folder: Address of the folder to write probes to.
     """
     # Spark sends a function of an importable module by name; a nested one goes with its code.
     code = include_digest.__code__
@@ -274,10 +275,11 @@ def examination(packages: tuple[str, ...], folder: str) -> Callable[[Iterator[An
             try:
                 from include.settings import StoreSettings
 
-                filesystem = StoreSettings.from_environment().filesystem()
-                with filesystem.open_output_stream(f"{folder}/{name}") as sink:
+                settings = StoreSettings.from_environment()
+                filesystem, path = settings.filesystem(), settings.path(f"{folder}/{name}")
+                with filesystem.open_output_stream(path) as sink:
                     sink.write(name.encode())
-                with filesystem.open_input_stream(f"{folder}/{name}") as source:
+                with filesystem.open_input_stream(path) as source:
                     if source.read() != name.encode():
                         return "an object came back with other content"
             except Exception as error:

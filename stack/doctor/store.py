@@ -43,10 +43,11 @@ _CREDENTIAL_REMEDIES = {
 def visit(settings: StoreSettings) -> Visit:
     """List what the store must do."""
     probe = StoreProbe(settings)
-    written = (LAKE, REPORTS, *_log_buckets())
+    landing = settings.bucket(LANDING)
+    written = (settings.bucket(LAKE), settings.bucket(REPORTS), *_log_buckets())
     policy = (
-        "Create the bucket, or give this key what docs/production/external-services.md lists for "
-        "`tasks`."
+        "Create the bucket, or correct RELEVO_STORE_BUCKET_PREFIX, or give this key what "
+        "docs/production/external-services.md lists for `tasks`."
     )
     return Visit(
         "store",
@@ -59,14 +60,14 @@ def visit(settings: StoreSettings) -> Visit:
             ),
             Check("clock", lambda: clock.compare(probe.headers), ""),
             Check("credentials", probe.log_in, "Check the key and the region.", gate=True),
-            Check(f"bucket {LANDING}", partial(probe.read_only, LANDING), policy),
+            Check(f"bucket {landing}", partial(probe.read_only, landing), policy),
             *(
                 Check(f"bucket {bucket}", partial(probe.round_trip, bucket), policy)
                 for bucket in written
             ),
             Check(
                 "anonymous access",
-                partial(probe.stay_private, (LANDING, *written)),
+                partial(probe.stay_private, (landing, *written)),
                 "Check the buckets' policies.",
             ),
             Check("conditional PUT", probe.write_once, policy),
@@ -133,6 +134,7 @@ class StoreProbe:
 
     def __init__(self, settings: StoreSettings) -> None:
         self.settings = settings
+        self.lake = settings.bucket(LAKE)
         self.url = settings.endpoint_url or f"https://s3.{settings.region}.amazonaws.com"
         self.headers: Mapping[str, str] = {}
         self._client: Any = None
@@ -150,7 +152,7 @@ class StoreProbe:
 
         self._client = make_client(self.settings)
         try:
-            self._client.list_objects_v2(Bucket=LAKE, MaxKeys=1)
+            self._client.list_objects_v2(Bucket=self.lake, MaxKeys=1)
         except NoCredentialsError:
             return failed(
                 "no key is set and this machine has no role",
@@ -192,11 +194,11 @@ class StoreProbe:
 
         nobody = make_client(self.settings, signed=False)
         public = []
-        with self._probe(LAKE) as key:
-            self._client.put_object(Bucket=LAKE, Key=key, Body=b"private")
-            questions = [partial(nobody.get_object, Bucket=LAKE, Key=key)]
+        with self._probe(self.lake) as key:
+            self._client.put_object(Bucket=self.lake, Key=key, Body=b"private")
+            questions = [partial(nobody.get_object, Bucket=self.lake, Key=key)]
             questions += [partial(nobody.list_objects_v2, Bucket=name) for name in buckets]
-            for name, ask in zip((LAKE, *buckets), questions, strict=True):
+            for name, ask in zip((self.lake, *buckets), questions, strict=True):
                 try:
                     ask()
                 except ClientError as error:
@@ -215,7 +217,7 @@ class StoreProbe:
         """Write an object that must not exist, twice."""
         from botocore.exceptions import ClientError
 
-        with self._probe(LAKE) as key:
+        with self._probe(self.lake) as key:
             self._create(key, b"first")
             try:
                 self._create(key, b"second")
@@ -232,12 +234,12 @@ class StoreProbe:
     def one_winner(self) -> Outcome:
         """Let several writers create the same object at the same moment."""
         for _ in range(ROUNDS):
-            with self._probe(LAKE) as key:
+            with self._probe(self.lake) as key:
                 start = threading.Barrier(WRITERS)
                 with ThreadPoolExecutor(WRITERS) as pool:
                     won = list(pool.map(partial(self._race, key, start), map(str, range(WRITERS))))
                 winners = [name for name in won if name is not None]
-                if len(winners) != 1 or self._read(LAKE, key) != winners[0].encode():
+                if len(winners) != 1 or self._read(self.lake, key) != winners[0].encode():
                     return failed(
                         f"{len(winners)} of {WRITERS} writers were told that they created the "
                         "same object",
@@ -248,25 +250,25 @@ class StoreProbe:
     def upload_parts(self) -> Outcome:
         """Upload an object in two parts and read it back."""
         content = os.urandom(PART_BYTES + 2**20)
-        with self._probe(LAKE) as key:
-            upload = self._client.create_multipart_upload(Bucket=LAKE, Key=key)["UploadId"]
+        with self._probe(self.lake) as key:
+            upload = self._client.create_multipart_upload(Bucket=self.lake, Key=key)["UploadId"]
             try:
                 parts = [
                     {
                         "PartNumber": number,
                         "ETag": self._client.upload_part(
-                            Bucket=LAKE, Key=key, UploadId=upload, PartNumber=number, Body=body
+                            Bucket=self.lake, Key=key, UploadId=upload, PartNumber=number, Body=body
                         )["ETag"],
                     }
                     for number, body in ((1, content[:PART_BYTES]), (2, content[PART_BYTES:]))
                 ]
                 self._client.complete_multipart_upload(
-                    Bucket=LAKE, Key=key, UploadId=upload, MultipartUpload={"Parts": parts}
+                    Bucket=self.lake, Key=key, UploadId=upload, MultipartUpload={"Parts": parts}
                 )
             except BaseException:
-                self._client.abort_multipart_upload(Bucket=LAKE, Key=key, UploadId=upload)
+                self._client.abort_multipart_upload(Bucket=self.lake, Key=key, UploadId=upload)
                 raise
-            back = self._read(LAKE, key)
+            back = self._read(self.lake, key)
         if hashlib.sha256(back).digest() != hashlib.sha256(content).digest():
             return failed(
                 f"{len(content)} bytes in two parts came back as {len(back)} other bytes",
@@ -285,8 +287,8 @@ class StoreProbe:
             "max_retries": "2",
             "retry_timeout": "20s",
         }
-        with self._probe(LAKE) as key:
-            uri = f"s3://{LAKE}/{key}"
+        with self._probe(self.lake) as key:
+            uri = f"s3://{self.lake}/{key}"
             for rows in ([1], [2, 3]):
                 table = pa.table({"row": pa.array(rows, pa.int64())})
                 write_deltalake(uri, table, mode="append", storage_options=options)
@@ -307,14 +309,14 @@ class StoreProbe:
         from botocore.exceptions import ClientError
 
         try:
-            rules = self._client.get_bucket_lifecycle_configuration(Bucket=LAKE)["Rules"]
+            rules = self._client.get_bucket_lifecycle_configuration(Bucket=self.lake)["Rules"]
         except ClientError as error:
             code = _code(error)
             if code == "NoSuchLifecycleConfiguration":
-                return ok(f"none on {LAKE}")
+                return ok(f"none on {self.lake}")
             return not_checked(
-                f"{code} for the rules of {LAKE}",
-                f"See with another key that no rule expires current objects of {LAKE}.",
+                f"{code} for the rules of {self.lake}",
+                f"See with another key that no rule expires current objects of {self.lake}.",
             )
         expiring = [
             rule.get("ID", "without a name")
@@ -323,11 +325,11 @@ class StoreProbe:
         ]
         if expiring:
             return warning(
-                f"{LAKE} expires current objects: {', '.join(expiring)}",
+                f"{self.lake} expires current objects: {', '.join(expiring)}",
                 "Remove the rule: tables name files of any age. Let rules act on noncurrent "
                 "versions and unfinished uploads only.",
             )
-        return ok(f"none on {LAKE} deletes current objects")
+        return ok(f"none on {self.lake} deletes current objects")
 
     @contextlib.contextmanager
     def _probe(self, bucket: str) -> Iterator[str]:
@@ -348,7 +350,7 @@ class StoreProbe:
         return body
 
     def _create(self, key: str, content: bytes) -> None:
-        self._client.put_object(Bucket=LAKE, Key=key, Body=content, IfNoneMatch="*")
+        self._client.put_object(Bucket=self.lake, Key=key, Body=content, IfNoneMatch="*")
 
     def _race(self, key: str, start: threading.Barrier, name: str) -> str | None:
         from botocore.exceptions import ClientError

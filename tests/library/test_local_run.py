@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import io
 import json
 import sqlite3
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -124,15 +122,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setattr(quality, "load_suite", functools.partial(load_suite, folder=folder))
         yield
     sys.modules.pop("include.pipelines.tiny", None)
-
-
-@pytest.fixture(scope="module")
-def imported() -> None:
-    """Import what warns when it is imported: MLflow, and Evidently's dependency litestar."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for name in ("mlflow.pyfunc", "evidently.metrics"):
-            importlib.import_module(name)
 
 
 @pytest.fixture(scope="module")

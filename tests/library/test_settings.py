@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 
+import boto3
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
@@ -12,7 +13,7 @@ from include.errors import SettingsError
 from include.settings import StoreSettings
 from include.store import ObjectStore
 
-NAMES = ("ENDPOINT_URL", "ACCESS_KEY", "SECRET_KEY", "REGION")
+NAMES = ("ENDPOINT_URL", "ACCESS_KEY", "SECRET_KEY", "REGION", "BUCKET_PREFIX")
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +26,7 @@ def test_without_keys_every_client_takes_the_credentials_of_aws(store_settings, 
     access_key, secret_key = store_settings.keys
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", access_key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret_key)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers credentials
     keyless = StoreSettings(endpoint_url=store_settings.endpoint_url)
     assert keyless.keys == (None, None)
     folder = f"s3://lake/{uuid.uuid4().hex}"
@@ -61,3 +63,28 @@ def test_aws_needs_no_more_than_its_region(monkeypatch):
     monkeypatch.setenv("RELEVO_STORE_REGION", "eu-west-1")
     monkeypatch.setenv("RELEVO_STORE_ENDPOINT_URL", "")
     assert StoreSettings.from_environment() == StoreSettings(region="eu-west-1")
+
+
+def test_the_prefix_is_put_in_front_of_our_buckets_alone(monkeypatch):
+    monkeypatch.setenv("RELEVO_STORE_BUCKET_PREFIX", "acme-")
+    store = StoreSettings.from_environment()
+    assert store.path("s3://lake/a/lake/b") == "acme-lake/a/lake/b"
+    assert store.path("s3://logs") == "acme-logs"
+    for foreign in ("theirs", "acme-lake", "lake2", "my-lake"):
+        assert store.path(f"s3://{foreign}/a") == f"{foreign}/a"
+    monkeypatch.setenv("RELEVO_STORE_BUCKET_PREFIX", "")
+    monkeypatch.setenv("RELEVO_STORE_REGION", "eu-west-1")
+    assert StoreSettings.from_environment().path("s3://lake/a") == "lake/a"
+
+
+@pytest.mark.parametrize("prefix", ["a", "1-", "a" * 56])
+def test_prefixes_that_every_bucket_can_have(prefix):
+    assert len(StoreSettings(bucket_prefix=prefix).bucket("landing")) == len(prefix) + 7 <= 63
+
+
+@pytest.mark.parametrize("prefix", ["-a", "A", "a_", "a.", "a/", "a\n", "é", "a" * 57])
+def test_a_prefix_that_no_bucket_can_have_is_refused(monkeypatch, prefix):
+    monkeypatch.setenv("RELEVO_STORE_BUCKET_PREFIX", prefix)
+    rule = r"must be at most 56 of a-z, 0-9 and '-', .* Correct RELEVO_STORE_BUCKET_PREFIX"
+    with pytest.raises(SettingsError, match=rule):
+        StoreSettings.from_environment()

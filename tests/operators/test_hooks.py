@@ -70,6 +70,15 @@ class TestHook:
         assert store.keys == (None, None)
         assert store.storage_options() == {"AWS_REGION": "eu-west-1"}
 
+    def test_a_bucket_prefix_comes_from_the_connection_alone(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("RELEVO_STORE_BUCKET_PREFIX", "of-the-command-line-")
+        assert RelevoHook().store().bucket("lake") == "lake"
+        aws = {"conn_type": "aws", "extra": {"bucket_prefix": "acme-"}}
+        monkeypatch.setenv("AIRFLOW_CONN_RELEVO_STORE", json.dumps(aws))
+        assert RelevoHook().store().bucket("lake") == "acme-lake"
+
     @pytest.mark.parametrize(
         ("name", "parts", "missing"),
         [

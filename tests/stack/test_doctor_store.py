@@ -14,6 +14,7 @@ import pytest
 from proxy import Answer, in_front_of
 from pydantic import SecretStr
 
+from stack.compose import buckets
 from stack.doctor import store
 from stack.doctor.checkup import Verdict, examine
 
@@ -45,11 +46,12 @@ def identity(store_settings):
     """A user of the store with one of the policies that the docs ship."""
     iam = client("iam", store_settings)
 
-    def make(name):
+    def make(name, prefix=""):
+        document = (POLICIES / f"{name}-policy.json").read_text()
         user = f"{name}-{uuid.uuid4().hex[:8]}"
         iam.create_user(UserName=user)
         policy = iam.create_policy(
-            PolicyName=user, PolicyDocument=(POLICIES / f"{name}-policy.json").read_text()
+            PolicyName=user, PolicyDocument=document.replace(":::", f":::{prefix}")
         )
         iam.attach_user_policy(UserName=user, PolicyArn=policy["Policy"]["Arn"])
         key = iam.create_access_key(UserName=user)["AccessKey"]
@@ -57,6 +59,7 @@ def identity(store_settings):
             update={
                 "access_key": key["AccessKeyId"],
                 "secret_key": SecretStr(key["SecretAccessKey"]),
+                "bucket_prefix": prefix,
             }
         )
 
@@ -86,6 +89,20 @@ def test_a_good_store_passes_every_check_and_is_left_clean(store_settings, ident
     assert {f.check: f.found for f in found.values() if f.verdict is not Verdict.OK} == {}
     assert len(found) == 12
     assert probes_left(store_settings) == []
+
+
+def test_buckets_with_a_prefix(store_settings, identity, monkeypatch):
+    prefix = f"p{secrets.token_hex(4)}-"
+    logs = f"s3://{prefix}logs/airflow"  # an address of Airflow's, which knows no prefix
+    monkeypatch.setenv("AIRFLOW__LOGGING__REMOTE_LOGGING", "True")
+    monkeypatch.setenv("AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER", logs)
+    prefixed = store_settings.model_copy(update={"bucket_prefix": prefix})
+    made = buckets.ensure(prefixed, ("landing", "lake", "reports", "logs"))
+    found = visit(identity("tasks", prefix))
+    assert {f.check: f.found for f in found.values() if f.verdict is not Verdict.OK} == {}
+    assert set(found) >= {f"bucket {name}" for name in made}
+    for name in made:  # fails on one that is not empty
+        client("s3", store_settings).delete_bucket(Bucket=name)
 
 
 def test_remote_logs_add_their_bucket(store_settings, monkeypatch):
@@ -121,6 +138,7 @@ def test_no_key_at_all(store_settings, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers credentials
     settings = store_settings.model_copy(update={"access_key": None, "secret_key": None})
     found = [f for f in examine(store.visit(settings), ()) if f.check == "credentials"]
     assert found[0].found == "no key is set and this machine has no role"
