@@ -154,15 +154,15 @@ class SparkCluster:
             member
             for process in self._processes.values()
             for member in (process, *process.children(recursive=True))
+            if member.status() != psutil.STATUS_ZOMBIE
         ]
 
     def executors(self) -> set[int]:
         """List the executors' process ids."""
         return {
-            child.pid
-            for name in WORKERS
-            if self._runs(name)
-            for child in self._processes[name].children()
+            member.pid
+            for member in self.processes()
+            if "org.apache.spark.executor.CoarseGrainedExecutorBackend" in member.cmdline()
         }
 
     def executors_of_tasks(self) -> list[str]:
