@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import pyarrow.parquet as pq
 from include import text_files
 from include.cells import Inference, kind_of, read_as
 from include.columns import check_names, check_types, some
-from include.errors import SourceError
+from include.errors import SourceError, UnavailableError
 from include.moments import to_moments
 from include.partitions import Partition
 from include.settings import StoreSettings
@@ -311,11 +312,23 @@ def _typed(
     return pa.table(columns, names=cells.column_names), pa.array(unparsed, pa.string())
 
 
+# How pyarrow tells that the store, and not the file, is the trouble.
+_OUTAGE = re.compile(
+    r"AWS Error (NETWORK_CONNECTION|SLOW_DOWN|SERVICE_UNAVAILABLE|INTERNAL_FAILURE|REQUEST_TIMEOUT"
+    r"|UNKNOWN \(HTTP status 5\d\d\))"
+)
+
+
 @contextmanager
 def _readable(what: str, file_format: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, EOFError, UnicodeError) as error:
+        if _OUTAGE.search(str(error)):
+            raise UnavailableError(
+                f"{what}: the store must be able to answer, got {str(error)[:200]}. "
+                "Check that the store runs."
+            ) from error
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         advice = " Correct its encoding in the pipeline file, or land it again."
         raise SourceError(

@@ -277,6 +277,11 @@ def _explained(uri: str) -> Iterator[None]:
         yield
     except ClientError as error:
         code = error.response["Error"]["Code"]
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
+            raise UnavailableError(
+                f"object {uri}: the store must be able to answer, got {code}. Look at the log of "
+                "the store: it may be starting, overloaded, or out of space."
+            ) from error
         remedy = {
             "NoSuchKey": "Check the name, or land the file.",
             "NoSuchBucket": "Create the bucket, or correct the address or the bucket prefix.",
