@@ -37,14 +37,14 @@ THEIRS = "bucket-of-another-team"
 CUSTOMERS = Path(__file__).parents[1] / "data" / "telco_churn_ibm.parquet"
 PIPELINE = Pipeline.model_validate(
     {
-        "name": "prefixed_churn",
+        "name": "prefixed_customers",
         "description": "Tests.",
         "owner": "tests",
         "task": "binary",
         "partition": "none",
         "sources": {
             "customers": {
-                "uri": "s3://landing/prefixed_churn/{partition}/",
+                "uri": "s3://landing/prefixed_customers/{partition}/",
                 "suite": "telco_churn_customers",
                 "labels": {"column": "churn", "positive": "Yes"},
             }
@@ -58,7 +58,7 @@ PIPELINE = Pipeline.model_validate(
             "holdout": 0.3,
             "candidates": {"logistic_regression": {"trials": 1}},
         },
-        "promotion": {"require": {"roc_auc": 0.6}},
+        "promotion": {"require": {"roc_auc": 0.6}, "guard": {"calibration": 0.3}},
     }
 )
 
@@ -134,14 +134,14 @@ def lived(prefixed: Settings, imported: None) -> LocalRun:
     """Land a file, train on it, score and watch it."""
     assert land(ObjectStore(prefixed.store), PIPELINE, CUSTOMERS).rows == {"snapshot-0001": 7043}
     with connect(prefixed.spark_remote) as spark:
-        return run(spark, prefixed, PIPELINE, lambda *told: None, sample=600)
+        return run(spark, prefixed, PIPELINE, lambda *told: None, sample=1000)
 
 
 def test_a_whole_life_needs_no_bucket_without_the_prefix(
     prefixed: Settings, lived: LocalRun
 ) -> None:
     assert (lived.promoted, lived.scored) == (True, "snapshot-0001")
-    assert Lake(prefixed.store, lived.pipeline).row_counts("predictions") == {"snapshot-0001": 600}
+    assert Lake(prefixed.store, lived.pipeline).row_counts("predictions") == {"snapshot-0001": 1000}
     store = ObjectStore(prefixed.store)
     found = {bucket["Name"] for bucket in store.client.list_buckets()["Buckets"]}
     assert found == {THEIRS, *(f"{PREFIX}{name}" for name in BUCKETS)}
