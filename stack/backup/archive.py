@@ -20,6 +20,8 @@ from dataclasses import asdict, dataclass
 from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_random_exponential
+
 from stack.errors import BackupError
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ IN_MEMORY_BYTES = 8 * 1024**2
 # S3 takes no more in one request. Below it one request keeps the tag of the content that the
 # object had, unless it was written in several.
 ONE_REQUEST_BYTES = 5 * 1024**3
+PATIENCE_SECONDS = 60
 HEADER = "RELEVO.object"
 # What S3 keeps of an object besides its bytes, spelt as both GetObject and PutObject do.
 KEPT = (
@@ -43,6 +46,23 @@ KEPT = (
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
+
+
+def _is_passing(error: BaseException) -> bool:
+    from botocore.exceptions import ClientError, HTTPClientError
+
+    if isinstance(error, ClientError):
+        return int(error.response["ResponseMetadata"]["HTTPStatusCode"]) >= 500
+    return isinstance(error, HTTPClientError)
+
+
+# A SeaweedFS that has just started lists its objects some seconds before it finds their content.
+_patiently = retry(
+    retry=retry_if_exception(_is_passing),
+    stop=stop_after_delay(PATIENCE_SECONDS),
+    wait=wait_random_exponential(max=5),
+    reraise=True,
+)
 
 
 @dataclass(frozen=True)
@@ -71,6 +91,7 @@ def save_bucket(settings: StoreSettings, bucket: str, stream: IO[bytes]) -> Cont
     """
     client = _client(settings)
 
+    @_patiently
     def fetch(key: str) -> tuple[str, dict[str, Any], IO[bytes]]:
         answer = client.get_object(Bucket=settings.bucket(bucket), Key=key)
         body = SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)  # noqa: SIM115
@@ -114,15 +135,16 @@ def load_bucket(settings: StoreSettings, bucket: str, stream: IO[bytes]) -> Cont
     client = _client(settings)
     transfer = TransferConfig(multipart_threshold=ONE_REQUEST_BYTES, use_threads=False)
 
+    @_patiently
+    def upload(body: IO[bytes], key: str, kept: dict[str, Any]) -> None:
+        body.seek(0)
+        client.upload_fileobj(body, settings.bucket(bucket), key, ExtraArgs=kept, Config=transfer)
+
     def send(item: tuple[dict[str, Any], IO[bytes]]) -> int:
         kept, body = item
-        key = kept.pop("Key")
         with body:
             size = body.tell()
-            body.seek(0)
-            client.upload_fileobj(
-                body, settings.bucket(bucket), key, ExtraArgs=kept, Config=transfer
-            )
+            upload(body, kept.pop("Key"), kept)
         return size
 
     with _explained(bucket), tarfile.open(fileobj=stream, mode="r|") as archive:

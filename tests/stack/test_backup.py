@@ -17,6 +17,7 @@ from typing import IO, Any
 
 import dummies
 import pytest
+from botocore.exceptions import ClientError
 
 from include.settings import StoreSettings
 from include.store import ObjectStore
@@ -106,6 +107,29 @@ def _described(client: Any, bucket: str) -> dict[str, Any]:
             head = client.head_object(Bucket=bucket, Key=item["Key"])
             found[item["Key"]] = (item["ETag"], {name: head.get(name) for name in archive.KEPT})
     return found
+
+
+def test_store_that_has_just_started_is_asked_again(
+    store_settings: StoreSettings,
+    bucket: Callable[[str], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = bucket("slow-start")
+    client = ObjectStore(store_settings).client
+    client.put_object(Bucket=source, Key="a", Body=b"x")
+    answers = {"refused": 0}
+
+    def refuse_once(**_: Any) -> Any:
+        answers["refused"] += 1
+        if answers["refused"] == 1:
+            status = {"HTTPStatusCode": 500}
+            error = {"Error": {"Code": "InternalError"}, "ResponseMetadata": status}
+            raise ClientError(error, "GetObject")
+
+    client.meta.events.register("before-call.s3.GetObject", refuse_once)
+    monkeypatch.setattr(archive, "_client", lambda settings: client)
+    assert archive.save_bucket(store_settings, source, io.BytesIO()) == Contents(1, 1)
+    assert answers["refused"] == 2
 
 
 def test_bucket_that_does_not_exist_is_an_error(store_settings: StoreSettings) -> None:
