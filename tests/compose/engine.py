@@ -161,7 +161,14 @@ class PrivateEngine:
                 )
                 connected.touch()
                 self._wait(self._answers, inside)
-                yield ["nsenter", f"--target={inside.pid}", "--mount", "--net", "--"]
+                yield [
+                    "nsenter",
+                    f"--target={inside.pid}",
+                    "--mount",
+                    "--net",
+                    f"--wd={Path.cwd()}",
+                    "--",
+                ]
             finally:
                 inside.send_signal(signal.SIGTERM)
                 inside.wait(60)
