@@ -119,6 +119,7 @@ def running(layout: Layout) -> Iterator[SystemStack]:
 def taken(port: int) -> Iterator[None]:
     """Have another server listen on a port, as on another machine."""
     with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server.bind((LOOPBACK, port))
         server.listen()
         yield
