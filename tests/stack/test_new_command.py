@@ -119,9 +119,9 @@ def test_what_is_wrong_is_told_and_nothing_is_written(
         (("new", "visits", "--from", "sql://shop", "--target", "y"), "and --query"),
         (
             ("new", "visits", "--from", "s3://landing/x/", "--target", "y"),
-            "RELEVO_STORE_ACCESS_KEY, RELEVO_STORE_SECRET_KEY must be set",
+            "RELEVO_STORE_ENDPOINT_URL, or RELEVO_STORE_REGION for AWS, must be set",
         ),
-        (("land", "loan_default", "x.parquet"), "RELEVO_STORE_ACCESS_KEY"),
+        (("land", "loan_default", "x.parquet"), "RELEVO_STORE_ENDPOINT_URL"),
         (("land", "loan_defualt", "x.parquet"), "did you mean 'loan_default'"),
     ],
 )
