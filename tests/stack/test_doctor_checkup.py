@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from collections import namedtuple
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from include.settings import MlflowSettings, StoreSettings
+from include.settings import STORE_VARIABLES, MlflowSettings, StoreSettings
 from stack.doctor import clock, deployment, disk
 from stack.doctor.checkup import Check, Verdict, Visit, examine, failed, not_configured, ok
 from stack.doctor.tracking import same_release
@@ -125,8 +126,8 @@ class TestDeployment:
             deployment.find(layout)
 
     def test_without_variables_and_without_a_stack(self, layout, monkeypatch):
-        for name in ("ENDPOINT_URL", "ACCESS_KEY", "SECRET_KEY", "SECRET_KEY_FILE", "REGION"):
-            monkeypatch.delenv(f"RELEVO_STORE_{name}", raising=False)
+        for name in [name for name in os.environ if name.startswith(STORE_VARIABLES)]:
+            monkeypatch.delenv(name)
         with pytest.raises(ConfigurationError, match=r"must be running, got down.*RELEVO_STORE_"):
             deployment.find(layout)
 
