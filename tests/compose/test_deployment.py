@@ -257,10 +257,12 @@ OBJECTS = """
 import sys
 from include.settings import StoreSettings
 from include.store import ObjectStore
-store = ObjectStore(StoreSettings.from_environment())
+client = ObjectStore(StoreSettings.from_environment()).client
 for bucket in ("logs", "reports", "lake"):
-    for item in store.list(f"s3://{bucket}"):
-        sys.stdout.write(store.read(item.uri).decode("latin-1"))
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+        for item in page.get("Contents", ()):
+            body = client.get_object(Bucket=bucket, Key=item["Key"])["Body"]
+            sys.stdout.write(body.read().decode("latin-1"))
 """
 
 
@@ -281,6 +283,18 @@ def test_an_empty_installation_goes_on_from_a_backup(
     deployment.wait(SCORE, deployment.run(SCORE, "2005-Q3"))
     rows = [row["partition"] for row in json.loads(deployment.tools("demo", "--summary"))]
     assert rows == ["2005-Q1", "2005-Q2", "2005-Q3"]
+
+
+def test_an_upgrade_backs_up_first(deployment: Deployment, tmp_path: Path) -> None:
+    backup = tmp_path / "before"
+    before = json.loads(deployment.tools("demo", "--summary"))
+    command = [sys.executable, "-m", "stack.cli", "upgrade", "--compose", "--backup", str(backup)]
+    run(command, deployment.directory)
+    assert (backup / "manifest.json").exists()
+    migrated = deployment.compose("logs", "--no-color", "--no-log-prefix", "migrate")
+    for schema in ("Airflow", "Airflow's accounts", "MLflow", "MLflow's accounts"):
+        assert f"{schema}: was current" in migrated
+    assert json.loads(deployment.tools("demo", "--summary")) == before
 
 
 def test_nothing_is_left(deployment: Deployment) -> None:
