@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from include.pipeline_file import load
-from include.settings import StoreSettings
+from include.settings import STORE_VARIABLES, StoreSettings
 from include.store import ObjectStore
 from stack import new_command
 from stack.cli import app
@@ -28,8 +29,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that files are written into, a stack that is down, and data."""
     monkeypatch.setattr(new_command, "REPOSITORY", tmp_path / "project")
     monkeypatch.setenv("RELEVO_STATE", str(tmp_path / "state"))
-    for name in ("ENDPOINT_URL", "ACCESS_KEY", "SECRET_KEY"):
-        monkeypatch.delenv(f"RELEVO_STORE_{name}", raising=False)
+    for name in [name for name in os.environ if name.startswith(STORE_VARIABLES)]:
+        monkeypatch.delenv(name)
     (tmp_path / "visits.csv").write_text(CSV)
     return tmp_path
 
