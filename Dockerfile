@@ -32,13 +32,15 @@ COPY . ./
 RUN .venv/bin/python -m compileall -q dags include plugins stack
 # Recorded with every table, run and model; the digest of include/ if it is not given.
 ARG RELEVO_COMMIT=""
+RUN if [ -n "$RELEVO_COMMIT" ]; then echo "$RELEVO_COMMIT"; else .venv/bin/python -c \
+    'from pathlib import Path; from stack.environment import code_commit; print(code_commit(Path()))'; \
+    fi > .commit
 ENV PATH=/opt/relevo/.venv/bin:$PATH \
     PYTHONPATH=/opt/relevo:/opt/relevo/plugins \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     PYSPARK_PYTHON=/opt/relevo/.venv/bin/python \
     AIRFLOW_HOME=/opt/airflow \
-    RELEVO_COMMIT=${RELEVO_COMMIT} \
     TZ=UTC
 USER relevo
 ENTRYPOINT ["/opt/relevo/stack/compose/entrypoint.sh"]
