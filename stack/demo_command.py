@@ -19,8 +19,9 @@ from stack.up_command import ensure_up
 if TYPE_CHECKING:
     from stack.demo import Pages
 
-# Set in the container `tools`, where everything that the demonstration needs is in the environment.
-INSIDE = "RELEVO_AIRFLOW_URL"
+# Set in the container `tools` alone, where everything that the demonstration needs is in the
+# environment; the other variables may also be exported for the doctor.
+INSIDE = "RELEVO_AIRFLOW_UI_URL"
 
 
 def demo(
@@ -89,12 +90,13 @@ def _inside(partitions: int | None) -> None:
 
     user = os.environ["RELEVO_AIRFLOW_USER"]
     pages = Pages(
-        airflow=os.environ["RELEVO_AIRFLOW_UI_URL"],
+        airflow=os.environ[INSIDE],
         login=f"user {user}, password AIRFLOW_ADMIN_PASSWORD in .env",
         mlflow=os.environ["RELEVO_MLFLOW_UI_URL"],
         end="done; docker compose down stops everything, data is kept",
     )
-    api = AirflowApi(os.environ[INSIDE], os.environ["RELEVO_AIRFLOW_PASSWORD"], user)
+    url, password = os.environ["RELEVO_AIRFLOW_URL"], os.environ["RELEVO_AIRFLOW_PASSWORD"]
+    api = AirflowApi(url, password, user)
     _run(api, pages, partitions)
 
 
