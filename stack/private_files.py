@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -24,3 +25,18 @@ def write_private(path: Path, content: str, mode: int = 0o600) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def private_opener(path: str, flags: int) -> int:
+    """Open a file for `open(..., opener=...)`; one that is made is its owner's alone."""
+    return os.open(path, flags, 0o600)
+
+
+def copy_private(source: Path, target: Path) -> None:
+    """Copy a file to where none is yet; nobody but its owner ever sees the copy.
+
+    Raises:
+        FileExistsError: The target is there.
+    """
+    with source.open("rb") as read, open(target, "xb", opener=private_opener) as written:
+        shutil.copyfileobj(read, written)

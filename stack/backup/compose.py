@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +20,7 @@ from stack.backup.installation import Report
 from stack.backup.manifest import CONFIGURATION, DATABASES, Kind, Manifest
 from stack.errors import BackupError
 from stack.layout import REPOSITORY
+from stack.private_files import copy_private, private_opener
 
 SETTINGS = ".env"
 DATABASE_NAMES = ("airflow", "mlflow", "mlflow_auth")
@@ -138,7 +137,7 @@ class ComposeInstallation:
     def save_databases(self, folder: Path) -> None:
         """Dump each database in PostgreSQL's custom format."""
         for name in DATABASE_NAMES:
-            with open(folder / f"{name}.dump", "xb", opener=_private) as stream:
+            with open(folder / f"{name}.dump", "xb", opener=private_opener) as stream:
                 self._compose(
                     *("exec", "-T", "postgres", "pg_dump", "--format=custom"),
                     *("--username=postgres", name),
@@ -153,7 +152,7 @@ class ComposeInstallation:
         """Copy `.env`; the logs of tasks are in a bucket."""
         folder = directory / CONFIGURATION
         folder.mkdir(mode=0o700)
-        _copy_private(self.settings, folder / SETTINGS)
+        copy_private(self.settings, folder / SETTINGS)
 
     def refuse_unless_empty(self, backup: Path) -> None:
         """Check that there is no `.env`, no container and no volume of the deployment.
@@ -181,7 +180,7 @@ class ComposeInstallation:
 
         Everything is stopped again afterwards.
         """
-        _copy_private(backup / CONFIGURATION / SETTINGS, self.settings)
+        copy_private(backup / CONFIGURATION / SETTINGS, self.settings)
         report(f"starting {' and '.join(KEEPERS)}")
         self._compose("up", "--detach", "--wait", *KEEPERS)
         for job in ("databases", "buckets"):
@@ -244,12 +243,3 @@ class ComposeInstallation:
         stdout: IO[bytes] | None = None,
     ) -> str:
         return self.docker("compose", *arguments, stdin=stdin, stdout=stdout)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
-def _copy_private(source: Path, target: Path) -> None:
-    with source.open("rb") as read, open(target, "xb", opener=_private) as written:
-        shutil.copyfileobj(read, written)

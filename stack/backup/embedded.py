@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import sqlite3
 import subprocess
 import tarfile
@@ -24,6 +23,7 @@ from stack.environment import airflow_environment, base_environment
 from stack.errors import BackupError
 from stack.layout import Layout
 from stack.operation import Stack
+from stack.private_files import copy_private
 
 STORE = ("store",)
 LOGS = "logs.tar"
@@ -83,13 +83,12 @@ class EmbeddedInstallation:
         configuration = self.layout.configuration_file
         folder = directory / CONFIGURATION
         folder.mkdir(mode=0o700)
-        shutil.copy(configuration, folder / configuration.name)
+        copy_private(configuration, folder / configuration.name)
         logs = self.layout.airflow / "logs"
         with tarfile.open(directory / LOGS, "x", format=tarfile.PAX_FORMAT) as tar:
             for path in sorted(logs.glob(TASK_LOGS)):
                 tar.add(path, path.name)
-        for path in (folder / configuration.name, directory / LOGS):
-            path.chmod(0o600)
+        (directory / LOGS).chmod(0o600)
 
     def refuse_unless_empty(self, backup: Path) -> None:
         """Check that the state directory does not exist or is empty.
@@ -111,8 +110,7 @@ class EmbeddedInstallation:
         """Take the ports and passwords over, and have the store running."""
         self.layout.create()
         source = backup / CONFIGURATION / self.layout.configuration_file.name
-        shutil.copy(source, self.layout.configuration_file)
-        self.layout.configuration_file.chmod(0o600)
+        copy_private(source, self.layout.configuration_file)
         with tarfile.open(backup / LOGS) as tar:
             tar.extractall(self.layout.airflow / "logs", filter="data")
         with self.stack.only(STORE, report):
@@ -122,8 +120,7 @@ class EmbeddedInstallation:
         """Copy both SQLite files, and record the releases that they belong to."""
         for database in EMBEDDED:
             target = database.file(self.layout)
-            shutil.copyfile(backup / DATABASES / target.name, target)
-            target.chmod(0o600)
+            copy_private(backup / DATABASES / target.name, target)
             database.mark(self.layout, manifest.releases[database.distribution])
 
     def load_bucket(self, bucket: str, stream: IO[bytes]) -> Contents:

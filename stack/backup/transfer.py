@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from stack.backup.manifest import BUCKETS, DATABASES, Manifest
 from stack.environment import code_commit
 from stack.errors import BackupError, StackError
 from stack.layout import REPOSITORY
+from stack.private_files import private_opener
 
 
 def back_up(installation: Installation, directory: Path, report: Report) -> Manifest:
@@ -48,7 +48,7 @@ def _write(
         (directory / BUCKETS).mkdir(mode=0o700)
         for bucket in installation.buckets:
             path = directory / BUCKETS / f"{bucket}.tar"
-            with open(path, "xb", opener=_private) as stream:
+            with open(path, "xb", opener=private_opener) as stream:
                 installation.save_bucket(bucket, stream)
             with path.open("rb") as stream:
                 contents = archives[bucket] = measure_archive(stream)
@@ -136,10 +136,6 @@ def _make_private(directory: Path) -> None:
             "Name another."
         )
     directory.chmod(0o700)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _line(bucket: str, contents: Contents) -> str:
