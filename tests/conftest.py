@@ -43,7 +43,7 @@ def store_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreSe
     from include.settings import StoreSettings
 
     folder = tmp_path_factory.mktemp("store")
-    ports = dict(zip(_HTTP_PORTS, _free_ports(len(_HTTP_PORTS)), strict=True))
+    ports = dict(zip(_HTTP_PORTS, free_ports(len(_HTTP_PORTS)), strict=True))
     settings = StoreSettings(
         endpoint_url=f"http://127.0.0.1:{ports['s3']}",
         access_key=secrets.token_hex(8),
@@ -88,7 +88,7 @@ def store_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreSe
             server.wait()
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     found: list[int] = []
     while len(found) < count:
         port = secrets.choice(_PORTS)

@@ -28,7 +28,7 @@ from stack.access import mlflow_users
 from stack.configuration import LOOPBACK
 from stack.errors import ConfigurationError, StackError
 from stack.health import check_page
-from tests.conftest import _free_ports
+from tests.conftest import free_ports
 
 START_SECONDS = 180
 ANSWER_SECONDS = 60
@@ -126,7 +126,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
         f"admin_password = {ADMIN_PASSWORD}\n"
         "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
     )
-    (port,) = _free_ports(1)
+    (port,) = free_ports(1)
     server = MlflowServer(
         uri=f"http://{LOOPBACK}:{port}",
         command=[
@@ -234,7 +234,7 @@ def test_a_wrong_password_of_the_admin_is_told(server: MlflowServer) -> None:
 
 
 def test_a_server_that_is_not_there_is_told() -> None:
-    (port,) = _free_ports(1)
+    (port,) = free_ports(1)
     with pytest.raises(StackError, match="must answer, got ConnectionError"):
         mlflow_users.set_up(
             f"http://{LOOPBACK}:{port}",

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 
 from stack.configuration import LOOPBACK
 from stack.health import check_page
-from tests.conftest import _free_ports
+from tests.conftest import free_ports
 from tests.system.fab_airflow import ANSWER_SECONDS, START_SECONDS, FabAirflow, make
 from tests.system.test_browser import CHROMIUM_ARGUMENTS, VIEWPORT, WAIT_MILLISECONDS
 
@@ -34,7 +34,7 @@ ALLOWED = {
 @pytest.fixture(scope="module")
 def provider() -> Iterator[str]:
     """Address of an OpenID Connect provider that lets everybody in."""
-    (port,) = _free_ports(1)
+    (port,) = free_ports(1)
     url = f"http://{LOOPBACK}:{port}"
     program = str(Path(sys.executable).parent / "oidc-provider-mock")
     server = subprocess.Popen(
