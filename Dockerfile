@@ -33,7 +33,7 @@ RUN .venv/bin/python -m compileall -q dags include plugins stack
 # Recorded with every table, run and model; the digest of include/ if it is not given.
 ARG RELEVO_COMMIT=""
 RUN if [ -n "$RELEVO_COMMIT" ]; then echo "$RELEVO_COMMIT"; else .venv/bin/python -c \
-    'from pathlib import Path; from stack.environment import code_commit; print(code_commit(Path()))'; \
+    'from pathlib import Path; from stack.embedded.environment import code_commit; print(code_commit(Path()))'; \
     fi > .commit
 ENV PATH=/opt/relevo/.venv/bin:$PATH \
     PYTHONPATH=/opt/relevo:/opt/relevo/plugins \

@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 
 from stack.airflow_api import Record
-from stack.layout import REPOSITORY
+from stack.embedded.layout import REPOSITORY
 from tests.compose.deployment import Deployment, copy_project, until
 
 KIND = "trip_duration"
@@ -31,10 +31,10 @@ _DONE = ("success", "failed")
 LAND = """
 import sys
 from pathlib import Path
-from include import pipeline_file
-from include.landing import land
-from include.settings import StoreSettings
-from include.store import ObjectStore
+from include.specification import pipeline_file
+from include.ingestion.landing import land
+from include.storage.settings import StoreSettings
+from include.storage.object_store import ObjectStore
 store = ObjectStore(StoreSettings.from_environment())
 for name in sys.argv[1:]:
     land(store, pipeline_file.load(name), Path("/given.parquet"))

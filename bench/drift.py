@@ -71,10 +71,10 @@ def _frames(rows: int) -> tuple[pd.DataFrame, pd.DataFrame, list[str], list[str]
 def _relevo(
     reference: pd.DataFrame, current: pd.DataFrame, numeric: list[str], categorical: list[str]
 ) -> None:
-    from include.binning import fit_binning
-    from include.drift import calibrate, detect_drift
-    from include.profiles import profile
-    from include.specification import DriftMonitoring
+    from include.monitoring.binning import fit_binning
+    from include.monitoring.drift import calibrate, detect_drift
+    from include.monitoring.profiles import profile
+    from include.specification.pipeline import DriftMonitoring
 
     # The reference is profiled once, at training; a batch pays for its own profile and the verdict.
     binning = fit_binning(reference.head(100_000), numeric, categorical)

@@ -27,13 +27,13 @@ import numpy as np
 import psutil
 
 from bench.parsing import REPOSITORY, first_parse_seconds
-from include import pipeline_file
+from include.specification import pipeline_file
 from stack.airflow_api import AirflowApi, Record
-from stack.configuration import Configuration
-from stack.environment import DAGS_VARIABLE
-from stack.layout import Layout
-from stack.operation import Stack, uninterrupted
-from stack.parts import PARTS, Part
+from stack.embedded.configuration import Configuration
+from stack.embedded.environment import DAGS_VARIABLE
+from stack.embedded.layout import Layout
+from stack.embedded.operation import Stack, uninterrupted
+from stack.embedded.parts import PARTS, Part
 from stack.terminal import report
 
 WATCHED = ("scheduler", "dag-processor", "triggerer", "api-server")

@@ -22,13 +22,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.stack import connect_settings
-from include import pipeline_file, scoring
-from include.lineage import Origin
-from include.models import MODEL, ModelVersion, load_model, prepare
-from include.registry import Registry
-from include.settings import StoreSettings
+from include.registry.champions import Registry
+from include.registry.model_files import MODEL, ModelVersion, load_model, prepare
+from include.scoring import batch_scoring
 from include.spark.session import connect
-from include.tables import Lake, with_partition, write_files
+from include.specification import pipeline_file
+from include.storage.lake_tables import Lake, with_partition, write_files
+from include.storage.lineage import Origin
+from include.storage.settings import StoreSettings
 
 PARTITION = "2005-Q1"
 ORIGIN = Origin("bench", "scoring", "bench")
@@ -49,7 +50,7 @@ def main() -> None:
     paths = [f"{lake.uri('features')}/{file.path}" for file in lake.files(features)]
     seconds: dict[str, list[float]] = {"spark": [], "plain": []}
     with connect(settings.spark_remote) as spark:
-        run_spark = partial(scoring.score, spark, lake, pipeline, features, champion, ORIGIN)
+        run_spark = partial(batch_scoring.score, spark, lake, pipeline, features, champion, ORIGIN)
         run_spark()  # warms the Python workers, as in a deployment
         for _ in range(options.rounds):
             seconds["spark"].append(_timed(run_spark))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from include.settings import Settings
-from stack.configuration import Configuration
-from stack.environment import library_environment
-from stack.layout import Layout
+from include.storage.settings import Settings
+from stack.embedded.configuration import Configuration
+from stack.embedded.environment import library_environment
+from stack.embedded.layout import Layout
 
 
 def connect_settings() -> Settings:

@@ -1,1 +1,1 @@
-"""The embedded stack: everything Relevo needs, on one machine, on loopback."""
+"""Running Relevo: the commands of the launcher, the embedded stack, the deployment around it."""

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import requests
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random
 
-from stack.configuration import ADMIN, Configuration
+from stack.embedded.configuration import ADMIN, Configuration
 from stack.errors import AirflowApiError
 
 ANSWER_SECONDS = 60.0

@@ -154,7 +154,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
     """Install what the command needs and hand over to it."""
     if tuple(arguments) == ("compose", "init"):
         # The machine of a docker-compose deployment needs no packages for it.
-        from stack.compose_settings import initialise
+        from stack.compose.env_file import initialise
 
         initialise(REPOSITORY / ".env")
         raise SystemExit(0)

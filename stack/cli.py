@@ -13,24 +13,24 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from stack.backup_command import backup, restore
 from stack.bootstrap import DEVELOPMENT, INSTALLER, RUNTIME
-from stack.check_command import check
-from stack.compose_command import app as compose
-from stack.demo_command import demo
-from stack.doctor_command import doctor
+from stack.commands.backup import backup, restore
+from stack.commands.check import check
+from stack.commands.compose import app as compose
+from stack.commands.demo import demo
+from stack.commands.doctor import doctor
+from stack.commands.land import land
+from stack.commands.new import new
+from stack.commands.plan import plan
+from stack.commands.run import run
+from stack.commands.supply_chain import audit, licences, sbom
+from stack.commands.up import up
+from stack.commands.upgrade import upgrade as upgrade_databases
+from stack.embedded.layout import REPOSITORY, Layout
+from stack.embedded.operation import Stack
+from stack.embedded.parts import PARTS
 from stack.errors import ConfigurationError, StackError
-from stack.land_command import land
-from stack.layout import REPOSITORY, Layout
-from stack.new_command import new
-from stack.operation import Stack
-from stack.parts import PARTS
-from stack.plan_command import plan
-from stack.run_command import run
-from stack.supply_chain_command import audit, licences, sbom
 from stack.terminal import console, report, shown_errors
-from stack.up_command import up
-from stack.upgrade_command import upgrade as upgrade_databases
 
 LOG_NAMES = ("supervisord", *(part.name for part in PARTS))
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from include.settings import Settings, StoreSettings
+    from include.storage.settings import Settings, StoreSettings
 
 # Airflow reads these when it is imported, which any test may do. Its home is thrown away.
 PROJECT = Path(__file__).parent.parent
@@ -40,7 +40,7 @@ _HTTP_PORTS = ("s3", "master", "volume", "filer", "admin")
 @pytest.fixture(scope="session")
 def store_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreSettings]:
     """Settings of a real SeaweedFS with empty buckets, started for this session."""
-    from include.settings import StoreSettings
+    from include.storage.settings import StoreSettings
 
     folder = tmp_path_factory.mktemp("store")
     ports = dict(zip(_HTTP_PORTS, free_ports(len(_HTTP_PORTS)), strict=True))
@@ -108,7 +108,7 @@ def _is_free(port: int) -> bool:
 
 def _await_buckets(settings: StoreSettings, server: subprocess.Popen[bytes], log: Path) -> None:
     from include.errors import SourceError
-    from include.store import ObjectStore
+    from include.storage.object_store import ObjectStore
 
     store = ObjectStore(settings)
     deadline = time.monotonic() + 60
@@ -129,10 +129,10 @@ def _await_buckets(settings: StoreSettings, server: subprocess.Popen[bytes], log
 @pytest.fixture(scope="session")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """Settings of a real store, MLflow server and Spark Connect server, without Airflow."""
-    from include.settings import Settings
-    from stack.environment import library_environment
-    from stack.layout import Layout
-    from stack.operation import Stack
+    from include.storage.settings import Settings
+    from stack.embedded.environment import library_environment
+    from stack.embedded.layout import Layout
+    from stack.embedded.operation import Stack
 
     layout = Layout(tmp_path_factory.mktemp("services") / "state")
     before = dict(os.environ)

@@ -17,9 +17,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from include.partitions import Frequency, Partition, containing
-from include.settings import LANDING
-from include.store import THREADS, ObjectStore, content_type, join
+from include.calendar.partitions import Frequency, Partition, containing
+from include.storage.object_store import THREADS, ObjectStore, content_type, join
+from include.storage.settings import LANDING
 
 LOANS = Path(__file__).parent / "sba_loans_2000_2008.parquet"
 LOAN_COLUMNS = (

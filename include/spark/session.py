@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from include.errors import SettingsError
 from include.spark.address import with_parameter
-from include.spark.lake import LakeDataSource
+from include.spark.lake_source import LakeDataSource
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "relevo://spark")
 # A server closes a session that was idle (an hour by default) and never takes its id again.

@@ -18,9 +18,9 @@ from airflow.sdk.bases.operator import chain
 from airflow.timetables.events import EventsTimetable
 from croniter import croniter_range
 
-from include import pipeline_file
-from include.partitions import example
-from include.specification import Pipeline, Schedule
+from include.calendar.partitions import example
+from include.specification import pipeline_file
+from include.specification.pipeline import Pipeline, Schedule
 from relevo.assets import retraining_asset
 from relevo.operators.exploration import ExploreTrainingSetOperator
 from relevo.operators.monitoring import (

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from airflow.sdk import BaseHook, Connection
 
-from include.connections import sql_url
 from include.errors import SettingsError
-from include.settings import MlflowSettings, Settings, StoreSettings
 from include.spark.address import with_parameter
+from include.storage.connections import sql_url
+from include.storage.settings import MlflowSettings, Settings, StoreSettings
 
 STORE_CONNECTION = "relevo_store"
 MLFLOW_CONNECTION = "relevo_mlflow"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from include import partitions, pipeline_file
-from include.lineage import Origin
-from include.partitions import Frequency, Partition
+from include.calendar import partitions
+from include.calendar.partitions import Frequency, Partition
+from include.specification import pipeline_file
+from include.storage.lineage import Origin
 
 
 def partition_of(pipeline: str, dag_run: Any, params: Mapping[str, Any]) -> str:
@@ -30,8 +31,8 @@ def partition_of(pipeline: str, dag_run: Any, params: Mapping[str, Any]) -> str:
 
 
 def _snapshot(pipeline: str, dag_run: Any, named: str | None) -> Partition:
-    from include.snapshots import latest_snapshot, next_snapshot, take
-    from include.tables import Lake
+    from include.storage.lake_tables import Lake
+    from include.storage.snapshot_numbers import latest_snapshot, next_snapshot, take
     from relevo.hooks import RelevoHook
 
     lake = Lake(RelevoHook().store(), pipeline)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.observability import stats
 
-from include.partitions import Frequency, Partition
+from include.calendar.partitions import Frequency, Partition
 
 if TYPE_CHECKING:
     from relevo.operators.base import PipelineOperator

@@ -19,10 +19,10 @@ from airflow.api_fastapi.core_api.security import GetUserDep
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 
-from include import pipeline_file
 from include.errors import RelevoError, SourceError
-from include.settings import REPORTS
-from include.store import ObjectStore, bucket_and_key, content_type
+from include.specification import pipeline_file
+from include.storage.object_store import ObjectStore, bucket_and_key, content_type
+from include.storage.settings import REPORTS
 from include.templates import render
 from relevo.hooks import RelevoHook
 
@@ -66,8 +66,8 @@ def make_application() -> FastAPI:
     @application.get("/decisions/{pipeline}")
     def decisions(pipeline: str, user: GetUserDep) -> HTMLResponse:
         """Show every partition's batch, verdicts and decisions, and the ledger."""
-        from include.overview import render_decisions
-        from include.tables import Lake
+        from include.reports.decisions_page import render_decisions
+        from include.storage.lake_tables import Lake
 
         _authorize(pipeline, user)
         try:

@@ -10,8 +10,8 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
-from include.partitions import Partition
-from include.specification import Pipeline
+from include.calendar.partitions import Partition
+from include.specification.pipeline import Pipeline
 from relevo.hooks import RelevoHook
 
 # A look asks the scheduler about at most so many earlier due dates.
@@ -106,8 +106,8 @@ def waiting_for(pipeline: str, partition: str, dag_id: str, earlier: Sequence[st
     """
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-    from include import ledger
-    from include.tables import Lake
+    from include.storage import ledger
+    from include.storage.lake_tables import Lake
 
     # Without dates Airflow would count every run, this one too.
     active = earlier and RuntimeTaskInstance.get_dr_count(

@@ -25,7 +25,7 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_random_ex
 from stack.errors import BackupError
 
 if TYPE_CHECKING:
-    from include.settings import StoreSettings
+    from include.storage.settings import StoreSettings
 
 THREADS = 8
 IN_MEMORY_BYTES = 8 * 1024**2
@@ -171,7 +171,7 @@ def measure_bucket(settings: StoreSettings, bucket: str) -> Contents:
 
 
 def _client(settings: StoreSettings) -> Any:
-    from include.store import ObjectStore
+    from include.storage.object_store import ObjectStore
 
     return ObjectStore(settings).client
 
@@ -228,7 +228,7 @@ def _explained(bucket: str) -> Iterator[None]:
 
 def main(arguments: Sequence[str]) -> None:
     """Save or load one bucket through the standard streams; loading prints what is in it then."""
-    from include.settings import StoreSettings
+    from include.storage.settings import StoreSettings
 
     action, bucket = arguments
     settings = StoreSettings.from_environment()

@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Protocol
 
-from include.settings import BUCKETS
-from stack import compose_settings
+from include.storage.settings import BUCKETS
 from stack.backup.archive import Contents
 from stack.backup.installation import Report
 from stack.backup.manifest import CONFIGURATION, DATABASES, Kind, Manifest
+from stack.compose import env_file
+from stack.embedded.layout import REPOSITORY
 from stack.errors import BackupError
-from stack.layout import REPOSITORY
 from stack.private_files import copy_private, private_opener
 
 SETTINGS = ".env"
@@ -119,7 +119,7 @@ class ComposeInstallation:
             raise BackupError(
                 f"File {self.settings}: must exist. Run `./relevo compose init`, or restore."
             )
-        if compose_settings.read(self.settings).get(EXTERNAL):
+        if env_file.read(self.settings).get(EXTERNAL):
             raise BackupError(
                 f"File {self.settings}: {EXTERNAL} must not be set for a backup with this command, "
                 "got a database outside of the deployment. Back it up by its own means "

@@ -11,18 +11,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from include.settings import StoreSettings
+from include.storage.settings import StoreSettings
 from stack.backup import archive
 from stack.backup.archive import Contents
 from stack.backup.installation import Report
 from stack.backup.manifest import CONFIGURATION, DATABASES, Kind, Manifest
-from stack.configuration import BUCKETS, REGION, Configuration
-from stack.databases import AIRFLOW, MLFLOW, Database
-from stack.databases import DATABASES as EMBEDDED
-from stack.environment import airflow_environment, base_environment
+from stack.embedded.configuration import BUCKETS, REGION, Configuration
+from stack.embedded.databases import AIRFLOW, MLFLOW, Database
+from stack.embedded.databases import DATABASES as EMBEDDED
+from stack.embedded.environment import airflow_environment, base_environment
+from stack.embedded.layout import Layout
+from stack.embedded.operation import Stack
 from stack.errors import BackupError
-from stack.layout import Layout
-from stack.operation import Stack
 from stack.private_files import copy_private
 
 STORE = ("store",)

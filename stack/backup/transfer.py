@@ -9,9 +9,9 @@ from stack.backup import manifest as manifests
 from stack.backup.archive import Contents, measure_archive
 from stack.backup.installation import Installation, Report
 from stack.backup.manifest import BUCKETS, DATABASES, Manifest
-from stack.environment import code_commit
+from stack.embedded.environment import code_commit
+from stack.embedded.layout import REPOSITORY
 from stack.errors import BackupError, StackError
-from stack.layout import REPOSITORY
 from stack.private_files import private_opener
 
 

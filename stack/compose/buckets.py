@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from include.settings import BUCKETS, StoreSettings
-from include.store import ObjectStore
+from include.storage.object_store import ObjectStore
+from include.storage.settings import BUCKETS, StoreSettings
 
 
 def ensure(settings: StoreSettings, buckets: Sequence[str]) -> list[str]:

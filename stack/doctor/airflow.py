@@ -15,8 +15,8 @@ from stack.doctor import clock, web
 from stack.doctor.checkup import Check, Outcome, Visit, failed, not_checked, ok, warning
 from stack.doctor.deployment import AirflowAccess
 from stack.doctor.tracking import same_release
+from stack.embedded.layout import REPOSITORY
 from stack.errors import AirflowApiError, StackError
-from stack.layout import REPOSITORY
 
 COMPONENTS = ("scheduler", "dag_processor", "triggerer")
 # Authorization comes before the look-up, so asking for a DAG that is not there starts nothing.

@@ -11,11 +11,11 @@ from urllib.parse import quote, unquote, urlsplit
 from pydantic import SecretStr
 
 from include.errors import SettingsError
-from include.settings import STORE_VARIABLES, MlflowSettings, StoreSettings
-from stack.configuration import ADMIN, REGION, Configuration
+from include.storage.settings import STORE_VARIABLES, MlflowSettings, StoreSettings
+from stack.embedded.configuration import ADMIN, REGION, Configuration
+from stack.embedded.layout import Layout
+from stack.embedded.operation import Stack
 from stack.errors import ConfigurationError
-from stack.layout import Layout
-from stack.operation import Stack
 
 _SUFFIX = "_FILE"
 _PREFIXES = (

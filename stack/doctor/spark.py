@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from include.settings import LAKE, StoreSettings
+from include.storage.settings import LAKE, StoreSettings
 from stack.doctor import web
 from stack.doctor.checkup import Check, Outcome, Visit, failed, not_checked, ok
 from stack.doctor.store import PROBES, make_client
@@ -273,7 +273,7 @@ def examination(packages: tuple[str, ...], folder: str) -> Callable[[Iterator[An
 
         def store_trouble(name: str) -> str | None:
             try:
-                from include.settings import StoreSettings
+                from include.storage.settings import StoreSettings
 
                 settings = StoreSettings.from_environment()
                 filesystem, path = settings.filesystem(), settings.path(f"{folder}/{name}")

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from include.settings import LAKE, LANDING, REPORTS, StoreSettings
+from include.storage.settings import LAKE, LANDING, REPORTS, StoreSettings
 from stack.doctor import clock, web
 from stack.doctor.checkup import (
     Check,

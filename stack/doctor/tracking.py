@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
-from include.settings import MlflowSettings
+from include.storage.settings import MlflowSettings
 from stack.doctor import clock, web
 from stack.doctor.checkup import Check, Outcome, Visit, failed, not_checked, ok, warning
 
@@ -76,7 +76,7 @@ class MlflowProbe:
 
     def log_in(self) -> Outcome:
         """Search the experiments as the tasks do."""
-        from include.tracking import Tracking
+        from include.registry.mlflow_runs import Tracking
 
         self._client = Tracking(self.settings, EXPERIMENT).client
         self._client.search_experiments(max_results=1)

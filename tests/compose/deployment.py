@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stack import compose_settings
 from stack.airflow_api import AirflowApi
-from stack.layout import REPOSITORY
+from stack.compose import env_file
+from stack.embedded.layout import REPOSITORY
 
 PROJECT = "relevo-test"
 START_SECONDS = 900
@@ -31,15 +31,13 @@ class Deployment:
     @property
     def settings(self) -> dict[str, str]:
         """The variables of its .env."""
-        return compose_settings.read(self.directory / ".env")
+        return env_file.read(self.directory / ".env")
 
     @property
     def secrets(self) -> dict[str, str]:
         """Those that are secret, by name."""
         return {
-            name: self.settings[name]
-            for section in compose_settings.SECTIONS
-            for name in section.secrets
+            name: self.settings[name] for section in env_file.SECTIONS for name in section.secrets
         }
 
     @property

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stack.layout import Layout
+from stack.embedded.layout import Layout
 
 HERE = Path(__file__).resolve().parent
 TOOLS = ("runc", "iptables", "slirp4netns", "mmdebstrap", "iproute2", "ca-certificates")

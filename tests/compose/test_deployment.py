@@ -134,8 +134,8 @@ def test_each_key_of_the_store_opens_its_own_buckets(deployment: Deployment) -> 
 KEYS = """
 import json, sys
 from include.errors import SourceError
-from include.settings import BUCKETS, StoreSettings
-from include.store import ObjectStore
+from include.storage.settings import BUCKETS, StoreSettings
+from include.storage.object_store import ObjectStore
 
 def allowed(action, *arguments):
     try:
@@ -255,8 +255,8 @@ def test_no_secret_is_in_logs_databases_and_objects(deployment: Deployment) -> N
 # Everything that tasks have written and people may read.
 OBJECTS = """
 import sys
-from include.settings import StoreSettings
-from include.store import ObjectStore
+from include.storage.settings import StoreSettings
+from include.storage.object_store import ObjectStore
 client = ObjectStore(StoreSettings.from_environment()).client
 for bucket in ("logs", "reports", "lake"):
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):

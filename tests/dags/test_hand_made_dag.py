@@ -12,7 +12,7 @@ from airflow.sdk import PartitionedAssetTimetable
 from test_integrity import SCORE, complaints, edges
 
 import relevo.operators
-from include import pipeline_file
+from include.specification import pipeline_file
 from relevo.operators.base import PARTITION_TEMPLATE, PipelineOperator
 
 PAGE = Path(__file__).parents[2] / "docs" / "hand-made-dag.md"

@@ -20,9 +20,9 @@ from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow.timetables.events import EventsTimetable
 
-from include import pipeline_file
-from include.partitions import Frequency
-from include.specification import Labels, Pipeline, Source
+from include.calendar.partitions import Frequency
+from include.specification import pipeline_file
+from include.specification.pipeline import Labels, Pipeline, Source
 from relevo import dags as factory
 from relevo.operators.base import PipelineOperator
 from relevo.operators.exploration import ExploreTrainingSetOperator

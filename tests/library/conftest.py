@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from include.lineage import Origin
-from include.settings import StoreSettings
-from include.specification import Pipeline
+from include.specification.pipeline import Pipeline
+from include.storage.lineage import Origin
+from include.storage.settings import StoreSettings
 
 MakePipeline = Callable[..., Pipeline]
 
@@ -18,7 +18,7 @@ MakePipeline = Callable[..., Pipeline]
 @pytest.fixture
 def lake(store_settings: StoreSettings) -> Any:
     """Tables of a pipeline that no other test knows."""
-    from include.tables import Lake
+    from include.storage.lake_tables import Lake
 
     return Lake(store_settings, f"p{uuid.uuid4().hex[:12]}")
 

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from include.binning import Binning, fit_binning
 from include.errors import MonitoringError
-from include.profiles import profile
+from include.monitoring.binning import Binning, fit_binning
+from include.monitoring.profiles import profile
 
 
 def frame(**columns: object) -> pd.DataFrame:

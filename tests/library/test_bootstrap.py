@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from include import bootstrap
-from include.bootstrap import _statistic, bootstrap_interval, paired_bootstrap
 from include.errors import MonitoringError
-from include.evaluation import check_scores, measure
-from include.metrics import Metric, names_for
-from include.problem import Problem
+from include.evaluation import bootstrap
+from include.evaluation.bootstrap import _statistic, bootstrap_interval, paired_bootstrap
+from include.evaluation.metric_values import check_scores, measure
+from include.specification.metric_names import Metric, names_for
+from include.specification.problem import Problem
 
 MakeScores = Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]]
 BINARY, REGRESSION = Problem("binary"), Problem("regression")

@@ -7,14 +7,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from include.calibration import (
+from include.errors import MonitoringError
+from include.evaluation.calibration import (
     calibration_curve,
     calibration_error,
     observed_over_predicted,
     roc_points,
 )
-from include.errors import MonitoringError
-from include.problem import Problem
+from include.specification.problem import Problem
 
 MakeScores = Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]]
 BINARY, REGRESSION = Problem("binary"), Problem("regression")

@@ -15,13 +15,13 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from include.candidates import build
 from include.errors import TrainingError
 from include.estimators import ClassFolds, EncodedClassifier, OversampledClassifier, ScarceColumns
-from include.metrics import Task
-from include.models import prepare, scores_of
-from include.presets import PRESETS, Preset
-from include.problem import Problem
+from include.registry.model_files import prepare, scores_of
+from include.specification.candidate_defaults import PRESETS, Preset
+from include.specification.metric_names import Task
+from include.specification.problem import Problem
+from include.training.candidates import build
 
 CLASSES = ("high", "low", "mid")
 # Small, and quick to fit.
@@ -229,7 +229,7 @@ class TestOversampling:
 
     def test_a_model_needs_no_sampler_to_score(self) -> None:
         program = (
-            "import sys; import include.scoring; "
+            "import sys; import include.scoring.batch_scoring; "
             "assert 'imblearn' not in sys.modules and 'optuna' not in sys.modules"
         )
         subprocess.run([sys.executable, "-c", program], check=True)

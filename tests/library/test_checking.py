@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 import include.pipelines
-from include.checking import check, run_dates
+from include.development.checking import check, run_dates
 from include.errors import SpecificationError
-from include.pipeline_file import Finding, load
+from include.specification.pipeline_file import Finding, load
 
 FILE = """\
 description: Chance that a loan defaults.

@@ -13,8 +13,10 @@ import pytest
 import skops.io
 from ruamel.yaml import YAML
 
-from include import candidates, models, pipeline_file
-from include.specification import Pipeline
+from include.registry import model_files
+from include.specification import pipeline_file
+from include.specification.pipeline import Pipeline
+from include.training import candidates
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cookbook.md").read_text()
 FILE = re.compile(r"# include/pipelines/(\w+)\.yaml\n")
@@ -95,9 +97,9 @@ def test_the_own_estimator_is_built_fitted_and_trusted(load: Any) -> None:
     estimator = candidates.build(preset, "binary", parameters, ["x"], ["c"], seed=7)
     frame = pd.DataFrame({"x": np.arange(60.0), "c": ["a", "b"] * 30})
     estimator.fit(frame, np.arange(60) // 30)
-    trusted = models.trusted_for(preset.classifier or "", estimator)
+    trusted = model_files.trusted_for(preset.classifier or "", estimator)
     stored = skops.io.dumps(estimator)
-    read = skops.io.loads(stored, trusted=[*models.TRUSTED_TYPES, *trusted])
+    read = skops.io.loads(stored, trusted=[*model_files.TRUSTED_TYPES, *trusted])
     assert np.array_equal(read.predict_proba(frame), estimator.predict_proba(frame))
 
 

@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from include.binning import Binning, fit_binning
-from include.divergence import (
+from include.monitoring.binning import Binning, fit_binning
+from include.monitoring.divergence import (
     CATEGORICAL_STATISTICS,
     NUMERIC_STATISTICS,
     compare_levels,
     compare_numbers,
     sampling_noise,
 )
-from include.profiles import CategoricalProfile, NumericProfile, profile
+from include.monitoring.profiles import CategoricalProfile, NumericProfile, profile
 
 EDGES = (1.0, 2.0)
 LEVELS = ("a", "b")

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from include.binning import Binning, fit_binning
-from include.divergence import compare_levels, compare_numbers
-from include.drift import (
+from include.errors import MonitoringError
+from include.monitoring.binning import Binning, fit_binning
+from include.monitoring.divergence import compare_levels, compare_numbers
+from include.monitoring.drift import (
     FLOORS,
     PREDICTIONS,
     DriftVerdict,
@@ -19,9 +20,8 @@ from include.drift import (
     calibrate,
     detect_drift,
 )
-from include.errors import MonitoringError
-from include.profiles import Profile, profile
-from include.specification import DriftMonitoring
+from include.monitoring.profiles import Profile, profile
+from include.specification.pipeline import DriftMonitoring
 
 RULE = DriftMonitoring(share_of_features=0.5, prediction=False, minimum_rows=4)
 BINNING = Binning({"x": (1.0, 2.0)}, {"k": ("a", "b")})

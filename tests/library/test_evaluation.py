@@ -11,7 +11,7 @@ import pytest
 from sklearn import metrics as sk
 
 from include.errors import MonitoringError
-from include.evaluation import (
+from include.evaluation.metric_values import (
     check_scores,
     class_results,
     cut_slices,
@@ -22,8 +22,8 @@ from include.evaluation import (
     measure,
     unseen_classes,
 )
-from include.metrics import Metric, names_for
-from include.problem import Problem
+from include.specification.metric_names import Metric, names_for
+from include.specification.problem import Problem
 
 BINARY, REGRESSION = Problem("binary"), Problem("regression")
 RODENTS = Problem("multiclass", ("DM", "DO", "PP"))

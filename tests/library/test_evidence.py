@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from include.bootstrap import paired_bootstrap
 from include.errors import MonitoringError
-from include.evaluation import measure
-from include.evidence import METRICS, Evidence, gather_evidence
-from include.metrics import Metric
-from include.problem import Problem
-from include.specification import Promotion
+from include.evaluation.bootstrap import paired_bootstrap
+from include.evaluation.evidence import METRICS, Evidence, gather_evidence
+from include.evaluation.metric_values import measure
+from include.specification.metric_names import Metric
+from include.specification.pipeline import Promotion
+from include.specification.problem import Problem
 
 MakeScores = Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]]
 BINARY = Problem("binary")

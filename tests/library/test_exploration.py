@@ -11,17 +11,22 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from include import association, exploration
-from include.exploration import describe_features, describe_target, publish_exploration
-from include.features import HELD_OUT, SLICE
-from include.lineage import Origin, TableReference
-from include.metrics import Task
-from include.partitions import Frequency
-from include.problem import Problem
-from include.specification import Pipeline
-from include.store import ObjectStore
-from include.tables import Lake, with_partition
-from include.training import TrainingSet
+from include.calendar.partitions import Frequency
+from include.features.feature_function import HELD_OUT, SLICE
+from include.reports import exploration_report
+from include.reports.exploration_report import (
+    describe_features,
+    describe_target,
+    publish_exploration,
+)
+from include.specification.metric_names import Task
+from include.specification.pipeline import Pipeline
+from include.specification.problem import Problem
+from include.storage.lake_tables import Lake, with_partition
+from include.storage.lineage import Origin, TableReference
+from include.storage.object_store import ObjectStore
+from include.training import association
+from include.training.training_sets import TrainingSet
 
 MakePipeline = Callable[..., Pipeline]
 ATTACK = "<script>alert(1)</script>"
@@ -333,7 +338,7 @@ class TestPage:
     def test_a_large_set_is_sampled_and_says_so(
         self, publish: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(exploration, "SAMPLE_ROWS", 60)
+        monkeypatch.setattr(exploration_report, "SAMPLE_ROWS", 60)
         frame = training_rows("binary", 200)
         page = publish("binary", frame)
         assert "a random sample of 60 of the rows to train on (seed 7)" in page
@@ -344,7 +349,7 @@ class TestPage:
     def test_of_very_many_features_the_strongest_are_drawn(
         self, publish: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(exploration, "SHOWN_FEATURES", 2)
+        monkeypatch.setattr(exploration_report, "SHOWN_FEATURES", 2)
         page = publish("binary", training_rows("binary", 100))
         assert "with the first 2 features of the table above" in page
 

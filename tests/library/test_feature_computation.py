@@ -14,11 +14,11 @@ import pytest
 from pyspark.sql import functions as f
 
 from include.errors import FeatureError
-from include.features import compute
-from include.lineage import TableReference
-from include.settings import Settings
-from include.specification import Labels, Pipeline, Source
-from include.tables import Lake, with_partition
+from include.features.feature_function import compute
+from include.specification.pipeline import Labels, Pipeline, Source
+from include.storage.lake_tables import Lake, with_partition
+from include.storage.lineage import TableReference
+from include.storage.settings import Settings
 
 MakePipeline = Callable[..., Pipeline]
 STARTS = {

@@ -9,9 +9,14 @@ import pandas as pd
 import pytest
 
 from include.errors import FeatureError
-from include.features import feature_columns, join_labels, load_function, split_kinds
-from include.pipeline_file import load
-from include.specification import Pipeline
+from include.features.feature_function import (
+    feature_columns,
+    join_labels,
+    load_function,
+    split_kinds,
+)
+from include.specification.pipeline import Pipeline
+from include.specification.pipeline_file import load
 
 CLOSED = datetime(2005, 4, 1)
 

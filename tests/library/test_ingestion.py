@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from include.calendar.partitions import Frequency, parse
 from include.errors import SourceError
-from include.ingestion import LandedBatch, read_landed
-from include.partitions import Frequency, parse
-from include.specification import Source
-from include.store import ObjectStore
+from include.ingestion.landed_batch import LandedBatch, read_landed
+from include.specification.pipeline import Source
+from include.storage.object_store import ObjectStore
 
 PARTITION = parse("2005-Q3", Frequency.QUARTERLY)
 

@@ -8,11 +8,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from include import partitions
+from include.calendar import partitions
+from include.calendar.partitions import Frequency
 from include.errors import SourceError
-from include.labels import columns_of, derive
-from include.partitions import Frequency
-from include.specification import Pipeline
+from include.features.labels import columns_of, derive
+from include.specification.pipeline import Pipeline
 
 QUARTER = partitions.parse("2005-Q1", Frequency.QUARTERLY)
 

@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from include.calendar.partitions import Frequency, Partition, parse, snapshot
 from include.errors import PartitionError, SourceError
-from include.landed import landed_partitions
-from include.partitions import Frequency, Partition, parse, snapshot
-from include.specification import Pipeline, Source
-from include.store import ObjectStore
-from include.tables import Lake
+from include.ingestion.landed_partitions import landed_partitions
+from include.specification.pipeline import Pipeline, Source
+from include.storage.lake_tables import Lake
+from include.storage.object_store import ObjectStore
 
 MakePipeline = Callable[..., Pipeline]
 TIMES = ("2004-11-30 23:59:59", "2005-01-01 00:00:00", "2005-01-31 12:00:00", "2005-07-01 00:00:00")

@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from include.errors import SourceError
-from include.landing import land
-from include.settings import StoreSettings
-from include.specification import Pipeline
-from include.store import ObjectStore
+from include.ingestion.landing import land
+from include.specification.pipeline import Pipeline
+from include.storage.object_store import ObjectStore
+from include.storage.settings import StoreSettings
 
 ROWS = pa.table(
     {

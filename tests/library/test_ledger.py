@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from include import ledger
-from include.lineage import Origin
-from include.tables import Lake
+from include.storage import ledger
+from include.storage.lake_tables import Lake
+from include.storage.lineage import Origin
 
 
 @pytest.fixture

@@ -19,17 +19,19 @@ import pyarrow.parquet as pq
 import pytest
 
 import include.pipelines
-from include import consistency, ledger, quality
+from include.calendar.partitions import Frequency, parse, span
+from include.development.local_run import LocalRun, run
 from include.errors import PartitionError, SourceError
-from include.local_run import LocalRun, run
-from include.partitions import Frequency, parse, span
-from include.registry import TABLE as REGISTRY
-from include.settings import Settings
-from include.specification import Pipeline
-from include.store import ObjectStore
-from include.suites import load_suite
-from include.tables import Lake
-from include.tracking import Tracking
+from include.quality import validation
+from include.quality.suites import load_suite
+from include.registry.champions import TABLE as REGISTRY
+from include.registry.mlflow_runs import Tracking
+from include.specification import consistency
+from include.specification.pipeline import Pipeline
+from include.storage import ledger
+from include.storage.lake_tables import Lake
+from include.storage.object_store import ObjectStore
+from include.storage.settings import Settings
 
 COLUMN = "expect_column_values_to_"
 SUITES = {
@@ -119,7 +121,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         path = [*include.pipelines.__path__, str(folder)]
         patch.setattr(include.pipelines, "__path__", path)
-        patch.setattr(quality, "load_suite", functools.partial(load_suite, folder=folder))
+        patch.setattr(validation, "load_suite", functools.partial(load_suite, folder=folder))
         yield
     sys.modules.pop("include.pipelines.tiny", None)
 

@@ -15,11 +15,11 @@ import skops.io
 from sklearn.preprocessing import FunctionTransformer
 from threadpoolctl import threadpool_limits
 
-from include.binning import fit_binning
-from include.candidates import build
-from include.drift import calibrate
 from include.errors import FeatureError, RegistryError, TrainingError
-from include.models import (
+from include.monitoring.binning import fit_binning
+from include.monitoring.drift import calibrate
+from include.monitoring.profiles import profile
+from include.registry.model_files import (
     MODEL,
     REFERENCE,
     TRUSTED_TYPES,
@@ -34,11 +34,11 @@ from include.models import (
     scores_of,
     trusted_for,
 )
-from include.presets import PRESETS, Preset
-from include.problem import Problem
-from include.profiles import profile
-from include.store import ObjectStore
-from include.tables import Lake
+from include.specification.candidate_defaults import PRESETS, Preset
+from include.specification.problem import Problem
+from include.storage.lake_tables import Lake
+from include.storage.object_store import ObjectStore
+from include.training.candidates import build
 
 FRAME = pd.DataFrame(
     {"x": np.linspace(-2, 2, 120), "c": pd.Series(["a", "b", None] * 40, dtype=object)}

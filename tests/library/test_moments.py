@@ -7,8 +7,8 @@ from datetime import date, datetime
 import pyarrow as pa
 import pytest
 
+from include.calendar.moments import to_moments
 from include.errors import SourceError
-from include.moments import to_moments
 
 HALF_PAST_SIX = datetime(2005, 7, 14, 6, 30)
 

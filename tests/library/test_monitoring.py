@@ -13,19 +13,21 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from include import ledger, monitoring, scoring
+from include.calendar.partitions import Frequency, Partition, parse, snapshot
 from include.errors import MonitoringError
-from include.lineage import Origin, TableReference
-from include.models import ModelVersion
-from include.monitoring import Scored, decide, measure_performance, observe, trainings
-from include.partitions import Frequency, Partition, parse, snapshot
-from include.performance import PerformanceRecord
-from include.registry import Registry
-from include.retraining import Observation, TrainingRecord
-from include.specification import Labels, Pipeline
-from include.tables import Lake, with_partition
-from include.training import TABLE as TRAINING_SETS
-from include.training import TrainingSet
+from include.monitoring.performance import PerformanceRecord
+from include.monitoring.retraining import Observation, TrainingRecord
+from include.registry.champions import Registry
+from include.registry.model_files import ModelVersion
+from include.scoring import batch_scoring
+from include.specification.pipeline import Labels, Pipeline
+from include.steps import monitoring
+from include.steps.monitoring import Scored, decide, measure_performance, observe, trainings
+from include.storage import ledger
+from include.storage.lake_tables import Lake, with_partition
+from include.storage.lineage import Origin, TableReference
+from include.training.training_sets import TABLE as TRAINING_SETS
+from include.training.training_sets import TrainingSet
 
 MakePipeline = Callable[..., Pipeline]
 VERSION = ModelVersion("p", 5, "2004-Q3", "run", "logistic_regression", ("x",), (), {}, {})
@@ -235,7 +237,7 @@ def predictions(lake: Lake, origin: Origin, scores: list[float], back_scored: bo
         }
     )
     rows = with_partition(pa.Table.from_pandas(frame, preserve_index=False), "2004-Q4")
-    lake.write(scoring.TABLE, rows, partitions=["2004-Q4"], origin=origin)
+    lake.write(batch_scoring.TABLE, rows, partitions=["2004-Q4"], origin=origin)
 
 
 class TestMeasurePerformance:
@@ -266,8 +268,8 @@ class TestMeasurePerformance:
         def write(*_: Any, **__: Any) -> None:
             predictions(matured, origin, [0.1, 0.2, 0.7, 0.8], back_scored=True)
 
-        score = create_autospec(scoring.score, side_effect=write)
-        monkeypatch.setattr(scoring, "score", score)
+        score = create_autospec(batch_scoring.score, side_effect=write)
+        monkeypatch.setattr(batch_scoring, "score", score)
         for _ in range(2):  # cleared and run again, it is back-scored again
             (record,), registry = self.measure(matured, pipeline, origin, "2005-Q2")
             assert (record.value, record.back_scored) == (1.0, True)
@@ -319,7 +321,7 @@ class TestMeasureSnapshots:
             self.write(
                 lake,
                 origin,
-                scoring.TABLE,
+                batch_scoring.TABLE,
                 name,
                 id=ids,
                 score=[0.1, 0.9, 0.8, 0.2],
@@ -362,7 +364,7 @@ class TestMeasureOtherTasks:
         tables: dict[str, dict[str, Any]] = {
             "features": {"id": ids, "at": at, "x": [1.0] * count},
             "labels": {"id": ids, "label": label, "known_at": at},
-            scoring.TABLE: {
+            batch_scoring.TABLE: {
                 "id": ids,
                 "at": at,
                 **columns,

@@ -12,10 +12,10 @@ import pytest
 from pydantic import SecretStr
 
 from include.errors import SourceError, UnavailableError
-from include.landed_files import _readable
-from include.settings import StoreSettings
-from include.store import ObjectStore
-from include.tables import Lake
+from include.ingestion.landed_files import _readable
+from include.storage.lake_tables import Lake
+from include.storage.object_store import ObjectStore
+from include.storage.settings import StoreSettings
 
 
 class _Overloaded(http.server.BaseHTTPRequestHandler):

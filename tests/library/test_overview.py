@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from include.overview import HEADS, Row
-from include.performance import PerformanceRecord
+from include.monitoring.performance import PerformanceRecord
+from include.reports.decisions_page import HEADS, Row
 
 RECORD = PerformanceRecord(
     partition="1994",

@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from include.errors import PartitionError
-from include.partitions import (
+from include.calendar.partitions import (
     Frequency,
     Partition,
     containing,
@@ -16,6 +15,7 @@ from include.partitions import (
     parse,
     span,
 )
+from include.errors import PartitionError
 
 HOURLY, DAILY, WEEKLY = Frequency.HOURLY, Frequency.DAILY, Frequency.WEEKLY
 MONTHLY, QUARTERLY, YEARLY = Frequency.MONTHLY, Frequency.QUARTERLY, Frequency.YEARLY

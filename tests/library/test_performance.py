@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from include.bootstrap import bootstrap_interval
 from include.errors import MonitoringError
-from include.evaluation import measure
-from include.performance import (
+from include.evaluation.bootstrap import bootstrap_interval
+from include.evaluation.metric_values import measure
+from include.monitoring.performance import (
     PerformanceRecord,
     assess_performance,
     coverage_by_partition,
     mature_partitions,
     newly_matured,
 )
-from include.problem import Problem
-from include.specification import PerformanceMonitoring
+from include.specification.pipeline import PerformanceMonitoring
+from include.specification.problem import Problem
 
 BINARY = Problem("binary")
 RULE = PerformanceMonitoring(metric="roc_auc", max_drop=0.05)

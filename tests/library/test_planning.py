@@ -8,10 +8,7 @@ from typing import Any
 
 import pytest
 
-from include import ledger
-from include.lineage import Origin
-from include.pipeline_file import load
-from include.planning import (
+from include.development.planning import (
     PlannedDag,
     PlannedTask,
     champions_file,
@@ -23,6 +20,9 @@ from include.planning import (
     tables,
     traffic,
 )
+from include.specification.pipeline_file import load
+from include.storage import ledger
+from include.storage.lineage import Origin
 
 INGEST = PlannedTask("ingest", "IngestOperator", ())
 LABELS = PlannedTask("labels", "IngestOperator", ())

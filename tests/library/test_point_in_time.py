@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from include.point_in_time import as_of_join
+from include.features.point_in_time import as_of_join
 
 
 def test_nothing_later_is_joined(spark: Any) -> None:

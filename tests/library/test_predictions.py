@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from include.predictions import fields, from_frame, likeliest, to_columns, watched
-from include.problem import Problem
+from include.evaluation.prediction_columns import fields, from_frame, likeliest, to_columns, watched
+from include.specification.problem import Problem
 
 SPECIES = Problem("multiclass", ("ant", "bee", "cat"))
 PROBABILITIES = np.array([[0.2, 0.7, 0.1], [0.4, 0.4, 0.2], [0.0, 0.0, 1.0]])

@@ -15,22 +15,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from include import features, preparation, quality
+from include.calendar.partitions import Frequency, Partition, parse
 from include.errors import PartitionError, QualityError, SourceError
-from include.lineage import Origin, TableReference
-from include.partitions import Frequency, Partition, parse
-from include.preparation import (
+from include.features import feature_function
+from include.quality import validation
+from include.quality.suites import load_suite
+from include.specification.pipeline import Pipeline, Source
+from include.steps import preparation
+from include.steps.preparation import (
     complete_history,
     ingest,
     validate_features,
     validate_source,
     validate_training_set,
 )
-from include.specification import Pipeline, Source
-from include.store import ObjectStore
-from include.suites import load_suite
-from include.tables import Lake, with_partition
-from include.training import TrainingSet, known_labels
+from include.storage.lake_tables import Lake, with_partition
+from include.storage.lineage import Origin, TableReference
+from include.storage.object_store import ObjectStore
+from include.training.training_sets import TrainingSet, known_labels
 
 MakePipeline = Callable[..., Pipeline]
 COLUMN = "expect_column_values_to_"
@@ -57,7 +59,7 @@ def suites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, expectations in SUITES.items():
         document = {"name": name, "expectations": expectations}
         (tmp_path / f"{name}.json").write_text(json.dumps(document))
-    monkeypatch.setattr(quality, "load_suite", functools.partial(load_suite, folder=tmp_path))
+    monkeypatch.setattr(validation, "load_suite", functools.partial(load_suite, folder=tmp_path))
 
 
 @pytest.fixture
@@ -395,8 +397,8 @@ class TestHistory:
             )
             return lake.write("features", rows, partitions=names, origin=origin)
 
-        compute = create_autospec(features.compute, side_effect=write)
-        monkeypatch.setattr(features, "compute", compute)
+        compute = create_autospec(feature_function.compute, side_effect=write)
+        monkeypatch.setattr(feature_function, "compute", compute)
         return compute
 
     def test_whatever_landed_until_then_and_is_missing(
@@ -560,7 +562,9 @@ class TestHistory:
             return lake.write("features", rows, partitions=names, origin=origin)
 
         monkeypatch.setattr(
-            features, "compute", create_autospec(features.compute, side_effect=write)
+            feature_function,
+            "compute",
+            create_autospec(feature_function.compute, side_effect=write),
         )
         loans = {
             "uri": f"s3://landing/{lake.pipeline}/loans/{{partition}}/",

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from include.bootstrap import Interval, PairedComparison
 from include.errors import MonitoringError
-from include.evaluation import ClassResult
-from include.evidence import Evidence, SliceComparison
-from include.metrics import Metric
-from include.problem import Problem
-from include.promotion import PromotionDecision, decide_promotion
-from include.specification import Promotion
+from include.evaluation.bootstrap import Interval, PairedComparison
+from include.evaluation.evidence import Evidence, SliceComparison
+from include.evaluation.metric_values import ClassResult
+from include.evaluation.promotion_gate import PromotionDecision, decide_promotion
+from include.specification.metric_names import Metric
+from include.specification.pipeline import Promotion
+from include.specification.problem import Problem
 
 BINARY = Problem("binary")
 POLICY = Promotion.model_validate(

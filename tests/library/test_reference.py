@@ -11,22 +11,28 @@ from jsonschema import Draft202012Validator
 from pydantic import BaseModel, TypeAdapter
 from ruamel.yaml import YAML
 
-from include import located_yaml, metrics, pipeline_file, reference, schema
-from include.presets import PRESETS
-from include.reference import EXAMPLES
-from include.specification import Pipeline
+from include.specification import (
+    json_schema,
+    located_yaml,
+    metric_names,
+    pipeline_file,
+    reference_page,
+)
+from include.specification.candidate_defaults import PRESETS
+from include.specification.pipeline import Pipeline
+from include.specification.reference_page import EXAMPLES
 from tests.library.test_wrong_files import MONTHLY, QUARTERLY, SNAPSHOTS
 
 
-@pytest.mark.parametrize("page", [reference, schema], ids=["reference", "schema"])
+@pytest.mark.parametrize("page", [reference_page, json_schema], ids=["reference", "schema"])
 def test_the_file_is_in_step(page: Any) -> None:
     told = f"{page.PATH.name}: is behind the models. Run `python -m {page.__name__}`."
     assert page.PATH.read_text(encoding="utf-8") == page.text(), told
 
 
-@pytest.mark.parametrize("section", [Pipeline, *schema.sections()])
+@pytest.mark.parametrize("section", [Pipeline, *json_schema.sections()])
 def test_every_key_is_explained(section: type[BaseModel]) -> None:
-    about, meanings = schema.documentation(section)
+    about, meanings = json_schema.documentation(section)
     assert about.endswith(".")
     assert set(meanings) == set(section.model_fields), f"{section.__name__}: complete its Args."
     assert [key for key, text in meanings.items() if not text.endswith(".")] == []
@@ -41,9 +47,9 @@ def test_every_example_is_valid(place: tuple[type[BaseModel], str]) -> None:
 
 
 def test_the_reference_names_every_key_metric_and_preset() -> None:
-    text = reference.text()
-    names = [*metrics.METRICS, *PRESETS]
-    for section in (Pipeline, *schema.sections()):
+    text = reference_page.text()
+    names = [*metric_names.METRICS, *PRESETS]
+    for section in (Pipeline, *json_schema.sections()):
         names += [key for key in section.model_fields if (section, key) != (Pipeline, "name")]
     assert [name for name in names if f"| `{name}` |" not in text] == []
 
@@ -51,7 +57,7 @@ def test_the_reference_names_every_key_metric_and_preset() -> None:
 @pytest.fixture(scope="module")
 def validator() -> Draft202012Validator:
     """The schema, as an editor applies it."""
-    made = schema.schema()
+    made = json_schema.schema()
     Draft202012Validator.check_schema(made)
     return Draft202012Validator(made)
 
@@ -112,8 +118,8 @@ class TestSchema:
         assert self.problems(validator, tmp_path / "p.yaml") == []
 
     def test_editors_show_help_and_names(self) -> None:
-        made = schema.schema()
+        made = json_schema.schema()
         assert made["properties"]["owner"]["description"] == "Airflow owner of every task."
         training = made["$defs"]["Training"]["properties"]
         assert set(training["candidates"]["properties"]) == set(PRESETS)
-        assert training["metric"]["anyOf"][0]["enum"] == sorted(metrics.METRICS)
+        assert training["metric"]["anyOf"][0]["enum"] == sorted(metric_names.METRICS)

@@ -12,13 +12,13 @@ import pyarrow as pa
 import pytest
 from mlflow import MlflowClient
 
+from include.calendar.partitions import Frequency, Partition, parse, snapshot
 from include.errors import RegistryError
-from include.lineage import Origin
-from include.models import MODEL, ModelVersion
-from include.partitions import Frequency, Partition, parse, snapshot
-from include.registry import TABLE, Registry
-from include.tables import Lake
-from include.tracking import Tracking
+from include.registry.champions import TABLE, Registry
+from include.registry.mlflow_runs import Tracking
+from include.registry.model_files import MODEL, ModelVersion
+from include.storage.lake_tables import Lake
+from include.storage.lineage import Origin
 
 
 def quarter(name: str) -> Partition:

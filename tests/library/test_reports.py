@@ -8,21 +8,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from include.binning import Binning
-from include.challengers import Evaluation
-from include.drift import calibrate, detect_drift
-from include.evidence import gather_evidence
-from include.figures import confusion_of_largest
-from include.lineage import TableReference
-from include.models import ModelVersion
-from include.problem import Problem, Scores
-from include.profiles import Profile, profile
-from include.promotion import decide_promotion
-from include.reports import publish_evidence
-from include.specification import DriftMonitoring, Promotion
-from include.store import ObjectStore
+from include.evaluation.evidence import gather_evidence
+from include.evaluation.promotion_gate import decide_promotion
+from include.monitoring.binning import Binning
+from include.monitoring.drift import calibrate, detect_drift
+from include.monitoring.profiles import Profile, profile
+from include.registry.model_files import ModelVersion
+from include.reports.drift_report import publish_evidence
+from include.reports.evidence_figures import confusion_of_largest
+from include.specification.pipeline import DriftMonitoring, Promotion
+from include.specification.problem import Problem, Scores
+from include.steps.training import Evaluation
+from include.storage.lineage import TableReference
+from include.storage.object_store import ObjectStore
 from include.templates import render
-from include.training import TrainingSet
+from include.training.training_sets import TrainingSet
 
 METRIC = {
     "binary": "roc_auc",

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
+from include.calendar.partitions import Frequency, Partition, parse
 from include.errors import MonitoringError
-from include.partitions import Frequency, Partition, parse
-from include.retraining import (
+from include.monitoring.retraining import (
     Observation,
     RetrainingDecision,
     TrainingRecord,
     decide_retraining,
 )
-from include.specification import Retraining
+from include.specification.pipeline import Retraining
 
 
 def quarter(name: str) -> Partition:

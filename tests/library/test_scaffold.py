@@ -14,19 +14,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from include.calendar.partitions import Frequency
+from include.development.scaffold import sampling, writing
+from include.development.scaffold.calendar import choose_calendar
+from include.development.scaffold.feature_module import selected
+from include.development.scaffold.inspection import inspect
+from include.development.scaffold.proposal import Place, Proposal, Wish, propose
+from include.development.scaffold.sampling import (
+    Sample,
+    format_of,
+    read_file,
+    read_objects,
+    read_query,
+    sniff,
+)
+from include.development.scaffold.target import choose_target
+from include.development.scaffold.text_types import settle
 from include.errors import SourceError, SpecificationError
-from include.partitions import Frequency
-from include.pipeline_file import load
-from include.scaffold import sampling, writing
-from include.scaffold.calendar import choose_calendar
-from include.scaffold.feature_module import selected
-from include.scaffold.inspection import inspect
-from include.scaffold.proposal import Place, Proposal, Wish, propose
-from include.scaffold.sampling import Sample, format_of, read_file, read_objects, read_query, sniff
-from include.scaffold.target import choose_target
-from include.scaffold.text_types import settle
-from include.settings import StoreSettings
-from include.store import ObjectStore
+from include.specification.pipeline_file import load
+from include.storage.object_store import ObjectStore
+from include.storage.settings import StoreSettings
 
 ROWS = 1000
 GENERATOR = np.random.default_rng(0)

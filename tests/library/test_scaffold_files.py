@@ -15,13 +15,14 @@ import pyarrow as pa
 import pytest
 
 import include.pipelines
-from include import pipeline_file, quality
-from include.checking import check
-from include.partitions import Frequency
-from include.scaffold import writing
-from include.scaffold.proposal import Place, Proposal, Wish, propose
-from include.scaffold.sampling import read_file
-from include.suites import load_suite
+from include.calendar.partitions import Frequency
+from include.development.checking import check
+from include.development.scaffold import writing
+from include.development.scaffold.proposal import Place, Proposal, Wish, propose
+from include.development.scaffold.sampling import read_file
+from include.quality import validation
+from include.quality.suites import load_suite
+from include.specification import pipeline_file
 
 PROJECT = Path(__file__).parent.parent.parent
 # Six of the nine files are shipped; the three large ones lie where only the developers have them.
@@ -187,7 +188,7 @@ def test_the_suite_can_be_evaluated_and_quarantines_what_it_says(generated: Gene
     pipeline = pipeline_file.load(generated.name, generated.root / "include" / "pipelines")
     source = pipeline.sources["records"]
     frame = generated.proposal.frame.head(ROWS)
-    report = quality.validate(
+    report = validation.validate(
         pa.Table.from_pandas(frame, preserve_index=False),
         load_suite(source.suite, generated.root / "expectations"),
         source="records",

@@ -12,17 +12,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from include import pipeline_file
-from include.consistency import problems
-from include.ingestion import read_landed
-from include.landing import land
-from include.partitions import parse
-from include.scaffold import writing
-from include.scaffold.proposal import Place, Wish, propose
-from include.scaffold.sampling import Sample, read_file, read_objects
-from include.settings import StoreSettings
-from include.specification import Pipeline
-from include.store import ObjectStore
+from include.calendar.partitions import parse
+from include.development.scaffold import writing
+from include.development.scaffold.proposal import Place, Wish, propose
+from include.development.scaffold.sampling import Sample, read_file, read_objects
+from include.ingestion.landed_batch import read_landed
+from include.ingestion.landing import land
+from include.specification import pipeline_file
+from include.specification.consistency import problems
+from include.specification.pipeline import Pipeline
+from include.storage.object_store import ObjectStore
+from include.storage.settings import StoreSettings
 
 ROWS = 2_000
 

@@ -13,13 +13,12 @@ import pyarrow as pa
 import pytest
 import skops.io
 
-from include import scoring
-from include.binning import fit_binning
-from include.candidates import build
-from include.drift import calibrate
 from include.errors import FeatureError, MonitoringError, RegistryError
-from include.lineage import Origin, TableReference
-from include.models import (
+from include.evaluation.prediction_columns import from_frame, watched
+from include.monitoring.binning import fit_binning
+from include.monitoring.drift import calibrate
+from include.monitoring.profiles import profile
+from include.registry.model_files import (
     MODEL,
     REFERENCE,
     ModelVersion,
@@ -29,13 +28,14 @@ from include.models import (
     put_file,
     scores_of,
 )
-from include.predictions import from_frame, watched
-from include.presets import PRESETS
-from include.problem import Problem
-from include.profiles import profile
-from include.specification import Pipeline
-from include.store import ObjectStore
-from include.tables import Lake, with_partition, write_files
+from include.scoring import batch_scoring
+from include.specification.candidate_defaults import PRESETS
+from include.specification.pipeline import Pipeline
+from include.specification.problem import Problem
+from include.storage.lake_tables import Lake, with_partition, write_files
+from include.storage.lineage import Origin, TableReference
+from include.storage.object_store import ObjectStore
+from include.training.candidates import build
 
 MakePipeline = Callable[..., Pipeline]
 
@@ -66,12 +66,12 @@ def worker(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RELEVO_STORE_SECRET_KEY", settings.secret_key.get_secret_value())
 
     def run(spark: Any, job: Any, paths: list[str]) -> list[dict[str, Any]]:
-        results = [scoring._score_file(job, path) for path in paths]
+        results = [batch_scoring._score_file(job, path) for path in paths]
         loaded = [{name: json.loads(text) for name, text in item.items()} for item in results]
         assert [item["file"].pop("source") for item in loaded] == paths
         return loaded
 
-    monkeypatch.setattr(scoring, "_run", run)
+    monkeypatch.setattr(batch_scoring, "_run", run)
 
 
 def trained(lake: Lake, task: Any) -> ModelVersion:
@@ -133,7 +133,7 @@ def test_every_row_is_scored_once_as_the_model_would(
     batch = put_features(lake, origin, "2005-Q1", frame(30, 2), frame(20, 3))
 
     for _ in range(2):  # a second run replaces what the first one wrote
-        scored = scoring.score(None, lake, pipeline, batch, champion, origin)
+        scored = batch_scoring.score(None, lake, pipeline, batch, champion, origin)
 
     assert (scored.predictions.partition, scored.predictions.rows) == ("2005-Q1", 50)
     rows = lake.read("predictions").to_pandas().set_index("id")
@@ -153,16 +153,16 @@ def test_the_profile_is_that_of_the_whole_batch(
 ) -> None:
     whole = pd.concat([frame(30, 2), frame(20, 3)], ignore_index=True)
     batch = put_features(lake, origin, "2005-Q1", frame(30, 2), frame(20, 3))
-    scored = scoring.score(None, lake, pipeline, batch, champion, origin)
+    scored = batch_scoring.score(None, lake, pipeline, batch, champion, origin)
     assert scored.profile.rows == 50
 
-    written = scoring.write_profile(lake, "2005-Q1", champion, scored.profile, origin)
-    version, current = scoring.read_profile(lake, written)
+    written = batch_scoring.write_profile(lake, "2005-Q1", champion, scored.profile, origin)
+    version, current = batch_scoring.read_profile(lake, written)
     assert version == 5
     assert current.to_dict() == scored.profile.to_dict()
 
     one_file = put_features(lake, origin, "2005-Q1", whole)
-    again = scoring.score(None, lake, pipeline, one_file, champion, origin)
+    again = batch_scoring.score(None, lake, pipeline, one_file, champion, origin)
     assert again.profile.rows == 50
     missing = {name: column.missing for name, column in scored.profile.categorical.items()}
     assert missing == {"c": int(whole["c"].isna().sum())}
@@ -172,7 +172,7 @@ def test_back_scored_rows_are_marked(
     lake: Lake, pipeline: Pipeline, champion: ModelVersion, origin: Origin
 ) -> None:
     batch = put_features(lake, origin, "2005-Q1", frame(5, 2))
-    scoring.score(None, lake, pipeline, batch, champion, origin, back_scored=True)
+    batch_scoring.score(None, lake, pipeline, batch, champion, origin, back_scored=True)
     assert lake.read("predictions")["back_scored"].to_pylist() == [True] * 5
 
 
@@ -183,7 +183,7 @@ def test_classes_stand_with_their_probabilities(
     champion = trained(lake, "multiclass")
     batch = put_features(lake, origin, "2005-Q1", frame(30, 2), frame(20, 3))
     for _ in range(2):
-        scored = scoring.score(None, lake, pipeline, batch, champion, origin)
+        scored = batch_scoring.score(None, lake, pipeline, batch, champion, origin)
 
     rows = lake.read("predictions").to_pandas().set_index("id")
     assert list(rows.columns) == [
@@ -219,7 +219,7 @@ def test_numbers_stand_alone_and_no_time_is_needed(
     champion = trained(lake, "regression")
     rows = frame(30, 2).drop(columns="at")
     batch = put_features(lake, origin, "snapshot-0001", rows)
-    scored = scoring.score(None, lake, pipeline, batch, champion, origin)
+    scored = batch_scoring.score(None, lake, pipeline, batch, champion, origin)
 
     written = lake.read("predictions").to_pandas()
     assert list(written.columns) == [
@@ -240,7 +240,7 @@ def test_a_feature_that_is_not_there_is_named(
 ) -> None:
     batch = put_features(lake, origin, "2005-Q1", frame(5, 2).drop(columns="c"))
     with pytest.raises(FeatureError, match="that the model was trained on, got none named c"):
-        scoring.score(None, lake, pipeline, batch, champion, origin)
+        batch_scoring.score(None, lake, pipeline, batch, champion, origin)
     assert not lake.exists("predictions")
 
 
@@ -250,7 +250,7 @@ def test_no_rows_are_an_error(
     batch = put_features(lake, origin, "2005-Q1", frame(5, 2))
     other = TableReference(lake.pipeline, "features", batch.version, "2005-Q2", 0)
     with pytest.raises(MonitoringError) as caught:
-        scoring.score(None, lake, pipeline, other, champion, origin)
+        batch_scoring.score(None, lake, pipeline, other, champion, origin)
     assert str(caught.value) == (
         f"batch {lake.pipeline} 2005-Q2: must have rows to score, got none."
     )
@@ -264,5 +264,5 @@ def test_a_changed_model_scores_nothing(
     uri, _ = champion.files[MODEL]
     ObjectStore(lake.settings).write(uri, b"another model")
     with pytest.raises(RegistryError, match="SHA-256 must be"):
-        scoring.score(None, lake, pipeline, batch, champion, origin)
+        batch_scoring.score(None, lake, pipeline, batch, champion, origin)
     assert not lake.exists("predictions")

@@ -11,14 +11,14 @@ import optuna
 import pandas as pd
 import pytest
 
-from include import search
 from include.errors import TrainingError
-from include.models import scores_of
-from include.presets import PRESETS, Preset
-from include.problem import Problem
-from include.search import TrainedCandidate, train_candidate
-from include.specification import Training
-from include.training import TrainingData
+from include.registry.model_files import scores_of
+from include.specification.candidate_defaults import PRESETS, Preset
+from include.specification.pipeline import Training
+from include.specification.problem import Problem
+from include.training import search
+from include.training.search import TrainedCandidate, train_candidate
+from include.training.training_sets import TrainingData
 
 
 def rules(**changed: Any) -> Training:

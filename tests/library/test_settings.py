@@ -10,8 +10,8 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from include.errors import SettingsError
-from include.settings import StoreSettings
-from include.store import ObjectStore
+from include.storage.object_store import ObjectStore
+from include.storage.settings import StoreSettings
 
 NAMES = ("ENDPOINT_URL", "ACCESS_KEY", "SECRET_KEY", "REGION", "BUCKET_PREFIX")
 

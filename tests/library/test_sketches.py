@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from include.sketches import estimate_quantile, merge_sketches, sketch_values
+from include.monitoring.sketches import estimate_quantile, merge_sketches, sketch_values
 
 
 @pytest.mark.parametrize("rows", [100, 4_096, 4_097, 50_000])

@@ -5,10 +5,10 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from include import ledger
-from include.lineage import Origin
-from include.partitions import snapshot
-from include.snapshots import latest_snapshot, next_snapshot, take
+from include.calendar.partitions import snapshot
+from include.storage import ledger
+from include.storage.lineage import Origin
+from include.storage.snapshot_numbers import latest_snapshot, next_snapshot, take
 
 
 def of(run_id: str) -> Origin:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from include import pipeline_file
+from include.calendar.partitions import Frequency
 from include.errors import SpecificationError
-from include.metrics import METRICS
-from include.partitions import Frequency
-from include.pipeline_file import PIPELINES, load, names
-from include.specification import Pipeline, Retraining, nearest
+from include.specification import pipeline_file
+from include.specification.metric_names import METRICS
+from include.specification.pipeline import Pipeline, Retraining, nearest
+from include.specification.pipeline_file import PIPELINES, load, names
 
 # A file of its own, so that tuning the shipped one changes no line number here.
 RIGHT = """\

@@ -14,11 +14,11 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
-from include.connections import from_environment, sql_url
+from include.calendar.partitions import Frequency, parse
 from include.errors import SettingsError, SourceError
-from include.ingestion import read_landed
-from include.partitions import Frequency, parse
-from include.specification import Source
+from include.ingestion.landed_batch import read_landed
+from include.specification.pipeline import Source
+from include.storage.connections import from_environment, sql_url
 from tests.postgres import running_postgres
 
 PARTITION = parse("2005-Q3", Frequency.QUARTERLY)
@@ -157,7 +157,7 @@ def test_a_time_picks_the_rows_of_a_query_that_does_not(store_settings, postgres
 
 
 def test_chunks_join_into_one_type(store_settings, postgres, monkeypatch):
-    monkeypatch.setattr("include.sql_source._ROWS", 2)
+    monkeypatch.setattr("include.ingestion.sql_source._ROWS", 2)
     query = "select i as id, case when i > 5 then i end as late from generate_series(1, 7) i"
     table = read(store_settings, postgres.url(), query).table
     assert table["id"].to_pylist() == [1, 2, 3, 4, 5, 6, 7]
@@ -296,7 +296,7 @@ class TestSqlite:
         assert not path.exists()
 
     def test_it_cannot_be_written_to(self, sqlite_file):
-        from include.sql_source import _engine
+        from include.ingestion.sql_source import _engine
 
         with (
             _engine(f"sqlite:///{sqlite_file}").connect() as connection,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from include.errors import SourceError
-from include.settings import StoreSettings
-from include.store import ObjectStore, content_type, join
+from include.storage.object_store import ObjectStore, content_type, join
+from include.storage.settings import StoreSettings
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import pytest
 from deltalake import DeltaTable
 
 from include.errors import TableError
-from include.lineage import Origin, TableReference
-from include.tables import Lake, empty, with_partition, write_files
+from include.storage.lake_tables import Lake, empty, with_partition, write_files
+from include.storage.lineage import Origin, TableReference
 
 ORIGIN = Origin("loans_score", "manual__1", "ingest_loans", commit="abc1234")
 

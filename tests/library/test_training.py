@@ -15,15 +15,15 @@ import psutil
 import pyarrow as pa
 import pytest
 
+from include.calendar.partitions import Frequency, Partition, parse, snapshot
 from include.errors import TrainingError
-from include.features import TABLE
-from include.labels import TABLE as LABELS
-from include.labels import derive
-from include.lineage import Origin
-from include.partitions import Frequency, Partition, parse, snapshot
-from include.specification import Labels, Pipeline
-from include.tables import Lake, with_partition
-from include.training import (
+from include.features.feature_function import TABLE
+from include.features.labels import TABLE as LABELS
+from include.features.labels import derive
+from include.specification.pipeline import Labels, Pipeline
+from include.storage.lake_tables import Lake, with_partition
+from include.storage.lineage import Origin
+from include.training.training_sets import (
     TrainingSet,
     build_training_set,
     known_labels,

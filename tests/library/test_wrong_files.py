@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from include.errors import SpecificationError
-from include.pipeline_file import load
+from include.specification.pipeline_file import load
 
 QUARTERLY = """\
 description: Chance that a loan is charged off within 24 months.

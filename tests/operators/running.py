@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from include.lineage import TableReference
+from include.storage.lineage import TableReference
 
 SPARK = SimpleNamespace(name="the Spark session")
 RAW = TableReference("loan_default", "raw_loans", 3, "2005-Q1", 100)

@@ -12,13 +12,13 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from airflow.sdk.module_loading import import_string
 
-from include import ledger
-from include.lineage import Origin
-from include.partitions import Frequency, parse
-from include.pipeline_file import load
-from include.settings import StoreSettings
-from include.specification import Pipeline
-from include.tables import Lake
+from include.calendar.partitions import Frequency, parse
+from include.specification.pipeline import Pipeline
+from include.specification.pipeline_file import load
+from include.storage import ledger
+from include.storage.lake_tables import Lake
+from include.storage.lineage import Origin
+from include.storage.settings import StoreSettings
 from relevo.operators.monitoring import AwaitTrainingOperator
 from relevo.triggers import TrainingsEndedTrigger, earlier_dates, waiting_for
 

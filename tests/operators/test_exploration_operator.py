@@ -6,8 +6,8 @@ from typing import Any
 
 from running import small_json
 
-from include.lineage import TableReference
-from include.training import TrainingSet
+from include.storage.lineage import TableReference
+from include.training.training_sets import TrainingSet
 from relevo.links import ExplorationLink
 from relevo.operators.exploration import ExploreTrainingSetOperator
 
@@ -24,7 +24,9 @@ PAGE = "s3://reports/loan_default/exploration/2005-Q1/index.html"
 def test_it_publishes_the_page_and_links_to_it(
     context: Any, ti: Any, replace_by_autospec: Any
 ) -> None:
-    publish = replace_by_autospec("include.exploration.publish_exploration", return_value=PAGE)
+    publish = replace_by_autospec(
+        "include.reports.exploration_report.publish_exploration", return_value=PAGE
+    )
     task = ExploreTrainingSetOperator(
         task_id="explore",
         pipeline="loan_default",

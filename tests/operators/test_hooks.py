@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from include.connections import from_environment
 from include.errors import PartitionError, RelevoError, SettingsError, SpecificationError
+from include.storage.connections import from_environment
 from relevo.hooks import RelevoHook
 from relevo.links import DataDocsLink, MlflowRunLink, ledger_path, report_path
 from relevo.macros import partition_of

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from airflow.sdk.observability import stats
 
-from include.partitions import Frequency, Partition
+from include.calendar.partitions import Frequency, Partition
 from relevo import metrics
 from relevo.metrics import COUNTERS, GAUGES, Measurement, measurements
 from relevo.operators.base import PipelineOperator

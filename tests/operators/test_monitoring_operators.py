@@ -9,13 +9,13 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from running import FEATURES, SPARK, small_json
 
-from include.drift import DriftVerdict
+from include.calendar.partitions import Frequency, parse
 from include.errors import RegistryError
-from include.lineage import TableReference
-from include.models import ModelVersion
-from include.monitoring import Scored
-from include.partitions import Frequency, parse
-from include.retraining import RetrainingDecision
+from include.monitoring.drift import DriftVerdict
+from include.monitoring.retraining import RetrainingDecision
+from include.registry.model_files import ModelVersion
+from include.steps.monitoring import Scored
+from include.storage.lineage import TableReference
 from relevo.assets import retraining_asset
 from relevo.links import DriftReportLink, LedgerLink
 from relevo.operators.monitoring import (
@@ -67,7 +67,7 @@ class TestScoreBatch:
     def test_it_hands_on_references(
         self, context: Any, spark: Any, replace_by_autospec: Any
     ) -> None:
-        score = replace_by_autospec("include.monitoring.score_batch", return_value=SCORED)
+        score = replace_by_autospec("include.steps.monitoring.score_batch", return_value=SCORED)
         result = small_json(ScoreBatchOperator(batch=BATCH, **COMMON).execute(context))
         assert Scored.from_dict(result) == SCORED
         session, _, registry, pipeline, features, partition, _ = score.call_args.args
@@ -79,7 +79,7 @@ class TestScoreBatch:
         self, context: Any, spark: Any, replace_by_autospec: Any
     ) -> None:
         error = RegistryError("model loan_default: a champion must be in use, got none. Train.")
-        replace_by_autospec("include.monitoring.score_batch", side_effect=error)
+        replace_by_autospec("include.steps.monitoring.score_batch", side_effect=error)
         with pytest.raises(AirflowFailException) as caught:
             ScoreBatchOperator(batch=BATCH, **COMMON).execute(context)
         assert str(caught.value) == str(error)
@@ -87,7 +87,9 @@ class TestScoreBatch:
     def test_a_server_that_is_away_is_retried(
         self, context: Any, spark: Any, replace_by_autospec: Any
     ) -> None:
-        replace_by_autospec("include.monitoring.score_batch", side_effect=ConnectionError("away"))
+        replace_by_autospec(
+            "include.steps.monitoring.score_batch", side_effect=ConnectionError("away")
+        )
         with pytest.raises(ConnectionError, match="away"):
             ScoreBatchOperator(batch=BATCH, **COMMON).execute(context)
 
@@ -95,9 +97,13 @@ class TestScoreBatch:
 def test_detect_drift(context: Any, ti: Any, replace_by_autospec: Any) -> None:
     verdict = DriftVerdict("drift", "two of five drifted", ("x", "y"), 0.4, (), None, 900, 98)
     version = ModelVersion("loan_default", 5, "2004-Q4", "r", "c", (), (), {}, {})
-    watch = replace_by_autospec("include.monitoring.watch_drift", return_value=(verdict, version))
+    watch = replace_by_autospec(
+        "include.steps.monitoring.watch_drift", return_value=(verdict, version)
+    )
     page = "s3://reports/loan_default/drift/2005-Q1.html"
-    publish = replace_by_autospec("include.reports.publish_drift_report", return_value=page)
+    publish = replace_by_autospec(
+        "include.reports.drift_report.publish_drift_report", return_value=page
+    )
 
     task = DetectDriftOperator(scored=SCORED.to_dict(), batch=BATCH, **COMMON)
     result = small_json(task.execute(context))
@@ -113,7 +119,7 @@ def test_measure_performance(context: Any, spark: Any, replace_by_autospec: Any)
         partition="2003-Q1", reason="told", to_dict=lambda: {"partition": "2003-Q1"}
     )
     measure = replace_by_autospec(
-        "include.monitoring.measure_performance", return_value=(record, record)
+        "include.steps.monitoring.measure_performance", return_value=(record, record)
     )
     result = small_json(MeasurePerformanceOperator(**COMMON).execute(context))
     assert result == [{"partition": "2003-Q1"}] * 2
@@ -124,7 +130,7 @@ def test_measure_performance(context: Any, spark: Any, replace_by_autospec: Any)
 @pytest.mark.parametrize("retrain", [True, False])
 def test_decide(context: Any, ti: Any, replace_by_autospec: Any, retrain: bool) -> None:
     decision = RetrainingDecision(retrain, "because", ("drift",), None)
-    decide = replace_by_autospec("include.monitoring.decide", return_value=decision)
+    decide = replace_by_autospec("include.steps.monitoring.decide", return_value=decision)
     result = small_json(DecideRetrainingOperator(**COMMON).execute(context))
     assert result == {"retrain": retrain, "reason": "because"}
     assert decide.call_args.args[2] == PARTITION
@@ -143,7 +149,9 @@ class TestRequestRetraining:
     def test_a_yes_emits_one_event_for_the_partition(
         self, context: Any, replace_by_autospec: Any
     ) -> None:
-        replace_by_autospec("include.ledger.training_states", return_value={"2005-Q1": "requested"})
+        replace_by_autospec(
+            "include.storage.ledger.training_states", return_value={"2005-Q1": "requested"}
+        )
         assert self.request(True).execute(context) is None
         events = context["outlet_events"]
         assert len(events) == 1
@@ -152,7 +160,7 @@ class TestRequestRetraining:
         assert small_json(event.extra) == {"reason": "drift in 2 of 3", "partition": "2005-Q1"}
 
     def test_a_no_is_skipped_without_an_event(self, context: Any, replace_by_autospec: Any) -> None:
-        replace_by_autospec("include.ledger.training_states", return_value={})
+        replace_by_autospec("include.storage.ledger.training_states", return_value={})
         with pytest.raises(AirflowSkipException, match="No retraining: drift in 2 of 3"):
             self.request(False).execute(context)
         assert len(context["outlet_events"]) == 0
@@ -160,7 +168,9 @@ class TestRequestRetraining:
     def test_a_training_that_was_started_is_not_started_again(
         self, context: Any, replace_by_autospec: Any
     ) -> None:
-        replace_by_autospec("include.ledger.training_states", return_value={"2005-Q1": "started"})
+        replace_by_autospec(
+            "include.storage.ledger.training_states", return_value={"2005-Q1": "started"}
+        )
         with pytest.raises(AirflowSkipException, match="as of 2005-Q1 is started already"):
             self.request(True).execute(context)
         assert len(context["outlet_events"]) == 0

@@ -8,10 +8,10 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from running import FEATURES, RAW, SPARK, small_json
 
+from include.calendar.partitions import Frequency, parse
 from include.errors import QualityError
-from include.partitions import Frequency, parse
-from include.pipeline_file import load
-from include.preparation import Validated
+from include.specification.pipeline_file import load
+from include.steps.preparation import Validated
 from relevo.links import DataDocsLink
 from relevo.operators.preparation import (
     ComputeFeaturesOperator,
@@ -48,7 +48,7 @@ def test_validations_link_to_their_data_docs() -> None:
     ("operator", "source"), [(IngestSourceOperator, "loans"), (IngestLabelsOperator, "outcomes")]
 )
 def test_ingest(operator: Any, source: str, context: Any, replace_by_autospec: Any) -> None:
-    ingest = replace_by_autospec("include.preparation.ingest", return_value=RAW)
+    ingest = replace_by_autospec("include.steps.preparation.ingest", return_value=RAW)
     result = small_json(operator(source=source, **COMMON).execute(context))
     assert result == RAW.to_dict()
     lake, pipeline, named, wanted, origin = ingest.call_args.args
@@ -66,7 +66,7 @@ class TestValidateSource:
         self, operator: Any, source: str, context: Any, ti: Any, replace_by_autospec: Any
     ) -> None:
         validate = replace_by_autospec(
-            "include.preparation.validate_source", return_value=validated(RAW)
+            "include.steps.preparation.validate_source", return_value=validated(RAW)
         )
         task = operator(source=source, batch=RAW.to_dict(), **COMMON)
         result = small_json(task.execute(context))
@@ -79,7 +79,7 @@ class TestValidateSource:
         self, operator: Any, source: str, context: Any, ti: Any, replace_by_autospec: Any
     ) -> None:
         error = QualityError("source x: 20 rows. Correct the data.")
-        replace_by_autospec("include.preparation.validate_source", side_effect=error)
+        replace_by_autospec("include.steps.preparation.validate_source", side_effect=error)
         task = operator(source=source, batch=RAW.to_dict(), **COMMON)
         with pytest.raises(AirflowFailException) as caught:
             task.execute(context)
@@ -89,13 +89,17 @@ class TestValidateSource:
     def test_a_store_that_does_not_answer_is_retried(
         self, operator: Any, source: str, context: Any, replace_by_autospec: Any
     ) -> None:
-        replace_by_autospec("include.preparation.validate_source", side_effect=OSError("reset"))
+        replace_by_autospec(
+            "include.steps.preparation.validate_source", side_effect=OSError("reset")
+        )
         with pytest.raises(OSError, match="reset"):
             operator(source=source, batch=RAW.to_dict(), **COMMON).execute(context)
 
 
 def test_compute_features(context: Any, spark: Any, replace_by_autospec: Any) -> None:
-    compute = replace_by_autospec("include.features.compute", return_value=FEATURES)
+    compute = replace_by_autospec(
+        "include.features.feature_function.compute", return_value=FEATURES
+    )
     batches = {"loans": validated(RAW).to_dict()}
     task = ComputeFeaturesOperator(batches=batches, **COMMON)
     assert small_json(task.execute(context)) == FEATURES.to_dict()
@@ -108,7 +112,7 @@ def test_compute_features(context: Any, spark: Any, replace_by_autospec: Any) ->
 
 def test_validate_features(context: Any, ti: Any, replace_by_autospec: Any) -> None:
     validate = replace_by_autospec(
-        "include.preparation.validate_features", return_value=validated(FEATURES)
+        "include.steps.preparation.validate_features", return_value=validated(FEATURES)
     )
     task = ValidateFeaturesOperator(batch=FEATURES.to_dict(), **COMMON)
     assert small_json(task.execute(context))["reference"] == FEATURES.to_dict()

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from include import ledger, pipeline_file
+from include.calendar.partitions import Frequency
 from include.errors import PartitionError
-from include.lineage import Origin
-from include.partitions import Frequency
-from include.settings import StoreSettings
-from include.tables import Lake
+from include.specification import pipeline_file
+from include.storage import ledger
+from include.storage.lake_tables import Lake
+from include.storage.lineage import Origin
+from include.storage.settings import StoreSettings
 from relevo.macros import partition_of
 
 Name = Callable[..., str]

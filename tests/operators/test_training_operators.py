@@ -11,19 +11,19 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from running import SPARK, small_json
 
-from include.bootstrap import Interval
-from include.challengers import CandidateResult, Evaluation
+from include.calendar.partitions import Frequency, parse
 from include.errors import TrainingError
-from include.evidence import Evidence
-from include.lineage import TableReference
-from include.models import ModelVersion
-from include.partitions import Frequency, parse
-from include.pipeline_file import load
-from include.problem import Problem
-from include.promotion import PromotionDecision
-from include.settings import MlflowSettings
-from include.specification import Pipeline
-from include.training import TrainingSet
+from include.evaluation.bootstrap import Interval
+from include.evaluation.evidence import Evidence
+from include.evaluation.promotion_gate import PromotionDecision
+from include.registry.model_files import ModelVersion
+from include.specification.pipeline import Pipeline
+from include.specification.pipeline_file import load
+from include.specification.problem import Problem
+from include.steps.training import CandidateResult, Evaluation
+from include.storage.lineage import TableReference
+from include.storage.settings import MlflowSettings
+from include.training.training_sets import TrainingSet
 from relevo.links import DataDocsLink, EvidenceLink, LedgerLink, MlflowRunLink, ModelVersionLink
 from relevo.operators.training import (
     ApprovePromotionOperator,
@@ -69,7 +69,7 @@ RUN = "http://mlflow:5000/#/experiments/1/runs"
 @pytest.fixture
 def tracking(replace_by_autospec: Any) -> Any:
     """The pipeline's MLflow experiment, with "run 1" as the parent of this DAG run."""
-    made = replace_by_autospec("include.tracking.Tracking")
+    made = replace_by_autospec("include.registry.mlflow_runs.Tracking")
     instance = made.return_value
     instance.settings = MlflowSettings(uri="http://mlflow:5000")
     instance.parent.return_value = "run 1"
@@ -114,10 +114,12 @@ class TestBuild:
     @pytest.fixture
     def library(self, replace_by_autospec: Any) -> SimpleNamespace:
         return SimpleNamespace(
-            record=replace_by_autospec("include.ledger.record", return_value=True),
-            complete=replace_by_autospec("include.preparation.complete_history", return_value=()),
+            record=replace_by_autospec("include.storage.ledger.record", return_value=True),
+            complete=replace_by_autospec(
+                "include.steps.preparation.complete_history", return_value=()
+            ),
             build=replace_by_autospec(
-                "include.training.build_training_set", return_value=TRAINING_SET
+                "include.training.training_sets.build_training_set", return_value=TRAINING_SET
             ),
         )
 
@@ -150,7 +152,9 @@ class TestBuild:
 
 
 def test_validate(context: Any, ti: Any, replace_by_autospec: Any) -> None:
-    validate = replace_by_autospec("include.preparation.validate_training_set", return_value={})
+    validate = replace_by_autospec(
+        "include.steps.preparation.validate_training_set", return_value={}
+    )
     values = TRAINING_SET.to_dict()
     task = ValidateTrainingSetOperator(training_set=values, **COMMON)
     assert task.execute(context) == values
@@ -161,7 +165,7 @@ def test_validate(context: Any, ti: Any, replace_by_autospec: Any) -> None:
 
 
 def test_train_candidate(context: Any, ti: Any, tracking: Any, replace_by_autospec: Any) -> None:
-    fit = replace_by_autospec("include.challengers.fit", return_value=CANDIDATE)
+    fit = replace_by_autospec("include.steps.training.fit", return_value=CANDIDATE)
     task = TrainCandidateOperator(
         candidate="logistic_regression", training_set=TRAINING_SET.to_dict(), **COMMON
     )
@@ -173,7 +177,7 @@ def test_train_candidate(context: Any, ti: Any, tracking: Any, replace_by_autosp
 
 
 def test_select(context: Any, ti: Any, tracking: Any, replace_by_autospec: Any) -> None:
-    select = replace_by_autospec("include.challengers.select", return_value=VERSION)
+    select = replace_by_autospec("include.steps.training.select", return_value=VERSION)
     task = SelectChallengerOperator(
         candidates=[small_json(CANDIDATE.to_dict())],
         training_set=TRAINING_SET.to_dict(),
@@ -186,16 +190,18 @@ def test_select(context: Any, ti: Any, tracking: Any, replace_by_autospec: Any) 
 
 
 def test_evaluate(context: Any, ti: Any, tracking: Any, replace_by_autospec: Any) -> None:
-    registry = replace_by_autospec("include.registry.Registry").return_value
+    registry = replace_by_autospec("include.registry.champions.Registry").return_value
     registry.get.return_value = VERSION
     decision = PromotionDecision(False, (), "roc_auc 0.55 is below 0.60")
     scores = np.array([0.1, 0.9])
     evaluation = Evaluation(
         decision, EVIDENCE, Problem("binary"), np.array([0, 1], np.int8), scores, champion=None
     )
-    evaluate = replace_by_autospec("include.challengers.evaluate", return_value=evaluation)
+    evaluate = replace_by_autospec("include.steps.training.evaluate", return_value=evaluation)
     page = "s3://reports/loan_default/evidence/3.html"
-    publish = replace_by_autospec("include.reports.publish_evidence", return_value=page)
+    publish = replace_by_autospec(
+        "include.reports.drift_report.publish_evidence", return_value=page
+    )
     task = EvaluateChallengerOperator(challenger={"version": 3}, **COMMON)
 
     assert small_json(task.execute(context)) == {
@@ -217,7 +223,7 @@ class TestPromote:
     def test_it_takes_over_from_the_next_partition_on(
         self, context: Any, ti: Any, tracking: Any, replace_by_autospec: Any
     ) -> None:
-        registry = replace_by_autospec("include.registry.Registry").return_value
+        registry = replace_by_autospec("include.registry.champions.Registry").return_value
         registry.promote.return_value = VERSION
         verdict = {"version": 3, "promoted": True, "reason": "better"}
         result = PromoteChallengerOperator(verdict=verdict, **COMMON).execute(context)
@@ -228,7 +234,7 @@ class TestPromote:
     def test_a_refused_challenger_is_skipped_with_the_reason(
         self, context: Any, tracking: Any, replace_by_autospec: Any
     ) -> None:
-        registry = replace_by_autospec("include.registry.Registry")
+        registry = replace_by_autospec("include.registry.champions.Registry")
         verdict = {"version": 3, "promoted": False, "reason": "too weak"}
         with pytest.raises(AirflowSkipException, match="too weak"):
             PromoteChallengerOperator(verdict=verdict, **COMMON).execute(context)
@@ -275,7 +281,7 @@ class TestClose:
     def test_how_the_training_ended(
         self, context: Any, ti: Any, tracking: Any, replace_by_autospec: Any, outcome: str
     ) -> None:
-        close = replace_by_autospec("include.challengers.close", return_value=(outcome, "why"))
+        close = replace_by_autospec("include.steps.training.close", return_value=(outcome, "why"))
         result = CloseTrainingOperator(**COMMON).execute(context)
         assert small_json(result) == {"outcome": outcome, "reason": "why"}
         assert close.call_args.args[2:4] == ("run 1", "2005-Q1")
@@ -290,7 +296,7 @@ class TestClose:
     def test_a_persons_no_is_handed_on(
         self, context: Any, tracking: Any, replace_by_autospec: Any, answer: str, rejected: bool
     ) -> None:
-        close = replace_by_autospec("include.challengers.close", return_value=("refused", "no"))
+        close = replace_by_autospec("include.steps.training.close", return_value=("refused", "no"))
         CloseTrainingOperator(approval=answer, **COMMON).execute(context)
         assert close.call_args.kwargs == {"rejected": rejected}
 
@@ -298,7 +304,7 @@ class TestClose:
         self, context: Any, ti: Any, tracking: Any, replace_by_autospec: Any
     ) -> None:
         close = replace_by_autospec(
-            "include.challengers.close", return_value=("failed", "Look above.")
+            "include.steps.training.close", return_value=("failed", "Look above.")
         )
         with pytest.raises(AirflowFailException) as caught:
             CloseTrainingOperator(**COMMON).execute(context)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from include import pipeline_file
-from include.ingestion import read_landed
-from include.landing import Landed, land
-from include.partitions import parse
-from include.quality import ValidationReport, load_suite, validate
-from include.settings import StoreSettings
-from include.store import ObjectStore
+from include.calendar.partitions import parse
+from include.ingestion.landed_batch import read_landed
+from include.ingestion.landing import Landed, land
+from include.quality.validation import ValidationReport, load_suite, validate
+from include.specification import pipeline_file
+from include.storage.object_store import ObjectStore
+from include.storage.settings import StoreSettings
 
 DATA = Path(__file__).parent.parent / "data"
 FILES = {

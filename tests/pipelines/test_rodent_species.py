@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from records import land_records, read_records, validate_records
 
-from include import labels
-from include.checking import check
-from include.partitions import Frequency, parse
-from include.pipeline_file import load
+from include.calendar.partitions import Frequency, parse
+from include.development.checking import check
+from include.features import labels
 from include.pipelines.rodent_species import features
-from include.settings import StoreSettings
-from include.suites import load_suite
+from include.quality.suites import load_suite
+from include.specification.pipeline_file import load
+from include.storage.settings import StoreSettings
 
 NAME = "rodent_species"
 

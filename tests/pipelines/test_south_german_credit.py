@@ -10,15 +10,16 @@ import pyarrow as pa
 import pytest
 from records import read_records, validate_records
 
-from include import labels, quality
-from include.checking import check
+from include.calendar.partitions import snapshot
+from include.development.checking import check
 from include.errors import QualityError
-from include.partitions import snapshot
-from include.pipeline_file import load
+from include.features import labels
 from include.pipelines.south_german_credit import features
-from include.quality import ValidationReport
-from include.settings import StoreSettings
-from include.suites import load_suite
+from include.quality import validation
+from include.quality.suites import load_suite
+from include.quality.validation import ValidationReport
+from include.specification.pipeline_file import load
+from include.storage.settings import StoreSettings
 
 NAME, SNAPSHOT = "south_german_credit", "snapshot-0001"
 # How many rows hold a number that the code book does not know, by column.
@@ -89,21 +90,21 @@ def test_every_copy_is_found_and_nothing_else(report: ValidationReport) -> None:
 def test_rows_in_are_rows_kept_and_rows_quarantined_each_with_its_reason(
     rows: pa.Table, report: ValidationReport
 ) -> None:
-    kept, quarantined = quality.split(rows, report)
+    kept, quarantined = validation.split(rows, report)
     assert (kept.num_rows, quarantined.num_rows) == (802, 218)
     assert all(quarantined["reasons"].to_pylist())
     positions = {*kept["_row"].to_pylist(), *quarantined["_row"].to_pylist()}
     assert positions == set(range(1020))
     limit = load(NAME).sources["applications"].max_quarantined
-    quality.enforce(report, on_failure="quarantine", max_quarantined=limit)
+    validation.enforce(report, on_failure="quarantine", max_quarantined=limit)
     with pytest.raises(QualityError, match=r"at most 20\.00% .* got 218 \(21\.37%\)"):
-        quality.enforce(report, on_failure="quarantine", max_quarantined=0.2)
+        validation.enforce(report, on_failure="quarantine", max_quarantined=0.2)
 
 
 def test_a_bad_credit_is_1_and_a_missing_label_is_no_label(
     rows: pa.Table, report: ValidationReport
 ) -> None:
-    kept, _ = quality.split(rows, report)
+    kept, _ = validation.split(rows, report)
     known = labels.derive(load(NAME), kept, snapshot(1))
     assert Counter(known["label"].to_pylist()) == Counter(
         {0: kept["kredit"].to_pylist().count(1), 1: kept["kredit"].to_pylist().count(0)}

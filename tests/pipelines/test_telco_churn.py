@@ -9,13 +9,13 @@ import pyarrow as pa
 import pytest
 from records import land_records, read_records, validate_records
 
-from include import labels
-from include.checking import check
-from include.partitions import snapshot
-from include.pipeline_file import load
+from include.calendar.partitions import snapshot
+from include.development.checking import check
+from include.features import labels
 from include.pipelines.telco_churn import features
-from include.settings import StoreSettings
-from include.suites import load_suite
+from include.quality.suites import load_suite
+from include.specification.pipeline_file import load
+from include.storage.settings import StoreSettings
 
 NAME, SNAPSHOT = "telco_churn", "snapshot-0001"
 

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from records import land_records, read_records, validate_records
 
-from include import labels, quality
-from include.checking import check
-from include.partitions import Frequency, parse
-from include.pipeline_file import load
+from include.calendar.partitions import Frequency, parse
+from include.development.checking import check
+from include.features import labels
 from include.pipelines.trip_duration import features
-from include.settings import StoreSettings
-from include.suites import load_suite
+from include.quality import validation
+from include.quality.suites import load_suite
+from include.specification.pipeline_file import load
+from include.storage.settings import StoreSettings
 
 NAME = "trip_duration"
 
@@ -57,7 +58,7 @@ def test_trips_that_cannot_be_are_moved_away_with_reasons(
     }
     assert report.quarantined == quarantined
     assert report.stopping == ()
-    kept, _ = quality.split(rows, report)
+    kept, _ = validation.split(rows, report)
     known = labels.derive(load(NAME), kept, parse(month, Frequency.MONTHLY))
     minutes = known["label"].to_pandas()
     assert len(minutes) == rows.num_rows - quarantined

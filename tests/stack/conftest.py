@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from stack.configuration import Configuration, prepare
-from stack.layout import STATE_VARIABLE, Layout
-from stack.processes import end_orphans
+from stack.embedded.configuration import Configuration, prepare
+from stack.embedded.layout import STATE_VARIABLE, Layout
+from stack.embedded.processes import end_orphans
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ import os
 import sys
 from collections.abc import Callable
 
-from stack.configuration import LOOPBACK, Configuration
-from stack.environment import base_environment
-from stack.health import check_page
-from stack.launch import launch
-from stack.layout import Layout
-from stack.parts import Launch, Part
+from stack.embedded.configuration import LOOPBACK, Configuration
+from stack.embedded.environment import base_environment
+from stack.embedded.health import check_page
+from stack.embedded.launch import launch
+from stack.embedded.layout import Layout
+from stack.embedded.parts import Launch, Part
 
 LAUNCHER = (sys.executable, __file__)
 

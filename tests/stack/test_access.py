@@ -19,13 +19,13 @@ from mlflow.exceptions import MlflowException
 from pydantic import SecretStr
 from sklearn.linear_model import LogisticRegression
 
-from include.settings import MlflowSettings
-from include.tracking import Tracking
+from include.registry.mlflow_runs import Tracking
+from include.storage.settings import MlflowSettings
 from stack.access import __main__ as access
 from stack.access import mlflow_users
-from stack.configuration import LOOPBACK
+from stack.embedded.configuration import LOOPBACK
+from stack.embedded.health import check_page
 from stack.errors import ConfigurationError, StackError
-from stack.health import check_page
 from tests.conftest import free_ports
 from tests.postgres import running_postgres
 

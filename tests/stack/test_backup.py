@@ -19,19 +19,19 @@ import dummies
 import pytest
 from botocore.exceptions import ClientError
 
-from include.settings import StoreSettings
-from include.store import ObjectStore
-from stack import databases
+from include.storage.object_store import ObjectStore
+from include.storage.settings import StoreSettings
 from stack.backup import archive, manifest, transfer
 from stack.backup.archive import Contents
 from stack.backup.compose import ComposeInstallation
 from stack.backup.embedded import EmbeddedInstallation, _copy_database
 from stack.backup.installation import Report
 from stack.backup.manifest import Kind, Manifest
-from stack.configuration import Configuration
+from stack.embedded import databases
+from stack.embedded.configuration import Configuration
+from stack.embedded.layout import Layout
+from stack.embedded.operation import Stack
 from stack.errors import BackupError, ConfigurationError
-from stack.layout import Layout
-from stack.operation import Stack
 
 OBJECTS = {
     "table/partition=2005-Q1/part 1.parquet": b"PAR1",

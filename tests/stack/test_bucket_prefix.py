@@ -13,24 +13,24 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from include.landing import land
-from include.ledger import TABLE as LEDGER
-from include.local_run import LocalRun, run
-from include.registry import TABLE as REGISTRY
-from include.settings import BUCKETS, Settings, StoreSettings
+from include.development.local_run import LocalRun, run
+from include.ingestion.landing import land
+from include.registry.champions import TABLE as REGISTRY
 from include.spark.session import connect
-from include.specification import Pipeline
-from include.store import ObjectStore
-from include.tables import Lake
-from stack import health, parts
+from include.specification.pipeline import Pipeline
+from include.storage.lake_tables import Lake
+from include.storage.ledger import TABLE as LEDGER
+from include.storage.object_store import ObjectStore
+from include.storage.settings import BUCKETS, Settings, StoreSettings
 from stack.backup import archive
 from stack.compose import buckets
-from stack.configuration import Configuration, prepare
 from stack.doctor import spark as spark_doctor
 from stack.doctor.checkup import Verdict, examine
-from stack.environment import store_environment
-from stack.layout import Layout
-from stack.processes import end_orphans
+from stack.embedded import health, parts
+from stack.embedded.configuration import Configuration, prepare
+from stack.embedded.environment import store_environment
+from stack.embedded.layout import Layout
+from stack.embedded.processes import end_orphans
 
 PREFIX = "acme-relevo-"
 THEIRS = "bucket-of-another-team"

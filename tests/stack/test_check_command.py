@@ -11,12 +11,12 @@ from unittest.mock import create_autospec
 
 import pytest
 
-from include.pipeline_file import load
-from include.planning import PlannedDag, PlannedTask, traffic
+from include.development.planning import PlannedDag, PlannedTask, traffic
+from include.specification.pipeline_file import load
 from stack.airflow_api import AirflowApi
-from stack.dag_outline import outline
+from stack.commands.dag_outline import outline
+from stack.commands.plan import deployed_dags
 from stack.errors import StackError
-from stack.plan_command import deployed_dags
 
 PROJECT = Path(__file__).parent.parent.parent
 SCORE_STEPS = (

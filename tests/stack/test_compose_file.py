@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from stack import compose_settings
+from stack.compose import env_file
+from stack.embedded.layout import REPOSITORY
 from stack.errors import ConfigurationError
-from stack.layout import REPOSITORY
 
 FILE = REPOSITORY / "docker-compose.yaml"
 ONCE = {"databases", "buckets", "migrate", "mlflow-users", "tools"}
@@ -41,7 +41,7 @@ def compose(settings: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 @pytest.fixture
 def settings(tmp_path: Path) -> Path:
     path = tmp_path / ".env"
-    compose_settings.ensure(path)
+    env_file.ensure(path)
     return path
 
 
@@ -59,7 +59,7 @@ class TestFile:
         assert len(services) == 21
 
     @pytest.mark.parametrize(
-        "name", [name for section in compose_settings.SECTIONS for name in section.secrets]
+        "name", [name for section in env_file.SECTIONS for name in section.secrets]
     )
     def test_no_secret_has_a_default(self, settings: Path, name: str) -> None:
         lines = settings.read_text().splitlines()
@@ -71,9 +71,7 @@ class TestFile:
     def test_every_setting_is_offered_with_the_default_of_the_file(self) -> None:
         used = dict(re.findall(r"\$\{([A-Z_]+):-([^${}]*)\}", FILE.read_text()))
         offered = {
-            name: value
-            for section in compose_settings.SECTIONS
-            for name, value in section.settings.items()
+            name: value for section in env_file.SECTIONS for name, value in section.settings.items()
         }
         # Read by compose itself.
         assert offered.pop("COMPOSE_PROFILES") == ""
@@ -118,7 +116,7 @@ class TestFile:
     def test_no_secret_is_in_an_environment_or_a_command(
         self, settings: Path, services: dict[str, Any]
     ) -> None:
-        values = compose_settings.read(settings).values()
+        values = env_file.read(settings).values()
         for name, service in services.items():
             shown = json.dumps({**service, "configs": None})
             assert not [value for value in values if value in shown], name
@@ -144,33 +142,33 @@ class TestFile:
 class TestSettings:
     def test_it_is_private_and_random(self, tmp_path: Path) -> None:
         first, second = tmp_path / "1", tmp_path / "2"
-        made = [compose_settings.ensure(path) for path in (first, second)]
+        made = [env_file.ensure(path) for path in (first, second)]
         assert made[0] == made[1]
         assert len(made[0]) == 26
         assert first.stat().st_mode & 0o777 == 0o600
-        values = [compose_settings.read(path) for path in (first, second)]
+        values = [env_file.read(path) for path in (first, second)]
         assert set(values[0].values()).isdisjoint(values[1].values())
         assert len(set(values[0].values())) == len(values[0])
         assert min(map(len, values[0].values())) >= 20
 
     def test_a_second_time_changes_nothing(self, settings: Path) -> None:
         before = settings.read_text()
-        assert compose_settings.ensure(settings) == ()
+        assert env_file.ensure(settings) == ()
         assert settings.read_text() == before
 
     def test_what_is_missing_is_added_and_the_rest_kept(self, settings: Path) -> None:
         lines = settings.read_text().splitlines()
         kept = [line for line in lines if not line.startswith("FLOWER_PASSWORD=")]
         settings.write_text("\n".join([*kept, "AIRFLOW_PORT=9090"]) + "\n")
-        before = compose_settings.read(settings)
-        assert compose_settings.ensure(settings) == ("FLOWER_PASSWORD",)
-        after = compose_settings.read(settings)
+        before = env_file.read(settings)
+        assert env_file.ensure(settings) == ("FLOWER_PASSWORD",)
+        after = env_file.read(settings)
         assert after.pop("FLOWER_PASSWORD")
         assert after == before
 
     def test_a_line_that_is_none_is_named_without_its_content(self, settings: Path) -> None:
         settings.write_text("A=1\nhunter2 hunter2\n")
         with pytest.raises(ConfigurationError) as caught:
-            compose_settings.ensure(settings)
+            env_file.ensure(settings)
         assert "line 2 must be a comment or NAME=value" in str(caught.value)
         assert "hunter2" not in str(caught.value)

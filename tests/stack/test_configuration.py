@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from stack.configuration import (
+from stack.embedded.configuration import (
     LOOPBACK,
     PORT_NAMES,
     PORT_RANGE,
@@ -16,8 +16,8 @@ from stack.configuration import (
     is_free,
     prepare,
 )
+from stack.embedded.layout import Layout
 from stack.errors import ConfigurationError
-from stack.layout import Layout
 from stack.private_files import write_private
 
 

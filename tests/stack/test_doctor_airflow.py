@@ -10,13 +10,13 @@ from proxy import Answer, in_front_of
 from pydantic import SecretStr
 
 from stack.airflow_api import AirflowApi
-from stack.configuration import ADMIN
 from stack.doctor import airflow, database
 from stack.doctor.checkup import Verdict, Visit, examine
 from stack.doctor.deployment import AirflowAccess
-from stack.environment import DAGS_VARIABLE
-from stack.layout import Layout
-from stack.operation import Stack
+from stack.embedded.configuration import ADMIN
+from stack.embedded.environment import DAGS_VARIABLE
+from stack.embedded.layout import Layout
+from stack.embedded.operation import Stack
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from include.settings import STORE_VARIABLES, MlflowSettings, StoreSettings
+from include.storage.settings import STORE_VARIABLES, MlflowSettings, StoreSettings
 from stack.doctor import clock, deployment, disk
 from stack.doctor.checkup import Check, Verdict, Visit, examine, failed, not_configured, ok
 from stack.doctor.tracking import same_release

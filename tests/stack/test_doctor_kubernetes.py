@@ -8,7 +8,7 @@ import pytest
 
 from stack.doctor import kubernetes
 from stack.doctor.checkup import Verdict, examine
-from stack.layout import REPOSITORY
+from stack.embedded.layout import REPOSITORY
 
 SHIPPED = REPOSITORY / "docs" / "production" / "kubernetes" / "pod-template.yaml"
 

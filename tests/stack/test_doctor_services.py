@@ -15,11 +15,11 @@ from mlflow import MlflowClient
 from proxy import Answer, in_front_of
 from pydantic import SecretStr
 
-from include.settings import MlflowSettings
-from include.store import ObjectStore
+from include.storage.object_store import ObjectStore
+from include.storage.settings import MlflowSettings
 from stack.doctor import spark, tracking
 from stack.doctor.checkup import Verdict, examine
-from stack.layout import REPOSITORY
+from stack.embedded.layout import REPOSITORY
 
 MLFLOW_CHECKS = 7
 SPARK_CHECKS = 7

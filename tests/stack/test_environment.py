@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from stack.configuration import Configuration
-from stack.environment import (
+from stack.embedded.configuration import Configuration
+from stack.embedded.environment import (
     airflow_environment,
     base_environment,
     code_commit,
     library_environment,
     supervisor_environment,
 )
-from stack.layout import Layout
-from stack.parts import PARTS, Part, prepare_files
+from stack.embedded.layout import Layout
+from stack.embedded.parts import PARTS, Part, prepare_files
 
 AIRFLOW_PARTS = ("migrate", "api-server", "dag-processor", "triggerer", "scheduler")
 

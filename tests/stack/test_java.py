@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from stack.embedded.java import choose_java, find_system_java, parse_version, write_shim
+from stack.embedded.layout import Layout
 from stack.errors import ConfigurationError
-from stack.java import choose_java, find_system_java, parse_version, write_shim
-from stack.layout import Layout
 
 
 def fake_java(home: Path, banner: str) -> Path:

@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner, Result
 
-from include.pipeline_file import load
-from include.settings import STORE_VARIABLES, StoreSettings
-from include.store import ObjectStore
-from stack import new_command
+from include.specification.pipeline_file import load
+from include.storage.object_store import ObjectStore
+from include.storage.settings import STORE_VARIABLES, StoreSettings
 from stack.cli import app
+from stack.commands import new as new_command
 
 ROWS = "\n".join(
     f"{n},{n % 7},{'yes' if n % 3 else 'no'},2020-{1 + n % 8:02}-01" for n in range(800)

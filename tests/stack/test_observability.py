@@ -23,7 +23,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from ruamel.yaml import YAML
 
 from relevo.metrics import COUNTERS, GAUGES
-from stack.layout import REPOSITORY
+from stack.embedded.layout import REPOSITORY
 
 COMPOSE = REPOSITORY / "stack" / "compose"
 DASHBOARD = COMPOSE / "grafana" / "dashboards" / "relevo.json"

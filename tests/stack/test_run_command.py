@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from stack.cli import app
-from stack.layout import STATE_VARIABLE
+from stack.embedded.layout import STATE_VARIABLE
 
 
 def test_without_a_stack_it_names_the_two_ways_out(

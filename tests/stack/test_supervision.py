@@ -14,13 +14,13 @@ import dummies
 import psutil
 import pytest
 
-from stack.configuration import Configuration
+from stack.embedded.configuration import Configuration
+from stack.embedded.layout import Layout
+from stack.embedded.operation import Stack
+from stack.embedded.parts import PARTS, Part
+from stack.embedded.processes import find_processes
+from stack.embedded.supervision import render_configuration
 from stack.errors import PartError
-from stack.layout import Layout
-from stack.operation import Stack
-from stack.parts import PARTS, Part
-from stack.processes import find_processes
-from stack.supervision import render_configuration
 
 
 def test_configuration_holds_no_secret(layout: Layout, configuration: Configuration) -> None:

@@ -18,11 +18,9 @@ from pip_audit._service.interface import (
 )
 from typer.testing import CliRunner
 
-from stack import supply_chain_command as supply_chain
 from stack.cli import app
-from stack.errors import StackError
-from stack.layout import REPOSITORY
-from stack.supply_chain_command import (
+from stack.commands import supply_chain as supply_chain
+from stack.commands.supply_chain import (
     Finding,
     accepted_names,
     installed_licences,
@@ -32,6 +30,8 @@ from stack.supply_chain_command import (
     read_audit,
     unaccepted,
 )
+from stack.embedded.layout import REPOSITORY
+from stack.errors import StackError
 
 OLD = ResolvedDependency("jinja2", Version("2.10"))
 FINE = ResolvedDependency("six", Version("1.17.0"))

@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from include import pipeline_file
-from include.partitions import Frequency, parse
-from include.settings import MlflowSettings, Settings, StoreSettings
-from include.specification import Pipeline
-from include.store import ObjectStore
-from include.tables import Lake
-from include.tracking import Tracking
+from include.calendar.partitions import Frequency, parse
+from include.registry.mlflow_runs import Tracking
+from include.specification import pipeline_file
+from include.specification.pipeline import Pipeline
+from include.storage.lake_tables import Lake
+from include.storage.object_store import ObjectStore
+from include.storage.settings import MlflowSettings, Settings, StoreSettings
 from stack.airflow_api import AirflowApi
-from stack.configuration import REGION, Configuration
-from stack.layout import Layout
-from stack.operation import Stack
+from stack.embedded.configuration import REGION, Configuration
+from stack.embedded.layout import Layout
+from stack.embedded.operation import Stack
 
 PIPELINE = "loan_default"
 SCORE, TRAIN = f"{PIPELINE}_score", f"{PIPELINE}_train"

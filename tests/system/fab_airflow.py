@@ -13,11 +13,11 @@ from typing import Any
 
 import requests
 
-from include.settings import StoreSettings
-from stack.configuration import LOOPBACK, prepare
-from stack.environment import airflow_environment
-from stack.health import check_page
-from stack.layout import Layout
+from include.storage.settings import StoreSettings
+from stack.embedded.configuration import LOOPBACK, prepare
+from stack.embedded.environment import airflow_environment
+from stack.embedded.health import check_page
+from stack.embedded.layout import Layout
 
 START_SECONDS = 120
 ANSWER_SECONDS = 60

@@ -19,10 +19,10 @@ from typing import Any
 import psutil
 from pydantic import SecretStr
 
-from include.settings import StoreSettings
-from stack.configuration import LOOPBACK, PORT_RANGE, is_free
-from stack.java import choose_java
-from stack.layout import REPOSITORY, Layout
+from include.storage.settings import StoreSettings
+from stack.embedded.configuration import LOOPBACK, PORT_RANGE, is_free
+from stack.embedded.java import choose_java
+from stack.embedded.layout import REPOSITORY, Layout
 from stack.private_files import write_private
 
 PAGE = REPOSITORY / "docs" / "spark-cluster.md"

@@ -16,19 +16,19 @@ import pytest
 from alembic import command
 from alembic.config import Config
 
-from include import ledger
-from include.partitions import Frequency, parse
-from include.registry import Registry
-from include.tables import Lake
-from include.tracking import Tracking
-from stack import databases
+from include.calendar.partitions import Frequency, parse
+from include.registry.champions import Registry
+from include.registry.mlflow_runs import Tracking
+from include.storage import ledger
+from include.storage.lake_tables import Lake
 from stack.backup import transfer
 from stack.backup.embedded import EmbeddedInstallation
-from stack.configuration import LOOPBACK, Configuration
-from stack.environment import airflow_environment
+from stack.embedded import databases
+from stack.embedded.configuration import LOOPBACK, Configuration
+from stack.embedded.environment import airflow_environment
+from stack.embedded.layout import Layout
+from stack.embedded.operation import Stack
 from stack.errors import ConfigurationError
-from stack.layout import Layout
-from stack.operation import Stack
 from tests.pipelines.records import land_records
 from tests.system.conftest import SystemStack, connect
 

@@ -11,12 +11,14 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from include import challengers, ledger, monitoring, overview
-from include.features import TABLE as FEATURES
-from include.lineage import Origin
-from include.partitions import Frequency, parse
-from include.preparation import quarantine_table
-from include.registry import CHAMPION, Registry
+from include.calendar.partitions import Frequency, parse
+from include.features.feature_function import TABLE as FEATURES
+from include.registry.champions import CHAMPION, Registry
+from include.reports import decisions_page
+from include.steps import monitoring, training
+from include.steps.preparation import quarantine_table
+from include.storage import ledger
+from include.storage.lineage import Origin
 from tests.system.conftest import (
     FIRST_SCORED,
     FIRST_TRAINING,
@@ -91,7 +93,9 @@ def test_matured_partition_is_back_scored_and_compared_with_the_held_out_metric(
     stack: SystemStack,
 ) -> None:
     (row,) = [
-        row for row in overview.rows(stack.lake, stack.pipeline) if row.partition == FIRST_SCORED
+        row
+        for row in decisions_page.rows(stack.lake, stack.pipeline)
+        if row.partition == FIRST_SCORED
     ]
     (record,) = row.performance
 
@@ -144,7 +148,7 @@ def test_an_older_model_is_refused_with_the_reason_on_record(stack: SystemStack)
     registry = Registry(stack.lake, stack.tracking)
     assert registry.require_champion(quarter.shift(1)).version == 2
 
-    evaluation = challengers.evaluate(
+    evaluation = training.evaluate(
         stack.lake,
         registry,
         stack.pipeline,
@@ -177,7 +181,7 @@ def test_drift_starts_a_training_and_the_next_partition_waits_for_it(stack: Syst
         240,
     )
 
-    rows = {row.partition: row for row in overview.rows(stack.lake, stack.pipeline)}
+    rows = {row.partition: row for row in decisions_page.rows(stack.lake, stack.pipeline)}
     assert [rows[f"2005-Q{n}"].drift for n in (1, 2, 3, 4)] == ["drift"] * 4
     assert [rows[f"2005-Q{n}"].retrain for n in (1, 2, 3, 4)] == ["no", "no", "no", "yes"]
     assert [rows[f"2005-Q{n}"].champion for n in (1, 2, 3, 4)] == [1, 2, 2, 2]
@@ -287,7 +291,7 @@ def _state(stack: SystemStack) -> dict[str, Any]:
         "alias": _alias(stack),
         "versions": len(stack.tracking.client.search_model_versions(f"name = '{PIPELINE}'")),
         "runs": sorted(_mlflow_runs(stack), key=lambda run: str(run["id"])),
-        "overview": [row.cells() for row in overview.rows(stack.lake, stack.pipeline)],
+        "overview": [row.cells() for row in decisions_page.rows(stack.lake, stack.pipeline)],
         "scores": float(
             stack.lake.read("predictions").to_pandas().sort_values("loan_id")["score"].sum()
         ),

@@ -12,13 +12,15 @@ from urllib.parse import quote
 import pandas as pd
 import pytest
 
-from include import ledger, monitoring, pipeline_file
-from include.landing import land
-from include.performance import PerformanceRecord
-from include.preparation import quarantine_table
-from include.registry import Registry
-from include.specification import Pipeline
-from include.tables import Lake
+from include.ingestion.landing import land
+from include.monitoring.performance import PerformanceRecord
+from include.registry.champions import Registry
+from include.specification import pipeline_file
+from include.specification.pipeline import Pipeline
+from include.steps import monitoring
+from include.steps.preparation import quarantine_table
+from include.storage import ledger
+from include.storage.lake_tables import Lake
 from tests.pipelines.records import FILES, land_records
 from tests.system.conftest import SystemStack
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from include.settings import StoreSettings
+from include.storage.settings import StoreSettings
 from stack.access.roles import ADMIN, OPERATOR, VIEWER
 from tests.system.fab_airflow import FabAirflow, make
 from tests.system.test_browser import CHROMIUM_ARGUMENTS, VIEWPORT, WAIT_MILLISECONDS

@@ -12,9 +12,9 @@ from urllib.parse import quote
 import boto3
 import pytest
 
-from stack.configuration import BUCKETS, REGION
-from stack.layout import Layout
-from stack.processes import find_processes
+from stack.embedded.configuration import BUCKETS, REGION
+from stack.embedded.layout import Layout
+from stack.embedded.processes import find_processes
 from tests.system.conftest import SystemStack
 from tests.system.secret_search import Finding, Source, command_lines, database, files, search
 from tests.system.secret_search import objects as objects_of

@@ -22,22 +22,29 @@ from pydantic import SecretStr
 from pyspark.errors.exceptions.connect import SparkConnectGrpcException
 from pyspark.sql import functions as f
 
-from include import scoring
-from include.binning import fit_binning
-from include.candidates import build
-from include.drift import calibrate
-from include.features import compute, join_labels
-from include.lineage import Origin, TableReference
-from include.models import MODEL, REFERENCE, ModelVersion, Reference, prepare, put_file
-from include.presets import PRESETS
-from include.profiles import profile
-from include.settings import Settings
+from include.features.feature_function import compute, join_labels
+from include.monitoring.binning import fit_binning
+from include.monitoring.drift import calibrate
+from include.monitoring.profiles import profile
+from include.registry.model_files import (
+    MODEL,
+    REFERENCE,
+    ModelVersion,
+    Reference,
+    prepare,
+    put_file,
+)
+from include.scoring import batch_scoring
 from include.spark import lake as lake_source
 from include.spark.session import connect
-from include.specification import Pipeline
-from include.store import ObjectStore
-from include.tables import Lake, with_partition, write_files
-from stack.configuration import LOOPBACK
+from include.specification.candidate_defaults import PRESETS
+from include.specification.pipeline import Pipeline
+from include.storage.lake_tables import Lake, with_partition, write_files
+from include.storage.lineage import Origin, TableReference
+from include.storage.object_store import ObjectStore
+from include.storage.settings import Settings
+from include.training.candidates import build
+from stack.embedded.configuration import LOOPBACK
 from tests.system.spark_cluster import CONNECT, MASTER, WORKERS, SparkCluster, until
 
 pytestmark = pytest.mark.system
@@ -74,17 +81,17 @@ class Batch:
     lake: Lake
     features: TableReference
     champion: ModelVersion
-    expected: scoring.Scores
+    expected: batch_scoring.Scores
     rows: pd.DataFrame
 
-    def score(self, remote: SecretStr) -> scoring.Scores:
+    def score(self, remote: SecretStr) -> batch_scoring.Scores:
         """Score it again, as a task does."""
         with connect(remote) as spark:
-            return scoring.score(
+            return batch_scoring.score(
                 spark, self.lake, self.pipeline, self.features, self.champion, ORIGIN
             )
 
-    def check(self, scored: scoring.Scores) -> None:
+    def check(self, scored: batch_scoring.Scores) -> None:
         """Require the undisturbed result: each row once, and every bit of it."""
         files = self.lake.files(scored.predictions)
         assert (len(files), sum(file.rows for file in files)) == (FILES, FILES * ROWS)
@@ -94,7 +101,7 @@ class Batch:
 
     def objects(self) -> set[str]:
         """Addresses of the prediction files on the store, committed or not."""
-        folder = f"{self.lake.uri(scoring.TABLE)}/partition={BATCH}"
+        folder = f"{self.lake.uri(batch_scoring.TABLE)}/partition={BATCH}"
         return {item.uri for item in ObjectStore(self.lake.settings).list(folder)}
 
 
@@ -112,7 +119,7 @@ def batch(services: Settings) -> Batch:
     features = lake.commit("features", files, parts[0].schema, partitions=[BATCH], origin=ORIGIN)
     pipeline, champion = make_pipeline(lake), train(lake)
     with connect(services.spark_remote) as spark:
-        expected = scoring.score(spark, lake, pipeline, features, champion, ORIGIN)
+        expected = batch_scoring.score(spark, lake, pipeline, features, champion, ORIGIN)
     return Batch(pipeline, lake, features, champion, expected, predictions(lake, expected))
 
 
@@ -183,8 +190,8 @@ def train(lake: Lake) -> ModelVersion:
     )
 
 
-def predictions(lake: Lake, scored: scoring.Scores) -> pd.DataFrame:
-    table = lake.read(scoring.TABLE, version=scored.predictions.version)
+def predictions(lake: Lake, scored: batch_scoring.Scores) -> pd.DataFrame:
+    table = lake.read(batch_scoring.TABLE, version=scored.predictions.version)
     return by_key(table.to_pandas())
 
 
@@ -316,11 +323,11 @@ class TestLosses:
     @pytest.fixture
     def scoring_begun(
         self, batch: Batch, cluster: SparkCluster
-    ) -> Iterator[Callable[[], Future[scoring.Scores]]]:
+    ) -> Iterator[Callable[[], Future[batch_scoring.Scores]]]:
         """Start scoring; returns when the first of the files is on the store."""
         with ThreadPoolExecutor(max_workers=1) as thread:
 
-            def begin() -> Future[scoring.Scores]:
+            def begin() -> Future[batch_scoring.Scores]:
                 before = batch.objects()
                 running = thread.submit(batch.score, cluster.remote)
                 until(lambda: running.done() or batch.objects() > before, "a file", cluster.logs)

@@ -9,11 +9,12 @@ from typing import Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
-from include import partitions, pipeline_file
+from include.calendar import partitions
+from include.calendar.partitions import Partition
 from include.errors import RelevoError, UnavailableError
-from include.lineage import Origin
-from include.partitions import Partition
-from include.specification import Pipeline
+from include.specification import pipeline_file
+from include.specification.pipeline import Pipeline
+from include.storage.lineage import Origin
 from relevo import metrics
 from relevo.hooks import RelevoHook
 

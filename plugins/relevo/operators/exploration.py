@@ -27,8 +27,8 @@ class ExploreTrainingSetOperator(TrainingOperator):
 
     def run(self, context: Any) -> dict[str, Any]:
         """Return the address of the page."""
-        from include.exploration import publish_exploration
-        from include.training import TrainingSet
+        from include.reports.exploration_report import publish_exploration
+        from include.training.training_sets import TrainingSet
 
         uri = publish_exploration(
             self.lake(), self.specification(), TrainingSet.from_dict(self.training_set)

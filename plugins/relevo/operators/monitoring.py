@@ -82,11 +82,11 @@ class ScoreBatchOperator(PipelineOperator):
 
     def run(self, context: Any) -> dict[str, Any]:
         """Return the references of predictions and profile, and the model version."""
-        from include.lineage import TableReference
-        from include.monitoring import score_batch
-        from include.registry import Registry
+        from include.registry.champions import Registry
         from include.spark.session import connect
-        from include.tables import Lake
+        from include.steps.monitoring import score_batch
+        from include.storage.lake_tables import Lake
+        from include.storage.lineage import TableReference
 
         settings = self.hook.get_conn()
         lake = Lake(settings.store, self.pipeline)
@@ -125,11 +125,11 @@ class DetectDriftOperator(PipelineOperator):
 
     def run(self, context: Any) -> dict[str, Any]:
         """Return the verdict and its reason."""
-        from include.lineage import TableReference
-        from include.monitoring import Scored, watch_drift
-        from include.registry import Registry
-        from include.reports import publish_drift_report
-        from include.tables import Lake
+        from include.registry.champions import Registry
+        from include.reports.drift_report import publish_drift_report
+        from include.steps.monitoring import Scored, watch_drift
+        from include.storage.lake_tables import Lake
+        from include.storage.lineage import TableReference
 
         lake = Lake(self.hook.store(), self.pipeline)
         spec = self.specification()
@@ -156,10 +156,10 @@ class MeasurePerformanceOperator(PipelineOperator):
 
     def run(self, context: Any) -> list[dict[str, Any]]:
         """Return one record a matured partition."""
-        from include.monitoring import measure_performance
-        from include.registry import Registry
+        from include.registry.champions import Registry
         from include.spark.session import connect
-        from include.tables import Lake
+        from include.steps.monitoring import measure_performance
+        from include.storage.lake_tables import Lake
 
         settings = self.hook.get_conn()
         lake = Lake(settings.store, self.pipeline)
@@ -185,8 +185,8 @@ class DecideRetrainingOperator(PipelineOperator):
 
     def run(self, context: Any) -> dict[str, Any]:
         """Return the decision and its reason."""
-        from include.monitoring import decide
-        from include.tables import Lake
+        from include.steps.monitoring import decide
+        from include.storage.lake_tables import Lake
 
         lake = Lake(self.hook.store(), self.pipeline)
         decision = decide(lake, self.specification(), self.slice_of_time(), self.origin(context))
@@ -214,8 +214,8 @@ class RequestRetrainingOperator(PipelineOperator):
 
     def run(self, context: Any) -> None:
         """Emit the event, unless the training was already started."""
-        from include.ledger import training_states
-        from include.tables import Lake
+        from include.storage.lake_tables import Lake
+        from include.storage.ledger import training_states
 
         if not self.decision["retrain"]:
             raise AirflowSkipException(f"No retraining: {self.decision['reason']}")

@@ -25,8 +25,8 @@ class IngestSourceOperator(PipelineOperator):
 
     def run(self, context: Any) -> dict[str, Any]:
         """Return the reference of the raw partition."""
-        from include.preparation import ingest
-        from include.tables import Lake
+        from include.steps.preparation import ingest
+        from include.storage.lake_tables import Lake
 
         reference = ingest(
             Lake(self.hook.store(), self.pipeline),
@@ -59,9 +59,9 @@ class ValidateSourceOperator(PipelineOperator):
 
     def run(self, context: Any) -> dict[str, Any]:
         """Return the reference of the good rows, and how many were quarantined."""
-        from include.lineage import TableReference
-        from include.preparation import data_docs_uri, validate_source
-        from include.tables import Lake
+        from include.steps.preparation import data_docs_uri, validate_source
+        from include.storage.lake_tables import Lake
+        from include.storage.lineage import TableReference
 
         DataDocsLink.persist(
             context, report_path(data_docs_uri(self.pipeline, self.partition, self.source))
@@ -102,10 +102,10 @@ class ComputeFeaturesOperator(PipelineOperator):
 
     def run(self, context: Any) -> dict[str, Any]:
         """Return the reference of the features' partition."""
-        from include.features import compute
-        from include.lineage import TableReference
+        from include.features.feature_function import compute
         from include.spark.session import connect
-        from include.tables import Lake
+        from include.storage.lake_tables import Lake
+        from include.storage.lineage import TableReference
 
         settings = self.hook.get_conn()
         sources = {
@@ -141,9 +141,9 @@ class ValidateFeaturesOperator(PipelineOperator):
 
     def run(self, context: Any) -> dict[str, Any]:
         """Return the reference of the good rows, and how many were quarantined."""
-        from include.lineage import TableReference
-        from include.preparation import data_docs_uri, validate_features
-        from include.tables import Lake
+        from include.steps.preparation import data_docs_uri, validate_features
+        from include.storage.lake_tables import Lake
+        from include.storage.lineage import TableReference
 
         DataDocsLink.persist(
             context, report_path(data_docs_uri(self.pipeline, self.partition, "features"))

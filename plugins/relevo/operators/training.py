@@ -20,8 +20,8 @@ from relevo.links import (
 from relevo.operators.base import PipelineOperator
 
 if TYPE_CHECKING:
-    from include.tables import Lake
-    from include.tracking import Tracking
+    from include.registry.mlflow_runs import Tracking
+    from include.storage.lake_tables import Lake
 
 
 class TrainingOperator(PipelineOperator):
@@ -31,13 +31,13 @@ class TrainingOperator(PipelineOperator):
 
     def lake(self) -> Lake:
         """Open the pipeline's tables."""
-        from include.tables import Lake
+        from include.storage.lake_tables import Lake
 
         return Lake(self.hook.store(), self.pipeline)
 
     def tracking(self) -> Tracking:
         """Open the pipeline's MLflow experiment."""
-        from include.tracking import Tracking
+        from include.registry.mlflow_runs import Tracking
 
         return Tracking(self.hook.mlflow(), self.pipeline)
 
@@ -61,10 +61,10 @@ class BuildTrainingSetOperator(TrainingOperator):
 
     def run(self, context: Any) -> dict[str, Any]:
         """Return the training set's reference, partitions and counts."""
-        from include.challengers import start
-        from include.preparation import complete_history
         from include.spark.session import connect
-        from include.training import build_training_set
+        from include.steps.preparation import complete_history
+        from include.steps.training import start
+        from include.training.training_sets import build_training_set
 
         lake, tracking, spec = self.lake(), self.tracking(), self.specification()
         origin, partition = self.origin(context), self.slice_of_time()
@@ -106,8 +106,8 @@ class ValidateTrainingSetOperator(TrainingOperator):
 
     def run(self, context: Any) -> dict[str, Any]:
         """Return the training set again, now known to be fit for use."""
-        from include.preparation import data_docs_uri, validate_training_set
-        from include.training import TrainingSet
+        from include.steps.preparation import data_docs_uri, validate_training_set
+        from include.training.training_sets import TrainingSet
 
         DataDocsLink.persist(
             context, report_path(data_docs_uri(self.pipeline, self.partition, "training_set"))
@@ -141,8 +141,8 @@ class TrainCandidateOperator(TrainingOperator):
 
     def run(self, context: Any) -> dict[str, Any]:
         """Return the run, the validation metric and the model file."""
-        from include.challengers import fit
-        from include.training import TrainingSet
+        from include.steps.training import fit
+        from include.training.training_sets import TrainingSet
 
         tracking = self.tracking()
         result = fit(
@@ -180,9 +180,9 @@ class SelectChallengerOperator(TrainingOperator):
 
     def run(self, context: Any) -> dict[str, Any]:
         """Return the registered version."""
-        from include.challengers import CandidateResult, select
-        from include.registry import Registry
-        from include.training import TrainingSet
+        from include.registry.champions import Registry
+        from include.steps.training import CandidateResult, select
+        from include.training.training_sets import TrainingSet
 
         lake, tracking = self.lake(), self.tracking()
         version = select(
@@ -217,9 +217,9 @@ class EvaluateChallengerOperator(TrainingOperator):
 
     def run(self, context: Any) -> dict[str, Any]:
         """Return whether the challenger may take the baton, and why."""
-        from include.challengers import evaluate
-        from include.registry import Registry
-        from include.reports import publish_evidence
+        from include.registry.champions import Registry
+        from include.reports.drift_report import publish_evidence
+        from include.steps.training import evaluate
 
         lake, spec, tracking = self.lake(), self.specification(), self.tracking()
         registry = Registry(lake, tracking)
@@ -258,7 +258,7 @@ class PromoteChallengerOperator(TrainingOperator):
 
     def run(self, context: Any) -> dict[str, Any]:
         """Return the version that is the champion from the next partition on."""
-        from include.registry import Registry
+        from include.registry.champions import Registry
 
         if not self.verdict["promoted"]:
             raise AirflowSkipException(self.verdict["reason"])
@@ -323,8 +323,8 @@ class CloseTrainingOperator(TrainingOperator):
         Raises:
             AirflowFailException: If no verdict was reached or carried out.
         """
-        from include.challengers import close
-        from include.registry import Registry
+        from include.registry.champions import Registry
+        from include.steps.training import close
 
         lake, tracking = self.lake(), self.tracking()
         parent_id = self.parent_run(context, tracking)

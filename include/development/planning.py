@@ -1,0 +1,288 @@
+"""What a pipeline file makes: tasks, tables, landing places; and how that differs from before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any
+
+from include.calendar import partitions
+from include.development.checking import run_dates
+from include.specification.pipeline import Pipeline
+from include.storage.ledger import Entry
+from include.storage.settings import LAKE
+
+MLFLOW = "MLflow"
+PAGES = "pages"
+
+
+@dataclass(frozen=True)
+class PlannedTask:
+    """One task of a DAG.
+
+    Args:
+        task_id: Its name.
+        operator: Class of its operator.
+        upstream: Tasks that it directly follows.
+        mapped: One box for each of these; empty if it is a single box.
+    """
+
+    task_id: str
+    operator: str
+    upstream: tuple[str, ...]
+    mapped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PlannedDag:
+    """One DAG, from the factory or as Airflow serves it.
+
+    Args:
+        dag_id: Its name.
+        schedule: What Airflow shows as its schedule.
+        tasks: Its tasks, each after those it follows.
+    """
+
+    dag_id: str
+    schedule: str
+    tasks: tuple[PlannedTask, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Render as a JSON-serialisable mapping."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> PlannedDag:
+        """Read what :meth:`to_dict` gave."""
+        tasks = [
+            PlannedTask(
+                item["task_id"], item["operator"], tuple(item["upstream"]), tuple(item["mapped"])
+            )
+            for item in values["tasks"]
+        ]
+        return cls(values["dag_id"], values["schedule"], tuple(tasks))
+
+    def steps(self) -> tuple[tuple[PlannedTask, ...], ...]:
+        """Group the tasks by how many tasks must end before they can start."""
+        depths: dict[str, int] = {}
+        for task in self.tasks:
+            depths[task.task_id] = 1 + max((depths[name] for name in task.upstream), default=-1)
+        return tuple(
+            tuple(task for task in self.tasks if depths[task.task_id] == depth)
+            for depth in range(max(depths.values(), default=-1) + 1)
+        )
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What a task reads and writes: tables by name, landed data by source.
+
+    Args:
+        reads: What it reads.
+        writes: What it writes.
+    """
+
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run that the schedule asks for.
+
+    Args:
+        due: When, naive UTC.
+        partition: Partition that it is about.
+    """
+
+    due: datetime
+    partition: str
+
+
+def next_runs(pipeline: Pipeline, now: datetime, count: int = 3) -> tuple[PlannedRun, ...]:
+    """List the next runs of scoring; fewer, or none, if the schedule ends or there is none.
+
+    Args:
+        pipeline: The pipeline file.
+        now: The moment after which runs count, naive UTC.
+        count: How many, >= 1.
+    """
+    dates = islice(run_dates(pipeline, now + timedelta(seconds=1)), count)
+    return tuple(
+        PlannedRun(due, str(partitions.latest_closed(due, pipeline.partition))) for due in dates
+    )
+
+
+def landing_places(pipeline: Pipeline) -> dict[str, str]:
+    """Tell by source where its data are expected."""
+    return {
+        name: source.uri or f"query over connection {source.connection}"
+        for name, source in pipeline.sources.items()
+    }
+
+
+def traffic(pipeline: Pipeline) -> dict[str, Traffic]:
+    """Tell by task of both DAGs what it reads and writes.
+
+    A task that Relevo does not make, in a DAG written by hand, is not among them.
+    """
+    from include.features import feature_function, labels
+    from include.registry import champions
+    from include.scoring import batch_scoring
+    from include.steps import monitoring
+    from include.steps.preparation import quarantine_table, raw_table
+    from include.storage import ledger
+    from include.training import training_sets
+
+    feature_tables = tuple(raw_table(name) for name in pipeline.feature_sources)
+    found: dict[str, Traffic] = {}
+    for name in pipeline.sources:
+        brings_labels = name == pipeline.label_source
+        task = "labels" if brings_labels and not pipeline.labels_in_row else name
+        raw, bad = raw_table(name), quarantine_table(name)
+        written = (raw, bad, labels.TABLE) if brings_labels else (raw, bad)
+        found[f"ingest_{task}"] = Traffic((_landed(name),), (raw,))
+        found[f"validate_{task}"] = Traffic((raw,), written)
+    bad_features = quarantine_table(feature_function.TABLE)
+    prepared = tuple(dict.fromkeys(name for item in found.values() for name in item.writes))
+    return {
+        **found,
+        "compute_features": Traffic(feature_tables, (feature_function.TABLE,)),
+        "validate_features": Traffic(
+            (feature_function.TABLE,), (feature_function.TABLE, bad_features)
+        ),
+        "await_training": Traffic((ledger.TABLE,)),
+        "score_batch": Traffic(
+            (feature_function.TABLE, champions.TABLE), (batch_scoring.TABLE, batch_scoring.PROFILES)
+        ),
+        "detect_drift": Traffic(
+            (batch_scoring.PROFILES, feature_function.TABLE, champions.TABLE),
+            (monitoring.DRIFT, PAGES),
+        ),
+        "measure_performance": Traffic(
+            (batch_scoring.TABLE, labels.TABLE, feature_function.TABLE, champions.TABLE),
+            (monitoring.PERFORMANCE,),
+        ),
+        "decide_retraining": Traffic(
+            (monitoring.DRIFT, monitoring.PERFORMANCE, ledger.TABLE), (ledger.TABLE,)
+        ),
+        "request_retraining": Traffic((ledger.TABLE,)),
+        "build_training_set": Traffic(
+            (*map(_landed, pipeline.sources), feature_function.TABLE, labels.TABLE),
+            (*prepared, feature_function.TABLE, bad_features, training_sets.TABLE),
+        ),
+        "validate_training_set": Traffic((training_sets.TABLE,), (PAGES,)),
+        "explore_training_set": Traffic((training_sets.TABLE,), (PAGES,)),
+        "train_candidate": Traffic((training_sets.TABLE,), (MLFLOW,)),
+        "select_challenger": Traffic((training_sets.TABLE, MLFLOW), (champions.TABLE, MLFLOW)),
+        "evaluate_challenger": Traffic(
+            (training_sets.TABLE, champions.TABLE), (ledger.TABLE, PAGES)
+        ),
+        "approve_promotion": Traffic(),
+        "promote_challenger": Traffic((champions.TABLE,), (champions.TABLE, MLFLOW)),
+        "close_training": Traffic((ledger.TABLE, champions.TABLE), (ledger.TABLE, MLFLOW)),
+    }
+
+
+def _landed(source: str) -> str:
+    return f"landed {source}"
+
+
+def tables(pipeline: Pipeline) -> tuple[str, ...]:
+    """Name the tables that the tasks of a pipeline write, in the order of the tasks."""
+    written = [name for item in traffic(pipeline).values() for name in item.writes]
+    return tuple(dict.fromkeys(name for name in written if name not in (MLFLOW, PAGES)))
+
+
+def table_uri(pipeline: Pipeline, table: str) -> str:
+    """Give the address of a table on the store."""
+    return f"s3://{LAKE}/{pipeline.name}/{table}/"
+
+
+def dag_changes(planned: Sequence[PlannedDag], deployed: Mapping[str, PlannedDag]) -> list[str]:
+    """Tell what would change in Airflow, one line a change; none if all is deployed.
+
+    Args:
+        planned: DAGs as the pipeline file makes them.
+        deployed: By DAG, what Airflow serves now; a DAG that it does not know is not in it.
+    """
+    lines = []
+    for dag in planned:
+        held = deployed.get(dag.dag_id)
+        if held is None:
+            lines.append(f"{dag.dag_id}: new")
+            continue
+        if held.schedule != dag.schedule:
+            lines.append(f"{dag.dag_id}: schedule {held.schedule} -> {dag.schedule}")
+        lines += [f"{dag.dag_id}: {line}" for line in _task_changes(dag, held)]
+    return lines
+
+
+def _task_changes(planned: PlannedDag, deployed: PlannedDag) -> Iterator[str]:
+    before = {task.task_id: task for task in deployed.tasks}
+    after = {task.task_id: task for task in planned.tasks}
+    for name in sorted(before.keys() - after.keys()):
+        yield f"- {name}"
+    for name, task in after.items():
+        if name not in before:
+            yield f"+ {name}"
+            continue
+        if task.operator != before[name].operator:
+            yield f"{name}: {before[name].operator} -> {task.operator}"
+        if set(task.upstream) != set(before[name].upstream):
+            yield (f"{name}: follows {_listed(before[name].upstream)} -> {_listed(task.upstream)}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(sorted(names)) or "nothing"
+
+
+def champions_file(entries: Sequence[Entry]) -> Mapping[str, Any] | None:
+    """Find the pipeline file under which the champion was trained.
+
+    Args:
+        entries: The ledger, in the order of recording.
+
+    Returns:
+        The file as ``Pipeline.model_dump`` gives it, without defaults; None if nothing was
+        promoted yet.
+    """
+    promoted = [item for item in entries if (item.kind, item.decision) == ("training", "promoted")]
+    if not promoted:
+        return None
+    champion = promoted[-1]
+    started = [
+        item.evidence.get("pipeline")
+        for item in entries
+        if (item.kind, item.decision) == ("training", "started")
+        and (item.dag_run_id, item.partition) == (champion.dag_run_id, champion.partition)
+    ]
+    return started[-1] if started else None
+
+
+def file_changes(deployed: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
+    """Tell key by key how a pipeline file differs from an earlier one; none if it does not.
+
+    Args:
+        deployed: The earlier file, as ``Pipeline.model_dump`` gives it, without defaults.
+        current: The file now, in the same form.
+    """
+    before, after = dict(_leaves(deployed)), dict(_leaves(current))
+    lines = [f"- {key}: {before[key]!r}" for key in before if key not in after]
+    for key, value in after.items():
+        if key not in before:
+            lines.append(f"+ {key}: {value!r}")
+        elif before[key] != value:
+            lines.append(f"{key}: {before[key]!r} -> {value!r}")
+    return lines
+
+
+def _leaves(section: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Walk over all that is no section, by its full key."""
+    for key, value in section.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value

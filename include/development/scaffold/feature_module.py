@@ -1,0 +1,125 @@
+"""The proposed feature function."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Sequence
+
+from include.calendar.partitions import Frequency
+from include.development.scaffold.proposal import SOURCE, Feature, Proposal
+from include.development.scaffold.rendering import quoted, rendered, seen
+
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_CODE = 92
+
+
+def selected(proposal: Proposal) -> tuple[list[str], list[str]]:
+    """Write the columns of the feature function; returns its lines and the names it returns."""
+    entity, time = proposal.entity, proposal.wish.time
+    lines, columns = [f"{_column(entity)},"], [entity]
+    if time is not None:
+        lines.append(f"{_moment(proposal, time)},")
+        columns.append(time)
+    for feature in proposal.features:
+        line = f"{_feature(feature)},"
+        if feature.review and len(f"{line}  # {feature.review}") > _CODE:
+            lines.append(f"# {feature.review}")
+        elif feature.review:
+            line = f"{line}  # {feature.review}"
+        lines.append(line)
+        columns.append(feature.column.name)
+    for part, function in _parts(proposal):
+        name = f"{time}_{part}"
+        if name not in proposal.frame:
+            lines.append(f"f.{function}({_as_moment(proposal)}).alias({quoted(name)}),")
+            columns.append(name)
+    return lines, columns
+
+
+def feature_module(proposal: Proposal, lines: Sequence[str], columns: Sequence[str]) -> str:
+    """Render the module with the feature function.
+
+    Args:
+        proposal: The proposal.
+        lines: What the function selects, as :func:`selected` wrote it.
+        columns: What it returns.
+    """
+    keys = [f"``{name}``" for name in keys_of(proposal)]
+    count = len(columns) - len(keys)
+    left_out = [f"{item.name}: {item.reason}" for item in proposal.left_out]
+    return rendered(
+        "features.py",
+        name=proposal.wish.name,
+        seen=seen(proposal),
+        uses_functions=any("f." in line for line in lines),
+        source=SOURCE,
+        count=count,
+        entity=f"``{proposal.entity}``",
+        returned=f"{', '.join(keys)} and {count} feature{'' if count == 1 else 's'}",
+        lines=lines,
+        left_out=[line for text in left_out for line in textwrap.wrap(text, _CODE)],
+    )
+
+
+def keys_of(proposal: Proposal) -> list[str]:
+    """Name the entity and, if there is one, the event time."""
+    return [name for name in (proposal.entity, proposal.wish.time) if name is not None]
+
+
+def _column(name: str) -> str:
+    """Name a column in a select; one with a dot would be taken for a structure."""
+    return quoted(name) if _PLAIN.fullmatch(name) else f"f.col({quoted(backticked(name))})"
+
+
+def backticked(name: str) -> str:
+    """Write a column name as SQL does, whatever it holds."""
+    return f"`{name.replace('`', '``')}`"
+
+
+def _feature(feature: Feature) -> str:
+    name, kind = feature.column.name, feature.column.kind
+    reference = _column(name)
+    column = reference if reference.startswith("f.") else f"f.col({reference})"
+    match kind:
+        case "string":
+            return f"f.trim({reference}).alias({quoted(name)})"
+        case "boolean":
+            return f'{column}.cast("int").alias({quoted(name)})'
+        case _:
+            return reference
+
+
+def _moment(proposal: Proposal, name: str) -> str:
+    is_raw = proposal.time == "moment"
+    return _column(name) if is_raw else f"{_as_moment(proposal)}.alias({quoted(name)})"
+
+
+def _as_moment(proposal: Proposal) -> str:
+    reference = _column(str(proposal.wish.time))
+    match proposal.time:
+        case "text":
+            # Through a moment with a zone, so that an offset in the text counts.
+            return f'f.to_timestamp({reference}).cast("timestamp_ntz")'
+        case "year":
+            return f'f.make_date({reference}, f.lit(1), f.lit(1)).cast("timestamp_ntz")'
+        case "date":
+            column = reference if reference.startswith("f.") else f"f.col({reference})"
+            return f'{column}.cast("timestamp_ntz")'
+        case _:
+            return reference
+
+
+def _parts(proposal: Proposal) -> list[tuple[str, str]]:
+    """List the parts of the event time that vary within a partition; others would always drift."""
+    if proposal.calendar is None or proposal.time == "year":
+        return []
+    frequency = proposal.calendar.frequency
+    parts = []
+    if proposal.has_hours and frequency is not Frequency.HOURLY:
+        parts.append(("hour", "hour"))
+    if frequency not in (Frequency.HOURLY, Frequency.DAILY):
+        parts.append(("weekday", "dayofweek"))
+    if frequency is Frequency.YEARLY:
+        parts.append(("month", "month"))
+    return parts

@@ -1,0 +1,214 @@
+"""Whether a challenger takes the baton: a pure function of evidence and policy.
+
+The gate fails closed. Evidence that is absent, incomplete, or not a number refuses.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from include.evaluation.evidence import Evidence, SliceComparison
+from include.evaluation.metric_values import describe_unseen, higher_is_better
+from include.specification.pipeline import Promotion
+from include.specification.problem import Problem
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Check:
+    """One condition of the gate, and the numbers that decided it."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class PromotionDecision:
+    """The gate's answer.
+
+    Args:
+        promoted: True only if there is at least one check and every one passed.
+        checks: Every condition that was looked at, in a fixed order.
+        reason: One sentence with numbers.
+    """
+
+    promoted: bool
+    checks: tuple[Check, ...]
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Render as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_dict` wrote."""
+        checks = tuple(Check(**item) for item in document["checks"])
+        return cls(promoted=document["promoted"], checks=checks, reason=document["reason"])
+
+
+def decide_promotion(
+    problem: Problem, evidence: Evidence | None, policy: Promotion, metric: str
+) -> PromotionDecision:
+    """Decide whether the challenger becomes champion.
+
+    The checks, in order:
+
+    - *evidence*: there are enough held-out rows, judged by ``metric`` (binary: of both classes;
+      multiclass: of two; regression: two rows);
+    - *require <metric>*: the challenger reaches each required value (stays at or below it where
+      lower is better);
+    - *champion*: the lower bound of the paired bootstrap exceeds the margin. Without a champion
+      the required values decide;
+    - *slice <column>*: no slice is surely worse. A raw drop on a few hundred rows is noise, so a
+      slice fails only if the upper bound of its paired difference lies below ``-max_drop``. A
+      slice with too few rows to judge is listed as "cannot tell" and stops nothing;
+    - *calibration*: the expected calibration error is within bounds; not for regression.
+
+    Args:
+        problem: What the evidence is about.
+        evidence: From :func:`~include.evaluation.evidence.gather_evidence`; None refuses.
+        policy: The pipeline's promotion section.
+        metric: Metric by which challenger and champion are compared.
+
+    Raises:
+        MonitoringError: If a required metric is unknown, so that its direction is.
+    """
+    if evidence is None:
+        checks: tuple[Check, ...] = (Check("evidence", False, "there is no evidence"),)
+    else:
+        checks = tuple(_checks(problem, evidence, policy, metric))
+    failed = [check.detail for check in checks if not check.passed]
+    if failed:
+        return PromotionDecision(False, checks, f"refused: {'; '.join(failed)}")
+    told = [check.detail for check in checks if check.name == "champion" or "require" in check.name]
+    return PromotionDecision(True, checks, f"promoted: {'; '.join(told)}")
+
+
+def _checks(
+    problem: Problem, evidence: Evidence, policy: Promotion, metric: str
+) -> Iterator[Check]:
+    yield _check_evidence(problem, evidence, metric)
+    for name, bound in policy.require.items():
+        yield _check_required(problem, evidence, name, bound)
+    yield _check_champion(evidence, policy, metric)
+    for column in policy.guard.slices:
+        yield _check_slices(evidence, column, policy.guard.max_drop)
+    if problem.task != "regression":
+        yield _check_calibration(evidence.calibration_error, policy.guard.calibration)
+
+
+def _check_evidence(problem: Problem, evidence: Evidence, metric: str) -> Check:
+    if evidence.metric != metric:
+        detail = f"the evidence compares {evidence.metric}, the policy asks for {metric}"
+    elif evidence.task != problem.task:
+        detail = f"the evidence is about a {evidence.task} task, the pipeline about {problem.task}"
+    elif not _has_enough(evidence):
+        detail = f"held-out rows hold {_describe(evidence)}"
+    else:
+        detail = f"{evidence.rows} held-out rows"
+        if evidence.task != "regression":
+            detail += f", {_describe(evidence)}"
+        return Check("evidence", True, detail)
+    return Check("evidence", False, detail)
+
+
+def _has_enough(evidence: Evidence) -> bool:
+    match evidence.task:
+        case "binary":
+            return 0 < (evidence.positives or 0) < evidence.rows
+        case "multiclass":
+            return sum(item.rows > 0 for item in evidence.classes) > 1
+        case "regression":
+            return evidence.rows > 1
+
+
+def _describe(evidence: Evidence) -> str:
+    match evidence.task:
+        case "binary":
+            positives = evidence.positives or 0
+            return f"{positives} positives and {evidence.rows - positives} negatives"
+        case "multiclass":
+            held = sum(item.rows > 0 for item in evidence.classes)
+            unseen = describe_unseen(evidence.unseen)
+            return f"{held} classes" + (
+                f", of which the challenger does not know {unseen}" if unseen else ""
+            )
+        case "regression":
+            return f"{evidence.rows} rows"
+
+
+def _check_calibration(error: float | None, limit: float) -> Check:
+    if error is None or not math.isfinite(error):
+        return Check("calibration", False, f"calibration error is absent, {limit:.4f} allowed")
+    sign = "<=" if error <= limit else ">"
+    detail = f"calibration error {error:.4f} {sign} {limit:.4f}"
+    return Check("calibration", error <= limit, detail)
+
+
+def _check_required(problem: Problem, evidence: Evidence, name: str, bound: float) -> Check:
+    higher = higher_is_better(name, problem)
+    interval = evidence.challenger.get(name)
+    if interval is None or not math.isfinite(interval.value):
+        return Check(f"require {name}", False, f"{name} of the challenger is absent")
+    passed = interval.value >= bound if higher else interval.value <= bound
+    sign = (">=" if passed else "<") if higher else ("<=" if passed else ">")
+    return Check(
+        f"require {name}", passed, f"{name} {interval.value:.4f} {sign} {bound:.4f} required"
+    )
+
+
+def _check_champion(evidence: Evidence, policy: Promotion, metric: str) -> Check:
+    rule, paired = policy.beat_champion, evidence.comparison
+    if evidence.champion is None and paired is None:
+        return Check("champion", True, "no champion yet: the minimum decides")
+    if paired is None or not math.isfinite(paired.lower):
+        return Check("champion", False, "the comparison with the champion is absent")
+    if paired.confidence < rule.confidence:
+        return Check(
+            "champion",
+            False,
+            f"the comparison has a confidence of {paired.confidence:g}, {rule.confidence:g} needed",
+        )
+    passed = paired.lower > rule.margin
+    return Check(
+        "champion",
+        passed,
+        f"{metric} {paired.challenger:.4f} against champion {paired.champion:.4f}, lower bound of "
+        f"the difference {paired.lower:.4f} {'>' if passed else '<='} {rule.margin:g}",
+    )
+
+
+def _check_slices(evidence: Evidence, column: str, max_drop: float) -> Check:
+    name = f"slice {column}"
+    slices = [item for item in evidence.slices if item.column == column]
+    if not slices:
+        return Check(name, False, f"no slice of {column} was measured")
+    if evidence.champion is None:
+        return Check(name, True, f"no champion yet: {len(slices)} slices of {column} not compared")
+    unknown = [item.level for item in slices if item.upper is None]
+    judged = [item for item in slices if item.upper is not None]
+    # Written so that NaN counts as worse.
+    worse = [item for item in judged if not _upper(item) >= -max_drop]
+    if worse:
+        listed = [f"{item.level} by at least {-_upper(item):.4f}" for item in worse]
+        return Check(name, False, f"worse by more than {max_drop:g} on {column} {_some(listed)}")
+    detail = f"none of {len(judged)} slices of {column} is worse by more than {max_drop:g}"
+    if unknown:
+        detail += f", cannot tell for {len(unknown)} with too few rows: {_some(unknown)}"
+    return Check(name, True, detail)
+
+
+def _upper(item: SliceComparison) -> float:
+    return math.nan if item.upper is None else item.upper
+
+
+def _some(items: list[str]) -> str:
+    return ", ".join(items[:_SHOWN]) + (
+        f" and {len(items) - _SHOWN} more" if items[_SHOWN:] else ""
+    )

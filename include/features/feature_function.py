@@ -1,0 +1,288 @@
+"""Run a pipeline's feature function on Spark, and join features with what was known.
+
+A feature function takes one Spark frame per source of features, by the source's name, and returns
+one row per entity: the entity column, the event time column if there is one, and the features:
+numbers, booleans or strings. It is the same code for training and scoring, and it always sees one
+partition at a time (and, of a source with ``history``, the partitions before it), so that neither
+knows more than the other.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from include.calendar import partitions
+from include.calendar.partitions import containing
+from include.errors import FeatureError
+from include.features import labels
+from include.spark.lake_source import read
+from include.specification.pipeline import Pipeline
+from include.storage.lake_tables import PARTITION, DataFile, Lake, with_partition, write_files
+from include.storage.lineage import Origin, TableReference
+from include.storage.settings import StoreSettings
+
+TABLE = "features"
+# Columns of a training set that are no features, beside the entity and the event time.
+HELD_OUT = "held_out"
+SLICE = "source_partition"
+_FILES = pa.schema(
+    [("path", pa.string()), ("partition", pa.string()), ("size", pa.int64()), ("rows", pa.int64())]
+)
+
+
+def load_function(pipeline: Pipeline) -> Callable[..., Any]:
+    """Import the feature function that the pipeline file names.
+
+    Raises:
+        FeatureError: If the module or the function does not exist.
+    """
+    module_name, _, name = pipeline.features.function.partition(":")
+    try:
+        return getattr(importlib.import_module(module_name), name)  # type: ignore[no-any-return]
+    except (ImportError, AttributeError) as error:
+        raise FeatureError(
+            f"pipeline {pipeline.name}: feature function {pipeline.features.function!r} must be "
+            f"importable, got {error}. Correct the path or the module."
+        ) from error
+
+
+def compute(
+    spark: Any,
+    lake: Lake,
+    pipeline: Pipeline,
+    sources: Mapping[str, TableReference],
+    wanted: Sequence[str],
+    origin: Origin,
+) -> TableReference:
+    """Compute the features of partitions and commit them once.
+
+    Args:
+        spark: Spark Connect session.
+        lake: The pipeline's tables.
+        pipeline: The pipeline file.
+        sources: By source name, the validated raw table at the version to read.
+        wanted: Partitions to compute; each is replaced.
+        origin: Who writes.
+
+    Returns:
+        The features table at its new version.
+
+    Raises:
+        FeatureError: If the function loses or repeats entities, or a required column.
+    """
+    function = load_function(pipeline)
+    computed = [_compute_one(spark, lake, pipeline, sources, name, function) for name in wanted]
+    schemas = {schema for schema, _ in computed}
+    if len(schemas) > 1:
+        raise FeatureError(
+            f"feature function {pipeline.features.function}: must return the same columns for "
+            f"every partition, got {len(schemas)} layouts in {', '.join(wanted)}. Cast the "
+            "columns, and do not choose them by what a batch holds."
+        )
+    return lake.commit(
+        TABLE,
+        [file for _, files in computed for file in files],
+        computed[0][0].append(pa.field(PARTITION, pa.string())),
+        partitions=wanted,
+        origin=origin.reading(*sources.values()),
+    )
+
+
+def _compute_one(
+    spark: Any,
+    lake: Lake,
+    pipeline: Pipeline,
+    sources: Mapping[str, TableReference],
+    wanted: str,
+    function: Callable[..., Any],
+) -> tuple[pa.Schema, list[DataFile]]:
+    """Compute one partition; returns the columns and the files, which nobody sees yet."""
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    frames = {
+        name: _frame(spark, lake, pipeline, name, reference, wanted)
+        for name, reference in sources.items()
+    }
+    features = function(**frames)
+    for column in pipeline.keys:
+        if column not in features.columns:
+            raise FeatureError(
+                f"feature function {pipeline.features.function}: must return column {column!r}, "
+                f"got {', '.join(features.columns)}. Keep it in the last select."
+            )
+    features = _with_plain_numbers(features, pipeline.keys)
+    returned = _arrow_schema(features)
+    table_uri = lake.uri(TABLE)
+
+    def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        held = list(batches)
+        # Spark may promise a column without nulls and send it as one that could have some.
+        rows = pa.Table.from_batches(held).cast(returned) if held else returned.empty_table()
+        rows = _with_partition(rows, pipeline, wanted)
+        files = write_files(StoreSettings.from_environment(), table_uri, rows)
+        yield pa.RecordBatch.from_pylist([vars(file) for file in files], schema=_FILES)
+
+    written = features.mapInArrow(write, from_arrow_schema(_FILES)).collect()
+    files = [DataFile(**row.asDict()) for row in written]
+    _check_rows(pipeline, wanted, files)
+    return returned, files
+
+
+def _with_plain_numbers(features: Any, keys: Sequence[str]) -> Any:
+    """Make numbers of booleans and decimals, so that a feature is numeric in every batch."""
+    from pyspark.sql.types import BooleanType, DecimalType
+
+    columns = []
+    for field in features.schema:
+        column = features[field.name]
+        if field.name not in keys and isinstance(field.dataType, BooleanType):
+            column = column.cast("int")
+        elif field.name not in keys and isinstance(field.dataType, DecimalType):
+            column = column.cast("double")
+        columns.append(column.alias(field.name))
+    return features.select(*columns)
+
+
+def _frame(
+    spark: Any,
+    lake: Lake,
+    pipeline: Pipeline,
+    source: str,
+    reference: TableReference,
+    wanted: str,
+) -> Any:
+    """Open what the function may see of a source: no labels, and nothing of later partitions."""
+    table = lake.open(reference.table, reference.version)
+    hidden = labels.columns_of(pipeline) if source == pipeline.label_source else ()
+    columns = [
+        field.name
+        for field in table.schema().fields
+        if field.name not in (PARTITION, *hidden) and not field.name.startswith("_")
+    ]
+    return read(
+        spark,
+        lake,
+        reference.table,
+        version=reference.version,
+        partitions=_visible(lake, pipeline, source, reference, wanted),
+        columns=columns,
+    )
+
+
+def _visible(
+    lake: Lake, pipeline: Pipeline, source: str, reference: TableReference, wanted: str
+) -> list[str]:
+    """List the partition and those before it that the source's history asks for.
+
+    Raises:
+        FeatureError: If one of them was never ingested although an earlier one was.
+    """
+    history = pipeline.sources[source].history
+    if not history:
+        return [wanted]
+    partition = partitions.parse(wanted, pipeline.partition)
+    asked = [str(partition.shift(-step)) for step in range(history, -1, -1)]
+    held = {file.partition for file in lake.files(replace(reference, partition=None))}
+    first = min(held, default=wanted)
+    missing = [name for name in asked if name >= first and name not in held]
+    # A partition that came without rows cannot be told from one that was never ingested.
+    if missing and not pipeline.sources[source].allow_empty:
+        raise FeatureError(
+            f"source {source} {wanted}: the {history} partitions before it must be ingested, got "
+            f"none for {', '.join(missing)}. Run those partitions first."
+        )
+    return [name for name in asked if name in held]
+
+
+def feature_columns(pipeline: Pipeline, columns: Sequence[str]) -> list[str]:
+    """Name the features among a table's columns, in the table's order."""
+    keys = {*pipeline.keys, PARTITION, "label", "known_at", SLICE, HELD_OUT}
+    return [name for name in columns if name not in keys]
+
+
+def split_kinds(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split feature columns into numeric and categorical ones by their dtype."""
+    numeric = [name for name in columns if pd.api.types.is_numeric_dtype(frame[name])]
+    return numeric, [name for name in columns if name not in numeric]
+
+
+def join_labels(
+    features: pd.DataFrame, known: pd.DataFrame, pipeline: Pipeline, known_before: datetime
+) -> pd.DataFrame:
+    """Join each row with its label as it was known at a moment (point-in-time join).
+
+    Labels in the row belong to the row of their partition; those of another source to the entity,
+    or to its row at the event time that they name.
+
+    Args:
+        features: One row per entity and partition.
+        known: Rows of the ``labels`` table; several for one row mean that the label was
+            corrected: the latest one known counts.
+        pipeline: The pipeline file.
+        known_before: Labels known at or after this moment do not exist yet.
+
+    Returns:
+        The labelled rows with ``label`` and ``known_at``, in the features' order.
+
+    Raises:
+        FeatureError: If an entity has several rows and the labels do not say which one they are
+            about.
+    """
+    keys = [pipeline.entity]
+    if pipeline.labels_in_row:
+        keys.append(PARTITION)
+    elif pipeline.labels.event_time is not None and pipeline.event_time is not None:
+        keys.append(pipeline.event_time)
+    known = known[known["known_at"] < known_before]
+    latest = known.sort_values([*keys, "known_at"], kind="stable").drop_duplicates(
+        keys, keep="last"
+    )
+    repeated = int(features.duplicated(keys).sum())
+    if repeated:
+        raise FeatureError(
+            f"pipeline {pipeline.name}: {' and '.join(keys)} must identify a row, got {repeated} "
+            "rows again. If entities come back, name labels.event_time; else remove the copies "
+            "in the feature function or by a suite."
+        )
+    columns = [*keys, "label", "known_at"]
+    return features.merge(latest[columns], on=keys, how="inner", validate="one_to_one")
+
+
+def _with_partition(rows: pa.Table, pipeline: Pipeline, wanted: str) -> pa.Table:
+    if pipeline.event_time is None:
+        return with_partition(rows, wanted)
+    moments = rows[pipeline.event_time].to_pandas()
+    if moments.isna().any():
+        raise FeatureError(
+            f"feature function {pipeline.features.function}: {pipeline.event_time} must be set, "
+            f"got {int(moments.isna().sum())} rows without. Keep the event time of the source."
+        )
+    hours = pd.to_datetime(moments).dt.floor("h")
+    names = {
+        hour: str(containing(hour.to_pydatetime(), pipeline.partition)) for hour in hours.unique()
+    }
+    return rows.append_column(PARTITION, pa.array(hours.map(names), pa.string()))
+
+
+def _arrow_schema(features: Any) -> pa.Schema:
+    from pyspark.sql.pandas.types import to_arrow_schema
+
+    schema = to_arrow_schema(features.schema, timezone="UTC")
+    return pa.schema([field.with_nullable(True) for field in schema])
+
+
+def _check_rows(pipeline: Pipeline, wanted: str, files: Sequence[DataFile]) -> None:
+    stray = sorted({file.partition for file in files} - {wanted})
+    if stray:
+        raise FeatureError(
+            f"feature function {pipeline.features.function}: rows must lie in the partition "
+            f"{wanted}, got {', '.join(stray)} by {pipeline.event_time}. "
+            "Keep the event time of the source."
+        )

@@ -1,0 +1,233 @@
+"""From what was landed to one checked Arrow table.
+
+What is accepted has plain column types and the columns of the table so far. Differences that lose
+nothing are taken away silently; any other is an error that names file, column and rule. Cells of
+text files that cannot be read as their column's type become null and are told beside the row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from include.calendar.partitions import Partition
+from include.errors import SourceError
+from include.ingestion.column_types import cast, is_reserved, plain, some
+from include.ingestion.landed_files import QUERY, LandedRows, Slice, list_files, read_files
+from include.ingestion.sql_source import read_query
+from include.specification.pipeline import ROW_ID, Source
+from include.storage.connections import Connections, from_environment
+from include.storage.object_store import StoredObject
+from include.storage.settings import StoreSettings
+
+FILE = "_file"
+ROW = "_row"
+UNPARSED = "_unparsed"
+
+
+@dataclass(frozen=True)
+class LandedBatch:
+    """What was landed for one partition.
+
+    Args:
+        table: Landed columns, perhaps ``row_id`` (string), then ``_file`` (string: path below the
+            source's folder, or ``query``) and ``_row`` (int64: position within the file, from 0),
+            and for text formats ``_unparsed`` (string: JSON object of the cells that could not be
+            read as their column's type; null if there was none). Types are those of the expected
+            schema, else the plain form of the first file's.
+        files: The files read, sorted by address.
+        warnings: What a person should know although nothing is wrong.
+    """
+
+    table: pa.Table
+    files: tuple[StoredObject, ...]
+    warnings: tuple[str, ...]
+
+
+def read_landed(
+    store_settings: StoreSettings,
+    source_name: str,
+    source: Source,
+    partition: Partition,
+    expected_schema: pa.Schema | None = None,
+    *,
+    connections: Connections = from_environment,
+    row_id: bool = False,
+) -> LandedBatch:
+    """Read one partition of a source: its files, its rows of files with many, or its query.
+
+    Files whose name begins with ``_`` or ``.`` (``_SUCCESS``) are left aside, as Spark does.
+
+    Args:
+        store_settings: Where the store is.
+        source_name: The source's name in the pipeline file, for messages.
+        source: Where its rows are.
+        partition: Which of them.
+        expected_schema: Columns of the table so far, None before the first write. Its columns
+            ``partition`` and ``_*`` are the platform's own and are not looked for.
+        connections: Gives the address of the database of a SQL source.
+        row_id: Whether to number the rows in a column ``row_id``,
+            ``<partition>/<file>#<position>``, unless they bring one.
+
+    Returns:
+        The batch. Columns that the expected schema does not have are left out and warned of.
+
+    Raises:
+        SourceError: If there is no file; a file is empty, unreadable or of another format; the
+            database cannot be reached or refuses the query; there are no rows and the source does
+            not allow that; a column is missing, reserved, nested or of a type that cannot be
+            stored or cast without loss; or files differ in their columns.
+        SettingsError: If the connection of a SQL source is missing or wrong.
+    """
+    subject = f"source {source_name} {partition}"
+    expected = _own_columns(expected_schema) if expected_schema is not None else None
+    wanted = _slice(source, partition)
+    objects: tuple[StoredObject, ...] = ()
+    if source.query is not None and source.connection is not None:
+        url = connections(source.connection)
+        landed: tuple[LandedRows, ...] = (
+            read_query(url, source.connection, source.query, partition, wanted, subject),
+        )
+        where = f"the query over connection {source.connection}"
+    else:
+        where = source.location(str(partition))
+        objects = list_files(store_settings, where, source.format, subject)
+        landed = read_files(store_settings, source, where, objects, expected, wanted, subject)
+    landed = tuple(item for item in landed if item.rows.num_columns)  # JSON lines without a line
+    numbered = row_id and not any(ROW_ID in item.rows.column_names for item in landed)
+    if numbered and expected is not None:
+        expected = pa.schema([field for field in expected if field.name != ROW_ID])
+    if not any(item.rows.num_rows for item in landed):
+        target = _schema_of_empty(subject, source, expected, where, wanted)
+        landed = (LandedRows(QUERY, target.empty_table(), pa.chunked_array([], pa.int64())),)
+    elif expected is not None:
+        target = expected
+        _check_same_columns(subject, landed)
+        _check_missing(subject, landed, target)
+    else:
+        _check_same_columns(subject, landed)
+        target = _plain_schema(subject, source, landed)
+    whose = "the table" if expected is not None else landed[0].label
+    tables = [
+        _identified(
+            cast(f"{subject}: {item.label}", item.rows, target, whose),
+            item,
+            str(partition) if numbered else None,
+            is_text=source.query is None and source.format != "parquet",
+        )
+        for item in landed
+    ]
+    return LandedBatch(pa.concat_tables(tables), objects, _extra_columns(subject, landed, target))
+
+
+def _slice(source: Source, partition: Partition) -> Slice | None:
+    """Tell which rows to pick of a source whose address or query does not pick them itself."""
+    query = source.query or ""
+    if source.time is None or source.is_partitioned or ":start" in query or ":end" in query:
+        return None
+    return Slice(source.time, partition)
+
+
+def _schema_of_empty(
+    subject: str, source: Source, expected: pa.Schema | None, where: str, wanted: Slice | None
+) -> pa.Schema:
+    """Give the columns of a batch without rows, if it may be one."""
+    if not source.allow_empty:
+        of = f" with {wanted.column} in {wanted.partition}" if wanted else ""
+        raise SourceError(
+            f"{subject}: must hold at least one row{of}, got an empty batch in {where}. Land the "
+            "rows and clear this task, or set allow_empty if that may happen."
+        )
+    if expected is None:
+        raise SourceError(
+            f"{subject}: the first batch must have rows, because its columns become those of the "
+            f"table, got an empty batch in {where}. Begin with a partition that has rows."
+        )
+    return expected
+
+
+def _check_same_columns(subject: str, landed: Sequence[LandedRows]) -> None:
+    first, *others = landed
+    for item in others:
+        names = item.rows.column_names
+        missing = [column for column in first.rows.column_names if column not in names]
+        extra = [column for column in names if column not in first.rows.column_names]
+        if missing or extra:
+            raise SourceError(
+                f"{subject}: all files must have the same columns, got {item.label} without "
+                f"{some(missing)} and with {some(extra)} next to {first.label}. "
+                "Land the files with one layout."
+            )
+
+
+def _check_missing(subject: str, landed: Sequence[LandedRows], expected: pa.Schema) -> None:
+    first = landed[0]
+    missing = [column for column in expected.names if column not in first.rows.column_names]
+    if missing:
+        raise SourceError(
+            f"{subject}: {first.label} must have every column of the table so far, got "
+            f"{len(missing)} missing: {some(missing)}. Land it with them; a column without "
+            "values may be all null."
+        )
+
+
+def _extra_columns(
+    subject: str, landed: Sequence[LandedRows], target: pa.Schema
+) -> tuple[str, ...]:
+    first = landed[0]
+    return tuple(
+        f"{subject}: {first.label}: column {field.name} ({field.type}) is not in the table and is "
+        "left out. It stays where it landed."
+        for field in first.rows.schema
+        if field.name not in target.names
+    )
+
+
+def _plain_schema(subject: str, source: Source, landed: Sequence[LandedRows]) -> pa.Schema:
+    """Choose the first file's columns in their plain types.
+
+    A column that is all null in one file takes its type from the next that has values.
+    """
+    fields = []
+    for column in landed[0].rows.column_names:
+        types = [item.rows.schema.field(column).type for item in landed]
+        known = next((kind for kind in types if not pa.types.is_null(kind)), None)
+        if known is None:
+            advice = "Land it with its type, or without the column."
+            if source.query is not None:
+                advice = "Cast it in the query, or leave it out."
+            elif source.format != "parquet":
+                advice = "Name its type under types in the pipeline file, or land it without it."
+            raise SourceError(
+                f"{subject}: {landed[0].label}: column {column} must have a type the first time "
+                f"it lands, got only nulls. {advice}"
+            )
+        fields.append(pa.field(column, plain(known)))
+    return pa.schema(fields)
+
+
+def _identified(
+    table: pa.Table, landed: LandedRows, partition: str | None, *, is_text: bool
+) -> pa.Table:
+    """Add which row it is: a number of its own if a partition is given, file and position."""
+    rows = table.num_rows
+    files = pa.repeat(pa.scalar(landed.name, pa.string()), rows)
+    if partition is not None:
+        numbers = pc.binary_join_element_wise(
+            pa.repeat(pa.scalar(f"{partition}/{landed.name}"), rows),
+            landed.positions.cast(pa.string()),
+            "#",
+        )
+        table = table.append_column(ROW_ID, numbers)
+    table = table.append_column(FILE, files).append_column(ROW, landed.positions)
+    if not is_text:
+        return table
+    unparsed = pa.nulls(rows, pa.string()) if landed.unparsed is None else landed.unparsed
+    return table.append_column(UNPARSED, unparsed)
+
+
+def _own_columns(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([field for field in schema if not is_reserved(field.name)])

@@ -1,0 +1,307 @@
+"""Land a local file where a source of a pipeline looks for it: split by time, or as a snapshot.
+
+Landing twice changes nothing. Cells of text files are copied as they stand there.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from include.calendar import partitions
+from include.calendar.moments import to_moments
+from include.calendar.partitions import Frequency, containing
+from include.errors import SourceError
+from include.ingestion.landed_files import ENDINGS
+from include.ingestion.verbatim_csv import decompress, read_cells, write_cells
+from include.specification.pipeline import PLACEHOLDER, Pipeline, Source, nearest
+from include.storage.object_store import THREADS, ObjectStore, content_type, join
+
+_LISTED = 5
+
+
+@dataclass(frozen=True)
+class Landed:
+    """What was landed.
+
+    Args:
+        rows: Rows by partition, in the order of the partitions.
+        written: Addresses written, sorted.
+        skipped: Addresses that held the same content already, sorted.
+    """
+
+    rows: Mapping[str, int]
+    written: tuple[str, ...]
+    skipped: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One object to be: where, what, and how many rows."""
+
+    partition: str
+    uri: str
+    data: bytes
+    rows: int
+
+
+def land(
+    store: ObjectStore,
+    pipeline: Pipeline,
+    file: Path,
+    *,
+    source: str | None = None,
+    snapshot: int | None = None,
+    replace: bool = False,
+) -> Landed:
+    """Copy the rows of a file into the source's folders.
+
+    With a time, every row goes to the partition of its time: the source's ``time``; else, for
+    labels of another source, ``known_at``; else the pipeline's ``event_time``. Without one the
+    file becomes a snapshot as it is.
+
+    Args:
+        store: Where to.
+        pipeline: The pipeline file.
+        file: The local file, of the source's format.
+        source: Name of the source; the first if None.
+        snapshot: Number of the snapshot, for data without a time; if None the next free one, or
+            the latest if it holds the same file.
+        replace: Whether to overwrite what is there with other content.
+
+    Raises:
+        SourceError: If the file does not fit the source, a row has no time, or a partition
+            already holds other content.
+    """
+    name = source or pipeline.primary_source
+    definition = _definition(pipeline, name)
+    subject = f"file {file.name}"
+    _check_file(file, definition, subject)
+    if pipeline.has_time:
+        if snapshot is not None:
+            raise SourceError(
+                f"{subject}: --snapshot is for `partition: none`, got partition "
+                f"{pipeline.partition}. Leave it out: the rows' times decide."
+            )
+        time = _time(pipeline, name)
+        parts = list(_split(file, definition, name, time, pipeline.partition, subject))
+    else:
+        parts = [_whole(store, file, definition, name, snapshot)]
+    return _write(store, parts, replace=replace)
+
+
+def _definition(pipeline: Pipeline, name: str) -> Source:
+    if name not in pipeline.sources:
+        raise SourceError(
+            f"source {name}: must be one of pipeline {pipeline.name}"
+            f"{nearest(name, tuple(pipeline.sources))}"
+        )
+    definition = pipeline.sources[name]
+    if not definition.is_partitioned:
+        kind = "a query" if definition.query is not None else f"uri {definition.uri}"
+        raise SourceError(
+            f"source {name}: must have {PLACEHOLDER} in its uri for files to be landed, got "
+            f"{kind}. Land the data where it points yourself, or change the uri."
+        )
+    return definition
+
+
+def _check_file(file: Path, source: Source, subject: str) -> None:
+    if not file.is_file():
+        raise SourceError(f"{subject}: must be an existing file, got {file}. Correct the path.")
+    name = file.name.lower()
+    plain = name if source.format == "parquet" else name.removesuffix(".gz")
+    if not plain.endswith(ENDINGS[source.format]):
+        raise SourceError(
+            f"{subject}: must end in {', '.join(ENDINGS[source.format])}, as the source's format "
+            f"is {source.format}, got another ending. Convert the file, or correct the format."
+        )
+
+
+def _time(pipeline: Pipeline, name: str) -> str:
+    definition = pipeline.sources[name]
+    known_at = pipeline.labels.known_at if name == pipeline.label_source else None
+    if definition.time is not None:
+        return definition.time
+    if name != pipeline.primary_source and known_at is not None:
+        return known_at
+    return str(pipeline.event_time)
+
+
+def _split(
+    file: Path, source: Source, name: str, time: str, frequency: Frequency, subject: str
+) -> Iterator[_Part]:
+    match source.format:
+        case "parquet":
+            table = _read_parquet(file, subject)
+            for partition, rows in _by_partition(table, time, frequency, subject).items():
+                part = table.take(rows)
+                yield _part(source, name, partition, ".parquet", _parquet(part), part.num_rows)
+        case "csv":
+            header, lines = read_cells(file.name, _text(file), source.csv)
+            times = _cells(lines, [cell.strip() for cell in header], time)
+            for partition, rows in _by_partition(times, time, frequency, subject).items():
+                kept = [header, *(lines[row] for row in rows.to_pylist())]
+                data = write_cells(kept, source.csv)
+                yield _part(source, name, partition, ".csv", data, len(rows))
+        case "json_lines":
+            objects = _read_lines(file)
+            times = _values(objects, time, subject)
+            for partition, rows in _by_partition(times, time, frequency, subject).items():
+                data = "\n".join([*(objects[row] for row in rows.to_pylist()), ""]).encode()
+                yield _part(source, name, partition, ".jsonl", data, len(rows))
+
+
+def _part(source: Source, name: str, partition: str, ending: str, data: bytes, rows: int) -> _Part:
+    return _Part(partition, join(source.location(partition), f"{name}{ending}"), data, rows)
+
+
+def _by_partition(
+    table: pa.Table, time: str, frequency: Frequency, subject: str
+) -> dict[str, pa.Array]:
+    """Find the rows of each partition, in the file's order; partitions in time order."""
+    if time not in table.column_names:
+        raise SourceError(
+            f"{subject}: must have the column {time}, by which rows are landed"
+            f"{nearest(time, table.column_names)}. Or name another one as the source's `time`."
+        )
+    moments = to_moments(table[time], f"{subject}: column {time}")
+    hours = pc.floor_temporal(moments, unit="hour")
+    names = {hour: containing(hour, frequency) for hour in pc.unique(hours).to_pylist()}
+    ordered = sorted(set(names.values()))
+    position = {partition: index for index, partition in enumerate(ordered)}
+    found = pa.array([position[names[hour]] for hour in hours.to_pylist()], pa.int32())
+    return {
+        str(partition): pc.indices_nonzero(pc.equal(found, index))
+        for index, partition in enumerate(ordered)
+    }
+
+
+def _whole(store: ObjectStore, file: Path, source: Source, name: str, number: int | None) -> _Part:
+    data = file.read_bytes()
+    ending = "".join(file.suffixes[-2:]) if file.name.endswith(".gz") else file.suffix
+    if number is None:
+        number = _free(store, source, f"{name}{ending.lower()}", data)
+    partition = str(partitions.snapshot(number))
+    rows = _count(file, source)
+    return _part(source, name, partition, ending.lower(), data, rows)
+
+
+def _free(store: ObjectStore, source: Source, file: str, data: bytes) -> int:
+    """Number the next snapshot; the latest again if it holds the same file."""
+    before, _, after = str(source.uri).partition(PLACEHOLDER)
+    held = set()
+    for item in store.list(before.rpartition("/")[0]):
+        folder, _, rest = item.uri.removeprefix(before).partition("/")
+        if f"/{rest}".startswith(after) and folder.startswith("snapshot-"):
+            held.add(partitions.parse(folder, Frequency.NONE))
+    if not held:
+        return 1
+    latest = max(held)
+    number = int(str(latest).rpartition("-")[2])
+    uri = join(source.location(str(latest)), file)
+    is_same = store.exists(uri) and store.read(uri) == data
+    return number if is_same else number + 1
+
+
+def _write(store: ObjectStore, parts: Sequence[_Part], *, replace: bool) -> Landed:
+    """Write all parts or, if one would replace other content, none."""
+    store.connect()
+
+    def compare(part: _Part) -> bool | None:
+        return store.read(part.uri) == part.data if store.exists(part.uri) else None
+
+    def write(part: _Part) -> None:
+        store.write(part.uri, part.data, content_type(part.uri))
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        same = list(pool.map(compare, parts))
+        other = [part.uri for part, answer in zip(parts, same, strict=True) if answer is False]
+        if other and not replace:
+            more = f" and {len(other) - _LISTED} more" if len(other) > _LISTED else ""
+            raise SourceError(
+                f"landing: must not change what has landed, got other content in "
+                f"{', '.join(other[:_LISTED])}{more}. Add --replace to overwrite it; partitions "
+                "already ingested keep the old rows until they run again."
+            )
+        wanted = [part for part, answer in zip(parts, same, strict=True) if not answer]
+        list(
+            pool.map(lambda part: store.write(part.uri, part.data, content_type(part.uri)), wanted)
+        )
+    written = {part.uri for part in wanted}
+    return Landed(
+        rows={part.partition: part.rows for part in parts},
+        written=tuple(sorted(written)),
+        skipped=tuple(sorted(part.uri for part in parts if part.uri not in written)),
+    )
+
+
+def _read_parquet(file: Path, subject: str) -> pa.Table:
+    try:
+        return pq.read_table(file)
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise SourceError(f"{subject}: must be readable as Parquet, got {reason}.") from error
+
+
+def _parquet(rows: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(rows, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def _text(file: Path) -> bytes:
+    return decompress(file.name, file.read_bytes())
+
+
+def _cells(lines: Sequence[Sequence[str]], header: Sequence[str], time: str) -> pa.Table:
+    if time not in header:
+        return pa.table({name: pa.array([], pa.string()) for name in header})
+    position = header.index(time)
+    return _times([line[position].strip() or None for line in lines], time)
+
+
+def _read_lines(file: Path) -> list[str]:
+    return [line for line in _text(file).decode("utf-8-sig").splitlines() if line.strip()]
+
+
+def _values(objects: Sequence[str], time: str, subject: str) -> pa.Table:
+    found = []
+    for number, line in enumerate(objects, start=1):
+        try:
+            found.append(json.loads(line).get(time))
+        except (ValueError, AttributeError) as error:
+            raise SourceError(
+                f"{subject}: line {number} must be a JSON object, got {line[:50]!r}. Correct it."
+            ) from error
+    if not any(value is not None for value in found):
+        return pa.table({})
+    return _times([None if value is None else str(value) for value in found], time)
+
+
+def _times(texts: Sequence[str | None], time: str) -> pa.Table:
+    """Hold times as text, or as years if all are whole numbers."""
+    years = [text for text in texts if text is not None and text.removesuffix(".0").isdigit()]
+    if years and len(years) == sum(text is not None for text in texts):
+        numbers = [None if text is None else int(float(text)) for text in texts]
+        return pa.table({time: pa.chunked_array([pa.array(numbers, pa.int64())])})
+    return pa.table({time: pa.chunked_array([pa.array(texts, pa.string())])})
+
+
+def _count(file: Path, source: Source) -> int:
+    subject = f"file {file.name}"
+    match source.format:
+        case "parquet":
+            return int(_read_parquet(file, subject).num_rows)
+        case "csv":
+            return len(read_cells(file.name, _text(file), source.csv)[1])
+        case "json_lines":
+            return len(_read_lines(file))

@@ -1,0 +1,238 @@
+"""How the champion did, as labels mature: the decisions, without the tables.
+
+A partition is *mature* when nearly all of its rows have a label that was known in time. Until then
+the labels that are known are no random sample (a default is known before a non-default), so an
+immature partition is not measured at all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from include.errors import MonitoringError
+from include.evaluation.bootstrap import bootstrap_interval
+from include.evaluation.calibration import calibration_error, observed_over_predicted
+from include.evaluation.metric_values import (
+    MINIMUM_ROWS,
+    check_scores,
+    describe_labels,
+    describe_unseen,
+    higher_is_better,
+    is_enough,
+    mean_error,
+    unseen_classes,
+)
+from include.specification.pipeline import PerformanceMonitoring
+from include.specification.problem import MINIMUM_CLASS_ROWS, Problem
+
+CONFIDENCE = 0.90
+
+
+@dataclass(frozen=True)
+class PerformanceRecord:
+    """One matured partition of predictions against its labels.
+
+    Args:
+        partition: Partition that was predicted.
+        model_version: Version that predicted it.
+        metric: Name of the metric.
+        rows: Predictions with a label.
+        positives: Positives among them; None unless binary.
+        value: The metric; None if there are too few labels.
+        lower: Lower bound of its 90 % bootstrap interval; None without a value.
+        upper: Upper bound of it; None without a value.
+        held_out: What the version reached on its held-out rows; None if unknown.
+        observed_over_predicted: What came true over what was promised; None where that has no
+            ratio, and for multiclass.
+        calibration_error: Expected calibration error, in [0, 1]; None for regression.
+        verdict: ``cannot tell`` is not ``no drop``.
+        reason: One sentence for people.
+        back_scored: True if the partition was scored only after it had matured.
+        unseen: Multiclass: rows by class that the version does not know.
+        bias: Regression: mean of predicted minus observed.
+    """
+
+    partition: str
+    model_version: int
+    metric: str
+    rows: int
+    positives: int | None
+    value: float | None
+    lower: float | None
+    upper: float | None
+    held_out: float | None
+    observed_over_predicted: float | None
+    calibration_error: float | None
+    verdict: Literal["drop", "no drop", "cannot tell"]
+    reason: str
+    back_scored: bool
+    unseen: Mapping[str, int] = field(default_factory=dict)
+    bias: float | None = None
+
+    @property
+    def new_class(self) -> Literal["new class", "no new class"]:
+        """Whether a class that the version does not know has enough rows to be learned.
+
+        In data with rare classes some label is unknown nearly always; retraining would leave such
+        a class out again.
+        """
+        most = max(self.unseen.values(), default=0)
+        return "new class" if most >= MINIMUM_CLASS_ROWS else "no new class"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Render as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_dict` wrote, before there were other tasks than binary, too."""
+        return cls(**document)
+
+
+def assess_performance(
+    problem: Problem,
+    y: ArrayLike,
+    scores: ArrayLike,
+    *,
+    partition: str,
+    model_version: int,
+    held_out: float | None,
+    rule: PerformanceMonitoring,
+    back_scored: bool,
+    seed: int,
+) -> PerformanceRecord:
+    """Judge a matured partition against what the model promised on its held-out rows.
+
+    It is a drop only when the whole 90 % interval lies more than ``rule.max_drop`` on the worse
+    side of ``held_out``. Nothing can be told without ``held_out``, or with too few labels: 30 rows
+    (binary: of either class; multiclass: of at least two classes).
+
+    Args:
+        problem: What labels and scores mean; multiclass: with the classes of the version.
+        y: Labels, shape (n_rows,), n_rows at least 1.
+        scores: What was predicted, as ``include.specification.problem`` says.
+        partition: Name of the predicted partition.
+        model_version: Version that predicted it.
+        held_out: The version's held-out value of ``rule.metric``; None or NaN if unknown.
+        rule: The pipeline's rule.
+        back_scored: Whether the partition was scored only after it had matured.
+        seed: Seed of the bootstrap.
+
+    Raises:
+        MonitoringError: If there are no rows, or labels or scores are wrong.
+    """
+    if not np.size(y):
+        raise MonitoringError(
+            f"performance {partition}: needs labelled predictions, got none. Measure partitions "
+            "that have matured."
+        )
+    labels, values = check_scores(problem, y, scores)
+    interval = (
+        bootstrap_interval(rule.metric, problem, labels, values, confidence=CONFIDENCE, seed=seed)
+        if is_enough(problem, labels, 1)
+        else None
+    )
+    held_out = held_out if held_out is not None and math.isfinite(held_out) else None
+    verdict: Literal["drop", "no drop", "cannot tell"] = "cannot tell"
+    if interval is None or not is_enough(problem, labels):
+        reason = f"{describe_labels(problem, labels)}, {_needed(problem)} needed to tell"
+    elif held_out is None:
+        reason = f"the held-out {rule.metric} of version {model_version} is unknown"
+    else:
+        higher = higher_is_better(rule.metric, problem)
+        limit = held_out - rule.max_drop if higher else held_out + rule.max_drop
+        dropped = interval.upper < limit if higher else interval.lower > limit
+        verdict = "drop" if dropped else "no drop"
+        relation = "lies" if dropped else "does not lie"
+        reason = (
+            f"{rule.metric} {interval.value:.4f} [{interval.lower:.4f}, {interval.upper:.4f}] "
+            f"{relation} {'below' if higher else 'above'} {limit:.4f} "
+            f"(held-out {held_out:.4f}, {rule.max_drop:g} allowed)"
+        )
+    unseen = unseen_classes(problem.classes, labels) if problem.task == "multiclass" else {}
+    if unseen:
+        reason += f"; version {model_version} does not know {describe_unseen(unseen)}"
+    return PerformanceRecord(
+        partition=partition,
+        model_version=model_version,
+        metric=rule.metric,
+        rows=len(labels),
+        positives=int(labels.sum()) if problem.task == "binary" else None,
+        value=interval.value if interval else None,
+        lower=interval.lower if interval else None,
+        upper=interval.upper if interval else None,
+        held_out=held_out,
+        observed_over_predicted=observed_over_predicted(problem, labels, values),
+        calibration_error=calibration_error(problem, labels, values),
+        verdict=verdict,
+        reason=reason,
+        back_scored=back_scored,
+        unseen=unseen,
+        bias=mean_error(labels, values) if problem.task == "regression" else None,
+    )
+
+
+def _needed(problem: Problem) -> str:
+    match problem.task:
+        case "binary":
+            return f"{MINIMUM_ROWS} of each"
+        case "multiclass":
+            return f"{MINIMUM_ROWS} rows of at least 2 classes"
+        case "regression":
+            return str(MINIMUM_ROWS)
+
+
+def coverage_by_partition(
+    rows: Mapping[str, int], known_labels: Mapping[str, int]
+) -> dict[str, float]:
+    """Divide rows with a label known in time by rows, for each partition, sorted by name.
+
+    Args:
+        rows: Rows by partition; a partition without rows is covered by 0.
+        known_labels: Rows with a label known before the close of the deciding partition; absent
+            partitions have none.
+
+    Raises:
+        MonitoringError: If a partition knows more labels than it has rows, or a count is negative.
+    """
+    for name in sorted({*rows, *known_labels}):
+        if not 0 <= known_labels.get(name, 0) <= rows.get(name, 0):
+            raise MonitoringError(
+                f"partition {name}: must know between 0 and {rows.get(name, 0)} labels, its rows, "
+                f"got {known_labels.get(name, 0)}. Join labels to rows by entity before counting."
+            )
+    return {
+        name: known_labels.get(name, 0) / rows[name] if rows[name] else 0.0 for name in sorted(rows)
+    }
+
+
+def mature_partitions(
+    rows: Mapping[str, int], known_labels: Mapping[str, int], coverage: float
+) -> tuple[str, ...]:
+    """List the partitions with rows whose share of known labels reaches ``coverage``, sorted.
+
+    Args:
+        rows: Rows by partition.
+        known_labels: Rows with a label known in time, by partition.
+        coverage: Smallest share, in (0, 1].
+
+    Raises:
+        MonitoringError: As :func:`coverage_by_partition`; also if ``coverage`` is impossible.
+    """
+    if not 0 < coverage <= 1:
+        raise MonitoringError(
+            f"coverage: must lie in (0, 1], got {coverage}. Correct training.coverage."
+        )
+    covered = coverage_by_partition(rows, known_labels)
+    return tuple(name for name, share in covered.items() if share >= coverage)
+
+
+def newly_matured(before: Iterable[str], now: Iterable[str]) -> tuple[str, ...]:
+    """List the partitions that are mature now and were not before, sorted."""
+    return tuple(sorted(set(now) - set(before)))

@@ -1,0 +1,213 @@
+"""Whether to train a challenger now: a pure function of policy and ledger.
+
+The same ledger gives the same answer, whenever and in whatever order it is asked, so that history
+can be replayed under another policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
+
+from include.calendar.partitions import Frequency, Partition, parse
+from include.errors import MonitoringError
+from include.specification.pipeline import Retraining
+
+NO_CHAMPION = "no champion"
+CALENDAR = "every"
+
+Outcome = Literal["requested", "promoted", "refused", "failed"]
+# A training that failed made no model: it must neither delay the next nor use up the budget.
+_COUNTED = frozenset({"requested", "promoted", "refused"})
+_FIRED = {"drift": "drift", "performance": "drop", "new_class": "new class"}
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What monitoring said of one partition.
+
+    Args:
+        partition: The partition that was watched.
+        drift: Verdict on the batch.
+        performance: Verdict on the labels that matured.
+        new_class: Whether labels that matured named a class that the model does not know.
+        has_champion: False if no model was in use, so that there was nothing to watch.
+    """
+
+    partition: Partition
+    drift: Literal["drift", "no drift", "cannot tell"]
+    performance: Literal["drop", "no drop", "cannot tell"]
+    new_class: Literal["new class", "no new class", "cannot tell"] = "cannot tell"
+    has_champion: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """Render as plain JSON values."""
+        return {**asdict(self), "partition": _written(self.partition)}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_dict` wrote."""
+        return cls(**{**document, "partition": _read(document["partition"])})
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """A training that was decided on, as of a partition, and how it ended so far."""
+
+    partition: Partition
+    outcome: Outcome
+
+    def to_dict(self) -> dict[str, Any]:
+        """Render as plain JSON values."""
+        return {"partition": _written(self.partition), "outcome": self.outcome}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_dict` wrote."""
+        return cls(_read(document["partition"]), document["outcome"])
+
+
+@dataclass(frozen=True)
+class RetrainingDecision:
+    """The policy's answer.
+
+    Args:
+        retrain: Whether to train a challenger as of the partition.
+        reason: One sentence, for the yes as for the no.
+        triggers: What called for it: ``no champion``, ``drift``, ``performance``, ``new_class``,
+            ``every``.
+        blocked_by: ``cooldown`` or ``budget`` if that turned a yes into a no, else None.
+    """
+
+    retrain: bool
+    reason: str
+    triggers: tuple[str, ...]
+    blocked_by: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Render as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_dict` wrote."""
+        return cls(**{**document, "triggers": tuple(document["triggers"])})
+
+
+def decide_retraining(
+    policy: Retraining,
+    partition: Partition,
+    observations: Sequence[Observation],
+    trainings: Sequence[TrainingRecord],
+) -> RetrainingDecision:
+    """Decide whether to train a challenger as of a partition.
+
+    - A trigger of ``policy.when`` calls if it fired in k of the latest n partitions
+      (``persist``), ``partition`` being the latest. A partition that was not observed, or of
+      which nothing could be told, did not fire. Observations made before a training still count
+      after it: a cool-down of at least n - 1 keeps one from counting twice.
+    - ``every`` calls when so many partitions have passed since the last training, the very first
+      one included, or when there was none yet.
+    - A partition without a champion always calls: nothing can be scored until there is one.
+    - ``cooldown`` blocks: after a training as of p, the next is as of p + cooldown + 1 or later,
+      again the very first one included.
+    - ``budget`` blocks: at most k trainings in any n partitions.
+
+    A training that failed counts for none of these, for it made no model. Records of
+    ``partition`` itself and of later ones are ignored, so a re-run decides the same.
+
+    Args:
+        policy: The pipeline's retraining section.
+        partition: The partition that is being decided.
+        observations: In any order; of several for one partition, one that fired wins.
+        trainings: In any order; several for one partition count once.
+
+    Raises:
+        MonitoringError: If a verdict or an outcome is unknown, or a frequency differs.
+    """
+    _demand_known(partition, observations, trainings)
+    trained = {item.partition for item in trainings if item.outcome in _COUNTED}
+    past = sorted(item for item in trained if item < partition)
+    last = past[-1] if past else None
+
+    calls, silences = [], []
+    if any(item.partition == partition and not item.has_champion for item in observations):
+        calls.append((NO_CHAMPION, "there is no champion yet"))
+    for trigger in policy.when:
+        k, n = policy.persistence
+        count = len(_fired(trigger, partition, n, observations))
+        told = f"{trigger} in {count} of the latest {n} partitions"
+        if count >= k:
+            calls.append((trigger, told))
+        else:
+            silences.append(f"{told}, {k} needed")
+    if policy.every is not None:
+        due = last.shift(policy.every) if last else partition
+        told = f"the last training was as of {last}" if last else "there was no training yet"
+        if partition >= due:
+            calls.append((CALENDAR, f"{told}, one is due every {policy.every} partitions"))
+        else:
+            silences.append(f"{told}, the next is due as of {due}")
+
+    triggers = tuple(name for name, _ in calls)
+    why = "; ".join(told for _, told in calls)
+    if not calls:
+        return RetrainingDecision(False, "; ".join(silences) or "no trigger is set", (), None)
+    if last and partition <= last.shift(policy.cooldown):
+        allowed = last.shift(policy.cooldown + 1)
+        block = f"blocked by the cool-down: trained as of {last}, the next may be as of {allowed}"
+        return RetrainingDecision(False, f"{why}; {block}", triggers, "cooldown")
+    k, n = policy.spending
+    spent = [item for item in past if item > partition.shift(-n)]
+    if len(spent) >= k:
+        block = f"blocked by the budget: {len(spent)} trainings in {n} partitions, {k} allowed"
+        return RetrainingDecision(False, f"{why}; {block}", triggers, "budget")
+    return RetrainingDecision(True, why, triggers, None)
+
+
+def _fired(
+    trigger: str, partition: Partition, n: int, observations: Iterable[Observation]
+) -> set[Partition]:
+    """Return those of the latest n partitions in which a trigger fired."""
+    return {
+        item.partition
+        for item in observations
+        if partition.shift(-n) < item.partition <= partition
+        and getattr(item, trigger) == _FIRED[trigger]
+    }
+
+
+def _demand_known(
+    partition: Partition,
+    observations: Iterable[Observation],
+    trainings: Iterable[TrainingRecord],
+) -> None:
+    outcomes = (*sorted(_COUNTED), "failed")
+    for observation in observations:
+        for name, fired in _FIRED.items():
+            known = (fired, f"no {fired}", "cannot tell")
+            _demand_one_of(getattr(observation, name), known, f"{name} of {observation.partition}")
+    for training in trainings:
+        _demand_one_of(training.outcome, outcomes, f"training as of {training.partition}")
+    for item in [o.partition for o in observations] + [t.partition for t in trainings]:
+        if item.frequency != partition.frequency:
+            raise MonitoringError(
+                f"partition {item}: must be {partition.frequency} like {partition}, got "
+                f"{item.frequency}. Look at the ledger."
+            )
+
+
+def _demand_one_of(value: str, known: Sequence[str], subject: str) -> None:
+    if value not in known:
+        raise MonitoringError(
+            f"{subject}: must be one of {', '.join(known)}, got {value!r}. Look at the ledger."
+        )
+
+
+def _written(partition: Partition) -> dict[str, str]:
+    return {"name": str(partition), "frequency": partition.frequency.value}
+
+
+def _read(document: Mapping[str, str]) -> Partition:
+    return parse(document["name"], Frequency(document["frequency"]))

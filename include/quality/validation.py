@@ -1,0 +1,596 @@
+"""Expectation suites: what a batch has to show, which rows are moved away, what stops it.
+
+The rules, by severity and kind of expectation:
+
+* A **critical** expectation about single rows moves every unexpected row to quarantine, each copy
+  of a duplicated key included. If it states ``mostly`` below 1 and fewer rows pass, the whole
+  batch stops as well.
+* A **critical** expectation about the data set (row count, mean, columns) stops the batch when it
+  fails, and so does one about a column that is null throughout, because nothing was checked.
+* An expectation that **cannot be evaluated** (missing column, wrong type) stops the batch at any
+  severity: no answer is never a pass.
+* Other severities are reported and change nothing.
+* A row with a cell that could not be read as its column's type (``_unparsed``, of text files)
+  moves to quarantine as if a critical expectation ``parse`` had said so.
+
+Great Expectations is imported inside the functions: it takes seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from include.calendar.partitions import Partition
+from include.errors import QualityError
+from include.ingestion.cell_types import kind_of
+from include.ingestion.landed_batch import FILE, ROW, UNPARSED
+from include.quality.data_docs import build_data_docs as build_data_docs
+from include.quality.data_docs import publish_data_docs as publish_data_docs
+from include.quality.suites import SEVERITIES
+from include.quality.suites import load_suite as load_suite
+
+QUARANTINE_SCHEMA = pa.schema(
+    [
+        ("source", pa.string()),
+        ("partition", pa.string()),
+        (FILE, pa.string()),
+        (ROW, pa.int64()),
+        ("reasons", pa.string()),
+        ("row", pa.string()),
+    ]
+)
+_OWN = (FILE, ROW, UNPARSED)
+_EXAMPLES = 5
+_TEXT = 200
+_PARSED_AS = {
+    "integer": "an integer",
+    "number": "a number",
+    "date": "a date",
+    "timestamp": "a timestamp",
+    "boolean": "true or false",
+    "string": "a string",
+}
+
+Frame = TypeVar("Frame", pd.DataFrame, pa.Table)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One expectation that did not hold, or by which rows are quarantined.
+
+    Args:
+        expectation: Its type.
+        column: Its column or columns, ``(table)`` if it names none.
+        rule: Its other arguments, as ``name=value``.
+        severity: ``critical``, ``warning`` or ``info``.
+        kind: ``failed``, or ``error`` if it could not be evaluated.
+        level: ``row`` if it points at rows, else ``dataset``.
+        unexpected: Number of unexpected rows; 0 at data set level.
+        examples: A few distinct unexpected values as text.
+        files: A few of the files that hold unexpected rows.
+        detail: What was found instead.
+        stops: Whether it stops the batch.
+    """
+
+    expectation: str
+    column: str
+    rule: str
+    severity: str
+    kind: Literal["failed", "error"]
+    level: Literal["row", "dataset"]
+    unexpected: int
+    examples: tuple[str, ...]
+    files: tuple[str, ...]
+    detail: str
+    stops: bool
+
+    def __str__(self) -> str:
+        """Render on one line: severity, kind, column, rule, and what was found."""
+        where = f" in {_some(self.files)}" if self.files else ""
+        return f"{self.severity} {self.kind}: {self.expected}, got {self.detail}{where}"
+
+    @property
+    def expected(self) -> str:
+        """Column and rule, e.g. ``NoEmp: expect_column_values_to_be_between(min_value=0)``."""
+        return f"{self.column}: {self.expectation}" + (f"({self.rule})" if self.rule else "")
+
+
+@dataclass(frozen=True)
+class ValidationReport:
+    """What a suite found in one batch.
+
+    Args:
+        suite: Name of the suite.
+        source: Where the rows come from, e.g. the source's name in the pipeline file.
+        partition: Name of the partition.
+        rows: Number of rows checked.
+        files: Files that the rows come from (their ``_file``), sorted.
+        failures: What did not hold; what stops the batch first, then by severity and column.
+        reasons: Row position in the frame (from 0) to why it goes to quarantine.
+        statistics: Counts of expectations: evaluated, successful, unsuccessful.
+        result: The result as Great Expectations tells it, ready for JSON, lists capped.
+    """
+
+    suite: str
+    source: str
+    partition: str
+    rows: int
+    files: tuple[str, ...]
+    failures: tuple[Failure, ...]
+    reasons: Mapping[int, tuple[str, ...]]
+    statistics: Mapping[str, int]
+    result: Mapping[str, Any]
+
+    @property
+    def quarantined(self) -> int:
+        """Number of rows to move to quarantine."""
+        return len(self.reasons)
+
+    @property
+    def quarantined_share(self) -> float:
+        """Share of rows to move to quarantine, in [0, 1]."""
+        return self.quarantined / self.rows
+
+    @property
+    def stopping(self) -> tuple[Failure, ...]:
+        """What stops the whole batch."""
+        return tuple(failure for failure in self.failures if failure.stops)
+
+    def summary(self) -> dict[str, Any]:
+        """Summarize for logs and XCom: counts, and the first five failures, never rows."""
+        return {
+            "suite": self.suite,
+            "source": self.source,
+            "partition": self.partition,
+            "rows": self.rows,
+            "quarantined": self.quarantined,
+            **self.statistics,
+            "stopping": len(self.stopping),
+            "failures": [
+                {
+                    "expectation": failure.expectation,
+                    "column": failure.column,
+                    "severity": failure.severity,
+                    "kind": failure.kind,
+                    "unexpected": failure.unexpected,
+                }
+                for failure in self.failures[:_EXAMPLES]
+            ],
+            "failures_left_out": max(0, len(self.failures) - _EXAMPLES),
+        }
+
+
+def validate(
+    frame: pd.DataFrame | pa.Table,
+    suite: Mapping[str, Any],
+    *,
+    source: str,
+    partition: Partition | str,
+) -> ValidationReport:
+    """Run a suite on a batch; nothing is raised for what it finds (see :func:`enforce`).
+
+    Args:
+        frame: The rows; ``_file``, ``_row`` and ``_unparsed`` are not shown to the suite.
+        suite: As :func:`load_suite` returns it.
+        source: Where the rows come from.
+        partition: What the rows are about.
+
+    Raises:
+        QualityError: If there is no row, or an expectation gave no result.
+    """
+    rows = len(frame)
+    if rows == 0:
+        raise QualityError(
+            f"source {source} {partition}: suite {suite['name']} must see at least one row, "
+            "got none. Find out why the batch is empty; nothing was checked."
+        )
+    files = _files(frame)
+    checked = _to_pandas(frame)
+    outcome = _run(checked, suite, source, str(partition))
+    if len(outcome.results) != len(suite["expectations"]):
+        raise QualityError(
+            f"source {source} {partition}: every expectation of suite {suite['name']} must give a "
+            f"result, got {len(outcome.results)} of {len(suite['expectations'])}. "
+            "Remove expectations that are there twice."
+        )
+    failures, reasons = _unparsed(frame, files)
+    for item in outcome.results:
+        failure = _failure(item, files)
+        if failure is None:
+            continue
+        failures.append(failure)
+        if failure.severity == "critical" and failure.level == "row" and failure.kind == "failed":
+            for position, reason in _row_reasons(item, failure):
+                reasons.setdefault(position, []).append(reason)
+    failures.sort(
+        key=lambda failure: (
+            not failure.stops,
+            SEVERITIES.index(failure.severity),
+            failure.column,
+            failure.expectation,
+        )
+    )
+    return ValidationReport(
+        suite=suite["name"],
+        source=source,
+        partition=str(partition),
+        rows=rows,
+        files=tuple(sorted(set(files.tolist()))) if files is not None else (),
+        failures=tuple(failures),
+        reasons={position: tuple(sorted(texts)) for position, texts in sorted(reasons.items())},
+        statistics={
+            "evaluated": int(outcome.statistics["evaluated_expectations"]),
+            "successful": int(outcome.statistics["successful_expectations"]),
+            "unsuccessful": int(outcome.statistics["unsuccessful_expectations"]),
+        },
+        result=_archived(outcome),
+    )
+
+
+def split(frame: Frame, report: ValidationReport) -> tuple[Frame, Frame]:
+    """Separate the rows to keep from those for quarantine.
+
+    Args:
+        frame: The rows that were validated, in the same order.
+        report: What :func:`validate` said of them.
+
+    Returns:
+        The kept rows as they came, and the others in the columns of ``QUARANTINE_SCHEMA``:
+        ``row`` holds the original columns as one JSON object, with the text of cells that could
+        not be read, and ``reasons`` why, joined by ``; ``.
+        Without ``_file`` and ``_row`` columns, ``_file`` is null and ``_row`` the position in the
+        frame. Both are Arrow tables or data frames, as the rows are; Arrow keeps exact types.
+
+    Raises:
+        QualityError: If the report is about other rows, or rows in are not rows out.
+    """
+    if len(frame) != report.rows:
+        raise QualityError(
+            f"source {report.source} {report.partition}: the report must be about these rows, got "
+            f"{report.rows} rows checked and {len(frame)} to split. Validate them again."
+        )
+    moved = np.zeros(report.rows, dtype=bool)
+    positions = list(report.reasons)
+    moved[positions] = True
+    if isinstance(frame, pa.Table):
+        kept = frame.filter(pa.array(~moved))
+        quarantined = _quarantined(frame.take(pa.array(positions, pa.int64())), report)
+    else:
+        kept = frame.loc[~moved].reset_index(drop=True)
+        bad = pa.Table.from_pandas(frame.iloc[positions], preserve_index=False)
+        # Typed even without rows, so that the way back to Arrow gives the same schema.
+        types = {pa.string(): pd.StringDtype("python"), pa.int64(): pd.Int64Dtype()}
+        quarantined = _quarantined(bad, report).to_pandas(types_mapper=types.get)
+    if len(kept) + len(quarantined) != report.rows:
+        raise QualityError(
+            f"source {report.source} {report.partition}: rows in must be rows kept plus rows "
+            f"quarantined, got {report.rows} in, {len(kept)} kept and {len(quarantined)} "
+            "quarantined. Report this as a bug; nothing was written."
+        )
+    return kept, quarantined
+
+
+def enforce(
+    report: ValidationReport,
+    *,
+    on_failure: str,
+    max_quarantined: float,
+    data_docs: str | None = None,
+) -> None:
+    """Stop a batch that must not go on.
+
+    Args:
+        report: What :func:`validate` said.
+        on_failure: ``fail`` stops at any critical failure, ``quarantine`` moves its rows away.
+        max_quarantined: Largest share of rows that may be moved away, in [0, 1].
+        data_docs: Where the Data Docs are, for the message.
+
+    Raises:
+        QualityError: If something stops the batch, too many rows would be moved, or none is left.
+    """
+    subject = f"source {report.source} {report.partition}"
+    if on_failure not in ("quarantine", "fail"):
+        raise QualityError(
+            f"{subject}: on_failure must be 'quarantine' or 'fail', got {on_failure!r}. Correct it."
+        )
+    where = f" Data Docs: {data_docs}" if data_docs else ""
+    critical = tuple(failure for failure in report.failures if failure.severity == "critical")
+    fatal = report.stopping or (critical if on_failure == "fail" else ())
+    if fatal:
+        raise QualityError(
+            f"{subject}: suite {report.suite} must hold on {report.rows} rows of "
+            f"{_some(report.files) if report.files else 'the batch'}, got {len(fatal)} that stop "
+            f"it: {_listed(fatal)}. Correct the data and land it again, or correct the suite, then "
+            f"clear this task.{where}"
+        )
+    if report.quarantined_share > max_quarantined or report.quarantined == report.rows:
+        rowwise = tuple(failure for failure in critical if failure.level == "row")
+        limit = f"at most {max_quarantined:.2%} of {report.rows} rows may go to quarantine"
+        if report.quarantined_share <= max_quarantined:
+            limit = "at least one row must be left"
+        raise QualityError(
+            f"{subject}: {limit}, got {report.quarantined} ({report.quarantined_share:.2%}): "
+            f"{_listed(rowwise)}. Correct the data and land it again, or raise max_quarantined in "
+            f"the pipeline file, then clear this task.{where}"
+        )
+
+
+def _run(frame: pd.DataFrame, suite: Mapping[str, Any], source: str, partition: str) -> Any:
+    import great_expectations as gx
+    from great_expectations.core.run_identifier import RunIdentifier
+    from great_expectations.expectations.registry import get_expectation_impl
+
+    # It tells of its temporary folders at every run.
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
+    # A file context would rewrite the suites, so the context lives in memory only.
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False, "metric_calculations": False}
+    expectations = [
+        get_expectation_impl(item["type"])(
+            **item["kwargs"], severity=item["severity"], meta=dict(item["meta"])
+        )
+        for item in suite["expectations"]
+    ]
+    definition = context.validation_definitions.add(
+        gx.ValidationDefinition(
+            name=suite["name"],
+            data=context.data_sources.add_pandas("relevo")
+            .add_dataframe_asset(source)
+            .add_batch_definition_whole_dataframe(partition),
+            suite=context.suites.add(
+                gx.ExpectationSuite(name=suite["name"], expectations=expectations)
+            ),
+        )
+    )
+    return definition.run(
+        batch_parameters={"dataframe": frame},
+        result_format={"result_format": "COMPLETE"},
+        run_id=RunIdentifier(run_name=f"{source} {partition}"),
+    )
+
+
+def _to_pandas(frame: pd.DataFrame | pa.Table) -> pd.DataFrame:
+    """Take rows to the pandas types that Great Expectations compares fastest and exactly.
+
+    Whole numbers with nulls stay whole (floats would make long keys collide), times become
+    datetime64[ns] unless one lies outside its years 1677 to 2262.
+    """
+    if isinstance(frame, pa.Table):
+        columns = {}
+        for name in frame.column_names:
+            column = frame[name]
+            nullable = column.null_count and pa.types.is_integer(column.type)
+            columns[name] = column.to_pandas(
+                date_as_object=False,
+                types_mapper=(lambda _: pd.Int64Dtype()) if nullable else None,
+            )
+        checked = pd.DataFrame(columns)
+    else:
+        checked = frame.reset_index(drop=True)
+    checked = checked.drop(columns=[name for name in _OWN if name in checked.columns])
+    for name in checked.columns:
+        if pd.api.types.is_datetime64_dtype(checked[name].dtype):
+            try:
+                checked[name] = checked[name].astype("datetime64[ns]")
+            except pd.errors.OutOfBoundsDatetime:
+                continue
+    return checked
+
+
+def _files(frame: pd.DataFrame | pa.Table) -> np.ndarray[Any, Any] | None:
+    names = frame.column_names if isinstance(frame, pa.Table) else list(frame.columns)
+    return np.asarray(frame[FILE], dtype=object) if FILE in names else None
+
+
+def _unparsed(
+    frame: pd.DataFrame | pa.Table, files: np.ndarray[Any, Any] | None
+) -> tuple[list[Failure], dict[int, list[str]]]:
+    """Tell of cells that could not be read: one failure per column, one reason per cell."""
+    names = frame.column_names if isinstance(frame, pa.Table) else list(frame.columns)
+    if UNPARSED not in names:
+        return [], {}
+    texts = frame[UNPARSED] if isinstance(frame, pa.Table) else pa.array(frame[UNPARSED])
+    cells: dict[str, dict[int, str]] = {}
+    for position, text in enumerate(texts.to_pylist()):
+        for column, original in json.loads(text or "{}").items():
+            cells.setdefault(column, {})[position] = original
+    failures: list[Failure] = []
+    reasons: dict[int, list[str]] = {}
+    for column, originals in cells.items():
+        held = frame[column]
+        stored = held.type if isinstance(held, pa.ChunkedArray) else pa.array(held).type
+        kind = kind_of(stored)
+        rule = f"must be {_PARSED_AS[kind]}"
+        for position, original in originals.items():
+            reasons.setdefault(position, []).append(f"{column}: {rule}, got {_short(original)}")
+        touched: Iterable[str] = () if files is None else files[list(originals)]
+        failures.append(
+            Failure(
+                expectation="parse",
+                column=column,
+                rule=f"type={kind}",
+                severity="critical",
+                kind="failed",
+                level="row",
+                unexpected=len(originals),
+                examples=tuple(dict.fromkeys(map(_short, originals.values())))[:_EXAMPLES],
+                files=tuple(sorted(set(touched)))[:_EXAMPLES],
+                detail=f"{len(originals)} of {len(frame)} rows unexpected",
+                stops=False,
+            )
+        )
+    return failures, reasons
+
+
+def _failure(item: Any, files: np.ndarray[Any, Any] | None) -> Failure | None:
+    """Read one Great Expectations result; None if there is nothing to tell."""
+    configuration, result = item.expectation_config, item.result or {}
+    severity = str(configuration.severity.value)
+    critical = severity == "critical"
+    error = _error(item)
+    positions = result.get("unexpected_index_list")
+    unexpected = int(result.get("unexpected_count") or 0)
+    elements = result.get("element_count")
+    vacuous = elements is not None and result.get("missing_count") == elements
+    if error is None and not vacuous and item.success and not (critical and unexpected):
+        return None
+    arguments = {
+        key: value
+        for key, value in configuration.kwargs.items()
+        if key != "batch_id" and not key.startswith("column")
+    }
+    by_row = positions is not None and error is None and not vacuous
+    if error is not None:
+        detail = error
+    elif vacuous:
+        detail = f"only nulls in {elements} rows, so nothing was checked"
+    elif by_row:
+        detail = f"{unexpected} of {elements} rows unexpected"
+    else:
+        detail = f"{_short(result.get('observed_value', 'another value'))}{_mismatch(result)}"
+    values = [value for value in result.get("partial_unexpected_list") or () if not _is_null(value)]
+    touched = files[positions] if by_row and files is not None else ()
+    return Failure(
+        expectation=str(configuration.type),
+        column=_columns(configuration.kwargs),
+        rule=", ".join(f"{key}={_short(value)}" for key, value in sorted(arguments.items())),
+        severity=severity,
+        kind="failed" if error is None else "error",
+        level="row" if by_row else "dataset",
+        unexpected=unexpected if by_row else 0,
+        examples=tuple(dict.fromkeys(_short(value) for value in values))[:_EXAMPLES],
+        files=tuple(sorted(set(touched)))[:_EXAMPLES],
+        detail=detail,
+        stops=error is not None
+        or (critical and (not by_row or (not item.success and arguments.get("mostly", 1) < 1))),
+    )
+
+
+def _error(item: Any) -> str | None:
+    """Say why an expectation could not be evaluated; None if it could."""
+    messages = [
+        str(entry["exception_message"]) for entry in _exceptions(item) if entry["raised_exception"]
+    ]
+    if messages:
+        first = messages[0].partition("\n")[0].removeprefix("Error: ").rstrip(".")
+        return first[:_TEXT] or "an error without a message"
+    if not item.success and not item.result:
+        return "no result"
+    return None
+
+
+def _exceptions(item: Any) -> list[dict[str, Any]]:
+    """List what was raised: Great Expectations has one entry, or one for each metric."""
+    information = item.exception_info or {}
+    return [information] if "raised_exception" in information else list(information.values())
+
+
+def _row_reasons(item: Any, failure: Failure) -> list[tuple[int, str]]:
+    positions = item.result["unexpected_index_list"]
+    values = item.result.get("unexpected_list") or []
+    if len(values) != len(positions):
+        return [(int(position), failure.expected) for position in positions]
+    return [
+        (int(position), failure.expected + ("" if _is_null(value) else f", got {_short(value)}"))
+        for position, value in zip(positions, values, strict=True)
+    ]
+
+
+def _is_null(value: Any) -> bool:
+    return value is None or value is pd.NA or value is pd.NaT
+
+
+def _archived(outcome: Any) -> dict[str, Any]:
+    """Make the result fit for JSON and people: no list of all rows, no stack traces."""
+    for item in outcome.results:
+        for key in ("unexpected_list", "unexpected_index_list", "unexpected_index_query"):
+            item.result.pop(key, None)
+        for entry in _exceptions(item):
+            if entry["raised_exception"]:
+                entry["exception_traceback"] = entry["exception_message"]
+    archived: dict[str, Any] = _finite(outcome.to_json_dict())
+    return archived
+
+
+def _quarantined(bad: pa.Table, report: ValidationReport) -> pa.Table:
+    positions = list(report.reasons)
+    names = bad.column_names
+    original = bad.select([name for name in names if name not in _OWN]).to_pylist()
+    if UNPARSED in names:
+        texts = bad[UNPARSED].to_pylist()
+        original = [
+            row | json.loads(text or "{}") for row, text in zip(original, texts, strict=True)
+        ]
+    return pa.table(
+        {
+            "source": [report.source] * len(positions),
+            "partition": [report.partition] * len(positions),
+            FILE: bad[FILE].cast(pa.string()) if FILE in names else [None] * len(positions),
+            ROW: bad[ROW].cast(pa.int64()) if ROW in names else positions,
+            "reasons": ["; ".join(report.reasons[position]) for position in positions],
+            "row": [
+                json.dumps(_finite(row), default=_text, ensure_ascii=False) for row in original
+            ],
+        },
+        schema=QUARANTINE_SCHEMA,
+    )
+
+
+def _finite(value: Any) -> Any:
+    """Copy with plain Python numbers; JSON has no word for NaN and infinities: spell them."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def _text(value: Any) -> str:
+    return str(value.isoformat()) if hasattr(value, "isoformat") else str(value)
+
+
+def _columns(kwargs: Mapping[str, Any]) -> str:
+    for key in ("column", "column_list"):
+        if key in kwargs:
+            value = kwargs[key]
+            return value if isinstance(value, str) else ", ".join(map(str, value))
+    if "column_A" in kwargs:
+        return f"{kwargs['column_A']}, {kwargs['column_B']}"
+    return "(table)"
+
+
+def _mismatch(result: Mapping[str, Any]) -> str:
+    mismatched = (result.get("details") or {}).get("mismatched")
+    if not isinstance(mismatched, dict):
+        return ""
+    return "; " + ", ".join(f"{key} {_short(value)}" for key, value in sorted(mismatched.items()))
+
+
+def _short(value: Any) -> str:
+    value = _finite(value)
+    text = repr(value) if isinstance(value, str | list) else _text(value)
+    return text if len(text) <= _TEXT else f"{text[:_TEXT]}..."
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _EXAMPLES
+    return ", ".join(names[:_EXAMPLES]) + (f" and {more} more" if more > 0 else "")
+
+
+def _listed(failures: Sequence[Failure]) -> str:
+    more = len(failures) - _EXAMPLES
+    listed = "; ".join(str(failure) for failure in failures[:_EXAMPLES])
+    return listed + (f"; and {more} more" if more > 0 else "")

@@ -1,0 +1,136 @@
+"""What happened to every partition, as one table: for the terminal and for the UI."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from include.monitoring.performance import PerformanceRecord
+from include.scoring import batch_scoring
+from include.specification.pipeline import Pipeline
+from include.specification.pipeline_file import load
+from include.steps import monitoring
+from include.steps.preparation import quarantine_table
+from include.storage import ledger
+from include.storage.lake_tables import Lake
+from include.templates import render
+
+HEADS = (
+    "partition",
+    "rows",
+    "quarantined",
+    "champion",
+    "drift",
+    "matured",
+    "performance",
+    "held out",
+    "retrain",
+    "training",
+    "reason",
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One scored partition.
+
+    Args:
+        partition: Name.
+        rows: Rows that were scored.
+        quarantined: Rows that were moved to quarantine, of all its data sets.
+        champion: Version that scored it.
+        drift: Drift verdict.
+        performance: One record for each partition whose labels matured meanwhile.
+        retrain: ``yes`` or ``no``; '' before the decision.
+        reason: Reason of the decision.
+        training: How the training that it started ended; '' without one.
+        training_reason: Why.
+    """
+
+    partition: str
+    rows: int
+    quarantined: int
+    champion: int
+    drift: str
+    performance: tuple[PerformanceRecord, ...]
+    retrain: str
+    reason: str
+    training: str
+    training_reason: str
+
+    def cells(self) -> tuple[str, ...]:
+        """Render in the order of ``HEADS``."""
+        records = self.performance
+        return (
+            self.partition,
+            f"{self.rows:,}",
+            str(self.quarantined),
+            f"v{self.champion}",
+            self.drift,
+            "\n".join(
+                f"{record.partition} ({'back-scored' if record.back_scored else 'made then'})"
+                for record in records
+            ),
+            "\n".join(_performance(record) for record in records),
+            "\n".join(_number(record.held_out) for record in records),
+            self.retrain,
+            self.training,
+            "; ".join(filter(None, (self.reason, self.training_reason))),
+        )
+
+
+def rows(lake: Lake, pipeline: Pipeline) -> list[Row]:
+    """Collect every partition that was scored at its time, in time order."""
+    watched = {row["partition"]: row for row in monitoring.rows(lake, monitoring.DRIFT)}
+    scored = lake.row_counts(batch_scoring.TABLE)
+    quarantined: dict[str, int] = {}
+    for dataset in (*pipeline.sources, "features"):
+        for name, count in lake.row_counts(quarantine_table(dataset)).items():
+            quarantined[name] = quarantined.get(name, 0) + count
+    performance: dict[str, list[PerformanceRecord]] = {}
+    for row in monitoring.rows(lake, monitoring.PERFORMANCE):
+        record = PerformanceRecord.from_dict(json.loads(row["details"]))
+        performance.setdefault(row["partition"], []).append(record)
+    decisions = {entry.partition: entry for entry in ledger.entries(lake, "retraining")}
+    trained = {entry.partition: entry for entry in ledger.entries(lake, "training")}
+    found = []
+    for name, drift in sorted(watched.items()):
+        decision, training = decisions.get(name), trained.get(name)
+        found.append(
+            Row(
+                partition=name,
+                rows=scored.get(name, 0),
+                quarantined=quarantined.get(name, 0),
+                champion=drift["model_version"],
+                drift=drift["verdict"],
+                performance=tuple(sorted(performance.get(name, []), key=lambda r: r.partition)),
+                retrain=decision.decision if decision else "",
+                reason=decision.reason if decision else "",
+                training=training.decision if training else "",
+                training_reason=training.reason if training else "",
+            )
+        )
+    return found
+
+
+def render_decisions(lake: Lake) -> str:
+    """Render the page with every partition and the whole ledger, latest first."""
+    pipeline = load(lake.pipeline)
+    return render(
+        "decisions",
+        title=f"{pipeline.name}: decisions",
+        pipeline=pipeline.name,
+        heads=HEADS,
+        rows=[row.cells() for row in rows(lake, pipeline)],
+        entries=ledger.entries(lake)[::-1],
+    )
+
+
+def _performance(record: PerformanceRecord) -> str:
+    told = f"{record.metric} {_number(record.value)}".strip()
+    classes = len(record.unseen)
+    return told + (f", {classes} unknown class{'es' if classes > 1 else ''}" if classes else "")
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

@@ -1,0 +1,130 @@
+"""The pages that a task publishes to the store: drift report and evidence."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from include.monitoring.drift import DriftVerdict
+from include.registry.model_files import ModelVersion, prepare
+from include.reports.evidence_figures import draw_held_out
+from include.specification.pipeline import Pipeline
+from include.steps.training import Evaluation
+from include.storage.lake_tables import Lake
+from include.storage.lineage import TableReference
+from include.storage.object_store import ObjectStore
+from include.storage.settings import REPORTS
+from include.templates import render
+from include.training.training_sets import TrainingSet
+
+SAMPLE_ROWS = 5_000
+
+
+def publish_drift_report(
+    lake: Lake,
+    pipeline: Pipeline,
+    verdict: DriftVerdict,
+    version: ModelVersion,
+    batch: TableReference,
+) -> str:
+    """Publish Evidently's report on a bounded sample of both sides, headed by our verdict.
+
+    Args:
+        lake: The pipeline's tables.
+        pipeline: The pipeline file.
+        verdict: The verdict, made from profiles of all rows.
+        version: The version that scored the batch; its training set is the reference.
+        batch: The features of the batch.
+
+    Returns:
+        Address of the page.
+    """
+    training_set = TrainingSet.from_dict(version.training_set)
+    reference = _sample(lake, pipeline, training_set.reference, version)
+    current = _sample(lake, pipeline, batch, version)
+    shown = [
+        name
+        for name in (*version.numeric, *version.categorical)
+        if reference[name].notna().any() and current[name].notna().any()
+    ]
+    html, drifted = _evidently(reference, current, version, shown)
+    # Where there is too little data for a verdict, there is none to differ from.
+    ours = {item.column: item.drifted for item in verdict.features}
+    banner = render(
+        "drift_banner",
+        pipeline=pipeline.name,
+        partition=batch.partition,
+        verdict=verdict,
+        version=version.version,
+        sample_rows=SAMPLE_ROWS,
+        differing=[name for name in shown if name in ours and ours[name] != drifted[name]],
+        left_out=sorted({*version.numeric, *version.categorical} - set(shown)),
+    )
+    page = html.replace("<body>", f"<body>{banner}", 1)
+    uri = f"s3://{REPORTS}/{pipeline.name}/drift/{batch.partition}/index.html"
+    ObjectStore(lake.settings).write(uri, page.encode(), "text/html; charset=utf-8")
+    return uri
+
+
+def publish_evidence(
+    lake: Lake, pipeline: Pipeline, challenger: ModelVersion, evaluation: Evaluation
+) -> str:
+    """Publish the evidence for or against a challenger; returns the address of the page."""
+    models = {"challenger": evaluation.challenger}
+    if evaluation.champion is not None:
+        models["champion"] = evaluation.champion
+    evidence = evaluation.evidence
+    page = render(
+        "evidence",
+        title=f"{pipeline.name} version {challenger.version}: evidence",
+        description=pipeline.description,
+        challenger=challenger,
+        training_set=TrainingSet.from_dict(challenger.training_set),
+        decision=evaluation.decision,
+        evidence=evidence,
+        # With too few labels there are no curves, and the gate has refused.
+        figures=(
+            draw_held_out(evaluation.problem, evaluation.labels, models)
+            if evidence.challenger
+            else []
+        ),
+    )
+    uri = f"s3://{REPORTS}/{pipeline.name}/evidence/version-{challenger.version}/index.html"
+    ObjectStore(lake.settings).write(uri, page.encode(), "text/html; charset=utf-8")
+    return uri
+
+
+def _sample(
+    lake: Lake, pipeline: Pipeline, reference: TableReference, version: ModelVersion
+) -> pd.DataFrame:
+    columns = [*version.numeric, *version.categorical]
+    rows = lake.read(
+        reference.table,
+        partitions=[str(reference.partition)],
+        version=reference.version,
+        columns=[pipeline.entity, *columns],
+    ).to_pandas()
+    rows = rows.sort_values(pipeline.entity, kind="stable")
+    if len(rows) > SAMPLE_ROWS:
+        rows = rows.sample(SAMPLE_ROWS, random_state=pipeline.training.seed)
+    return prepare(rows, version.numeric, version.categorical)
+
+
+def _evidently(
+    reference: pd.DataFrame, current: pd.DataFrame, version: ModelVersion, columns: list[str]
+) -> tuple[str, dict[str, bool]]:
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.metrics import ValueDrift
+
+    definition = DataDefinition(
+        numerical_columns=[name for name in version.numeric if name in columns],
+        categorical_columns=[name for name in version.categorical if name in columns],
+    )
+    sides = [
+        Dataset.from_pandas(frame[columns], data_definition=definition)
+        for frame in (current, reference)
+    ]
+    report = Report([ValueDrift(column=name, method="psi") for name in columns], include_tests=True)
+    result = report.run(current_data=sides[0], reference_data=sides[1])
+    tests = result.dict()["tests"]
+    drifted = {name: test["status"] == "FAIL" for name, test in zip(columns, tests, strict=True)}
+    return str(result.get_html_str(as_iframe=False)), drifted

@@ -1,0 +1,231 @@
+"""One pass over a partition's files: read, predict, profile, write.
+
+Each Spark task takes one file of the features table, reads it from the store in bounded batches,
+predicts with the verified model, profiles features and scores, and writes its own Parquet. Only
+file entries and profiles come back; the task commits the files once. Rows never pass through
+the JVM.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from include.errors import MonitoringError
+from include.evaluation.prediction_columns import fields, to_columns, watched
+from include.monitoring.binning import Binning
+from include.monitoring.profiles import Profile, merge_all, profile
+from include.registry.model_files import (
+    MODEL,
+    ModelVersion,
+    load_model,
+    load_reference,
+    prepare,
+    scores_of,
+)
+from include.specification.metric_names import Task
+from include.specification.pipeline import Pipeline
+from include.specification.problem import Problem
+from include.storage.lake_tables import PARTITION, DataFile, Lake, with_partition
+from include.storage.lineage import Origin, TableReference
+from include.storage.settings import StoreSettings
+
+TABLE = "predictions"
+PROFILES = "profiles"
+_BATCH_ROWS = 131_072
+_RESULT = pa.schema([("file", pa.string()), ("profile", pa.string())])
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What one scoring pass left behind.
+
+    Args:
+        predictions: The partition of ``predictions``.
+        profile: Profile of features and scores of the batch.
+    """
+
+    predictions: TableReference
+    profile: Profile
+
+
+def score(
+    spark: Any,
+    lake: Lake,
+    pipeline: Pipeline,
+    features: TableReference,
+    champion: ModelVersion,
+    origin: Origin,
+    *,
+    back_scored: bool = False,
+) -> Scores:
+    """Score one partition of the features table and commit the predictions once.
+
+    Args:
+        spark: Spark Connect session.
+        lake: The pipeline's tables.
+        pipeline: The pipeline file.
+        features: The partition to score, at a version.
+        champion: The version that predicts.
+        origin: Who writes.
+        back_scored: Mark the predictions as made after the labels matured.
+
+    Raises:
+        MonitoringError: If the partition has no rows.
+    """
+    files = lake.files(features)
+    if not files:
+        raise MonitoringError(
+            f"batch {pipeline.name} {features.partition}: must have rows to score, got none."
+        )
+    binning = load_reference(lake.settings, champion).profile.binning
+    job = _Job(
+        source_uri=lake.uri(features.table),
+        target_uri=lake.uri(TABLE),
+        partition=str(features.partition),
+        keys=pipeline.keys,
+        numeric=champion.numeric,
+        categorical=champion.categorical,
+        task=champion.task,
+        classes=champion.classes,
+        model=champion.files[MODEL],
+        trusted=champion.trusted,
+        model_version=champion.version,
+        back_scored=back_scored,
+        binning=json.dumps(binning.to_dict()),
+    )
+    results = _run(spark, job, [file.path for file in files])
+    written = [DataFile(**item["file"]) for item in results]
+    merged = merge_all([Profile.from_dict(item["profile"]) for item in results])
+    reference = lake.commit(
+        TABLE,
+        written,
+        _prediction_schema(pipeline, champion, lake, features),
+        partitions=[str(features.partition)],
+        origin=origin.reading(features),
+    )
+    return Scores(reference, merged)
+
+
+def write_profile(
+    lake: Lake, partition: str, version: ModelVersion, current: Profile, origin: Origin
+) -> TableReference:
+    """Store the profile of a scored batch."""
+    row = {"model_version": version.version, "profile": json.dumps(current.to_dict())}
+    rows = with_partition(pa.Table.from_pylist([row]), partition)
+    return lake.write(PROFILES, rows, partitions=[partition], origin=origin)
+
+
+def read_profile(lake: Lake, reference: TableReference) -> tuple[int, Profile]:
+    """Read a batch's profile; returns (model version, profile)."""
+    rows = lake.read(
+        PROFILES, partitions=[str(reference.partition)], version=reference.version
+    ).to_pylist()
+    return rows[0]["model_version"], Profile.from_dict(json.loads(rows[0]["profile"]))
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What every Spark task needs to know; plain values, so that it travels."""
+
+    source_uri: str
+    target_uri: str
+    partition: str
+    keys: tuple[str, ...]
+    numeric: tuple[str, ...]
+    categorical: tuple[str, ...]
+    task: Task
+    classes: tuple[str, ...]
+    model: tuple[str, str]
+    trusted: tuple[str, ...]
+    model_version: int
+    back_scored: bool
+    binning: str
+
+
+def _run(spark: Any, job: _Job, paths: list[str]) -> list[dict[str, Any]]:
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    def score_files(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for number in batch.column("id").to_pylist():
+                result = _score_file(job, paths[number])
+                yield pa.RecordBatch.from_pylist([result], schema=_RESULT)
+
+    # One Spark task per file is what spreads the work over cores. A range is cut evenly, while
+    # repartition() gives some tasks two files and others none; and it needs no shuffle, which
+    # would be lost with an executor.
+    numbers = spark.range(0, len(paths), 1, len(paths))
+    rows = numbers.mapInArrow(score_files, from_arrow_schema(_RESULT)).collect()
+    results = [{"file": json.loads(row.file), "profile": json.loads(row.profile)} for row in rows]
+    # Spark returns tasks in no order; the order of the source files makes merges repeatable.
+    return sorted(results, key=lambda item: paths.index(item["file"].pop("source")))
+
+
+def _score_file(job: _Job, path: str) -> dict[str, str]:
+    """Read, predict, profile and write one file; runs in a Spark worker."""
+    settings = StoreSettings.from_environment()
+    filesystem = settings.filesystem()
+    model = load_model(settings, job.model, job.trusted)
+    problem = Problem(job.task, job.classes)
+    binning = Binning.from_dict(json.loads(job.binning))
+    columns = [*job.keys, *job.numeric, *job.categorical]
+    target = f"{PARTITION}={job.partition}/{uuid.uuid4().hex}.parquet"
+    total: Profile | None = None
+    rows = 0
+    with (
+        filesystem.open_input_file(settings.path(f"{job.source_uri}/{path}")) as source,
+        filesystem.open_output_stream(settings.path(f"{job.target_uri}/{target}")) as sink,
+    ):
+        reader = pq.ParquetFile(source)
+        schema = _schema([reader.schema_arrow.field(name) for name in job.keys], problem)
+        with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
+            for batch in reader.iter_batches(_BATCH_ROWS, columns=columns):
+                frame = batch.to_pandas()
+                prepared = prepare(frame, job.numeric, job.categorical)
+                scores = scores_of(model, problem, prepared)
+                part = profile(prepared, binning, watched(problem, scores))
+                total = part if total is None else total.merge(part)
+                rows += len(frame)
+                writer.write_table(
+                    pa.table(
+                        [
+                            *(batch.column(name) for name in job.keys),
+                            *to_columns(problem, scores),
+                            pa.array(np.full(len(frame), job.model_version, np.int64)),
+                            pa.array(np.full(len(frame), job.back_scored)),
+                        ],
+                        schema=schema,
+                    )
+                )
+        size = sink.tell()
+    if total is None:
+        raise MonitoringError(f"file {path}: must have rows to score, got none.")
+    file = {**asdict(DataFile(target, job.partition, size, rows)), "source": path}
+    return {"file": json.dumps(file), "profile": json.dumps(total.to_dict())}
+
+
+def _schema(keys: list[pa.Field], problem: Problem) -> pa.Schema:
+    return pa.schema(
+        [
+            *keys,
+            *fields(problem),
+            pa.field("model_version", pa.int64()),
+            pa.field("back_scored", pa.bool_()),
+        ]
+    )
+
+
+def _prediction_schema(
+    pipeline: Pipeline, champion: ModelVersion, lake: Lake, features: TableReference
+) -> pa.Schema:
+    held = pa.schema(lake.open(features.table, features.version).schema().to_arrow())
+    schema = _schema([held.field(name) for name in pipeline.keys], champion.problem)
+    return schema.append(pa.field(PARTITION, pa.string()))

@@ -1,0 +1,223 @@
+"""What no single key of a pipeline file can tell: whether its parts fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from include.specification import candidate_defaults, metric_names
+from include.specification.candidate_defaults import PRESETS
+from include.specification.located_yaml import Problem
+from include.specification.metric_names import METRICS
+from include.specification.pipeline import PLACEHOLDER, ROW_ID, Pipeline, Source, nearest
+
+
+def problems(pipeline: Pipeline) -> tuple[Problem, ...]:
+    """List what does not fit together, in the order of the file's sections."""
+    found = [
+        *_time(pipeline),
+        *_sources(pipeline),
+        *_labels(pipeline),
+        *_metrics(pipeline),
+        *_training(pipeline),
+        *_retraining(pipeline),
+    ]
+    return tuple(Problem(location, rule) for location, rule in found)
+
+
+_Found = Iterator[tuple[tuple[str, ...], str]]
+
+
+def _time(pipeline: Pipeline) -> _Found:
+    if pipeline.has_time and pipeline.event_time is None:
+        yield (
+            ("event_time",),
+            f"required, because partition is {pipeline.partition}. Name the column with the time "
+            "of the row, or write `partition: none`.",
+        )
+    if not pipeline.has_time and pipeline.event_time is not None:
+        yield (
+            ("event_time",),
+            f"must be left out with `partition: none`, got {pipeline.event_time!r}. Remove it, or "
+            "choose a partition such as monthly.",
+        )
+    if not pipeline.has_time and pipeline.schedule is not None:
+        yield (
+            ("schedule",),
+            "must be left out with `partition: none`: a snapshot is scored when somebody, or an "
+            "event, triggers it. Remove it.",
+        )
+
+
+def _sources(pipeline: Pipeline) -> _Found:
+    primary = pipeline.sources[pipeline.primary_source]
+    at = ("sources", pipeline.primary_source)
+    if pipeline.has_time and not _has_slices(primary):
+        yield (
+            at,
+            f"the first source must bring one partition at a time: write {PLACEHOLDER} into its "
+            "uri, name its time, or use :start and :end in its query.",
+        )
+    if primary.query is not None and pipeline.entity == ROW_ID:
+        yield (
+            ("entity",),
+            f"required, because rows of the query of {pipeline.primary_source} come in no order. "
+            "Name the column that identifies a row.",
+        )
+    for name, source in pipeline.sources.items():
+        at = ("sources", name)
+        if source.history and not pipeline.has_time:
+            yield (
+                (*at, "history"),
+                "must be left out with `partition: none`: snapshots stand alone.",
+            )
+        elif source.history and not _has_slices(source):
+            yield (
+                (*at, "history"),
+                f"needs a source with partitions: {PLACEHOLDER} in its uri, its time, or :start "
+                "and :end in its query.",
+            )
+        if source.time and not pipeline.has_time:
+            yield (*at, "time"), "must be left out with `partition: none`."
+        # Labels of another source land when they become known.
+        labels = source.labels if name != pipeline.primary_source else None
+        known_at = labels.known_at if labels else None
+        if pipeline.has_time and _is_sliced(source.query) and not (source.time or known_at):
+            yield (
+                (*at, "time"),
+                "required, because the query gives one partition at a time: without it nobody can "
+                "tell which partitions there are. Name its column with the time of the row.",
+            )
+        if _is_sliced(source.query) and not pipeline.has_time:
+            yield (*at, "query"), "must not use :start or :end with `partition: none`."
+
+
+def _labels(pipeline: Pipeline) -> _Found:
+    labelled = [name for name, source in pipeline.sources.items() if source.labels]
+    if len(labelled) != 1:
+        yield (
+            ("sources",),
+            f"exactly one source must have labels, got {', '.join(labelled) or 'none'}.",
+        )
+        return
+    labels, at = pipeline.labels, ("sources", pipeline.label_source, "labels")
+    if labels.positive is not None and pipeline.task != "binary":
+        yield (*at, "positive"), f"is for a binary task, got task {pipeline.task}. Remove it."
+    if not pipeline.has_time:
+        for key in ("known_at", "event_time"):
+            if getattr(labels, key) is not None:
+                yield (*at, key), "must be left out with `partition: none`."
+    if pipeline.labels_in_row and labels.event_time is not None:
+        yield (
+            (*at, "event_time"),
+            "must be left out where the label is in the row itself. Remove it.",
+        )
+    if not pipeline.labels_in_row and pipeline.entity == ROW_ID:
+        yield (
+            ("entity",),
+            f"required, because the labels come from another source ({pipeline.label_source}). "
+            "Name the column that identifies a row in both.",
+        )
+
+
+def _metrics(pipeline: Pipeline) -> _Found:
+    known = (*metric_names.names_for(pipeline.task), *pipeline.metrics)
+    for name, own in pipeline.metrics.items():
+        if name in METRICS:
+            yield ("metrics", name), f"{name!r} is scikit-learn's. Choose another name."
+        if (own.takes == "values") != (pipeline.task == "regression"):
+            kinds = "values" if pipeline.task == "regression" else "scores or classes"
+            yield (
+                ("metrics", name, "takes"),
+                f"must be {kinds} for task {pipeline.task}, got {own.takes!r}.",
+            )
+    named = [
+        (("training", "metric"), pipeline.training.metric),
+        (("monitoring", "performance", "metric"), pipeline.monitoring.performance.metric),
+        *((("promotion", "require", name), name) for name in pipeline.promotion.require),
+    ]
+    for at, name in named:
+        if name not in known:
+            yield (
+                at,
+                f"{name!r} is not a metric for task {pipeline.task}{nearest(name, known)}",
+            )
+    for name, limit in pipeline.promotion.require.items():
+        if name not in known:
+            continue
+        low, high = pipeline.metric(name).bounds
+        if not low <= limit <= high:
+            yield (
+                ("promotion", "require", name),
+                f"must {_bounds(low, high)}, got {limit:g}.",
+            )
+
+
+def _training(pipeline: Pipeline) -> _Found:
+    rules = pipeline.training
+    yield from _holdout(pipeline)
+    for name, candidate in rules.candidates.items():
+        preset = PRESETS.get(name)
+        if preset and candidate.estimator is None and preset.estimator(pipeline.task) is None:
+            known = candidate_defaults.names_for(pipeline.task)
+            yield (
+                ("training", "candidates", name),
+                f"cannot do task {pipeline.task}{nearest(name, known)}",
+            )
+        elif candidate.trials and not pipeline.candidate(name).search:
+            yield (
+                ("training", "candidates", name, "trials"),
+                f"needs something to search, got {candidate.trials} trials without a search. Add "
+                "search, or set trials to 0.",
+            )
+    for key in ("imbalance", "calibration"):
+        value = getattr(rules, key)
+        if pipeline.task == "regression" and value != "none":
+            yield ("training", key), f"is for classification, got {value!r}. Remove it."
+    if pipeline.task == "regression" and "calibration" in pipeline.promotion.guard.model_fields_set:
+        yield ("promotion", "guard", "calibration"), "is for classification. Remove it."
+
+
+def _holdout(pipeline: Pipeline) -> _Found:
+    rules, at = pipeline.training, ("training", "holdout")
+    if not pipeline.has_time:
+        if not 0 < rules.holdout <= 0.5:
+            yield (
+                at,
+                "must be a share of the entities in (0, 0.5] with `partition: none`, got "
+                f"{rules.holdout:g}.",
+            )
+    elif rules.holdout != int(rules.holdout):
+        yield at, f"must be a whole number of partitions, got {rules.holdout:g}."
+    elif rules.holdout >= rules.window - 1:
+        yield (
+            at,
+            f"must leave at least two of the {rules.window} partitions of the window, got "
+            f"{rules.holdout:g}.",
+        )
+
+
+def _retraining(pipeline: Pipeline) -> _Found:
+    if "new_class" in pipeline.retraining.when and pipeline.task != "multiclass":
+        yield (
+            ("retraining", "when"),
+            f"new_class is for a multiclass task, got task {pipeline.task}. Remove it.",
+        )
+
+
+def _bounds(low: float, high: float) -> str:
+    if high == float("inf"):
+        return f"be at least {low:g}"
+    return f"be at most {high:g}" if low == float("-inf") else f"lie between {low:g} and {high:g}"
+
+
+def _is_sliced(query: str | None) -> bool:
+    """Tell whether a query gives one partition's rows only."""
+    return query is not None and (":start" in query or ":end" in query)
+
+
+def _has_slices(source: Source) -> bool:
+    """Tell whether a source can bring one partition's rows."""
+    query = source.query or ""
+    if _is_sliced(query):
+        return ":start" in query and ":end" in query
+    return source.is_partitioned or source.time is not None

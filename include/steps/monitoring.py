@@ -1,0 +1,276 @@
+"""Watch the champion: drift of what it scored, performance of what matured, and the decision."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import pandas as pd
+import pyarrow as pa
+
+from include.calendar import partitions
+from include.calendar.partitions import Partition
+from include.errors import MonitoringError
+from include.evaluation import prediction_columns
+from include.features.feature_function import TABLE as FEATURES
+from include.features.feature_function import join_labels
+from include.monitoring.drift import DriftVerdict, detect_drift
+from include.monitoring.performance import PerformanceRecord, assess_performance, newly_matured
+from include.monitoring.retraining import (
+    Observation,
+    RetrainingDecision,
+    TrainingRecord,
+    decide_retraining,
+)
+from include.registry.champions import Registry
+from include.registry.model_files import ModelVersion, load_reference
+from include.scoring import batch_scoring
+from include.specification.pipeline import Pipeline
+from include.specification.problem import Problem
+from include.storage import ledger
+from include.storage.lake_tables import Lake, with_partition
+from include.storage.lineage import Origin, TableReference
+from include.training.training_sets import TrainingSet, known_labels, mature_as_of, trained_on
+
+DRIFT = "drift"
+PERFORMANCE = "performance"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A scored batch: its predictions, its profile and who scored it."""
+
+    predictions: TableReference
+    profile: TableReference
+    model_version: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Render as a JSON-serialisable mapping (for XCom)."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Scored:
+        """Read what :meth:`to_dict` gave."""
+        return cls(
+            TableReference.from_dict(values["predictions"]),
+            TableReference.from_dict(values["profile"]),
+            values["model_version"],
+        )
+
+
+def score_batch(
+    spark: Any,
+    lake: Lake,
+    registry: Registry,
+    pipeline: Pipeline,
+    features: TableReference,
+    partition: Partition,
+    origin: Origin,
+) -> Scored:
+    """Score and profile a partition with the champion as of it.
+
+    Raises:
+        RegistryError: If no champion was in use.
+    """
+    champion = registry.require_champion(partition)
+    scores = batch_scoring.score(spark, lake, pipeline, features, champion, origin)
+    written = batch_scoring.write_profile(
+        lake, str(partition), champion, scores.profile, origin.reading(features)
+    )
+    return Scored(scores.predictions, written, champion.version)
+
+
+def watch_drift(
+    lake: Lake,
+    registry: Registry,
+    pipeline: Pipeline,
+    scored: Scored,
+    partition: Partition,
+    origin: Origin,
+) -> tuple[DriftVerdict, ModelVersion]:
+    """Compare a batch's profile with the reference of the version that scored it."""
+    version = registry.get(scored.model_version)
+    reference = load_reference(lake.settings, version)
+    _, current = batch_scoring.read_profile(lake, scored.profile)
+    verdict = detect_drift(
+        reference.profile, current, reference.thresholds, pipeline.monitoring.drift
+    )
+    row = {
+        "verdict": verdict.verdict,
+        "reason": verdict.reason,
+        "model_version": version.version,
+        "details": json.dumps(verdict.to_dict(), sort_keys=True),
+    }
+    _write(lake, DRIFT, [row], partition, origin.reading(scored.profile))
+    return verdict, version
+
+
+def measure_performance(
+    spark: Any,
+    lake: Lake,
+    registry: Registry,
+    pipeline: Pipeline,
+    partition: Partition,
+    origin: Origin,
+) -> tuple[PerformanceRecord, ...]:
+    """Judge the predictions of every partition whose labels matured while this one lasted.
+
+    Predictions made at the time are judged as they were made. A partition that nobody scored then
+    is scored now by the champion of now, and marked as back-scored.
+    """
+    matured = newly_matured(
+        mature_as_of(lake, pipeline, partition.shift(-1)), mature_as_of(lake, pipeline, partition)
+    )
+    measured = (
+        _measure(spark, lake, registry, pipeline, name, partition, origin) for name in matured
+    )
+    records = [record for record in measured if record is not None]
+    found = [
+        {"measured": record.partition, "details": json.dumps(record.to_dict(), sort_keys=True)}
+        for record in records
+    ]
+    _write(lake, PERFORMANCE, found, partition, origin)
+    return tuple(records)
+
+
+def decide(
+    lake: Lake, pipeline: Pipeline, partition: Partition, origin: Origin
+) -> RetrainingDecision:
+    """Apply the retraining policy to what is on record up to a partition, and record the answer.
+
+    Raises:
+        MonitoringError: If the partition's drift or performance was not recorded.
+    """
+    observations = observe(lake, pipeline)
+    if partition not in {item.partition for item in observations}:
+        raise MonitoringError(
+            f"pipeline {pipeline.name} {partition}: drift must be on record before deciding, "
+            "got none. Run detect_drift first."
+        )
+    decision = decide_retraining(
+        pipeline.retraining, partition, observations, trainings(lake, pipeline)
+    )
+    ledger.record(
+        lake,
+        "retraining",
+        str(partition),
+        "yes" if decision.retrain else "no",
+        decision.reason,
+        origin=origin,
+        evidence=decision.to_dict(),
+    )
+    return decision
+
+
+def observe(lake: Lake, pipeline: Pipeline) -> list[Observation]:
+    """Read what was observed in every partition."""
+    drift = {row["partition"]: row["verdict"] for row in rows(lake, DRIFT)}
+    records: dict[str, list[PerformanceRecord]] = {}
+    for row in rows(lake, PERFORMANCE):
+        record = PerformanceRecord.from_dict(json.loads(row["details"]))
+        records.setdefault(row["partition"], []).append(record)
+    return [
+        Observation(
+            partition=partitions.parse(name, pipeline.partition),
+            drift=verdict,
+            performance=_worst([record.verdict for record in records.get(name, [])]),
+            new_class=_new_class([record.new_class for record in records.get(name, [])]),
+        )
+        for name, verdict in sorted(drift.items())
+    ]
+
+
+def trainings(lake: Lake, pipeline: Pipeline) -> list[TrainingRecord]:
+    """Read which partitions were trained as of, or are about to be, and how that ended."""
+    return [
+        TrainingRecord(
+            partitions.parse(name, pipeline.partition),
+            "requested" if state == "started" else state,
+        )
+        for name, state in ledger.training_states(lake).items()
+    ]
+
+
+def _measure(
+    spark: Any,
+    lake: Lake,
+    registry: Registry,
+    pipeline: Pipeline,
+    measured: str,
+    partition: Partition,
+    origin: Origin,
+) -> PerformanceRecord | None:
+    """Judge one partition; None for a snapshot that holds nothing the model was not fitted on."""
+    predicted = _predictions(lake, measured)
+    made_then = len(predicted) > 0 and not bool(predicted["back_scored"].any())
+    if not made_then:
+        champion = registry.require_champion(partition)
+        features = lake.reference(FEATURES, measured)
+        batch_scoring.score(spark, lake, pipeline, features, champion, origin, back_scored=True)
+        predicted = _predictions(lake, measured)
+    version = registry.get(int(predicted["model_version"].iloc[0]))
+    judged = join_labels(predicted, known_labels(lake, partition), pipeline, partition.end)
+    if not pipeline.has_time:
+        # Snapshots hold old acquaintances: a model is not judged on what it was fitted on.
+        known = trained_on(lake, pipeline, TrainingSet.from_dict(version.training_set))
+        judged = judged[~judged[pipeline.entity].isin(known)]
+        if judged.empty:
+            return None
+    judged = judged.sort_values(pipeline.entity, kind="stable")
+    rule = pipeline.monitoring.performance
+    problem = Problem.of(pipeline, version.classes)
+    return assess_performance(
+        problem,
+        problem.encode_labels(judged["label"]),
+        prediction_columns.from_frame(problem, judged),
+        partition=measured,
+        model_version=version.version,
+        held_out=ledger.held_out_metric(lake, version.version, rule.metric),
+        rule=rule,
+        back_scored=not made_then,
+        seed=pipeline.training.seed,
+    )
+
+
+def _predictions(lake: Lake, partition: str) -> pd.DataFrame:
+    if not lake.exists(batch_scoring.TABLE):
+        return pd.DataFrame()
+    predictions: pd.DataFrame = lake.read(batch_scoring.TABLE, partitions=[partition]).to_pandas()
+    return predictions
+
+
+def _worst(verdicts: Sequence[str]) -> Literal["drop", "no drop", "cannot tell"]:
+    if "drop" in verdicts:
+        return "drop"
+    return "no drop" if "no drop" in verdicts else "cannot tell"
+
+
+def _new_class(found: Sequence[str]) -> Literal["new class", "no new class", "cannot tell"]:
+    if "new class" in found:
+        return "new class"
+    return "no new class" if found else "cannot tell"
+
+
+def _write(
+    lake: Lake, table: str, found: list[dict[str, Any]], partition: Partition, origin: Origin
+) -> None:
+    schemas = {
+        DRIFT: [
+            ("verdict", pa.string()),
+            ("reason", pa.string()),
+            ("model_version", pa.int64()),
+            ("details", pa.string()),
+        ],
+        PERFORMANCE: [("measured", pa.string()), ("details", pa.string())],
+    }
+    written = with_partition(
+        pa.Table.from_pylist(found, schema=pa.schema(schemas[table])), str(partition)
+    )
+    lake.write(table, written, partitions=[str(partition)], origin=origin)
+
+
+def rows(lake: Lake, table: str) -> list[dict[str, Any]]:
+    """Read all rows of ``drift`` or ``performance``; none if it was never written."""
+    return list(lake.read(table).to_pylist()) if lake.exists(table) else []

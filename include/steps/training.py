@@ -1,0 +1,369 @@
+"""From a training set to a judged challenger: fit under MLflow, select, evaluate, decide."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow.models import infer_signature
+
+from include.calendar.partitions import Partition
+from include.errors import TrainingError
+from include.evaluation import prediction_columns
+from include.evaluation.evidence import Evidence, gather_evidence
+from include.evaluation.metric_values import higher_is_better
+from include.evaluation.promotion_gate import PromotionDecision, decide_promotion
+from include.monitoring.binning import fit_binning
+from include.monitoring.drift import calibrate
+from include.monitoring.profiles import Profile, merge_all, profile
+from include.registry.champions import Registry
+from include.registry.mlflow_runs import Tracking
+from include.registry.model_files import (
+    MODEL,
+    REFERENCE,
+    TRUSTED_TYPES,
+    ModelVersion,
+    Reference,
+    load_model,
+    predict,
+    put_file,
+    scores_of,
+    trusted_for,
+)
+from include.specification.pipeline import Pipeline
+from include.specification.problem import Problem, Scores
+from include.storage import ledger
+from include.storage.lake_tables import Lake
+from include.storage.lineage import Origin
+from include.storage.object_store import ObjectStore
+from include.training import search, training_sets
+from include.training.training_sets import TrainingData, TrainingSet
+
+_RESULT_TAG = "relevo.result"
+_INPUT_TAG = "relevo.training_set"
+_TRUSTED_TAG = "relevo.trusted"
+_MODEL_NAME = "model"
+
+
+@dataclass(frozen=True)
+class CandidateResult:
+    """A candidate that was fitted and logged.
+
+    Args:
+        name: Builder.
+        run_id: MLflow run, nested below the DAG run's parent.
+        validation: Metric on the time-ordered validation folds.
+        model_uri: MLflow address of the logged model.
+        file: (address on the store, SHA-256) of the model file.
+        trusted: Types of an estimator of the file's own that the model file may hold.
+    """
+
+    name: str
+    run_id: str
+    validation: float
+    model_uri: str
+    file: tuple[str, str]
+    trusted: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Render as a JSON-serialisable mapping (for XCom)."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> CandidateResult:
+        """Read what :meth:`to_dict` gave."""
+        file = (values["file"][0], values["file"][1])
+        return cls(**{**values, "file": file, "trusted": tuple(values["trusted"])})
+
+
+def start(lake: Lake, pipeline: Pipeline, partition: Partition, origin: Origin) -> None:
+    """Record that a training as of a partition begins, and under which pipeline file."""
+    ledger.record(
+        lake,
+        "training",
+        str(partition),
+        "started",
+        f"Training as of {partition} started.",
+        origin=origin,
+        evidence={"pipeline": pipeline.model_dump(mode="json", exclude_defaults=True)},
+        step="started",
+    )
+
+
+def fit(
+    lake: Lake,
+    tracking: Tracking,
+    pipeline: Pipeline,
+    training_set: TrainingSet,
+    name: str,
+    parent_id: str,
+) -> CandidateResult:
+    """Search, fit and log one candidate in its own nested run.
+
+    A run that already finished on the same training set is not repeated: its result is returned.
+
+    Raises:
+        TrainingError: If the candidate is unknown or cannot be fitted.
+    """
+    run_id = tracking.candidate(parent_id, name)
+    source = lake.uri(training_set.reference.table)
+    data = training_sets.load_training_set(lake, pipeline, training_set)
+    digest = _digest(data)
+    tags = tracking.finished_tags(run_id)
+    if tags.get(_INPUT_TAG) == digest:
+        return CandidateResult(
+            name,
+            run_id,
+            float(tags[_RESULT_TAG]),
+            tags["relevo.model_uri"],
+            (tags["relevo.file"], tags["relevo.sha256"]),
+            tuple(json.loads(tags[_TRUSTED_TAG])),
+        )
+    rules, preset = pipeline.training, pipeline.candidate(name)
+    with tracking.active(run_id):
+        fitted = search.train_candidate(
+            name, preset, data, rules, trials=rules.candidates[name].trials
+        )
+        trusted = trusted_for(str(preset.estimator(pipeline.task)), fitted.estimator)
+        visible = data.features[~data.holdout]
+        mlflow.log_params({**fitted.parameters, "candidate": name, "seed": rules.seed})
+        mlflow.log_metric(f"validation_{rules.metric}", fitted.validation)
+        mlflow.log_input(
+            mlflow.data.from_pandas(
+                visible.head(100), source=source, name=training_set.reference.table, digest=digest
+            ),
+            context="training",
+            tags={"version": str(training_set.reference.version)},
+        )
+        sample = visible.head(5)
+        logged = mlflow.sklearn.log_model(
+            fitted.estimator,
+            name=_MODEL_NAME,
+            signature=infer_signature(sample, scores_of(fitted.estimator, data.problem, sample)),
+            pip_requirements=_requirements(str(preset.estimator(pipeline.task))),
+            serialization_format="skops",
+            skops_trusted_types=[*TRUSTED_TYPES, *trusted],
+        )
+        model = tracking.download(logged.model_uri, MODEL)
+        file = put_file(ObjectStore(lake.settings), pipeline.name, MODEL, model)
+        mlflow.set_tags(
+            {
+                _INPUT_TAG: digest,
+                _RESULT_TAG: repr(fitted.validation),
+                "relevo.model_uri": logged.model_uri,
+                "relevo.file": file[0],
+                "relevo.sha256": file[1],
+                _TRUSTED_TAG: json.dumps(trusted),
+            }
+        )
+    return CandidateResult(name, run_id, fitted.validation, logged.model_uri, file, trusted)
+
+
+def select(
+    lake: Lake,
+    registry: Registry,
+    pipeline: Pipeline,
+    training_set: TrainingSet,
+    results: Sequence[CandidateResult],
+    origin: Origin,
+) -> ModelVersion:
+    """Register the candidate that validated best, with its reference.
+
+    Held-out rows do not choose: they only judge what was chosen.
+
+    Raises:
+        TrainingError: If there is no candidate.
+    """
+    if not results:
+        raise TrainingError(
+            f"pipeline {pipeline.name}: at least one candidate must be fitted, got none. "
+            "Look at the train_candidate tasks."
+        )
+    data = training_sets.load_training_set(lake, pipeline, training_set)
+    sign = 1 if higher_is_better(pipeline.training.metric, data.problem) else -1
+    best = max(results, key=lambda result: (sign * result.validation, result.name))
+    store = ObjectStore(lake.settings)
+    model = load_model(lake.settings, best.file, best.trusted)
+    reference = _reference(data, scores_of(model, data.problem, data.features))
+    version = ModelVersion(
+        pipeline=pipeline.name,
+        version=0,
+        partition=str(training_set.reference.partition),
+        run_id=best.run_id,
+        candidate=best.name,
+        numeric=data.numeric,
+        categorical=data.categorical,
+        files={
+            MODEL: best.file,
+            REFERENCE: put_file(store, pipeline.name, REFERENCE, reference.to_bytes()),
+        },
+        training_set=training_set.to_dict(),
+        task=pipeline.task,
+        classes=data.problem.classes,
+        trusted=best.trusted,
+    )
+    return registry.register(version, best.model_uri, origin)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A judged challenger.
+
+    Args:
+        decision: What the gate said.
+        evidence: What it looked at.
+        problem: What labels and scores mean; multiclass: with the classes of both models.
+        labels: Labels of the held-out rows, as ``problem`` says.
+        challenger: Scores of the challenger.
+        champion: Scores of the champion; None if there is none yet.
+    """
+
+    decision: PromotionDecision
+    evidence: Evidence
+    problem: Problem
+    labels: np.ndarray[Any, Any]
+    challenger: Scores
+    champion: Scores | None
+
+
+def evaluate(
+    lake: Lake,
+    registry: Registry,
+    pipeline: Pipeline,
+    challenger: ModelVersion,
+    partition: Partition,
+    origin: Origin,
+) -> Evaluation:
+    """Judge a challenger against the champion as of the partition, on the same held-out rows.
+
+    The verdict, yes or no, goes into the ledger with its evidence.
+    """
+    training_set = TrainingSet.from_dict(dict(challenger.training_set))
+    data = training_sets.load_training_set(lake, pipeline, training_set)
+    rows = data.features[data.holdout].reset_index(drop=True)
+    labels = data.labels[data.holdout]
+    champion = registry.champion_as_of(partition)
+    known = {*challenger.classes, *(champion.classes if champion else ())}
+    problem = Problem.of(pipeline, sorted(known))
+
+    def scores(version: ModelVersion) -> Scores:
+        return problem.align(predict(lake.settings, version, rows), version.classes)
+
+    ours, theirs = scores(challenger), scores(champion) if champion else None
+    evidence = gather_evidence(
+        problem,
+        labels,
+        ours,
+        theirs,
+        rows[list(pipeline.promotion.guard.slices)],
+        policy=pipeline.promotion,
+        metric=pipeline.training.metric,
+        seed=pipeline.training.seed,
+        partitions=training_set.holdout,
+        also=(pipeline.monitoring.performance.metric,),
+        challenger_classes=challenger.classes,
+    )
+    decision = decide_promotion(problem, evidence, pipeline.promotion, pipeline.training.metric)
+    ledger.record(
+        lake,
+        "promotion",
+        str(partition),
+        "promoted" if decision.promoted else "refused",
+        decision.reason,
+        origin=origin,
+        evidence={
+            "challenger": challenger.version,
+            "champion": None if champion is None else champion.version,
+            "checks": [asdict(check) for check in decision.checks],
+            "evidence": evidence.to_dict(),
+        },
+    )
+    return Evaluation(decision, evidence, problem, labels, ours, theirs)
+
+
+def close(
+    lake: Lake,
+    registry: Registry,
+    parent_id: str,
+    partition: str,
+    origin: Origin,
+    *,
+    rejected: bool = False,
+) -> tuple[str, str]:
+    """Record how a training run ended and end its MLflow runs.
+
+    The outcome is what is on record of this DAG run: ``promoted`` needs the verdict and the
+    registry event, ``refused`` the verdict; anything else is ``failed``. A task that is cleared
+    and runs again may mend a failure; the latest outcome counts.
+
+    Args:
+        lake: The pipeline's tables.
+        registry: Its model versions.
+        parent_id: MLflow run of the DAG run.
+        partition: Partition as of which was trained.
+        origin: Who closes.
+        rejected: Whether a person refused what the gate had accepted.
+
+    Returns:
+        (outcome, reason).
+    """
+    outcome, reason = "failed", "No verdict was reached: look at the failed task above."
+    for entry in ledger.entries(lake, "promotion"):
+        if entry.dag_run_id != origin.dag_run_id or entry.partition != partition:
+            continue
+        version = int(entry.evidence["challenger"])
+        if entry.decision == "refused" or registry.is_promoted(version):
+            outcome, reason = entry.decision, entry.reason
+        elif rejected:
+            outcome, reason = "refused", f"Version {version} was not approved."
+        else:
+            reason = f"Version {version} was accepted but not put in use."
+    ledger.record(lake, "training", partition, outcome, reason, origin=origin, step=outcome)
+    registry.tracking_or_fail().close(parent_id, failed=outcome == "failed")
+    return outcome, reason
+
+
+def _reference(data: TrainingData, scores: np.ndarray[Any, Any]) -> Reference:
+    """Profile the training set with the model's scores, and the noise between its partitions.
+
+    Where there is one partition only, the noise is that between two halves of it.
+    """
+    watched = prediction_columns.watched(data.problem, scores)
+    binning = fit_binning(
+        data.features,
+        list(data.numeric),
+        list(data.categorical),
+        predictions=watched,
+        classes=data.problem.classes,
+    )
+    slices = data.partitions
+    if len(set(slices)) == 1:
+        slices = np.arange(len(slices)) % 2
+    parts: list[Profile] = []
+    for name in sorted(set(slices)):
+        inside = slices == name
+        parts.append(profile(data.features[inside], binning, watched[inside]))
+    return Reference(profile=merge_all(parts), thresholds=calibrate(parts))
+
+
+def _requirements(estimator: str) -> list[str]:
+    """Name the distributions that a model needs to be loaded, from its import path."""
+    package = estimator.partition(".")[0]
+    found = importlib.metadata.packages_distributions().get(package, [])
+    return sorted({"scikit-learn", "skops", *found[:1]})
+
+
+def _digest(data: TrainingData) -> str:
+    """Digest the content of a training set (MLflow takes at most 36 characters)."""
+    rows = pd.util.hash_pandas_object(data.features, index=False)
+    labels = pd.util.hash_pandas_object(pd.Series(data.labels), index=False)
+    digest = hashlib.sha256(rows.to_numpy().tobytes())
+    digest.update(labels.to_numpy().tobytes())
+    return digest.hexdigest()[:32]

@@ -1,0 +1,281 @@
+"""Training sets from mature partitions.
+
+As of partition p a training set sees what was known when p closed: mature partitions only, each
+row with its label as known then. The latest ``holdout`` partitions only judge; of snapshots, which
+have no order in time, a fixed share of the entities does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+import pyarrow as pa
+
+from include.calendar.partitions import Partition
+from include.errors import TrainingError
+from include.features import labels
+from include.features.feature_function import (
+    HELD_OUT,
+    SLICE,
+    feature_columns,
+    join_labels,
+    split_kinds,
+)
+from include.features.feature_function import TABLE as FEATURES
+from include.monitoring.performance import mature_partitions
+from include.registry.model_files import prepare
+from include.specification.pipeline import Pipeline
+from include.specification.problem import MINIMUM_CLASS_ROWS, Problem
+from include.storage.lake_tables import PARTITION, Lake, with_partition
+from include.storage.lineage import Origin, TableReference
+
+TABLE = "training_sets"
+_MEMORY_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """A training set on the store.
+
+    Args:
+        reference: Its partition of ``training_sets``.
+        train: Partitions that the search sees, in time order.
+        holdout: Partitions that only judge, in time order; none for snapshots, where a share of
+            the entities judges.
+        rows: Rows that the search sees, and rows that only judge.
+        classes: Rows that the search sees by class; empty for regression.
+    """
+
+    reference: TableReference
+    train: tuple[str, ...]
+    holdout: tuple[str, ...]
+    rows: tuple[int, int]
+    classes: Mapping[str, int]
+
+    @property
+    def rare(self) -> dict[str, int]:
+        """Classes with too few rows to be learned, and how many rows they have."""
+        return {name: rows for name, rows in self.classes.items() if rows < MINIMUM_CLASS_ROWS}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Render as a JSON-serialisable mapping (for XCom)."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TrainingSet:
+        """Read what :meth:`to_dict` gave."""
+        return cls(
+            reference=TableReference.from_dict(values["reference"]),
+            train=tuple(values["train"]),
+            holdout=tuple(values["holdout"]),
+            rows=(values["rows"][0], values["rows"][1]),
+            classes=dict(values["classes"]),
+        )
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """A training set in memory, sorted by time and entity so that a seed means something.
+
+    Args:
+        problem: What labels mean; multiclass: with the classes of the rows not held out, sorted,
+            rare ones left out.
+        features: Prepared feature columns, shape (n_rows, n_features).
+        labels: As ``problem`` says, shape (n_rows,).
+        partitions: Partition of each row, shape (n_rows,).
+        numeric: Numeric feature columns.
+        categorical: Categorical feature columns.
+        holdout: Whether the row only judges, bool, shape (n_rows,).
+        ordered: Whether partitions follow each other in time, so that validation must too.
+    """
+
+    problem: Problem
+    features: pd.DataFrame
+    labels: np.ndarray
+    partitions: np.ndarray
+    numeric: tuple[str, ...]
+    categorical: tuple[str, ...]
+    holdout: np.ndarray
+    ordered: bool
+
+
+def known_labels(lake: Lake, partition: Partition) -> pd.DataFrame:
+    """Read the labels that were known when a partition closed.
+
+    Returns:
+        Rows of the ``labels`` table; one per delivery of a label.
+    """
+    held = [name for name in lake.partitions(labels.TABLE) if name <= str(partition)]
+    known: pd.DataFrame = lake.read(labels.TABLE, partitions=held).to_pandas()
+    return known[known["known_at"] < pd.Timestamp(partition.end)]
+
+
+def mature_as_of(lake: Lake, pipeline: Pipeline, partition: Partition) -> tuple[str, ...]:
+    """List the partitions whose labels were (nearly) all known when a partition closed.
+
+    Snapshots bring labelled and unlabelled rows side by side: one with any label is mature.
+
+    Returns:
+        Names in time order.
+    """
+    rows = {
+        name: count for name, count in lake.row_counts(FEATURES).items() if name <= str(partition)
+    }
+    entities: pd.DataFrame = lake.read(
+        FEATURES, partitions=list(rows), columns=[*pipeline.keys, PARTITION]
+    ).to_pandas()
+    labelled = join_labels(entities, known_labels(lake, partition), pipeline, partition.end)
+    known = {str(name): int(count) for name, count in labelled.groupby(PARTITION).size().items()}
+    if not pipeline.has_time:
+        return tuple(sorted(known))
+    return mature_partitions(rows, known, pipeline.training.coverage)
+
+
+def build_training_set(
+    lake: Lake, pipeline: Pipeline, partition: Partition, origin: Origin
+) -> TrainingSet:
+    """Join the latest mature partitions with their labels and write them as one training set.
+
+    Raises:
+        TrainingError: If too few partitions are mature, a side cannot be learned from, or the set
+            would not fit in memory.
+    """
+    rules = pipeline.training
+    mature = mature_as_of(lake, pipeline, partition)
+    if len(mature) < rules.window:
+        needed = "mature partitions are needed (labels of "
+        needed += f"{rules.coverage:.0%} of the rows known before {partition.end:%Y-%m-%d})"
+        if not pipeline.has_time:
+            needed = "snapshots with labels are needed"
+        raise TrainingError(
+            f"training set {pipeline.name} as of {partition}: {rules.window} {needed}, got "
+            f"{len(mature)}: {', '.join(mature) or 'none'}. "
+            "Land older partitions, wait for labels, or shorten training.window."
+        )
+    window = mature[-rules.window :]
+    features, known = lake.reference(FEATURES), lake.reference(labels.TABLE)
+    _check_memory(lake, pipeline, features, window)
+    frame = lake.read(FEATURES, partitions=window, version=features.version).to_pandas()
+    joined = join_labels(frame, known_labels(lake, partition), pipeline, partition.end)
+    joined = joined.rename(columns={PARTITION: SLICE})
+    if not pipeline.has_time:
+        # An entity that came back in a later snapshot counts once, as it is now.
+        joined = joined.sort_values([SLICE, pipeline.entity], kind="stable")
+        joined = joined.drop_duplicates(pipeline.entity, keep="last")
+    joined = _sorted(pipeline, joined)
+    train: tuple[str, ...] = window
+    holdout: tuple[str, ...] = ()
+    if pipeline.has_time:
+        train, holdout = window[: -int(rules.holdout)], window[-int(rules.holdout) :]
+        joined[HELD_OUT] = joined[SLICE].isin(holdout)
+    else:
+        joined[HELD_OUT] = _drawn(joined[pipeline.entity], rules.holdout)
+    classes = _count_classes(pipeline, partition, joined)
+    rows = with_partition(pa.Table.from_pandas(joined, preserve_index=False), str(partition))
+    reference = lake.write(
+        TABLE, rows, partitions=[str(partition)], origin=origin.reading(features, known)
+    )
+    held_out = int(joined[HELD_OUT].sum())
+    return TrainingSet(reference, train, holdout, (len(joined) - held_out, held_out), classes)
+
+
+def load_training_set(lake: Lake, pipeline: Pipeline, training_set: TrainingSet) -> TrainingData:
+    """Read a training set into memory, as candidates are fitted on it."""
+    reference = training_set.reference
+    frame = _sorted(
+        pipeline,
+        lake.read(
+            TABLE, partitions=[str(reference.partition)], version=reference.version
+        ).to_pandas(),
+    )
+    numeric, categorical = split_kinds(frame, feature_columns(pipeline, list(frame.columns)))
+    classes = sorted(set(training_set.classes) - set(training_set.rare))
+    problem = Problem.of(pipeline, classes if pipeline.task == "multiclass" else ())
+    return TrainingData(
+        problem=problem,
+        features=prepare(frame, numeric, categorical),
+        labels=problem.encode_labels(frame["label"]),
+        partitions=frame[SLICE].to_numpy(object),
+        numeric=tuple(numeric),
+        categorical=tuple(categorical),
+        holdout=frame[HELD_OUT].to_numpy(bool),
+        ordered=pipeline.has_time,
+    )
+
+
+def trained_on(lake: Lake, pipeline: Pipeline, training_set: TrainingSet) -> set[Any]:
+    """Name the entities whose rows a model was fitted on."""
+    reference = training_set.reference
+    rows = lake.read(
+        TABLE,
+        partitions=[str(reference.partition)],
+        columns=[pipeline.entity, HELD_OUT],
+        version=reference.version,
+    ).to_pandas()
+    return set(rows.loc[~rows[HELD_OUT], pipeline.entity])
+
+
+def _sorted(pipeline: Pipeline, frame: pd.DataFrame) -> pd.DataFrame:
+    time = [] if pipeline.event_time is None else [pipeline.event_time]
+    return frame.sort_values([*time, pipeline.entity], kind="stable").reset_index(drop=True)
+
+
+def _drawn(entities: pd.Series[Any], share: float) -> np.ndarray:
+    """Draw a share of the entities by a hash of their name, so that one always judges or never."""
+    texts = entities.astype(str).to_numpy(object)
+    return pd.util.hash_array(texts, categorize=False) < np.uint64(share * 2**64)
+
+
+def _count_classes(pipeline: Pipeline, partition: Partition, frame: pd.DataFrame) -> dict[str, int]:
+    """Count the rows of each class that the search sees; empty for regression.
+
+    Raises:
+        TrainingError: If there are not enough classes or rows on either side.
+    """
+    if pipeline.task == "regression":
+        for side, inside in (("training", ~frame[HELD_OUT]), ("held-out", frame[HELD_OUT])):
+            distinct = frame.loc[inside, "label"].nunique()
+            if distinct < 2:
+                raise TrainingError(
+                    f"training set {pipeline.name} as of {partition}: {side} rows must hold "
+                    f"different labels, got {distinct} in {int(inside.sum())} rows. "
+                    "Lengthen training.window or check the labels."
+                )
+        return {}
+    visible = frame.loc[~frame[HELD_OUT], "label"].astype(str).value_counts()
+    classes = {str(name): int(rows) for name, rows in sorted(visible.items())}
+    learnable = [name for name, rows in classes.items() if rows >= MINIMUM_CLASS_ROWS]
+    sides = [("training", sorted(classes) if pipeline.task == "binary" else learnable)]
+    if pipeline.task == "binary":
+        sides.append(("held-out", sorted(set(frame.loc[frame[HELD_OUT], "label"].astype(str)))))
+    for side, found in sides:
+        if len(found) < 2:
+            inside = frame[HELD_OUT] == (side == "held-out")
+            names = ", ".join(sorted(frame.loc[inside, SLICE].unique()))
+            raise TrainingError(
+                f"training set {pipeline.name} as of {partition}: {side} partitions {names} must "
+                f"hold at least two classes, got {len(found)} in {int(inside.sum())} rows. "
+                "Lengthen training.window or check the labels."
+            )
+    return classes
+
+
+def _check_memory(
+    lake: Lake, pipeline: Pipeline, features: TableReference, window: Sequence[str]
+) -> None:
+    columns = len(lake.open(FEATURES, features.version).schema().fields)
+    rows = sum(file.rows for file in lake.files(features) if file.partition in window)
+    # Measured on the example data: about 60 bytes a value while pandas holds strings and a copy.
+    needed = rows * columns * 60
+    available = int(psutil.virtual_memory().available * _MEMORY_SHARE)
+    if needed > available:
+        raise TrainingError(
+            f"training set {pipeline.name}: {rows:,} rows x {columns} columns need about "
+            f"{needed / 2**30:.1f} GiB, got {available / 2**30:.1f} GiB to use. "
+            "Shorten training.window, or give the workers more memory."
+        )

@@ -1,0 +1,1 @@
+"""The commands of `./relevo`, one module a command; each imports heavy libraries when it runs."""

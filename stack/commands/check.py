@@ -1,0 +1,136 @@
+"""`./relevo check`: is a pipeline right, and what will its DAGs look like?"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stack.errors import StackError
+from stack.terminal import console, shown_errors
+
+if TYPE_CHECKING:
+    from include.development.planning import PlannedDag
+    from include.specification.pipeline import Pipeline
+    from include.specification.pipeline_file import Finding
+
+_ARROW = " > "
+
+
+def check(
+    name: Annotated[
+        str | None, typer.Argument(help="Name of the pipeline; all of them if it is left out.")
+    ] = None,
+) -> None:
+    """Check pipeline files and all that they name; needs no running stack."""
+    from include.specification import pipeline_file
+
+    with shown_errors():
+        names = [name] if name else list(pipeline_file.names())
+        if not names:
+            raise StackError(
+                f"Pipelines: must have a file in {pipeline_file.PIPELINES}, got none. Write one "
+                "with `./relevo new`."
+            )
+        findings = {each: _findings(each) for each in names}
+        right = [each for each in names if not _errors(findings[each])]
+        dags = _outline(right) if right else {}
+        for each in names:
+            _show(each, findings[each], dags.get(each, ()))
+        if len(right) < len(names):
+            raise typer.Exit(1)
+
+
+def _findings(name: str) -> tuple[Finding, ...]:
+    from include.development.checking import check as check_pipeline
+    from include.errors import SpecificationError
+
+    try:
+        with warnings.catch_warnings():
+            # What libraries say of themselves while they are imported is no finding.
+            warnings.simplefilter("ignore")
+            return check_pipeline(name)
+    except SpecificationError as error:
+        raise StackError(str(error)) from error
+
+
+def _errors(findings: Sequence[Finding]) -> int:
+    return sum(finding.level == "error" for finding in findings)
+
+
+def _outline(names: Sequence[str]) -> dict[str, tuple[PlannedDag, ...]]:
+    from stack.commands.dag_outline import outline
+
+    return outline(names)
+
+
+def _show(name: str, findings: Sequence[Finding], dags: Sequence[PlannedDag]) -> None:
+    from include.specification import pipeline_file
+
+    errors = _errors(findings)
+    warned = len(findings) - errors
+    verdict = _counted(errors, "error") if errors else "ok"
+    if warned:
+        verdict = f"{verdict}, {_counted(warned, 'warning')}"
+    console.print(f"{name}: {verdict}", style="red" if errors else "green", markup=False)
+    for finding in findings:
+        style = "red" if finding.level == "error" else "yellow"
+        first, *more = str(finding).splitlines()
+        _line(f"  {finding.level}  {first}", style)
+        for line in more:
+            _line(f"    {line}")
+    for dag in dags:
+        _show_dag(pipeline_file.load(name), dag)
+
+
+def _show_dag(pipeline: Pipeline, dag: PlannedDag) -> None:
+    _line(f"  {dag.dag_id}  {describe_schedule(pipeline, dag)}")
+    _line(f"    {_ARROW.join(_step(tasks) for tasks in _names(dag))}")
+
+
+def describe_schedule(pipeline: Pipeline, dag: PlannedDag) -> str:
+    """Say when a DAG runs, and about which partitions next."""
+    from include.calendar.partitions import example
+    from include.development.checking import run_dates
+    from include.development.planning import next_runs
+
+    if dag.dag_id.endswith("_train"):
+        return f"when {pipeline.name}_score asks for it, or by hand; one run a partition"
+    if pipeline.schedule is None:
+        return f"by hand; a partition is named like {example(pipeline.partition)}"
+    runs = next_runs(pipeline, datetime.now(UTC).replace(tzinfo=None))
+    if runs:
+        listed = ", ".join(f"{run.due:%Y-%m-%d %H:%M} for {run.partition}" for run in runs)
+        return f"{dag.schedule} (UTC); next {listed}"
+    dates = list(run_dates(pipeline))
+    if not dates:
+        return f"{dag.schedule} (UTC); no run"
+    return (
+        f"{dag.schedule} (UTC); over, {len(dates)} runs from {dates[0]:%Y-%m-%d} to "
+        f"{dates[-1]:%Y-%m-%d}, by backfill"
+    )
+
+
+def _names(dag: PlannedDag) -> list[list[str]]:
+    return [
+        [
+            f"{task.task_id} [{', '.join(task.mapped)}]" if task.mapped else task.task_id
+            for task in step
+        ]
+        for step in dag.steps()
+    ]
+
+
+def _step(tasks: Sequence[str]) -> str:
+    return tasks[0] if len(tasks) == 1 else f"({' | '.join(tasks)})"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _line(text: str, style: str | None = None) -> None:
+    console.print(text, style=style, markup=False, soft_wrap=True)
