@@ -5,7 +5,8 @@ come from the environment of the Spark server and its workers (``RELEVO_STORE_*`
 options, which Spark shows in plans and logs.
 
 Writing is not part of it: Spark workers write files with
-:func:`include.storage.lake_tables.write_files` inside ``mapInArrow`` and the task commits them once (see docs/adr/0003).
+:func:`include.storage.lake_tables.write_files` inside ``mapInArrow`` and the task commits them
+once (see docs/adr/0003).
 """
 
 from __future__ import annotations

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import PartitionedAssetTimetable
-from test_integrity import SCORE, complaints, edges
 
 import relevo.operators
 from include.specification import pipeline_file
 from relevo.operators.base import PARTITION_TEMPLATE, PipelineOperator
+from tests.dags.test_integrity import SCORE, complaints, edges
 
 PAGE = Path(__file__).parents[2] / "docs" / "hand-made-dag.md"
 MODULES = ("preparation", "monitoring", "exploration", "training")

@@ -9,7 +9,8 @@ from unittest.mock import patch
 
 import pytest
 from airflow.sdk.execution_time.context import OutletEventAccessors
-from running import SPARK, TaskInstance
+
+from tests.operators.running import SPARK, TaskInstance
 
 
 @pytest.fixture

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from running import small_json
-
 from include.storage.lineage import TableReference
 from include.training.training_sets import TrainingSet
 from relevo.links import ExplorationLink
 from relevo.operators.exploration import ExploreTrainingSetOperator
+from tests.operators.running import small_json
 
 TRAINING_SET = TrainingSet(
     TableReference("loan_default", "training_sets", 2, "2005-Q1", 1000),

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
-from running import FEATURES, SPARK, small_json
 
 from include.calendar.partitions import Frequency, parse
 from include.errors import RegistryError
@@ -26,6 +25,7 @@ from relevo.operators.monitoring import (
     RequestRetrainingOperator,
     ScoreBatchOperator,
 )
+from tests.operators.running import FEATURES, SPARK, small_json
 
 COMMON = {"task_id": "a_task", "pipeline": "loan_default", "partition": "2005-Q1"}
 PARTITION = parse("2005-Q1", Frequency.QUARTERLY)

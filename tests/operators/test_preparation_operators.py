@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
-from running import FEATURES, RAW, SPARK, small_json
 
 from include.calendar.partitions import Frequency, parse
 from include.errors import QualityError
@@ -21,6 +20,7 @@ from relevo.operators.preparation import (
     ValidateLabelsOperator,
     ValidateSourceOperator,
 )
+from tests.operators.running import FEATURES, RAW, SPARK, small_json
 
 COMMON = {"task_id": "a_task", "pipeline": "loan_default", "partition": "2005-Q1"}
 PARTITION = parse("2005-Q1", Frequency.QUARTERLY)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
-from running import SPARK, small_json
 
 from include.calendar.partitions import Frequency, parse
 from include.errors import TrainingError
@@ -35,6 +34,7 @@ from relevo.operators.training import (
     TrainCandidateOperator,
     ValidateTrainingSetOperator,
 )
+from tests.operators.running import SPARK, small_json
 
 COMMON = {"task_id": "a_task", "pipeline": "loan_default", "partition": "2005-Q1"}
 PARTITION = parse("2005-Q1", Frequency.QUARTERLY)

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from records import land_records, read_records, validate_records
 
 from include.calendar.partitions import Frequency, parse
 from include.development.checking import check
@@ -15,6 +14,7 @@ from include.pipelines.rodent_species import features
 from include.quality.suites import load_suite
 from include.specification.pipeline_file import load
 from include.storage.settings import StoreSettings
+from tests.pipelines.records import land_records, read_records, validate_records
 
 NAME = "rodent_species"
 

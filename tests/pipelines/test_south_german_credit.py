@@ -8,7 +8,6 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from records import read_records, validate_records
 
 from include.calendar.partitions import snapshot
 from include.development.checking import check
@@ -20,6 +19,7 @@ from include.quality.suites import load_suite
 from include.quality.validation import ValidationReport
 from include.specification.pipeline_file import load
 from include.storage.settings import StoreSettings
+from tests.pipelines.records import read_records, validate_records
 
 NAME, SNAPSHOT = "south_german_credit", "snapshot-0001"
 # How many rows hold a number that the code book does not know, by column.

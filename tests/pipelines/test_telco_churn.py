@@ -7,7 +7,6 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from records import land_records, read_records, validate_records
 
 from include.calendar.partitions import snapshot
 from include.development.checking import check
@@ -16,6 +15,7 @@ from include.pipelines.telco_churn import features
 from include.quality.suites import load_suite
 from include.specification.pipeline_file import load
 from include.storage.settings import StoreSettings
+from tests.pipelines.records import land_records, read_records, validate_records
 
 NAME, SNAPSHOT = "telco_churn", "snapshot-0001"
 

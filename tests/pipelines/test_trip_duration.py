@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from records import land_records, read_records, validate_records
 
 from include.calendar.partitions import Frequency, parse
 from include.development.checking import check
@@ -17,6 +16,7 @@ from include.quality import validation
 from include.quality.suites import load_suite
 from include.specification.pipeline_file import load
 from include.storage.settings import StoreSettings
+from tests.pipelines.records import land_records, read_records, validate_records
 
 NAME = "trip_duration"
 

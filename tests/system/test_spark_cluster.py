@@ -35,7 +35,7 @@ from include.registry.model_files import (
     put_file,
 )
 from include.scoring import batch_scoring
-from include.spark import lake as lake_source
+from include.spark import lake_source
 from include.spark.session import connect
 from include.specification.candidate_defaults import PRESETS
 from include.specification.pipeline import Pipeline

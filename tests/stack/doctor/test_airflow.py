@@ -6,7 +6,6 @@ import json
 import time
 
 import pytest
-from proxy import Answer, in_front_of
 from pydantic import SecretStr
 
 from stack.airflow_api import AirflowApi
@@ -17,6 +16,7 @@ from stack.embedded.configuration import ADMIN
 from stack.embedded.environment import DAGS_VARIABLE
 from stack.embedded.layout import Layout
 from stack.embedded.operation import Stack
+from tests.stack.proxy import Answer, in_front_of
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from mlflow import MlflowClient
-from proxy import Answer, in_front_of
 from pydantic import SecretStr
 
 from include.storage.object_store import ObjectStore
@@ -20,6 +19,7 @@ from include.storage.settings import MlflowSettings
 from stack.doctor import spark, tracking
 from stack.doctor.checkup import Verdict, examine
 from stack.embedded.layout import REPOSITORY
+from tests.stack.proxy import Answer, in_front_of
 
 MLFLOW_CHECKS = 7
 SPARK_CHECKS = 7

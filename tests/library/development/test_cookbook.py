@@ -18,7 +18,7 @@ from include.specification import pipeline_file
 from include.specification.pipeline import Pipeline
 from include.training import candidates
 
-PAGE = (Path(__file__).parents[2] / "docs" / "cookbook.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "cookbook.md").read_text()
 FILE = re.compile(r"# include/pipelines/(\w+)\.yaml\n")
 
 

@@ -19,7 +19,7 @@ from include.specification.pipeline import Source
 from include.storage.object_store import ObjectStore
 
 PARTITION = parse("2005-Q3", Frequency.QUARTERLY)
-DIRTY = Path(__file__).parents[1] / "data" / "south_german_credit_dirty.csv"
+DIRTY = Path(__file__).parents[2] / "data" / "south_german_credit_dirty.csv"
 # fmt: off
 DIRTY_COLUMNS = (
     "laufkont", "laufzeit", "moral", "verw", "hoehe", "sparkont", "beszeit", "rate", "famges",

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-import dummies
 import pytest
 from botocore.exceptions import ClientError
 
@@ -32,6 +31,7 @@ from stack.embedded.configuration import Configuration
 from stack.embedded.layout import Layout
 from stack.embedded.operation import Stack
 from stack.errors import BackupError, ConfigurationError
+from tests.stack import dummies
 
 OBJECTS = {
     "table/partition=2005-Q1/part 1.parquet": b"PAR1",
@@ -156,7 +156,7 @@ def test_archive_goes_through_the_standard_streams(
         "RELEVO_STORE_ENDPOINT_URL": str(store_settings.endpoint_url),
         "RELEVO_STORE_ACCESS_KEY": str(store_settings.access_key),
         "RELEVO_STORE_SECRET_KEY": client._request_signer._credentials.secret_key,
-        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "PYTHONPATH": str(Path(__file__).parents[3]),
     }
 
     def run(action: str, name: str, data: bytes = b"") -> bytes:

@@ -18,7 +18,7 @@ from stack.commands.dag_outline import outline
 from stack.commands.plan import deployed_dags
 from stack.errors import StackError
 
-PROJECT = Path(__file__).parent.parent.parent
+PROJECT = Path(__file__).parents[3]
 SCORE_STEPS = (
     "(ingest_loans | ingest_labels) > (validate_loans | validate_labels) > compute_features > "
     "validate_features > await_training > score_batch > (detect_drift | measure_performance) > "

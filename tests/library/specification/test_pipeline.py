@@ -127,7 +127,7 @@ def test_nearest_or_all_choices() -> None:
 
 
 def test_every_shipped_pipeline_names_suites_that_exist() -> None:
-    root = Path(pipeline_file.__file__).parent.parent
+    root = Path(pipeline_file.__file__).parents[2]
     for name in names():
         pipeline = load(name)
         wanted = [source.suite for source in pipeline.sources.values()]

@@ -24,7 +24,7 @@ from include.quality import validation
 from include.quality.suites import load_suite
 from include.specification import pipeline_file
 
-PROJECT = Path(__file__).parent.parent.parent
+PROJECT = Path(__file__).parents[3]
 # Six of the nine files are shipped; the three large ones lie where only the developers have them.
 FOLDERS = (PROJECT / "tests" / "data", PROJECT.parent / "shared" / "data")
 ROWS = 3_000

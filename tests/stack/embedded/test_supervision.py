@@ -10,7 +10,6 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-import dummies
 import psutil
 import pytest
 
@@ -21,6 +20,7 @@ from stack.embedded.parts import PARTS, Part
 from stack.embedded.processes import find_processes
 from stack.embedded.supervision import render_configuration
 from stack.errors import PartError
+from tests.stack import dummies
 
 
 def test_configuration_holds_no_secret(layout: Layout, configuration: Configuration) -> None:

@@ -1,4 +1,4 @@
-"""`./relevo run` says what it needs; what it does is tested in tests/library/test_local_run.py."""
+"""`./relevo run` says what it needs; what it does is tested beside `include.development`."""
 
 from __future__ import annotations
 

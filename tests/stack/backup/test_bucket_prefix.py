@@ -34,7 +34,7 @@ from stack.embedded.processes import end_orphans
 
 PREFIX = "acme-relevo-"
 THEIRS = "bucket-of-another-team"
-CUSTOMERS = Path(__file__).parents[1] / "data" / "telco_churn_ibm.parquet"
+CUSTOMERS = Path(__file__).parents[2] / "data" / "telco_churn_ibm.parquet"
 PIPELINE = Pipeline.model_validate(
     {
         "name": "prefixed_customers",

@@ -21,7 +21,7 @@ from include.specification import (
 from include.specification.candidate_defaults import PRESETS
 from include.specification.pipeline import Pipeline
 from include.specification.reference_page import EXAMPLES
-from tests.library.test_wrong_files import MONTHLY, QUARTERLY, SNAPSHOTS
+from tests.library.specification.test_wrong_files import MONTHLY, QUARTERLY, SNAPSHOTS
 
 
 @pytest.mark.parametrize("page", [reference_page, json_schema], ids=["reference", "schema"])

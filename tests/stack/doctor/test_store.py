@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 
 import boto3
 import pytest
-from proxy import Answer, in_front_of
 from pydantic import SecretStr
 
 from stack.compose import buckets
 from stack.doctor import store
 from stack.doctor.checkup import Verdict, examine
+from tests.stack.proxy import Answer, in_front_of
 
-POLICIES = Path(__file__).parent.parent.parent / "docs" / "production" / "aws"
+POLICIES = Path(__file__).parents[3] / "docs" / "production" / "aws"
 READ = {"s3:GetObject"}
 WRITE = {"s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"}
 # What each identity may do with the objects of each bucket.
