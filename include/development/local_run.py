@@ -21,7 +21,8 @@ from include.features import feature_function
 from include.ingestion.landed_partitions import landed_partitions
 from include.registry.champions import Registry
 from include.registry.mlflow_runs import Tracking
-from include.reports.drift_report import publish_drift_report, publish_evidence
+from include.reports.drift_report import publish_drift_report
+from include.reports.evidence_page import publish_evidence
 from include.reports.exploration_report import publish_exploration
 from include.specification.pipeline import Pipeline
 from include.steps import monitoring, preparation, training

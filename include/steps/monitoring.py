@@ -15,7 +15,7 @@ from include.calendar.partitions import Partition
 from include.errors import MonitoringError
 from include.evaluation import prediction_columns
 from include.features.feature_function import TABLE as FEATURES
-from include.features.feature_function import join_labels
+from include.features.point_in_time import join_labels
 from include.monitoring.drift import DriftVerdict, detect_drift
 from include.monitoring.performance import PerformanceRecord, assess_performance, newly_matured
 from include.monitoring.retraining import (

@@ -19,14 +19,9 @@ import pyarrow as pa
 from include.calendar.partitions import Partition
 from include.errors import TrainingError
 from include.features import labels
-from include.features.feature_function import (
-    HELD_OUT,
-    SLICE,
-    feature_columns,
-    join_labels,
-    split_kinds,
-)
+from include.features.feature_columns import HELD_OUT, SLICE, feature_columns, split_kinds
 from include.features.feature_function import TABLE as FEATURES
+from include.features.point_in_time import join_labels
 from include.monitoring.performance import mature_partitions
 from include.registry.model_files import prepare
 from include.specification.pipeline import Pipeline

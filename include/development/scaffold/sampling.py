@@ -21,7 +21,7 @@ from include.ingestion.column_types import check_names, check_types
 from include.ingestion.landed_files import ENDINGS
 from include.ingestion.sql_source import read_first_rows
 from include.ingestion.verbatim_csv import decompress, read_cells
-from include.specification.pipeline import CsvDialect
+from include.specification.sections.sources import CsvDialect
 from include.storage.object_store import ObjectStore
 from include.storage.settings import StoreSettings
 

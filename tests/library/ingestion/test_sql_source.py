@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from include.calendar.partitions import Frequency, parse
 from include.errors import SettingsError, SourceError
 from include.ingestion.landed_batch import read_landed
-from include.specification.pipeline import Source
+from include.specification.sections.sources import Source
 from include.storage.connections import from_environment, sql_url
 from tests.postgres import running_postgres
 

@@ -20,7 +20,8 @@ from include.errors import PartitionError, QualityError, SourceError
 from include.features import feature_function
 from include.quality import validation
 from include.quality.suites import load_suite
-from include.specification.pipeline import Pipeline, Source
+from include.specification.pipeline import Pipeline
+from include.specification.sections.sources import Source
 from include.steps import preparation
 from include.steps.preparation import (
     complete_history,

@@ -20,7 +20,8 @@ from include.errors import TrainingError
 from include.features.feature_function import TABLE
 from include.features.labels import TABLE as LABELS
 from include.features.labels import derive
-from include.specification.pipeline import Labels, Pipeline
+from include.specification.pipeline import Pipeline
+from include.specification.sections.sources import Labels
 from include.storage.lake_tables import Lake, with_partition
 from include.storage.lineage import Origin
 from include.training.training_sets import (
