@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
 from include.errors import SourceError
-from include.ingestion.column_types import check_names
+from include.ingestion.storable_columns import check_names
 from include.ingestion.text_pieces import TextPiece
 from include.specification.sections.sources import CsvDialect
 

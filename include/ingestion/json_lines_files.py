@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from include.errors import SourceError
-from include.ingestion.column_types import check_names, not_plain
+from include.ingestion.storable_columns import check_names, not_plain
 from include.ingestion.text_pieces import TextPiece
 
 _JSON_LINES = 50_000

@@ -19,7 +19,7 @@ from include.calendar.partitions import Partition
 from include.errors import SourceError, UnavailableError
 from include.ingestion import csv_files, json_lines_files
 from include.ingestion.cell_types import Inference, kind_of, read_as
-from include.ingestion.column_types import check_names, check_types
+from include.ingestion.storable_columns import check_names, check_types
 from include.ingestion.text_pieces import TextPiece
 from include.specification.sections.section import ColumnType
 from include.specification.sections.sources import Source
