@@ -13,6 +13,7 @@ from stack.commands.doctor import doctor
 from stack.commands.down import down
 from stack.commands.land import land
 from stack.commands.licences import licences
+from stack.commands.lint import lint
 from stack.commands.lock import lock
 from stack.commands.logs import logs
 from stack.commands.new import new
@@ -35,6 +36,7 @@ app.command()(down)
 app.command()(status)
 app.command()(logs)
 app.command(context_settings=PASSES_ON)(test)
+app.command()(lint)
 app.command()(lock)
 app.command()(up)
 app.command()(demo)
