@@ -11,8 +11,6 @@ from include.storage.lake_tables import PARTITION
 
 # Columns of a training set that are no features, beside the entity and the event time.
 HELD_OUT = "held_out"
-
-
 SLICE = "source_partition"
 
 
