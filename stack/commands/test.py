@@ -1,4 +1,4 @@
-"""`./relevo test`: all tests, or some."""
+"""`./relevo test`: all tests, the quick ones, or some."""
 
 from __future__ import annotations
 
@@ -15,10 +15,16 @@ from stack.errors import ConfigurationError
 from stack.terminal import console, shown_errors
 
 PASSES_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+# One worker drives the whole stack, the other runs the rest: tests/scheduling.py.
+WORKERS = ("-n", "2", "--no-loadscope-reorder")
+QUICK = ("--ignore=tests/system", "-m", "not slow")
 
 
 def test(
     context: typer.Context,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Without what starts servers: after each edit.")
+    ] = False,
     compose: Annotated[
         bool, typer.Option("--compose", help="The stage on docker-compose, 25 minutes.")
     ] = False,
@@ -28,11 +34,12 @@ def test(
     if compose:
         command = [sys.executable, "-m", "tests.compose.engine", *context.args]
     else:
-        with shown_errors():
-            _ensure_chromium()
+        if not quick:
+            with shown_errors():
+                _ensure_chromium()
         chosen = any(os.path.exists(word.split("::")[0]) for word in context.args)
-        ours = [] if chosen else ["tests", "--ignore=tests/compose"]
-        command = [sys.executable, "-m", "pytest", *ours, *context.args]
+        ours = [] if chosen else ["tests", "--ignore=tests/compose", *WORKERS]
+        command = [sys.executable, "-m", "pytest", *ours, *(QUICK if quick else ()), *context.args]
     sys.stdout.flush()
     os.execv(command[0], command)
 
