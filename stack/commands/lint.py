@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from include.wording import some
 from stack.embedded.layout import REPOSITORY
 from stack.errors import ConfigurationError
 from stack.terminal import console, shown_errors
@@ -22,7 +23,6 @@ PROGRAMS = Path(sys.executable).parent
 SOURCES = (".py", ".pyi")
 SETTINGS = "pyproject.toml"
 _IMPORTED_FROM = os.pathsep.join((".", "plugins"))
-_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,8 @@ def planned(files: Sequence[Path], fix: bool) -> tuple[Check, ...]:
     """
     missing = [str(path) for path in files if not path.exists()]
     if missing:
-        shown = ", ".join(missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
         raise ConfigurationError(
-            f"File {shown}: must exist to be looked at, got nothing there. "
+            f"File {some(missing)}: must exist to be looked at, got nothing there. "
             "Correct the name, or name no file to look at everything."
         )
     ours = [path for path in files if _is_ours(path)] if files else [REPOSITORY]
