@@ -22,7 +22,7 @@ import include.pipelines
 from include.calendar.partitions import Frequency, parse, span
 from include.development.local_run import LocalRun, run
 from include.errors import PartitionError, SourceError
-from include.quality import validation
+from include.quality import suites
 from include.quality.suites import load_suite
 from include.registry.champions import TABLE as REGISTRY
 from include.registry.mlflow_runs import Tracking
@@ -121,7 +121,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         path = [*include.pipelines.__path__, str(folder)]
         patch.setattr(include.pipelines, "__path__", path)
-        patch.setattr(validation, "load_suite", functools.partial(load_suite, folder=folder))
+        patch.setattr(suites, "load_suite", functools.partial(load_suite, folder=folder))
         yield
     sys.modules.pop("include.pipelines.tiny", None)
 

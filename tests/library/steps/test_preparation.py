@@ -19,7 +19,7 @@ from include.calendar.partitions import Frequency, Partition, parse
 from include.errors import PartitionError, QualityError, SourceError
 from include.features import feature_function
 from include.features.known_labels import known_labels
-from include.quality import validation
+from include.quality import suites
 from include.quality.suites import load_suite
 from include.specification.pipeline import Pipeline
 from include.specification.sections.sources import Source
@@ -57,11 +57,11 @@ Q1, Q2 = quarter("2005-Q1"), quarter("2005-Q2")
 
 
 @pytest.fixture(autouse=True)
-def suites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_suites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, expectations in SUITES.items():
         document = {"name": name, "expectations": expectations}
         (tmp_path / f"{name}.json").write_text(json.dumps(document))
-    monkeypatch.setattr(validation, "load_suite", functools.partial(load_suite, folder=tmp_path))
+    monkeypatch.setattr(suites, "load_suite", functools.partial(load_suite, folder=tmp_path))
 
 
 @pytest.fixture
