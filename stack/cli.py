@@ -20,6 +20,7 @@ from stack.commands.compose import app as compose
 from stack.commands.demo import demo
 from stack.commands.doctor import doctor
 from stack.commands.land import land
+from stack.commands.mutate import mutate
 from stack.commands.new import new
 from stack.commands.plan import plan
 from stack.commands.run import run
@@ -191,6 +192,7 @@ app.command()(audit)
 app.command()(sbom)
 app.command()(licences)
 app.command()(doctor)
+app.command()(mutate)
 app.command()(backup)
 app.command()(restore)
 app.command("upgrade")(upgrade_databases)

@@ -1,0 +1,215 @@
+"""`./relevo mutate`: whether the tests of the modules that decide would notice a wrong one."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import importlib
+import importlib.util
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.table import Table
+
+from stack.embedded.layout import REPOSITORY
+from stack.errors import ConfigurationError, StackError
+from stack.terminal import console, report, shown_errors
+
+DECIDING = {
+    "calendar": ("moments", "partitions"),
+    "evaluation": (
+        *("bootstrap", "calibration", "confusion", "evidence", "metric_values"),
+        *("prediction_columns", "promotion_gate"),
+    ),
+    "monitoring": (
+        *("binning", "divergence", "drift", "performance", "profiles", "retraining", "sketches"),
+    ),
+    "training": ("association",),
+}
+DEMANDED = 0.95
+# Of Cosmic Ray's. `*` becomes `+`, not `/`: the `*` before keyword-only parameters is one, too.
+OPERATORS = (
+    *("AddNot", "ReplaceAndWithOr", "ReplaceOrWithAnd", "ReplaceUnaryOperator_Delete_Not"),
+    *("ReplaceTrueWithFalse", "ReplaceFalseWithTrue", "NumberReplacer", "ExceptionReplacer"),
+    *("ReplaceBreakWithContinue", "ReplaceContinueWithBreak", "ZeroIterationForLoop"),
+    *("ReplaceUnaryOperator_USub_UAdd", "ReplaceUnaryOperator_Delete_Invert"),
+    *(
+        f"ReplaceComparisonOperator_{change}"
+        for change in ("Eq_NotEq", "NotEq_Eq", "Lt_LtE", "Lt_GtE", "LtE_Lt", "LtE_Gt", "Gt_GtE")
+    ),
+    *(
+        f"ReplaceComparisonOperator_{change}"
+        for change in ("Gt_LtE", "GtE_Gt", "GtE_Lt", "Is_IsNot", "IsNot_Is")
+    ),
+    *(
+        f"ReplaceBinaryOperator_{change}"
+        for change in ("Add_Sub", "Sub_Add", "Mul_Add", "Div_Mul", "FloorDiv_Div", "Mod_Add")
+    ),
+    *(
+        f"ReplaceBinaryOperator_{change}"
+        for change in ("Pow_Mul", "RShift_LShift", "LShift_RShift", "BitOr_BitAnd", "BitAnd_BitOr")
+    ),
+)
+# Imported once, so that each run of the tests starts with them; ours are imported anew.
+_PRELOADED = (
+    *("pytest", "pydantic", "yaml", "pandas", "pyarrow.compute", "datasketches", "scipy.stats"),
+    *("sklearn.metrics", "sklearn.model_selection", "sklearn.pipeline", "sklearn.tree"),
+)
+_OURS = ("include", "relevo", "tests")
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A module with one change: the line where it begins, and the whole source."""
+
+    line: int
+    source: str
+
+
+def mutate(
+    modules: Annotated[list[str] | None, typer.Argument(help="Such as drift; default all.")] = None,
+    sample: Annotated[int, typer.Option(min=0, help="Changes a module; 0 for all of them.")] = 12,
+    seed: Annotated[int, typer.Option(help="Of the sample.")] = 1,
+) -> None:
+    """Change the modules that decide, one place at a time, and count what their tests notice.
+
+    Cosmic Ray makes the changes: comparisons, arithmetic, conditions, truth values, numbers,
+    loops and exceptions. Left out are its changes of decorators (most need theirs to be imported
+    at all), replacements that repeat one of these (`-` by `%`), and what changes annotations
+    only. Only the test file of the module itself counts, and it runs on a copy of the checkout.
+
+    The exit code is 1 if the tests notice less than 95 % of the changes: of a named module, or of
+    all together if none is named.
+    """
+    with shown_errors():
+        paths = [path for room, names in DECIDING.items() for path in _paths(room, names, modules)]
+        strange = set(modules or ()) - {path.stem for path in paths}
+        if strange:
+            known = ", ".join(name for names in DECIDING.values() for name in names)
+            raise ConfigurationError(f"Module {min(strange)}: must be one of {known}.")
+        table = Table("module", "mutants", "noticed", "share", box=box.SIMPLE_HEAD, pad_edge=False)
+        counts = []
+        with _copy() as copy:
+            for path in paths:
+                total, unnoticed = _examine(copy, path, sample, seed)
+                counts.append((path.stem, total, total - len(unnoticed)))
+                for line in unnoticed:
+                    report(line)
+        counts.append(("all", sum(row[1] for row in counts), sum(row[2] for row in counts)))
+        for name, total, noticed in counts:
+            table.add_row(name, str(total), str(noticed), f"{noticed / max(total, 1):.1%}")
+    console.print(table)
+    judged = counts[:-1] if modules else counts[-1:]
+    raise typer.Exit(any(noticed < DEMANDED * total for _, total, noticed in judged))
+
+
+def _paths(room: str, names: Sequence[str], wanted: Sequence[str] | None) -> list[Path]:
+    return [Path("include", room, f"{name}.py") for name in names if not wanted or name in wanted]
+
+
+@contextlib.contextmanager
+def _copy() -> Iterator[Path]:
+    """Copy what the tests of the library need; the copy is deleted afterwards."""
+    with tempfile.TemporaryDirectory(prefix="relevo-mutate-") as folder:
+        copy = Path(folder)
+        (copy / "tmp").mkdir()
+        for name in ("include", "plugins", "tests"):
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(REPOSITORY / name, copy / name, ignore=ignored)
+        shutil.copy(REPOSITORY / "pyproject.toml", copy)
+        yield copy
+
+
+def _examine(copy: Path, path: Path, sample: int, seed: int) -> tuple[int, list[str]]:
+    """Count the changes of a module, and list those that its tests do not notice."""
+    tests = Path("tests", "library", path.parent.name, f"test_{path.name}")
+    source = (copy / path).read_text(encoding="utf-8")
+    begun = time.monotonic()
+    if not _passes(copy, tests, seconds=600):
+        raise StackError(f"Tests {tests}: must pass unchanged, got failures. Run them first.")
+    # A change may keep size and second of the file, by which Python knows what it compiled.
+    Path(importlib.util.cache_from_source(copy / path)).unlink(missing_ok=True)
+    limit = 5 + 5 * int(time.monotonic() - begun)
+    mutants = list(find_mutants(source))
+    if 0 < sample < len(mutants):
+        mutants = random.Random(seed).sample(mutants, sample)
+    unnoticed = []
+    for mutant in sorted(mutants, key=lambda item: item.line):
+        (copy / path).write_text(mutant.source, encoding="utf-8")
+        if _passes(copy, tests, seconds=limit, compiles=False):
+            before, after = (t.splitlines()[mutant.line - 1] for t in (source, mutant.source))
+            unnoticed.append(f"{path}:{mutant.line}: {before.strip()}  ->  {after.strip()}")
+    (copy / path).write_text(source, encoding="utf-8")
+    return len(mutants), unnoticed
+
+
+def find_mutants(source: str) -> Iterator[Mutant]:
+    """Make every change of a module that is Python and more than another annotation."""
+    from cosmic_ray.ast import ast_nodes, get_ast
+    from cosmic_ray.mutating import mutate_code
+    from cosmic_ray.plugins import get_operator
+
+    nodes = list(ast_nodes(get_ast(source)))
+    for name in OPERATORS:
+        operator = get_operator(f"core/{name}")()
+        places = [start for node in nodes for start, _ in operator.mutation_positions(node)]
+        for occurrence, (line, _) in enumerate(places):
+            changed = mutate_code(source, operator, occurrence)
+            with contextlib.suppress(SyntaxError):
+                if _meaning(changed) != _meaning(source):
+                    yield Mutant(line, changed)
+
+
+def _meaning(source: str) -> str:
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg | ast.AnnAssign):
+            node.annotation = ast.Constant(None)
+        elif isinstance(node, ast.FunctionDef):
+            node.returns = None
+    return ast.dump(tree)
+
+
+def _passes(copy: Path, tests: Path, *, seconds: int, compiles: bool = True) -> bool:
+    """Run tests in a process that is ended after so many seconds, which is no pass."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in _PRELOADED:
+            importlib.import_module(name)
+    child = os.fork()
+    if child == 0:
+        _become_pytest(copy, tests, seconds, compiles)
+    try:
+        return os.waitpid(child, 0)[1] == 0
+    except BaseException:
+        os.kill(child, signal.SIGKILL)
+        raise
+
+
+def _become_pytest(copy: Path, tests: Path, seconds: int, compiles: bool) -> None:
+    import pytest
+
+    for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    signal.alarm(seconds)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):
+        os.dup2(nowhere, stream)
+    os.chdir(copy)
+    tempfile.tempdir = os.environ["TMPDIR"] = str(copy / "tmp")
+    sys.dont_write_bytecode = not compiles
+    for name in [name for name in sys.modules if name.partition(".")[0] in _OURS]:
+        del sys.modules[name]
+    os._exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", str(tests)]))
