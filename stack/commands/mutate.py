@@ -25,7 +25,7 @@ from rich.table import Table
 
 from stack.embedded.layout import REPOSITORY
 from stack.errors import ConfigurationError, StackError
-from stack.terminal import console, report, shown_errors
+from stack.terminal import console, shown_errors
 
 DECIDING = {
     "calendar": ("moments", "partitions"),
@@ -86,9 +86,9 @@ def mutate(
     """Change the modules that decide, one place at a time, and count what their tests notice.
 
     Cosmic Ray makes the changes: comparisons, arithmetic, conditions, truth values, numbers,
-    loops and exceptions. Left out are its changes of decorators (most need theirs to be imported
-    at all), replacements that repeat one of these (`-` by `%`), and what changes annotations
-    only. Only the test file of the module itself counts, and it runs on a copy of the checkout.
+    loops and exceptions. Left out are those that are not about decisions (annotations, decorators
+    such as `frozen=True`) and those that repeat one of these (`-` by `%`). Only the test file of
+    the module itself counts, and it runs on a copy of the checkout.
 
     The exit code is 1 if the tests notice less than 95 % of the changes: of a named module, or of
     all together if none is named.
@@ -106,7 +106,7 @@ def mutate(
                 total, unnoticed = _examine(copy, path, sample, seed)
                 counts.append((path.stem, total, total - len(unnoticed)))
                 for line in unnoticed:
-                    report(line)
+                    console.print(line, markup=False, soft_wrap=True)
         counts.append(("all", sum(row[1] for row in counts), sum(row[2] for row in counts)))
         for name, total, noticed in counts:
             table.add_row(name, str(total), str(noticed), f"{noticed / max(total, 1):.1%}")
@@ -156,7 +156,7 @@ def _examine(copy: Path, path: Path, sample: int, seed: int) -> tuple[int, list[
 
 
 def find_mutants(source: str) -> Iterator[Mutant]:
-    """Make every change of a module that is Python and more than another annotation."""
+    """Make every change of a module that is Python and not only of annotations or decorators."""
     from cosmic_ray.ast import ast_nodes, get_ast
     from cosmic_ray.mutating import mutate_code
     from cosmic_ray.plugins import get_operator
@@ -177,8 +177,10 @@ def _meaning(source: str) -> str:
     for node in ast.walk(tree):
         if isinstance(node, ast.arg | ast.AnnAssign):
             node.annotation = ast.Constant(None)
-        elif isinstance(node, ast.FunctionDef):
-            node.returns = None
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            node.decorator_list = []
+            if isinstance(node, ast.FunctionDef):
+                node.returns = None
     return ast.dump(tree)
 
 
