@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import importlib
 import importlib.util
 import os
 import random
@@ -13,7 +12,6 @@ import signal
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,12 +60,8 @@ OPERATORS = (
         for change in ("Pow_Mul", "RShift_LShift", "LShift_RShift", "BitOr_BitAnd", "BitAnd_BitOr")
     ),
 )
-# Imported once, so that each run of the tests starts with them; ours are imported anew.
-_PRELOADED = (
-    *("pytest", "pydantic", "yaml", "pandas", "pyarrow.compute", "datasketches", "scipy.stats"),
-    *("sklearn.metrics", "sklearn.model_selection", "sklearn.pipeline", "sklearn.tree"),
-)
 _OURS = ("include", "relevo", "tests")
+_QUIETLY = ("-q", "-p", "no:cacheprovider")
 
 
 @dataclass(frozen=True)
@@ -125,6 +119,7 @@ def _copy() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="relevo-mutate-") as folder:
         copy = Path(folder)
         (copy / "tmp").mkdir()
+        tempfile.tempdir = os.environ["TMPDIR"] = str(copy / "tmp")
         for name in ("include", "plugins", "tests"):
             ignored = shutil.ignore_patterns("__pycache__")
             shutil.copytree(REPOSITORY / name, copy / name, ignore=ignored)
@@ -136,6 +131,7 @@ def _examine(copy: Path, path: Path, sample: int, seed: int) -> tuple[int, list[
     """Count the changes of a module, and list those that its tests do not notice."""
     tests = Path("tests", "library", path.parent.name, f"test_{path.name}")
     source = (copy / path).read_text(encoding="utf-8")
+    _import_what_is_not_ours(copy / tests)
     begun = time.monotonic()
     if not _passes(copy, tests, seconds=600):
         raise StackError(f"Tests {tests}: must pass unchanged, got failures. Run them first.")
@@ -184,12 +180,18 @@ def _meaning(source: str) -> str:
     return ast.dump(tree)
 
 
+def _import_what_is_not_ours(tests: Path) -> None:
+    """Collect tests, so that each run of them begins with the packages that they import."""
+    import pytest
+
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+        pytest.main(["--collect-only", *_QUIETLY, str(tests)])
+    for name in [name for name in sys.modules if name.partition(".")[0] in _OURS]:
+        del sys.modules[name]
+
+
 def _passes(copy: Path, tests: Path, *, seconds: int, compiles: bool = True) -> bool:
     """Run tests in a process that is ended after so many seconds, which is no pass."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for name in _PRELOADED:
-            importlib.import_module(name)
     child = os.fork()
     if child == 0:
         _become_pytest(copy, tests, seconds, compiles)
@@ -210,8 +212,5 @@ def _become_pytest(copy: Path, tests: Path, seconds: int, compiles: bool) -> Non
     for stream in range(3):
         os.dup2(nowhere, stream)
     os.chdir(copy)
-    tempfile.tempdir = os.environ["TMPDIR"] = str(copy / "tmp")
     sys.dont_write_bytecode = not compiles
-    for name in [name for name in sys.modules if name.partition(".")[0] in _OURS]:
-        del sys.modules[name]
-    os._exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", str(tests)]))
+    os._exit(pytest.main(["-x", *_QUIETLY, str(tests)]))
