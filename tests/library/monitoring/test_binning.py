@@ -23,6 +23,39 @@ class TestFitBinning:
         assert binning.numeric["x"] == (24.0, 49.0, 74.0)
         assert profile(frame(x=np.arange(100.0)), binning).numeric["x"].counts == (25, 25, 25, 25)
 
+    def test_quantiles_of_rows_that_do_not_divide(self) -> None:
+        # The inverse of the distribution function at 1/4, 2/4, 3/4 of 10: the 3rd, 5th and 8th.
+        binning = fit_binning(frame(x=np.arange(10.0)), ["x"], [], bins=4)
+        assert binning.numeric["x"] == (2.0, 4.0, 7.0)
+
+    def test_as_many_values_as_bins_are_not_cut(self) -> None:
+        exact = fit_binning(frame(x=[1.0, 2.0, 3.0]), ["x"], [], bins=3).numeric["x"]
+        assert exact == (np.nextafter(1.0, 0.0), 1.0, 2.0, 3.0)
+        more = fit_binning(frame(x=[1.0, 2.0, 3.0, 4.0]), ["x"], [], bins=3).numeric["x"]
+        assert more == (2.0, 3.0)
+
+    def test_two_bins_and_one_level_are_the_least(self) -> None:
+        binning = fit_binning(
+            frame(x=[1.0, 2.0, 3.0], k=["b", "b", "a"]), ["x"], ["k"], bins=2, levels=1
+        )
+        assert (binning.numeric["x"], binning.categorical["k"]) == ((2.0,), ("b",))
+
+    def test_minus_zero_is_zero(self) -> None:
+        for bins in (2, 20):
+            edges = fit_binning(frame(x=[-1.0, -0.0, 1.0]), ["x"], [], bins=bins).numeric["x"]
+            assert "-0.0" not in map(str, edges)
+            assert 0.0 in edges
+
+    def test_values_that_share_a_name_are_counted_together(self) -> None:
+        column = pd.Series(["a", "a", "a", 1, 1, "1", 1.0, 2.5], dtype=object)
+        assert fit_binning(frame(k=column), [], ["k"]).categorical["k"] == ("1", "a", "2.5")
+
+    def test_twenty_bins_and_fifty_levels_unless_said_otherwise(self) -> None:
+        rows = frame(x=np.arange(60.0), k=[f"{i:02}" for i in range(60)])
+        binning = fit_binning(rows, ["x"], ["k"])
+        assert binning.numeric["x"] == tuple(np.arange(2.0, 57.0, 3.0))
+        assert binning.categorical["k"] == tuple(f"{i:02}" for i in range(50))
+
     def test_few_valued_column_gets_a_bin_for_each_value_and_two_empty_ones(self) -> None:
         reference = frame(x=[1, 2, 2, 5])
         binning = fit_binning(reference, ["x"], [])
@@ -85,6 +118,8 @@ class TestFitBinning:
     def test_impossible_sizes_are_refused(self) -> None:
         with pytest.raises(MonitoringError, match="at least 2 bins"):
             fit_binning(frame(x=[1.0]), ["x"], [], bins=1)
+        with pytest.raises(MonitoringError, match="1 level, got 2 and 0"):
+            fit_binning(frame(x=[1.0]), ["x"], [], bins=2, levels=0)
 
     def test_pandas_categoricals_do_not_count_what_they_do_not_hold(self) -> None:
         column = pd.Series(["a", "b", "a"], dtype=pd.CategoricalDtype(["a", "b", "c"]))
