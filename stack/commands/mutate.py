@@ -23,7 +23,7 @@ from rich.table import Table
 
 from stack.embedded.layout import REPOSITORY
 from stack.errors import ConfigurationError, StackError
-from stack.terminal import console, shown_errors
+from stack.terminal import console, report, shown_errors
 
 DECIDING = {
     "calendar": ("moments", "partitions"),
@@ -99,6 +99,7 @@ def mutate(
             for path in paths:
                 total, unnoticed = _examine(copy, path, sample, seed)
                 counts.append((path.stem, total, total - len(unnoticed)))
+                report(f"{path.stem}: {len(unnoticed)} of {total} unnoticed")
                 for line in unnoticed:
                     console.print(line, markup=False, soft_wrap=True)
         counts.append(("all", sum(row[1] for row in counts), sum(row[2] for row in counts)))
