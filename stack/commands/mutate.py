@@ -7,12 +7,13 @@ import contextlib
 import importlib.util
 import os
 import random
+import re
 import shutil
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -25,7 +26,7 @@ from stack.embedded.layout import REPOSITORY
 from stack.errors import ConfigurationError, StackError
 from stack.terminal import console, report, shown_errors
 
-DECIDING = {
+_ROOMS = {
     "calendar": ("moments", "partitions"),
     "evaluation": (
         *("bootstrap", "calibration", "confusion", "evidence", "metric_values"),
@@ -36,29 +37,17 @@ DECIDING = {
     ),
     "training": ("association",),
 }
+DECIDING = {n: Path("include", room, f"{n}.py") for room, names in _ROOMS.items() for n in names}
 DEMANDED = 0.95
 # Of Cosmic Ray's. `*` becomes `+`, not `/`: the `*` before keyword-only parameters is one, too.
-OPERATORS = (
-    *("AddNot", "ReplaceAndWithOr", "ReplaceOrWithAnd", "ReplaceUnaryOperator_Delete_Not"),
-    *("ReplaceTrueWithFalse", "ReplaceFalseWithTrue", "NumberReplacer", "ExceptionReplacer"),
-    *("ReplaceBreakWithContinue", "ReplaceContinueWithBreak", "ZeroIterationForLoop"),
-    *("ReplaceUnaryOperator_USub_UAdd", "ReplaceUnaryOperator_Delete_Invert"),
-    *(
-        f"ReplaceComparisonOperator_{change}"
-        for change in ("Eq_NotEq", "NotEq_Eq", "Lt_LtE", "Lt_GtE", "LtE_Lt", "LtE_Gt", "Gt_GtE")
-    ),
-    *(
-        f"ReplaceComparisonOperator_{change}"
-        for change in ("Gt_LtE", "GtE_Gt", "GtE_Lt", "Is_IsNot", "IsNot_Is")
-    ),
-    *(
-        f"ReplaceBinaryOperator_{change}"
-        for change in ("Add_Sub", "Sub_Add", "Mul_Add", "Div_Mul", "FloorDiv_Div", "Mod_Add")
-    ),
-    *(
-        f"ReplaceBinaryOperator_{change}"
-        for change in ("Pow_Mul", "RShift_LShift", "LShift_RShift", "BitOr_BitAnd", "BitAnd_BitOr")
-    ),
+OPERATORS = re.compile(
+    r"core/(AddNot|NumberReplacer|ExceptionReplacer|ZeroIterationForLoop"
+    r"|Replace(And|Or|True|False|Break|Continue)With\w+"
+    r"|ReplaceUnaryOperator_(Delete_Not|Delete_Invert|USub_UAdd)"
+    r"|ReplaceComparisonOperator_(Eq_NotEq|NotEq_Eq|Is_IsNot|IsNot_Is"
+    r"|Lt_LtE|Lt_GtE|LtE_Lt|LtE_Gt|Gt_GtE|Gt_LtE|GtE_Gt|GtE_Lt)"
+    r"|ReplaceBinaryOperator_(Add_Sub|Sub_Add|Mul_Add|Div_Mul|FloorDiv_Div|Mod_Add|Pow_Mul"
+    r"|RShift_LShift|LShift_RShift|BitOr_BitAnd|BitAnd_BitOr))"
 )
 _OURS = ("include", "relevo", "tests")
 _QUIETLY = ("-q", "-p", "no:cacheprovider")
@@ -80,26 +69,24 @@ def mutate(
     """Change the modules that decide, one place at a time, and count what their tests notice.
 
     Cosmic Ray makes the changes: comparisons, arithmetic, conditions, truth values, numbers,
-    loops and exceptions. Left out are those that are not about decisions (annotations, decorators
-    such as `frozen=True`) and those that repeat one of these (`-` by `%`). Only the test file of
-    the module itself counts, and it runs on a copy of the checkout.
+    loops and exceptions. Left out are those that decide nothing (annotations, decorators such as
+    `frozen=True`) and those that a test cannot miss once it notices these (`-` by `%`, `is` by
+    `<`). Only the test file of the module itself counts, and it runs on a copy of the checkout.
 
     The exit code is 1 if the tests notice less than 95 % of the changes: of a named module, or of
     all together if none is named.
     """
     with shown_errors():
-        paths = [path for room, names in DECIDING.items() for path in _paths(room, names, modules)]
-        strange = set(modules or ()) - {path.stem for path in paths}
-        if strange:
-            known = ", ".join(name for names in DECIDING.values() for name in names)
-            raise ConfigurationError(f"Module {min(strange)}: must be one of {known}.")
+        for name in modules or ():
+            if name not in DECIDING:
+                raise ConfigurationError(f"Module {name}: must be one of {', '.join(DECIDING)}.")
         table = Table("module", "mutants", "noticed", "share", box=box.SIMPLE_HEAD, pad_edge=False)
         counts = []
         with _copy() as copy:
-            for path in paths:
-                total, unnoticed = _examine(copy, path, sample, seed)
-                counts.append((path.stem, total, total - len(unnoticed)))
-                report(f"{path.stem}: {len(unnoticed)} of {total} unnoticed")
+            for name in modules or DECIDING:
+                total, unnoticed = _examine(copy, DECIDING[name], sample, seed)
+                counts.append((name, total, total - len(unnoticed)))
+                report(f"{name}: {len(unnoticed)} of {total} unnoticed")
                 for line in unnoticed:
                     console.print(line, markup=False, soft_wrap=True)
         counts.append(("all", sum(row[1] for row in counts), sum(row[2] for row in counts)))
@@ -108,10 +95,6 @@ def mutate(
     console.print(table)
     judged = counts[:-1] if modules else counts[-1:]
     raise typer.Exit(any(noticed < DEMANDED * total for _, total, noticed in judged))
-
-
-def _paths(room: str, names: Sequence[str], wanted: Sequence[str] | None) -> list[Path]:
-    return [Path("include", room, f"{name}.py") for name in names if not wanted or name in wanted]
 
 
 @contextlib.contextmanager
@@ -156,11 +139,11 @@ def find_mutants(source: str) -> Iterator[Mutant]:
     """Make every change of a module that is Python and not only of annotations or decorators."""
     from cosmic_ray.ast import ast_nodes, get_ast
     from cosmic_ray.mutating import mutate_code
-    from cosmic_ray.plugins import get_operator
+    from cosmic_ray.plugins import get_operator, operator_names
 
     nodes = list(ast_nodes(get_ast(source)))
-    for name in OPERATORS:
-        operator = get_operator(f"core/{name}")()
+    for name in filter(OPERATORS.fullmatch, operator_names()):
+        operator = get_operator(name)()
         places = [start for node in nodes for start, _ in operator.mutation_positions(node)]
         for occurrence, (line, _) in enumerate(places):
             changed = mutate_code(source, operator, occurrence)
