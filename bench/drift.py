@@ -74,7 +74,7 @@ def _relevo(
     from include.monitoring.binning import fit_binning
     from include.monitoring.drift import calibrate, detect_drift
     from include.monitoring.profiles import profile
-    from include.specification.pipeline import DriftMonitoring
+    from include.specification.sections.monitoring import DriftMonitoring
 
     # The reference is profiled once, at training; a batch pays for its own profile and the verdict.
     binning = fit_binning(reference.head(100_000), numeric, categorical)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from airflow.plugins_manager import AirflowPlugin
 
 from relevo.macros import partition_of
-from relevo.reports import page_view, report_routes
+from relevo.routes import page_view, report_routes
 
 
 class RelevoPlugin(AirflowPlugin):

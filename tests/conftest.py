@@ -37,6 +37,37 @@ _PORTS = range(12_000, 21_000)
 _HTTP_PORTS = ("s3", "master", "volume", "filer", "admin")
 
 
+# What is too slow, or starts too much, to run after each edit.
+SLOW_FIXTURES = frozenset({"stack", "services"})
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep tests that share servers on one worker, and begin with those that take longest.
+
+    Without workers (``-n 0``) only the order is another. A test belongs to the group of the
+    servers that it asks for, else to that of its module, whose fixtures are then made once.
+    """
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        servers = next((name for name in ("stack", "services") if name in fixtures), None)
+        module = item.nodeid.partition("::")[0]
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(servers or module))
+        if fixtures & SLOW_FIXTURES or item.get_closest_marker("system"):
+            item.add_marker(pytest.mark.slow)
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    """Order the whole stack first, then what starts servers, then the rest as it was collected."""
+    marker = item.get_closest_marker("xdist_group")
+    group = marker.args[0] if marker else ""
+    if group in ("stack", "services"):
+        return ("stack", "services").index(group)
+    return 2 if item.get_closest_marker("slow") else 3
+
+
 @pytest.fixture(scope="session")
 def store_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreSettings]:
     """Settings of a real SeaweedFS with empty buckets, started for this session."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -37,14 +40,31 @@ LIGHT = (
     "include.specification.pipeline",
     "include.storage.object_store",
     "include.quality.suites",
+    "include.wording",
 )
+# What docs and the tests of teams import: it may move no more.
+ADDRESSES = {
+    "include.checking": ("check",),
+    "include.errors": ("RelevoError", "SpecificationError"),
+    "include.estimators": ("ClassFolds", "EncodedClassifier", "ScarceColumns"),
+    "include.pipeline_file": ("load",),
+    "include.point_in_time": ("as_of_join",),
+    "include.suites": ("load_suite",),
+    "relevo.dags": ("declare",),
+    "relevo.operators.monitoring": ("ScoreBatchOperator",),
+    "relevo.operators.preparation": ("IngestSourceOperator",),
+    "relevo.operators.training": ("TrainCandidateOperator",),
+    "relevo.triggers": ("TrainingsEndedTrigger",),
+}
+# Whole by nature, and still read in one go.
+LONGEST = 400
 
 
-def run(*command: str) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join([str(PROJECT / "plugins"), str(PROJECT)])
+def run(*command: str, project: Path = PROJECT) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join([str(project / "plugins"), str(project)])
     return subprocess.run(
         command,
-        cwd=PROJECT,
+        cwd=project,
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
@@ -72,10 +92,74 @@ def modules_below(folder: str, root: str) -> tuple[str, ...]:
     return tuple(".".join(name.parts) for name in names if name.name != "__init__")
 
 
+def lint_imports(project: Path = PROJECT) -> subprocess.CompletedProcess[str]:
+    program = str(Path(sys.executable).parent / "lint-imports")
+    return run(program, "--no-cache", "--no-logo", project=project)
+
+
 def test_the_contracts_of_import_linter_hold() -> None:
-    done = run(str(Path(sys.executable).parent / "lint-imports"), "--no-cache", "--no-logo")
+    done = lint_imports()
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
     assert "0 broken" in done.stdout
+
+
+def test_the_contracts_fail_when_an_import_runs_up(tmp_path: Path) -> None:
+    for root in ("include", "plugins", "stack"):
+        for path in (PROJECT / root).rglob("*.py"):
+            copy = tmp_path / path.relative_to(PROJECT)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, copy)
+    shutil.copy(PROJECT / "pyproject.toml", tmp_path)
+    for path, wrong in (
+        ("include/monitoring/drift.py", "import include.steps.monitoring"),  # up three floors
+        ("include/quality/suites.py", "import include.monitoring.drift"),  # beside
+        ("include/evaluation/bootstrap.py", "import include.storage.lake_tables"),  # I/O
+        ("include/wording.py", "import airflow"),
+        ("plugins/relevo/hooks.py", "import stack.errors"),
+        ("stack/embedded/layout.py", "import stack.commands.up"),
+    ):
+        with (tmp_path / path).open("a", encoding="utf-8") as stream:
+            stream.write(f"\n{wrong}\n")
+    (tmp_path / "include" / "new_room").mkdir()
+    (tmp_path / "include" / "new_room" / "__init__.py").touch()  # on no floor
+    done = lint_imports(tmp_path)
+    assert done.returncode == 1
+    assert "Contracts: 0 kept, 5 broken" in done.stdout
+    for line in (
+        "include.monitoring is not allowed to import include.steps",
+        "include.quality is not allowed to import include.monitoring",
+        "include.evaluation is not allowed to import include.storage",
+        "include is not allowed to import airflow",
+        "relevo is not allowed to import stack",
+        "stack.embedded is not allowed to import stack.commands",
+        "new_room",
+    ):
+        assert line in done.stdout, line
+
+
+@pytest.mark.parametrize("module", ADDRESSES)
+def test_what_docs_and_teams_import_keeps_its_address(module: str, imported: None) -> None:
+    found = importlib.import_module(module)
+    assert [name for name in ADDRESSES[module] if not hasattr(found, name)] == []
+
+
+def test_the_launcher_starts_with_the_standard_library_alone() -> None:
+    code = "import sys; sys.path.insert(0, '.'); import stack.bootstrap, stack.compose.env_file"
+    done = run(sys.executable, "-I", "-S", "-c", code)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("root", ["include", "plugins", "stack"])
+def test_every_module_and_room_says_what_it_is_for(root: str) -> None:
+    silent, long = [], []
+    for path in sorted((PROJECT / root).rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        if text and ast.get_docstring(ast.parse(text)) is None:
+            silent.append(str(path))
+        if len(text.splitlines()) > LONGEST:
+            long.append(str(path))
+    assert silent == [], "begin them with what they are for"
+    assert long == [], f"more than {LONGEST} lines: is it still one responsibility?"
 
 
 def test_light_modules_import_nothing_heavy() -> None:

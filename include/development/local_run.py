@@ -18,10 +18,12 @@ from include.calendar import partitions
 from include.calendar.partitions import Frequency, Partition
 from include.errors import SourceError
 from include.features import feature_function
+from include.features.known_labels import mature_as_of
 from include.ingestion.landed_partitions import landed_partitions
 from include.registry.champions import Registry
 from include.registry.mlflow_runs import Tracking
-from include.reports.drift_report import publish_drift_report, publish_evidence
+from include.reports.drift_report import publish_drift_report
+from include.reports.evidence_page import publish_evidence
 from include.reports.exploration_report import publish_exploration
 from include.specification.pipeline import Pipeline
 from include.steps import monitoring, preparation, training
@@ -140,7 +142,7 @@ class _Steps:
                 first=first,
                 sample=self.sample,
             )
-            mature = training_sets.mature_as_of(self.lake, self.pipeline, as_of) if names else ()
+            mature = mature_as_of(self.lake, self.pipeline, as_of) if names else ()
             if len(mature) >= window or first <= self.earliest:
                 return names
             # Labels come late: go further back.

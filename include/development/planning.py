@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 from include.calendar import partitions
-from include.development.checking import run_dates
+from include.development.run_dates import run_dates
 from include.specification.pipeline import Pipeline
 from include.storage.ledger import Entry
 from include.storage.settings import LAKE

@@ -29,8 +29,9 @@ from include.evaluation.metric_values import (
     unseen_classes,
 )
 from include.specification.metric_names import Task
-from include.specification.pipeline import Promotion, nearest
 from include.specification.problem import Problem, Scores
+from include.specification.sections.promotion import Promotion
+from include.wording import nearest
 
 # What is told of every challenger, whatever its pipeline goes by.
 METRICS: Mapping[Task, tuple[str, ...]] = {

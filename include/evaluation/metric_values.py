@@ -23,8 +23,8 @@ from numpy.typing import ArrayLike, NDArray
 from include.errors import MonitoringError
 from include.evaluation.prediction_columns import likeliest
 from include.specification.metric_names import Metric, names_for
-from include.specification.pipeline import nearest
 from include.specification.problem import Problem, Scores
+from include.wording import nearest, some
 
 MINIMUM_ROWS = 30
 THRESHOLD = 0.5
@@ -181,7 +181,7 @@ def unseen_classes(known: Sequence[str], labels: NDArray[Any]) -> dict[str, int]
 def describe_unseen(unseen: Mapping[str, int], shown: int = 5) -> str:
     """List classes that a model does not know, e.g. ``PX (12 rows), SF (1 row)``."""
     told = [f"{name} ({rows} row{'s' if rows > 1 else ''})" for name, rows in unseen.items()]
-    return ", ".join(told[:shown]) + (f" and {len(told) - shown} more" if told[shown:] else "")
+    return some(told, shown, nothing="")
 
 
 def class_results(

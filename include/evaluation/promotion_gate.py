@@ -12,10 +12,9 @@ from typing import Any, Self
 
 from include.evaluation.evidence import Evidence, SliceComparison
 from include.evaluation.metric_values import describe_unseen, higher_is_better
-from include.specification.pipeline import Promotion
 from include.specification.problem import Problem
-
-_SHOWN = 5
+from include.specification.sections.promotion import Promotion
+from include.wording import some
 
 
 @dataclass(frozen=True)
@@ -197,18 +196,12 @@ def _check_slices(evidence: Evidence, column: str, max_drop: float) -> Check:
     worse = [item for item in judged if not _upper(item) >= -max_drop]
     if worse:
         listed = [f"{item.level} by at least {-_upper(item):.4f}" for item in worse]
-        return Check(name, False, f"worse by more than {max_drop:g} on {column} {_some(listed)}")
+        return Check(name, False, f"worse by more than {max_drop:g} on {column} {some(listed)}")
     detail = f"none of {len(judged)} slices of {column} is worse by more than {max_drop:g}"
     if unknown:
-        detail += f", cannot tell for {len(unknown)} with too few rows: {_some(unknown)}"
+        detail += f", cannot tell for {len(unknown)} with too few rows: {some(unknown)}"
     return Check(name, True, detail)
 
 
 def _upper(item: SliceComparison) -> float:
     return math.nan if item.upper is None else item.upper
-
-
-def _some(items: list[str]) -> str:
-    return ", ".join(items[:_SHOWN]) + (
-        f" and {len(items) - _SHOWN} more" if items[_SHOWN:] else ""
-    )

@@ -12,7 +12,6 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 import pandas as pd
@@ -29,9 +28,6 @@ from include.storage.lineage import Origin, TableReference
 from include.storage.settings import StoreSettings
 
 TABLE = "features"
-# Columns of a training set that are no features, beside the entity and the event time.
-HELD_OUT = "held_out"
-SLICE = "source_partition"
 _FILES = pa.schema(
     [("path", pa.string()), ("partition", pa.string()), ("size", pa.int64()), ("rows", pa.int64())]
 )
@@ -199,60 +195,6 @@ def _visible(
             f"none for {', '.join(missing)}. Run those partitions first."
         )
     return [name for name in asked if name in held]
-
-
-def feature_columns(pipeline: Pipeline, columns: Sequence[str]) -> list[str]:
-    """Name the features among a table's columns, in the table's order."""
-    keys = {*pipeline.keys, PARTITION, "label", "known_at", SLICE, HELD_OUT}
-    return [name for name in columns if name not in keys]
-
-
-def split_kinds(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Split feature columns into numeric and categorical ones by their dtype."""
-    numeric = [name for name in columns if pd.api.types.is_numeric_dtype(frame[name])]
-    return numeric, [name for name in columns if name not in numeric]
-
-
-def join_labels(
-    features: pd.DataFrame, known: pd.DataFrame, pipeline: Pipeline, known_before: datetime
-) -> pd.DataFrame:
-    """Join each row with its label as it was known at a moment (point-in-time join).
-
-    Labels in the row belong to the row of their partition; those of another source to the entity,
-    or to its row at the event time that they name.
-
-    Args:
-        features: One row per entity and partition.
-        known: Rows of the ``labels`` table; several for one row mean that the label was
-            corrected: the latest one known counts.
-        pipeline: The pipeline file.
-        known_before: Labels known at or after this moment do not exist yet.
-
-    Returns:
-        The labelled rows with ``label`` and ``known_at``, in the features' order.
-
-    Raises:
-        FeatureError: If an entity has several rows and the labels do not say which one they are
-            about.
-    """
-    keys = [pipeline.entity]
-    if pipeline.labels_in_row:
-        keys.append(PARTITION)
-    elif pipeline.labels.event_time is not None and pipeline.event_time is not None:
-        keys.append(pipeline.event_time)
-    known = known[known["known_at"] < known_before]
-    latest = known.sort_values([*keys, "known_at"], kind="stable").drop_duplicates(
-        keys, keep="last"
-    )
-    repeated = int(features.duplicated(keys).sum())
-    if repeated:
-        raise FeatureError(
-            f"pipeline {pipeline.name}: {' and '.join(keys)} must identify a row, got {repeated} "
-            "rows again. If entities come back, name labels.event_time; else remove the copies "
-            "in the feature function or by a suite."
-        )
-    columns = [*keys, "label", "known_at"]
-    return features.merge(latest[columns], on=keys, how="inner", validate="one_to_one")
 
 
 def _with_partition(rows: pa.Table, pipeline: Pipeline, wanted: str) -> pa.Table:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.calendar.moments import MOMENT, read_texts
-from include.specification.pipeline import ColumnType
+from include.specification.sections.section import ColumnType
 
 ARROW_TYPES: Mapping[ColumnType, pa.DataType] = {
     "integer": pa.int64(),

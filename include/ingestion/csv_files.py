@@ -1,13 +1,11 @@
-"""CSV and JSON lines files as tables of text, in pieces: nothing here knows a column's type."""
+"""CSV files as tables of text, in pieces: nothing here knows a column's type."""
 
 from __future__ import annotations
 
 import codecs
 import csv
 import io
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -15,25 +13,12 @@ import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
 from include.errors import SourceError
-from include.ingestion.column_types import check_names, not_plain
-from include.specification.pipeline import CsvDialect
+from include.ingestion.storable_columns import check_names
+from include.ingestion.text_pieces import TextPiece
+from include.specification.sections.sources import CsvDialect
 
 _BLOCK_BYTES = 8 * 1024 * 1024
-_JSON_LINES = 50_000
 _SHOWN = 80
-
-
-@dataclass(frozen=True)
-class TextPiece:
-    """Rows of a file that follow each other.
-
-    Args:
-        cells: Every column as string.
-        quoted: Columns that hold text by what the format says itself (JSON strings).
-    """
-
-    cells: pa.Table
-    quoted: frozenset[str] = frozenset()
 
 
 def read_csv(
@@ -98,86 +83,6 @@ def read_csv(
         _check_lines(open_file, what, dialect, len(names))
     if invalid:
         raise _wrong_line(what, len(names), f"{invalid[0][:_SHOWN]!r}")
-
-
-def read_json_lines(open_file: Any, what: str) -> Iterator[TextPiece]:
-    """Read a file with one JSON object a line; a key that a line does not have is null.
-
-    Args:
-        open_file: Opens the decompressed file, UTF-8, from its start.
-        what: The file, for messages.
-
-    Returns:
-        Pieces, whose columns are the keys that their lines have.
-
-    Raises:
-        SourceError: If a line is no JSON object, a value is nested, or a column is refused.
-    """
-    cells: dict[str, list[str | None]] = {}
-    quoted: set[str] = set()
-    rows = 0
-    with open_file() as stream:
-        lines = io.TextIOWrapper(io.BufferedReader(stream), encoding="utf-8-sig")
-        for number, line in enumerate(lines, 1):
-            if line.isspace():
-                continue
-            for key, value in _object(what, number, line).items():
-                if key not in cells:
-                    cells[key] = [None] * rows
-                if isinstance(value, dict | list):
-                    raise not_plain(what, key, f"a nested value in line {number}")
-                if type(value) is str:  # and not a number, which is kept as it is written
-                    quoted.add(key)
-                elif isinstance(value, bool):
-                    value = str(value).lower()
-                cells[key].append(value)
-            rows += 1
-            for column in cells.values():
-                if len(column) < rows:
-                    column.append(None)
-            if rows == _JSON_LINES:
-                yield _json_piece(what, cells, quoted, rows)
-                cells, quoted, rows = {}, set(), 0
-    yield _json_piece(what, cells, quoted, rows)
-
-
-class _Number(str):
-    """A JSON number as it is written, so that no digit is lost."""
-
-
-# NaN and the infinities, which some writers put where a number is missing, are no JSON.
-_DECODER = json.JSONDecoder(parse_int=_Number, parse_float=_Number, parse_constant=lambda _: None)
-
-
-def _object(what: str, number: int, line: str) -> Mapping[str, Any]:
-    try:
-        value = _DECODER.decode(line)
-    except (ValueError, RecursionError) as error:
-        raise _no_object(what, number, line) from error
-    if not isinstance(value, dict):
-        raise _no_object(what, number, line)
-    return value
-
-
-def _no_object(what: str, number: int, line: str) -> SourceError:
-    return SourceError(
-        f"{what}: line {number} must be one JSON object, got {line.strip()[:_SHOWN]!r}. Land one "
-        "object a line, as in JSON lines."
-    )
-
-
-def _json_piece(
-    what: str, cells: Mapping[str, list[str | None]], quoted: set[str], rows: int
-) -> TextPiece:
-    check_names(what, list(cells))
-    if rows and not cells:
-        raise SourceError(
-            f"{what}: objects must have keys, got {rows} without any. Land rows with columns."
-        )
-    return TextPiece(
-        pa.table({key: pa.array(column, pa.string()) for key, column in cells.items()}),
-        frozenset(quoted),
-    )
 
 
 def _check_lines(open_file: Any, what: str, dialect: CsvDialect, width: int) -> None:

@@ -15,13 +15,14 @@ import pyarrow.compute as pc
 
 from include.calendar.partitions import Partition
 from include.errors import SourceError
-from include.ingestion.column_types import cast, is_reserved, plain, some
 from include.ingestion.landed_files import QUERY, LandedRows, Slice, list_files, read_files
 from include.ingestion.sql_source import read_query
-from include.specification.pipeline import ROW_ID, Source
+from include.ingestion.storable_columns import cast, is_reserved, plain
+from include.specification.sections.sources import ROW_ID, Source
 from include.storage.connections import Connections, from_environment
 from include.storage.object_store import StoredObject
 from include.storage.settings import StoreSettings
+from include.wording import some
 
 FILE = "_file"
 ROW = "_row"

@@ -17,13 +17,15 @@ import pyarrow.parquet as pq
 from include.calendar.moments import to_moments
 from include.calendar.partitions import Partition
 from include.errors import SourceError, UnavailableError
-from include.ingestion import csv_files
+from include.ingestion import csv_files, json_lines_files
 from include.ingestion.cell_types import Inference, kind_of, read_as
-from include.ingestion.column_types import check_names, check_types, some
-from include.ingestion.csv_files import TextPiece
-from include.specification.pipeline import ColumnType, Source
+from include.ingestion.storable_columns import check_names, check_types
+from include.ingestion.text_pieces import TextPiece
+from include.specification.sections.section import ColumnType
+from include.specification.sections.sources import Source
 from include.storage.object_store import ObjectStore, StoredObject
 from include.storage.settings import StoreSettings
+from include.wording import some
 
 QUERY = "query"
 _FORMATS = {"parquet": "Parquet", "csv": "CSV", "json_lines": "JSON lines"}
@@ -241,7 +243,7 @@ def _texts(filesystem: Any, path: str, source: Source, what: str) -> Iterator[Te
 
     if source.format == "csv":
         return csv_files.read_csv(open_file, what, source.csv, source.null_values)
-    return csv_files.read_json_lines(open_file, what)
+    return json_lines_files.read_json_lines(open_file, what)
 
 
 def _inferred(

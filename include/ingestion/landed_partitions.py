@@ -12,7 +12,8 @@ from include.calendar.moments import to_moments
 from include.calendar.partitions import Partition
 from include.ingestion.landed_batch import read_landed
 from include.ingestion.sql_source import read_time_range
-from include.specification.pipeline import PLACEHOLDER, Pipeline
+from include.specification.pipeline import Pipeline
+from include.specification.sections.sources import PLACEHOLDER
 from include.storage.connections import Connections
 from include.storage.object_store import ObjectStore
 from include.storage.settings import StoreSettings

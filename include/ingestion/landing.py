@@ -22,10 +22,10 @@ from include.calendar.partitions import Frequency, containing
 from include.errors import SourceError
 from include.ingestion.landed_files import ENDINGS
 from include.ingestion.verbatim_csv import decompress, read_cells, write_cells
-from include.specification.pipeline import PLACEHOLDER, Pipeline, Source, nearest
+from include.specification.pipeline import Pipeline
+from include.specification.sections.sources import PLACEHOLDER, Source
 from include.storage.object_store import THREADS, ObjectStore, content_type, join
-
-_LISTED = 5
+from include.wording import nearest, some
 
 
 @dataclass(frozen=True)
@@ -226,10 +226,9 @@ def _write(store: ObjectStore, parts: Sequence[_Part], *, replace: bool) -> Land
         same = list(pool.map(compare, parts))
         other = [part.uri for part, answer in zip(parts, same, strict=True) if answer is False]
         if other and not replace:
-            more = f" and {len(other) - _LISTED} more" if len(other) > _LISTED else ""
             raise SourceError(
                 f"landing: must not change what has landed, got other content in "
-                f"{', '.join(other[:_LISTED])}{more}. Add --replace to overwrite it; partitions "
+                f"{some(other)}. Add --replace to overwrite it; partitions "
                 "already ingested keep the old rows until they run again."
             )
         wanted = [part for part, answer in zip(parts, same, strict=True) if not answer]

@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from include.calendar.partitions import Partition
 from include.errors import SourceError, UnavailableError
-from include.ingestion.column_types import check_names, check_types
 from include.ingestion.landed_files import QUERY, LandedRows, Slice
+from include.ingestion.storable_columns import check_names, check_types
 
 _ROWS = 50_000
 _CONNECT_SECONDS = 10

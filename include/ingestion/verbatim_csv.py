@@ -8,7 +8,7 @@ import io
 from collections.abc import Sequence
 
 from include.errors import SourceError
-from include.specification.pipeline import CsvDialect
+from include.specification.sections.sources import CsvDialect
 
 
 def decompress(name: str, data: bytes) -> bytes:

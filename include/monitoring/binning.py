@@ -5,7 +5,7 @@ Profiles can be merged and compared only if they share a binning.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from include.errors import MonitoringError
+from include.wording import some
 
 _PREDICTION_BINS = 20
 
@@ -218,12 +219,8 @@ def _demand_one_a_row(predictions: NDArray[Any], rows: int) -> None:
 def _column_of(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
     if name not in frame.columns:
         raise MonitoringError(
-            f"column {name}: must be in the batch, got {_some(map(str, frame.columns))}. "
+            f"column {name}: must be in the batch, got "
+            f"{some(map(str, frame.columns), 10, 'nothing')}. "
             "Check what the feature function returns."
         )
     return frame[name]
-
-
-def _some(names: Iterable[str], limit: int = 10) -> str:
-    listed = list(names)
-    return ", ".join(listed[:limit]) + (", ..." if len(listed) > limit else "") or "nothing"

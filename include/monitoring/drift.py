@@ -21,7 +21,7 @@ from include.monitoring.divergence import (
     sampling_noise,
 )
 from include.monitoring.profiles import CategoricalProfile, NumericProfile, Profile, merge_all
-from include.specification.pipeline import DriftMonitoring
+from include.specification.sections.monitoring import DriftMonitoring
 
 PREDICTIONS = "(predictions)"
 _MISSING = "missing share"

@@ -28,8 +28,8 @@ from include.evaluation.metric_values import (
     mean_error,
     unseen_classes,
 )
-from include.specification.pipeline import PerformanceMonitoring
 from include.specification.problem import MINIMUM_CLASS_ROWS, Problem
+from include.specification.sections.monitoring import PerformanceMonitoring
 
 CONFIDENCE = 0.90
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self, TypeVar
 
@@ -28,6 +28,7 @@ from include.monitoring.binning import (
     sorted_predictions,
 )
 from include.monitoring.sketches import estimate_quantile, merge_sketches, sketch_values
+from include.wording import some
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,7 @@ class Profile:
         if not isinstance(column_profile, NumericProfile):
             raise MonitoringError(
                 f"column {column}: a quantile needs a numeric column, got a categorical one. "
-                f"Choose from {_some(self.numeric)}."
+                f"Choose from {some(self.numeric, 10, 'nothing')}."
             )
         return column_profile.quantile(q)
 
@@ -226,7 +227,7 @@ class Profile:
         if found is None:
             raise MonitoringError(
                 f"column {name}: must be in the profile, got none of that name. "
-                f"Choose from {_some(self.columns)}."
+                f"Choose from {some(self.columns, 10, 'nothing')}."
             )
         return found
 
@@ -348,8 +349,3 @@ def _finite(value: float) -> float | None:
 
 def _added(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(a + b for a, b in zip(left, right, strict=True))
-
-
-def _some(names: Iterable[str], limit: int = 10) -> str:
-    listed = list(names)
-    return ", ".join(listed[:limit]) + (", ..." if len(listed) > limit else "") or "nothing"

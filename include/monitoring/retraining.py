@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 
 from include.calendar.partitions import Frequency, Partition, parse
 from include.errors import MonitoringError
-from include.specification.pipeline import Retraining
+from include.specification.sections.retraining import Retraining
 
 NO_CHAMPION = "no champion"
 CALENDAR = "every"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from include.errors import SpecificationError
-from include.specification.pipeline import nearest
+from include.wording import nearest
 
 EXPECTATIONS = Path(__file__).parents[2] / "expectations"
 SEVERITIES = ("critical", "warning", "info")

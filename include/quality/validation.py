@@ -20,10 +20,8 @@ from __future__ import annotations
 
 import json
 import logging
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,24 +31,12 @@ from include.calendar.partitions import Partition
 from include.errors import QualityError
 from include.ingestion.cell_types import kind_of
 from include.ingestion.landed_batch import FILE, ROW, UNPARSED
-from include.quality.data_docs import build_data_docs as build_data_docs
-from include.quality.data_docs import publish_data_docs as publish_data_docs
+from include.quality.report import Failure, ValidationReport
 from include.quality.suites import SEVERITIES
-from include.quality.suites import load_suite as load_suite
+from include.quality.values import TEXT_LENGTH, finite, short
 
-QUARANTINE_SCHEMA = pa.schema(
-    [
-        ("source", pa.string()),
-        ("partition", pa.string()),
-        (FILE, pa.string()),
-        (ROW, pa.int64()),
-        ("reasons", pa.string()),
-        ("row", pa.string()),
-    ]
-)
 _OWN = (FILE, ROW, UNPARSED)
 _EXAMPLES = 5
-_TEXT = 200
 _PARSED_AS = {
     "integer": "an integer",
     "number": "a number",
@@ -60,114 +46,6 @@ _PARSED_AS = {
     "string": "a string",
 }
 
-Frame = TypeVar("Frame", pd.DataFrame, pa.Table)
-
-
-@dataclass(frozen=True)
-class Failure:
-    """One expectation that did not hold, or by which rows are quarantined.
-
-    Args:
-        expectation: Its type.
-        column: Its column or columns, ``(table)`` if it names none.
-        rule: Its other arguments, as ``name=value``.
-        severity: ``critical``, ``warning`` or ``info``.
-        kind: ``failed``, or ``error`` if it could not be evaluated.
-        level: ``row`` if it points at rows, else ``dataset``.
-        unexpected: Number of unexpected rows; 0 at data set level.
-        examples: A few distinct unexpected values as text.
-        files: A few of the files that hold unexpected rows.
-        detail: What was found instead.
-        stops: Whether it stops the batch.
-    """
-
-    expectation: str
-    column: str
-    rule: str
-    severity: str
-    kind: Literal["failed", "error"]
-    level: Literal["row", "dataset"]
-    unexpected: int
-    examples: tuple[str, ...]
-    files: tuple[str, ...]
-    detail: str
-    stops: bool
-
-    def __str__(self) -> str:
-        """Render on one line: severity, kind, column, rule, and what was found."""
-        where = f" in {_some(self.files)}" if self.files else ""
-        return f"{self.severity} {self.kind}: {self.expected}, got {self.detail}{where}"
-
-    @property
-    def expected(self) -> str:
-        """Column and rule, e.g. ``NoEmp: expect_column_values_to_be_between(min_value=0)``."""
-        return f"{self.column}: {self.expectation}" + (f"({self.rule})" if self.rule else "")
-
-
-@dataclass(frozen=True)
-class ValidationReport:
-    """What a suite found in one batch.
-
-    Args:
-        suite: Name of the suite.
-        source: Where the rows come from, e.g. the source's name in the pipeline file.
-        partition: Name of the partition.
-        rows: Number of rows checked.
-        files: Files that the rows come from (their ``_file``), sorted.
-        failures: What did not hold; what stops the batch first, then by severity and column.
-        reasons: Row position in the frame (from 0) to why it goes to quarantine.
-        statistics: Counts of expectations: evaluated, successful, unsuccessful.
-        result: The result as Great Expectations tells it, ready for JSON, lists capped.
-    """
-
-    suite: str
-    source: str
-    partition: str
-    rows: int
-    files: tuple[str, ...]
-    failures: tuple[Failure, ...]
-    reasons: Mapping[int, tuple[str, ...]]
-    statistics: Mapping[str, int]
-    result: Mapping[str, Any]
-
-    @property
-    def quarantined(self) -> int:
-        """Number of rows to move to quarantine."""
-        return len(self.reasons)
-
-    @property
-    def quarantined_share(self) -> float:
-        """Share of rows to move to quarantine, in [0, 1]."""
-        return self.quarantined / self.rows
-
-    @property
-    def stopping(self) -> tuple[Failure, ...]:
-        """What stops the whole batch."""
-        return tuple(failure for failure in self.failures if failure.stops)
-
-    def summary(self) -> dict[str, Any]:
-        """Summarize for logs and XCom: counts, and the first five failures, never rows."""
-        return {
-            "suite": self.suite,
-            "source": self.source,
-            "partition": self.partition,
-            "rows": self.rows,
-            "quarantined": self.quarantined,
-            **self.statistics,
-            "stopping": len(self.stopping),
-            "failures": [
-                {
-                    "expectation": failure.expectation,
-                    "column": failure.column,
-                    "severity": failure.severity,
-                    "kind": failure.kind,
-                    "unexpected": failure.unexpected,
-                }
-                for failure in self.failures[:_EXAMPLES]
-            ],
-            "failures_left_out": max(0, len(self.failures) - _EXAMPLES),
-        }
-
 
 def validate(
     frame: pd.DataFrame | pa.Table,
@@ -176,11 +54,11 @@ def validate(
     source: str,
     partition: Partition | str,
 ) -> ValidationReport:
-    """Run a suite on a batch; nothing is raised for what it finds (see :func:`enforce`).
+    """Run a suite on a batch; nothing is raised for what it finds (see ``quarantine.enforce``).
 
     Args:
         frame: The rows; ``_file``, ``_row`` and ``_unparsed`` are not shown to the suite.
-        suite: As :func:`load_suite` returns it.
+        suite: As :func:`~include.quality.suites.load_suite` returns it.
         source: Where the rows come from.
         partition: What the rows are about.
 
@@ -234,94 +112,6 @@ def validate(
         },
         result=_archived(outcome),
     )
-
-
-def split(frame: Frame, report: ValidationReport) -> tuple[Frame, Frame]:
-    """Separate the rows to keep from those for quarantine.
-
-    Args:
-        frame: The rows that were validated, in the same order.
-        report: What :func:`validate` said of them.
-
-    Returns:
-        The kept rows as they came, and the others in the columns of ``QUARANTINE_SCHEMA``:
-        ``row`` holds the original columns as one JSON object, with the text of cells that could
-        not be read, and ``reasons`` why, joined by ``; ``.
-        Without ``_file`` and ``_row`` columns, ``_file`` is null and ``_row`` the position in the
-        frame. Both are Arrow tables or data frames, as the rows are; Arrow keeps exact types.
-
-    Raises:
-        QualityError: If the report is about other rows, or rows in are not rows out.
-    """
-    if len(frame) != report.rows:
-        raise QualityError(
-            f"source {report.source} {report.partition}: the report must be about these rows, got "
-            f"{report.rows} rows checked and {len(frame)} to split. Validate them again."
-        )
-    moved = np.zeros(report.rows, dtype=bool)
-    positions = list(report.reasons)
-    moved[positions] = True
-    if isinstance(frame, pa.Table):
-        kept = frame.filter(pa.array(~moved))
-        quarantined = _quarantined(frame.take(pa.array(positions, pa.int64())), report)
-    else:
-        kept = frame.loc[~moved].reset_index(drop=True)
-        bad = pa.Table.from_pandas(frame.iloc[positions], preserve_index=False)
-        # Typed even without rows, so that the way back to Arrow gives the same schema.
-        types = {pa.string(): pd.StringDtype("python"), pa.int64(): pd.Int64Dtype()}
-        quarantined = _quarantined(bad, report).to_pandas(types_mapper=types.get)
-    if len(kept) + len(quarantined) != report.rows:
-        raise QualityError(
-            f"source {report.source} {report.partition}: rows in must be rows kept plus rows "
-            f"quarantined, got {report.rows} in, {len(kept)} kept and {len(quarantined)} "
-            "quarantined. Report this as a bug; nothing was written."
-        )
-    return kept, quarantined
-
-
-def enforce(
-    report: ValidationReport,
-    *,
-    on_failure: str,
-    max_quarantined: float,
-    data_docs: str | None = None,
-) -> None:
-    """Stop a batch that must not go on.
-
-    Args:
-        report: What :func:`validate` said.
-        on_failure: ``fail`` stops at any critical failure, ``quarantine`` moves its rows away.
-        max_quarantined: Largest share of rows that may be moved away, in [0, 1].
-        data_docs: Where the Data Docs are, for the message.
-
-    Raises:
-        QualityError: If something stops the batch, too many rows would be moved, or none is left.
-    """
-    subject = f"source {report.source} {report.partition}"
-    if on_failure not in ("quarantine", "fail"):
-        raise QualityError(
-            f"{subject}: on_failure must be 'quarantine' or 'fail', got {on_failure!r}. Correct it."
-        )
-    where = f" Data Docs: {data_docs}" if data_docs else ""
-    critical = tuple(failure for failure in report.failures if failure.severity == "critical")
-    fatal = report.stopping or (critical if on_failure == "fail" else ())
-    if fatal:
-        raise QualityError(
-            f"{subject}: suite {report.suite} must hold on {report.rows} rows of "
-            f"{_some(report.files) if report.files else 'the batch'}, got {len(fatal)} that stop "
-            f"it: {_listed(fatal)}. Correct the data and land it again, or correct the suite, then "
-            f"clear this task.{where}"
-        )
-    if report.quarantined_share > max_quarantined or report.quarantined == report.rows:
-        rowwise = tuple(failure for failure in critical if failure.level == "row")
-        limit = f"at most {max_quarantined:.2%} of {report.rows} rows may go to quarantine"
-        if report.quarantined_share <= max_quarantined:
-            limit = "at least one row must be left"
-        raise QualityError(
-            f"{subject}: {limit}, got {report.quarantined} ({report.quarantined_share:.2%}): "
-            f"{_listed(rowwise)}. Correct the data and land it again, or raise max_quarantined in "
-            f"the pipeline file, then clear this task.{where}"
-        )
 
 
 def _run(frame: pd.DataFrame, suite: Mapping[str, Any], source: str, partition: str) -> Any:
@@ -411,7 +201,7 @@ def _unparsed(
         kind = kind_of(stored)
         rule = f"must be {_PARSED_AS[kind]}"
         for position, original in originals.items():
-            reasons.setdefault(position, []).append(f"{column}: {rule}, got {_short(original)}")
+            reasons.setdefault(position, []).append(f"{column}: {rule}, got {short(original)}")
         touched: Iterable[str] = () if files is None else files[list(originals)]
         failures.append(
             Failure(
@@ -422,7 +212,7 @@ def _unparsed(
                 kind="failed",
                 level="row",
                 unexpected=len(originals),
-                examples=tuple(dict.fromkeys(map(_short, originals.values())))[:_EXAMPLES],
+                examples=tuple(dict.fromkeys(map(short, originals.values())))[:_EXAMPLES],
                 files=tuple(sorted(set(touched)))[:_EXAMPLES],
                 detail=f"{len(originals)} of {len(frame)} rows unexpected",
                 stops=False,
@@ -456,18 +246,18 @@ def _failure(item: Any, files: np.ndarray[Any, Any] | None) -> Failure | None:
     elif by_row:
         detail = f"{unexpected} of {elements} rows unexpected"
     else:
-        detail = f"{_short(result.get('observed_value', 'another value'))}{_mismatch(result)}"
+        detail = f"{short(result.get('observed_value', 'another value'))}{_mismatch(result)}"
     values = [value for value in result.get("partial_unexpected_list") or () if not _is_null(value)]
     touched = files[positions] if by_row and files is not None else ()
     return Failure(
         expectation=str(configuration.type),
         column=_columns(configuration.kwargs),
-        rule=", ".join(f"{key}={_short(value)}" for key, value in sorted(arguments.items())),
+        rule=", ".join(f"{key}={short(value)}" for key, value in sorted(arguments.items())),
         severity=severity,
         kind="failed" if error is None else "error",
         level="row" if by_row else "dataset",
         unexpected=unexpected if by_row else 0,
-        examples=tuple(dict.fromkeys(_short(value) for value in values))[:_EXAMPLES],
+        examples=tuple(dict.fromkeys(short(value) for value in values))[:_EXAMPLES],
         files=tuple(sorted(set(touched)))[:_EXAMPLES],
         detail=detail,
         stops=error is not None
@@ -482,7 +272,7 @@ def _error(item: Any) -> str | None:
     ]
     if messages:
         first = messages[0].partition("\n")[0].removeprefix("Error: ").rstrip(".")
-        return first[:_TEXT] or "an error without a message"
+        return first[:TEXT_LENGTH] or "an error without a message"
     if not item.success and not item.result:
         return "no result"
     return None
@@ -500,7 +290,7 @@ def _row_reasons(item: Any, failure: Failure) -> list[tuple[int, str]]:
     if len(values) != len(positions):
         return [(int(position), failure.expected) for position in positions]
     return [
-        (int(position), failure.expected + ("" if _is_null(value) else f", got {_short(value)}"))
+        (int(position), failure.expected + ("" if _is_null(value) else f", got {short(value)}"))
         for position, value in zip(positions, values, strict=True)
     ]
 
@@ -517,49 +307,8 @@ def _archived(outcome: Any) -> dict[str, Any]:
         for entry in _exceptions(item):
             if entry["raised_exception"]:
                 entry["exception_traceback"] = entry["exception_message"]
-    archived: dict[str, Any] = _finite(outcome.to_json_dict())
+    archived: dict[str, Any] = finite(outcome.to_json_dict())
     return archived
-
-
-def _quarantined(bad: pa.Table, report: ValidationReport) -> pa.Table:
-    positions = list(report.reasons)
-    names = bad.column_names
-    original = bad.select([name for name in names if name not in _OWN]).to_pylist()
-    if UNPARSED in names:
-        texts = bad[UNPARSED].to_pylist()
-        original = [
-            row | json.loads(text or "{}") for row, text in zip(original, texts, strict=True)
-        ]
-    return pa.table(
-        {
-            "source": [report.source] * len(positions),
-            "partition": [report.partition] * len(positions),
-            FILE: bad[FILE].cast(pa.string()) if FILE in names else [None] * len(positions),
-            ROW: bad[ROW].cast(pa.int64()) if ROW in names else positions,
-            "reasons": ["; ".join(report.reasons[position]) for position in positions],
-            "row": [
-                json.dumps(_finite(row), default=_text, ensure_ascii=False) for row in original
-            ],
-        },
-        schema=QUARANTINE_SCHEMA,
-    )
-
-
-def _finite(value: Any) -> Any:
-    """Copy with plain Python numbers; JSON has no word for NaN and infinities: spell them."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
-
-
-def _text(value: Any) -> str:
-    return str(value.isoformat()) if hasattr(value, "isoformat") else str(value)
 
 
 def _columns(kwargs: Mapping[str, Any]) -> str:
@@ -576,21 +325,4 @@ def _mismatch(result: Mapping[str, Any]) -> str:
     mismatched = (result.get("details") or {}).get("mismatched")
     if not isinstance(mismatched, dict):
         return ""
-    return "; " + ", ".join(f"{key} {_short(value)}" for key, value in sorted(mismatched.items()))
-
-
-def _short(value: Any) -> str:
-    value = _finite(value)
-    text = repr(value) if isinstance(value, str | list) else _text(value)
-    return text if len(text) <= _TEXT else f"{text[:_TEXT]}..."
-
-
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - _EXAMPLES
-    return ", ".join(names[:_EXAMPLES]) + (f" and {more} more" if more > 0 else "")
-
-
-def _listed(failures: Sequence[Failure]) -> str:
-    more = len(failures) - _EXAMPLES
-    listed = "; ".join(str(failure) for failure in failures[:_EXAMPLES])
-    return listed + (f"; and {more} more" if more > 0 else "")
+    return "; " + ", ".join(f"{key} {short(value)}" for key, value in sorted(mismatched.items()))

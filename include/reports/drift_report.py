@@ -1,4 +1,4 @@
-"""The pages that a task publishes to the store: drift report and evidence."""
+"""The drift report of a batch: our verdict, and Evidently's report on a sample."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import pandas as pd
 
 from include.monitoring.drift import DriftVerdict
 from include.registry.model_files import ModelVersion, prepare
-from include.reports.evidence_figures import draw_held_out
 from include.specification.pipeline import Pipeline
-from include.steps.training import Evaluation
 from include.storage.lake_tables import Lake
 from include.storage.lineage import TableReference
 from include.storage.object_store import ObjectStore
@@ -61,34 +59,6 @@ def publish_drift_report(
     )
     page = html.replace("<body>", f"<body>{banner}", 1)
     uri = f"s3://{REPORTS}/{pipeline.name}/drift/{batch.partition}/index.html"
-    ObjectStore(lake.settings).write(uri, page.encode(), "text/html; charset=utf-8")
-    return uri
-
-
-def publish_evidence(
-    lake: Lake, pipeline: Pipeline, challenger: ModelVersion, evaluation: Evaluation
-) -> str:
-    """Publish the evidence for or against a challenger; returns the address of the page."""
-    models = {"challenger": evaluation.challenger}
-    if evaluation.champion is not None:
-        models["champion"] = evaluation.champion
-    evidence = evaluation.evidence
-    page = render(
-        "evidence",
-        title=f"{pipeline.name} version {challenger.version}: evidence",
-        description=pipeline.description,
-        challenger=challenger,
-        training_set=TrainingSet.from_dict(challenger.training_set),
-        decision=evaluation.decision,
-        evidence=evidence,
-        # With too few labels there are no curves, and the gate has refused.
-        figures=(
-            draw_held_out(evaluation.problem, evaluation.labels, models)
-            if evidence.challenger
-            else []
-        ),
-    )
-    uri = f"s3://{REPORTS}/{pipeline.name}/evidence/version-{challenger.version}/index.html"
     ObjectStore(lake.settings).write(uri, page.encode(), "text/html; charset=utf-8")
     return uri
 

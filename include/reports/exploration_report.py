@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from include.features.feature_function import HELD_OUT, SLICE, feature_columns, split_kinds
+from include.features.feature_columns import HELD_OUT, SLICE, feature_columns, split_kinds
 from include.specification.metric_names import Task
 from include.specification.pipeline import Pipeline
 from include.specification.problem import Problem

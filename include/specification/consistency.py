@@ -8,7 +8,9 @@ from include.specification import candidate_defaults, metric_names
 from include.specification.candidate_defaults import PRESETS
 from include.specification.located_yaml import Problem
 from include.specification.metric_names import METRICS
-from include.specification.pipeline import PLACEHOLDER, ROW_ID, Pipeline, Source, nearest
+from include.specification.pipeline import Pipeline
+from include.specification.sections.sources import PLACEHOLDER, ROW_ID, Source
+from include.wording import nearest
 
 
 def problems(pipeline: Pipeline) -> tuple[Problem, ...]:

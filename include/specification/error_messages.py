@@ -13,7 +13,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from include.specification.located_yaml import Document, Location, Problem
-from include.specification.pipeline import Pipeline, SectionError, nearest
+from include.specification.pipeline import Pipeline
+from include.specification.sections.section import SectionError
+from include.wording import nearest
 
 _VALUE_LENGTH = 80
 _EXPECTED = {

@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from include.errors import SpecificationError
 from include.specification import consistency, error_messages, located_yaml
 from include.specification.located_yaml import Document, Problem
-from include.specification.pipeline import Pipeline, nearest
+from include.specification.pipeline import Pipeline
+from include.wording import nearest
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
 

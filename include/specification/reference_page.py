@@ -16,25 +16,18 @@ from include.specification import metric_names
 from include.specification.candidate_defaults import PRESETS
 from include.specification.json_schema import documentation, schema, sections
 from include.specification.metric_names import METRICS
-from include.specification.pipeline import (
-    BeatChampion,
-    Candidate,
-    CsvDialect,
+from include.specification.pipeline import Pipeline
+from include.specification.sections.features import Features
+from include.specification.sections.monitoring import (
     DriftMonitoring,
-    Features,
-    Guard,
-    Labels,
     Monitoring,
-    OwnMetric,
     PerformanceMonitoring,
-    Pipeline,
-    Promotion,
-    Retraining,
-    Schedule,
-    SearchRange,
-    Source,
-    Training,
 )
+from include.specification.sections.promotion import BeatChampion, Guard, Promotion
+from include.specification.sections.retraining import Retraining
+from include.specification.sections.schedule import Schedule
+from include.specification.sections.sources import CsvDialect, Labels, Source
+from include.specification.sections.training import Candidate, OwnMetric, SearchRange, Training
 
 PATH = Path(__file__).parents[2] / "docs" / "pipeline-file.md"
 # Where a section stands in the file; <name> is one that the file chooses.

@@ -15,7 +15,8 @@ from include.calendar.partitions import Partition
 from include.errors import MonitoringError
 from include.evaluation import prediction_columns
 from include.features.feature_function import TABLE as FEATURES
-from include.features.feature_function import join_labels
+from include.features.known_labels import known_labels, mature_as_of
+from include.features.point_in_time import join_labels
 from include.monitoring.drift import DriftVerdict, detect_drift
 from include.monitoring.performance import PerformanceRecord, assess_performance, newly_matured
 from include.monitoring.retraining import (
@@ -32,7 +33,7 @@ from include.specification.problem import Problem
 from include.storage import ledger
 from include.storage.lake_tables import Lake, with_partition
 from include.storage.lineage import Origin, TableReference
-from include.training.training_sets import TrainingSet, known_labels, mature_as_of, trained_on
+from include.training.training_sets import TrainingSet, trained_on
 
 DRIFT = "drift"
 PERFORMANCE = "performance"

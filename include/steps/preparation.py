@@ -17,8 +17,9 @@ from include.calendar.partitions import Partition
 from include.features import feature_function, labels
 from include.ingestion.landed_batch import read_landed
 from include.ingestion.landed_partitions import landed_partitions
-from include.quality import validation
-from include.specification.pipeline import ROW_ID, Pipeline, Source
+from include.quality import data_docs, quarantine, suites, validation
+from include.specification.pipeline import Pipeline
+from include.specification.sections.sources import ROW_ID, Source
 from include.storage.connections import Connections, from_environment
 from include.storage.lake_tables import PARTITION, Lake, with_partition
 from include.storage.lineage import Origin, TableReference
@@ -153,13 +154,13 @@ def validate_training_set(
     rows = lake.read(reference.table, partitions=[name], version=reference.version)
     report = validation.validate(
         rows,
-        validation.load_suite(pipeline.features.suite),
+        suites.load_suite(pipeline.features.suite),
         source="training_set",
         partition=name,
     )
     folder = data_docs_uri(pipeline.name, name, "training_set").rsplit("/", 1)[0]
-    page = validation.publish_data_docs(ObjectStore(lake.settings), report, folder)
-    validation.enforce(report, on_failure="fail", max_quarantined=0.0, data_docs=page)
+    page = data_docs.publish_data_docs(ObjectStore(lake.settings), report, folder)
+    quarantine.enforce(report, on_failure="fail", max_quarantined=0.0, data_docs=page)
     return report.summary()
 
 
@@ -255,14 +256,14 @@ def _validate(
         return _empty(lake, pipeline, dataset, batch, rows, partition, origin)
     suite_name, on_failure, limit = _rules(pipeline, dataset)
     report = validation.validate(
-        rows, validation.load_suite(suite_name), source=dataset, partition=name
+        rows, suites.load_suite(suite_name), source=dataset, partition=name
     )
     page = None
     if publish:
         folder = data_docs_uri(pipeline.name, name, dataset).rsplit("/", 1)[0]
-        page = validation.publish_data_docs(ObjectStore(lake.settings), report, folder)
-    validation.enforce(report, on_failure=on_failure, max_quarantined=limit, data_docs=page)
-    kept, quarantined = validation.split(rows, report)
+        page = data_docs.publish_data_docs(ObjectStore(lake.settings), report, folder)
+    quarantine.enforce(report, on_failure=on_failure, max_quarantined=limit, data_docs=page)
+    kept, quarantined = quarantine.split(rows, report)
     written = origin.reading(batch)
     lake.write(
         quarantine_table(dataset),

@@ -25,7 +25,7 @@ from include.errors import TrainingError
 from include.estimators import ClassFolds, EncodedClassifier, OversampledClassifier, ScarceColumns
 from include.specification.candidate_defaults import Encoding, Preset
 from include.specification.metric_names import Task
-from include.specification.pipeline import nearest
+from include.wording import nearest
 
 _CALIBRATION_FOLDS = 3
 # A level in fewer rows shares a column with the other rare ones and with levels never seen.

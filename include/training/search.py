@@ -15,8 +15,8 @@ from include.errors import TrainingError
 from include.evaluation.metric_values import higher_is_better, measure
 from include.registry.model_files import scores_of
 from include.specification.candidate_defaults import Preset
-from include.specification.pipeline import Training
 from include.specification.problem import Problem
+from include.specification.sections.training import Training
 from include.training.candidates import build
 from include.training.training_sets import TrainingData
 

@@ -19,15 +19,10 @@ import pyarrow as pa
 from include.calendar.partitions import Partition
 from include.errors import TrainingError
 from include.features import labels
-from include.features.feature_function import (
-    HELD_OUT,
-    SLICE,
-    feature_columns,
-    join_labels,
-    split_kinds,
-)
+from include.features.feature_columns import HELD_OUT, SLICE, feature_columns, split_kinds
 from include.features.feature_function import TABLE as FEATURES
-from include.monitoring.performance import mature_partitions
+from include.features.known_labels import known_labels, mature_as_of
+from include.features.point_in_time import join_labels
 from include.registry.model_files import prepare
 from include.specification.pipeline import Pipeline
 from include.specification.problem import MINIMUM_CLASS_ROWS, Problem
@@ -102,38 +97,6 @@ class TrainingData:
     categorical: tuple[str, ...]
     holdout: np.ndarray
     ordered: bool
-
-
-def known_labels(lake: Lake, partition: Partition) -> pd.DataFrame:
-    """Read the labels that were known when a partition closed.
-
-    Returns:
-        Rows of the ``labels`` table; one per delivery of a label.
-    """
-    held = [name for name in lake.partitions(labels.TABLE) if name <= str(partition)]
-    known: pd.DataFrame = lake.read(labels.TABLE, partitions=held).to_pandas()
-    return known[known["known_at"] < pd.Timestamp(partition.end)]
-
-
-def mature_as_of(lake: Lake, pipeline: Pipeline, partition: Partition) -> tuple[str, ...]:
-    """List the partitions whose labels were (nearly) all known when a partition closed.
-
-    Snapshots bring labelled and unlabelled rows side by side: one with any label is mature.
-
-    Returns:
-        Names in time order.
-    """
-    rows = {
-        name: count for name, count in lake.row_counts(FEATURES).items() if name <= str(partition)
-    }
-    entities: pd.DataFrame = lake.read(
-        FEATURES, partitions=list(rows), columns=[*pipeline.keys, PARTITION]
-    ).to_pandas()
-    labelled = join_labels(entities, known_labels(lake, partition), pipeline, partition.end)
-    known = {str(name): int(count) for name, count in labelled.groupby(PARTITION).size().items()}
-    if not pipeline.has_time:
-        return tuple(sorted(known))
-    return mature_partitions(rows, known, pipeline.training.coverage)
 
 
 def build_training_set(

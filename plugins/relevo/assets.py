@@ -1,6 +1,8 @@
-"""The assets through which DAGs of a pipeline call each other."""
+"""The asset through which scoring starts a training, and the event that does it."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from airflow.sdk import Asset
 
@@ -9,3 +11,17 @@ def retraining_asset(pipeline: str) -> Asset:
     """Name the partitioned asset whose events start ``<pipeline>_train``, one run per partition."""
     # For a scheme without "x-" Airflow imports every provider that has one: boto3, at each parse.
     return Asset(name=f"{pipeline}_retraining", uri=f"x-relevo://{pipeline}/retraining")
+
+
+def emit_training_event(context: Any, pipeline: str, partition: str, reason: str) -> None:
+    """Let ``<pipeline>_train`` run for a partition once the task of this context has succeeded.
+
+    Args:
+        context: Context of a task with the asset among its outlets.
+        pipeline: Name of the pipeline.
+        partition: Partition as of which to train.
+        reason: Why; shown beside the event.
+    """
+    event = context["outlet_events"][retraining_asset(pipeline)]
+    event.extra = {"reason": reason, "partition": partition}
+    event.add_partitions([partition])

@@ -20,7 +20,8 @@ from croniter import croniter_range
 
 from include.calendar.partitions import example
 from include.specification import pipeline_file
-from include.specification.pipeline import Pipeline, Schedule
+from include.specification.pipeline import Pipeline
+from include.specification.sections.schedule import Schedule
 from relevo.assets import retraining_asset
 from relevo.operators.exploration import ExploreTrainingSetOperator
 from relevo.operators.monitoring import (

@@ -10,14 +10,11 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from airflow.sdk.observability import stats
 
 from include.calendar.partitions import Frequency, Partition
-
-if TYPE_CHECKING:
-    from relevo.operators.base import PipelineOperator
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +52,17 @@ class Measurement:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
+class Step(Protocol):
+    """What is asked of an operator: a :class:`~relevo.operators.base.PipelineOperator`."""
+
+    pipeline: str
+    task_id: str
+
+    def slice_of_time(self) -> Partition:
+        """Parse the partition that the run is about."""
+        ...
+
+
 def measurements(
     step: str, summary: Any, *, partition: Partition, now: float
 ) -> tuple[Measurement, ...]:
@@ -75,7 +83,7 @@ def measurements(
     return () if read is None else tuple(read(summary))
 
 
-def emit(operator: PipelineOperator, summary: Any) -> None:
+def emit(operator: Step, summary: Any) -> None:
     """Hand a step's numbers to Airflow; a failure is logged and never fails the task.
 
     Args:

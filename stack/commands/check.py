@@ -94,8 +94,8 @@ def _show_dag(pipeline: Pipeline, dag: PlannedDag) -> None:
 def describe_schedule(pipeline: Pipeline, dag: PlannedDag) -> str:
     """Say when a DAG runs, and about which partitions next."""
     from include.calendar.partitions import example
-    from include.development.checking import run_dates
     from include.development.planning import next_runs
+    from include.development.run_dates import run_dates
 
     if dag.dag_id.endswith("_train"):
         return f"when {pipeline.name}_score asks for it, or by hand; one run a partition"

@@ -18,9 +18,9 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from stack.embedded.configuration import LOOPBACK
 from stack.embedded.environment import quiet_libraries
 from stack.embedded.layout import Layout
+from stack.embedded.ports import LOOPBACK
 from stack.terminal import console, shown_errors
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from stack.embedded.configuration import ADMIN, LOOPBACK, REGION, Configuration
+from stack.embedded.configuration import ADMIN, REGION, Configuration
 from stack.embedded.layout import STATE_VARIABLE, Layout
+from stack.embedded.ports import LOOPBACK
 
 PART_VARIABLE = "RELEVO_PART"
 DAGS_VARIABLE = "RELEVO_DAGS_FOLDER"

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from stack.embedded.configuration import ADMIN, BUCKETS, LOOPBACK, REGION, Configuration
+from stack.embedded.configuration import ADMIN, BUCKETS, REGION, Configuration
 from stack.embedded.databases import MLFLOW
 from stack.embedded.environment import airflow_environment, base_environment, store_environment
 from stack.embedded.health import check_heartbeat, check_page, check_spark, check_store
 from stack.embedded.java import choose_java
 from stack.embedded.layout import Layout
+from stack.embedded.ports import LOOPBACK
 from stack.errors import PartError
 from stack.private_files import write_private
 

@@ -22,7 +22,8 @@ from airflow.timetables.events import EventsTimetable
 
 from include.calendar.partitions import Frequency
 from include.specification import pipeline_file
-from include.specification.pipeline import Labels, Pipeline, Source
+from include.specification.pipeline import Pipeline
+from include.specification.sections.sources import Labels, Source
 from relevo import dags as factory
 from relevo.operators.base import PipelineOperator
 from relevo.operators.exploration import ExploreTrainingSetOperator

@@ -9,7 +9,9 @@ import pyarrow as pa
 from include.calendar.partitions import parse
 from include.ingestion.landed_batch import read_landed
 from include.ingestion.landing import Landed, land
-from include.quality.validation import ValidationReport, load_suite, validate
+from include.quality.report import ValidationReport
+from include.quality.suites import load_suite
+from include.quality.validation import validate
 from include.specification import pipeline_file
 from include.storage.object_store import ObjectStore
 from include.storage.settings import StoreSettings

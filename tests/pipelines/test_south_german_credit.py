@@ -14,9 +14,9 @@ from include.development.checking import check
 from include.errors import QualityError
 from include.features import labels
 from include.pipelines.south_german_credit import features
-from include.quality import validation
+from include.quality import quarantine
+from include.quality.report import ValidationReport
 from include.quality.suites import load_suite
-from include.quality.validation import ValidationReport
 from include.specification.pipeline_file import load
 from include.storage.settings import StoreSettings
 from tests.pipelines.records import read_records, validate_records
@@ -90,21 +90,21 @@ def test_every_copy_is_found_and_nothing_else(report: ValidationReport) -> None:
 def test_rows_in_are_rows_kept_and_rows_quarantined_each_with_its_reason(
     rows: pa.Table, report: ValidationReport
 ) -> None:
-    kept, quarantined = validation.split(rows, report)
+    kept, quarantined = quarantine.split(rows, report)
     assert (kept.num_rows, quarantined.num_rows) == (802, 218)
     assert all(quarantined["reasons"].to_pylist())
     positions = {*kept["_row"].to_pylist(), *quarantined["_row"].to_pylist()}
     assert positions == set(range(1020))
     limit = load(NAME).sources["applications"].max_quarantined
-    validation.enforce(report, on_failure="quarantine", max_quarantined=limit)
+    quarantine.enforce(report, on_failure="quarantine", max_quarantined=limit)
     with pytest.raises(QualityError, match=r"at most 20\.00% .* got 218 \(21\.37%\)"):
-        validation.enforce(report, on_failure="quarantine", max_quarantined=0.2)
+        quarantine.enforce(report, on_failure="quarantine", max_quarantined=0.2)
 
 
 def test_a_bad_credit_is_1_and_a_missing_label_is_no_label(
     rows: pa.Table, report: ValidationReport
 ) -> None:
-    kept, _ = validation.split(rows, report)
+    kept, _ = quarantine.split(rows, report)
     known = labels.derive(load(NAME), kept, snapshot(1))
     assert Counter(known["label"].to_pylist()) == Counter(
         {0: kept["kredit"].to_pylist().count(1), 1: kept["kredit"].to_pylist().count(0)}

@@ -12,7 +12,7 @@ from include.calendar.partitions import Frequency, parse
 from include.development.checking import check
 from include.features import labels
 from include.pipelines.trip_duration import features
-from include.quality import validation
+from include.quality import quarantine
 from include.quality.suites import load_suite
 from include.specification.pipeline_file import load
 from include.storage.settings import StoreSettings
@@ -58,7 +58,7 @@ def test_trips_that_cannot_be_are_moved_away_with_reasons(
     }
     assert report.quarantined == quarantined
     assert report.stopping == ()
-    kept, _ = validation.split(rows, report)
+    kept, _ = quarantine.split(rows, report)
     known = labels.derive(load(NAME), kept, parse(month, Frequency.MONTHLY))
     minutes = known["label"].to_pandas()
     assert len(minutes) == rows.num_rows - quarantined

@@ -6,12 +6,13 @@ import os
 import sys
 from collections.abc import Callable
 
-from stack.embedded.configuration import LOOPBACK, Configuration
+from stack.embedded.configuration import Configuration
 from stack.embedded.environment import base_environment
 from stack.embedded.health import check_page
 from stack.embedded.launch import launch
 from stack.embedded.layout import Layout
 from stack.embedded.parts import Launch, Part
+from stack.embedded.ports import LOOPBACK
 
 LAUNCHER = (sys.executable, __file__)
 

@@ -14,10 +14,11 @@ from typing import Any
 import requests
 
 from include.storage.settings import StoreSettings
-from stack.embedded.configuration import LOOPBACK, prepare
+from stack.embedded.configuration import prepare
 from stack.embedded.environment import airflow_environment
 from stack.embedded.health import check_page
 from stack.embedded.layout import Layout
+from stack.embedded.ports import LOOPBACK
 
 START_SECONDS = 120
 ANSWER_SECONDS = 60

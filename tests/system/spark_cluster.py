@@ -20,9 +20,9 @@ import psutil
 from pydantic import SecretStr
 
 from include.storage.settings import StoreSettings
-from stack.embedded.configuration import LOOPBACK, PORT_RANGE, is_free
 from stack.embedded.java import choose_java
 from stack.embedded.layout import REPOSITORY, Layout
+from stack.embedded.ports import LOOPBACK, PORT_RANGE, is_free
 from stack.private_files import write_private
 
 PAGE = REPOSITORY / "docs" / "spark-cluster.md"

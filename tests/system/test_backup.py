@@ -24,10 +24,11 @@ from include.storage.lake_tables import Lake
 from stack.backup import transfer
 from stack.backup.embedded import EmbeddedInstallation
 from stack.embedded import databases
-from stack.embedded.configuration import LOOPBACK, Configuration
+from stack.embedded.configuration import Configuration
 from stack.embedded.environment import airflow_environment
 from stack.embedded.layout import Layout
 from stack.embedded.operation import Stack
+from stack.embedded.ports import LOOPBACK
 from stack.errors import ConfigurationError
 from tests.pipelines.records import land_records
 from tests.system.conftest import SystemStack, connect

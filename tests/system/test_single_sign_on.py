@@ -14,8 +14,8 @@ import pytest
 import requests
 from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 
-from stack.embedded.configuration import LOOPBACK
 from stack.embedded.health import check_page
+from stack.embedded.ports import LOOPBACK
 from tests.conftest import free_ports
 from tests.system.fab_airflow import ANSWER_SECONDS, START_SECONDS, FabAirflow, make
 from tests.system.test_browser import CHROMIUM_ARGUMENTS, VIEWPORT, WAIT_MILLISECONDS

@@ -22,7 +22,8 @@ from pydantic import SecretStr
 from pyspark.errors.exceptions.connect import SparkConnectGrpcException
 from pyspark.sql import functions as f
 
-from include.features.feature_function import compute, join_labels
+from include.features.feature_function import compute
+from include.features.point_in_time import join_labels
 from include.monitoring.binning import fit_binning
 from include.monitoring.drift import calibrate
 from include.monitoring.profiles import profile
@@ -44,7 +45,7 @@ from include.storage.lineage import Origin, TableReference
 from include.storage.object_store import ObjectStore
 from include.storage.settings import Settings
 from include.training.candidates import build
-from stack.embedded.configuration import LOOPBACK
+from stack.embedded.ports import LOOPBACK
 from tests.system.spark_cluster import CONNECT, MASTER, WORKERS, SparkCluster, until
 
 pytestmark = pytest.mark.system

@@ -11,7 +11,7 @@ import pandas as pd
 
 from include.calendar.partitions import Frequency, Partition, containing
 from include.errors import SourceError
-from include.specification.pipeline import Schedule
+from include.specification.sections.schedule import Schedule
 
 FINEST_FIRST = (
     Frequency.HOURLY,

@@ -17,7 +17,9 @@ from include.development.scaffold.inspection import Column, inspect, to_frame
 from include.development.scaffold.sampling import Sample
 from include.development.scaffold.target import Target, choose_target
 from include.errors import SourceError
-from include.specification.pipeline import ROW_ID, ColumnType, nearest
+from include.specification.sections.section import ColumnType
+from include.specification.sections.sources import ROW_ID
+from include.wording import nearest
 
 SOURCE = "records"
 SMALL = 5_000

@@ -17,11 +17,11 @@ import pyarrow.json
 import pyarrow.parquet as pq
 
 from include.errors import SourceError
-from include.ingestion.column_types import check_names, check_types
 from include.ingestion.landed_files import ENDINGS
 from include.ingestion.sql_source import read_first_rows
+from include.ingestion.storable_columns import check_names, check_types
 from include.ingestion.verbatim_csv import decompress, read_cells
-from include.specification.pipeline import CsvDialect
+from include.specification.sections.sources import CsvDialect
 from include.storage.object_store import ObjectStore
 from include.storage.settings import StoreSettings
 

@@ -12,7 +12,7 @@ from include.calendar.partitions import Frequency
 from include.development.scaffold.proposal import SOURCE, Proposal
 from include.development.scaffold.rendering import description, rendered, seen
 from include.specification.metric_names import DEFAULT
-from include.specification.pipeline import PLACEHOLDER, ROW_ID
+from include.specification.sections.sources import PLACEHOLDER, ROW_ID
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _YAML_WORDS = {"y", "n", "yes", "no", "true", "false", "on", "off", "null", "nan", "inf"}

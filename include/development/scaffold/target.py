@@ -12,7 +12,8 @@ import pandas as pd
 from include.development.scaffold.inspection import Column
 from include.errors import SourceError
 from include.specification.metric_names import Task
-from include.specification.pipeline import Scalar, nearest
+from include.specification.sections.section import Scalar
+from include.wording import nearest
 
 MOST_CLASSES = 100
 _MOST_CODES = 20

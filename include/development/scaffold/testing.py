@@ -11,7 +11,7 @@ from include.development.scaffold.feature_module import backticked, keys_of
 from include.development.scaffold.inspection import Column
 from include.development.scaffold.proposal import SOURCE, Proposal
 from include.development.scaffold.rendering import quoted, rendered
-from include.specification.pipeline import ROW_ID
+from include.specification.sections.sources import ROW_ID
 
 _CODE = 92
 _ROWS = 3

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import pandas as pd
 import pyarrow as pa
 
-from include.specification.pipeline import NULL_VALUES, ColumnType
+from include.specification.sections.section import ColumnType
+from include.specification.sections.sources import NULL_VALUES
 
 # Cells that people and programs write for "missing"; they count in columns of numbers only.
 NULL_CODES = frozenset(

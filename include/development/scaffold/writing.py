@@ -14,7 +14,7 @@ from include.development.scaffold.rendering import description, rendered
 from include.development.scaffold.specification_file import pipeline_file
 from include.development.scaffold.testing import feature_test
 from include.errors import SpecificationError
-from include.specification.pipeline import PLACEHOLDER
+from include.specification.sections.sources import PLACEHOLDER
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from relevo.assets import retraining_asset
+from relevo.assets import emit_training_event, retraining_asset
 from relevo.links import DriftReportLink, LedgerLink, ledger_path, report_path
 from relevo.operators.base import PipelineOperator
 from relevo.triggers import TrainingsEndedTrigger, earlier_dates, waiting_for
@@ -222,6 +222,4 @@ class RequestRetrainingOperator(PipelineOperator):
         state = training_states(Lake(self.hook.store(), self.pipeline)).get(self.partition)
         if state != "requested":
             raise AirflowSkipException(f"The training as of {self.partition} is {state} already")
-        event = context["outlet_events"][retraining_asset(self.pipeline)]
-        event.extra = {"reason": self.decision["reason"], "partition": self.partition}
-        event.add_partitions([self.partition])
+        emit_training_event(context, self.pipeline, self.partition, self.decision["reason"])

@@ -218,7 +218,7 @@ class EvaluateChallengerOperator(TrainingOperator):
     def run(self, context: Any) -> dict[str, Any]:
         """Return whether the challenger may take the baton, and why."""
         from include.registry.champions import Registry
-        from include.reports.drift_report import publish_evidence
+        from include.reports.evidence_page import publish_evidence
         from include.steps.training import evaluate
 
         lake, spec, tracking = self.lake(), self.specification(), self.tracking()

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 import include.pipelines
-from include.development.checking import check, run_dates
+from include.development.checking import check
+from include.development.run_dates import run_dates
 from include.errors import SpecificationError
 from include.specification.pipeline_file import Finding, load
 

@@ -15,8 +15,8 @@ from include.evaluation.bootstrap import paired_bootstrap
 from include.evaluation.evidence import METRICS, Evidence, gather_evidence
 from include.evaluation.metric_values import measure
 from include.specification.metric_names import Metric
-from include.specification.pipeline import Promotion
 from include.specification.problem import Problem
+from include.specification.sections.promotion import Promotion
 
 MakeScores = Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]]
 BINARY = Problem("binary")

@@ -15,8 +15,8 @@ from include.evaluation.evidence import Evidence, SliceComparison
 from include.evaluation.metric_values import ClassResult
 from include.evaluation.promotion_gate import PromotionDecision, decide_promotion
 from include.specification.metric_names import Metric
-from include.specification.pipeline import Promotion
 from include.specification.problem import Problem
+from include.specification.sections.promotion import Promotion
 
 BINARY = Problem("binary")
 POLICY = Promotion.model_validate(

@@ -12,7 +12,7 @@ from include.calendar.partitions import Frequency, containing, parse
 from include.example_data import landing
 from include.example_data.landing import LOAN_COLUMNS, LOANS, OUTCOME_COLUMNS, land_loans
 from include.ingestion.landed_batch import read_landed
-from include.quality import validation
+from include.quality import quarantine, suites, validation
 from include.specification.pipeline_file import load
 from include.storage.object_store import ObjectStore
 
@@ -93,9 +93,9 @@ def test_the_real_loans_pass_their_suite_but_for_a_handful(name):
             ("ApprovalDate", "<", quarter(name).end),
         ],
     )
-    suite = validation.load_suite("loan_default_loans")
+    suite = suites.load_suite("loan_default_loans")
     report = validation.validate(rows, suite, source="loans", partition=name)
-    validation.enforce(report, on_failure="quarantine", max_quarantined=0.05)
+    quarantine.enforce(report, on_failure="quarantine", max_quarantined=0.05)
     assert report.quarantined == {"2005-Q2": 4, "2007-Q3": 0}[name]
     assert report.stopping == ()
 
@@ -108,6 +108,6 @@ def test_what_lands_is_what_the_pipeline_reads(landed):
         here = sources[source].model_copy(update={"uri": f"{ROOT}/{source}/{{partition}}/"})
         batch = read_landed(store.settings, source, here, quarter("2002-Q2"))
         assert batch.table.num_rows == rows
-        suite = validation.load_suite(sources[source].suite)
+        suite = suites.load_suite(sources[source].suite)
         report = validation.validate(batch.table, suite, source=source, partition="2002-Q2")
         assert (report.quarantined, report.stopping) == (0, ())

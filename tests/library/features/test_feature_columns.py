@@ -9,12 +9,9 @@ import pandas as pd
 import pytest
 
 from include.errors import FeatureError
-from include.features.feature_function import (
-    feature_columns,
-    join_labels,
-    load_function,
-    split_kinds,
-)
+from include.features.feature_columns import feature_columns, split_kinds
+from include.features.feature_function import load_function
+from include.features.point_in_time import join_labels
 from include.specification.pipeline import Pipeline
 from include.specification.pipeline_file import load
 

@@ -15,7 +15,8 @@ from pyspark.sql import functions as f
 
 from include.errors import FeatureError
 from include.features.feature_function import compute
-from include.specification.pipeline import Labels, Pipeline, Source
+from include.specification.pipeline import Pipeline
+from include.specification.sections.sources import Labels, Source
 from include.storage.lake_tables import Lake, with_partition
 from include.storage.lineage import TableReference
 from include.storage.settings import Settings

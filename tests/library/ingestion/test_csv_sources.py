@@ -14,8 +14,8 @@ import pytest
 from include.calendar.partitions import Frequency, parse, snapshot
 from include.errors import SourceError
 from include.ingestion.landed_batch import LandedBatch, read_landed
-from include.quality import validation
-from include.specification.pipeline import Source
+from include.quality import data_docs, quarantine, validation
+from include.specification.sections.sources import Source
 from include.storage.object_store import ObjectStore
 
 PARTITION = parse("2005-Q3", Frequency.QUARTERLY)
@@ -286,7 +286,7 @@ class TestJsonLines:
         assert table["_unparsed"].to_pylist() == ['{"n": "many"}', None]
 
     def test_chunks_with_different_keys_join(self, landing, monkeypatch):
-        monkeypatch.setattr("include.ingestion.csv_files._JSON_LINES", 2)
+        monkeypatch.setattr("include.ingestion.json_lines_files._JSON_LINES", 2)
         landing.put("a.ndjson", "".join(f'{{"id": {i}, "k{i // 2}": {i}}}\n' for i in range(5)))
         table = self.read(landing)
         assert table["id"].to_pylist() == [0, 1, 2, 3, 4] == table["_row"].to_pylist()
@@ -329,7 +329,7 @@ class TestUnparsedRows:
             3: ("n: must be an integer, got 'error'",),
         }
         assert report.quarantined_share == 0.75
-        kept, quarantined = validation.split(table, report)
+        kept, quarantined = quarantine.split(table, report)
         assert kept["id"].to_pylist() == [2]
         assert quarantined["_row"].to_pylist() == [0, 2, 3]
         assert json.loads(quarantined["row"][1].as_py()) == {"id": None, "n": "x", "at": "soon"}
@@ -345,15 +345,15 @@ class TestUnparsedRows:
         assert (parse_n.unexpected, parse_n.examples) == (3, ("'error'", "'x'"))
         assert (parse_n.files, parse_n.stops) == (("a.csv",), False)
         assert {"parse"} <= {item["expectation"] for item in report.summary()["failures"]}
-        page = validation.build_data_docs(report, tmp_path).read_text()
+        page = data_docs.build_data_docs(report, tmp_path).read_text()
         assert "&#39;error&#39;" in page or "'error'" in page
 
     def test_limits_count_them(self, table):
         report = check(table, HAS_ID)
         with pytest.raises(validation.QualityError, match=r"got 3 \(75\.00%\).*n: parse\(type=int"):
-            validation.enforce(report, on_failure="quarantine", max_quarantined=0.5)
+            quarantine.enforce(report, on_failure="quarantine", max_quarantined=0.5)
         with pytest.raises(validation.QualityError, match="3 that stop it"):
-            validation.enforce(report, on_failure="fail", max_quarantined=1.0)
+            quarantine.enforce(report, on_failure="fail", max_quarantined=1.0)
 
     def test_a_frame_is_checked_alike(self, table):
         assert check(table.to_pandas(), HAS_ID).quarantined == 3
@@ -385,7 +385,7 @@ def test_every_row_of_a_really_dirty_file_is_accounted_for(store_settings):
     assert missing == 208 + 22 + 23 + 19 + 6  # blank, ?, N/A, NULL, NaN
 
     report = check(landed)
-    kept, quarantined = validation.split(landed, report)
+    kept, quarantined = quarantine.split(landed, report)
     assert kept.num_rows + quarantined.num_rows == 1020
     assert quarantined.num_rows == 1020 - landed["_unparsed"].null_count == 43
     assert all("must be an integer, got '" in why for why in quarantined["reasons"].to_pylist())

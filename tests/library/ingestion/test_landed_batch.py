@@ -15,7 +15,7 @@ import pytest
 from include.calendar.partitions import Frequency, parse
 from include.errors import SourceError
 from include.ingestion.landed_batch import LandedBatch, read_landed
-from include.specification.pipeline import Source
+from include.specification.sections.sources import Source
 from include.storage.object_store import ObjectStore
 
 PARTITION = parse("2005-Q3", Frequency.QUARTERLY)

@@ -16,7 +16,8 @@ import pytest
 from include.calendar.partitions import Frequency, Partition, parse, snapshot
 from include.errors import PartitionError, SourceError
 from include.ingestion.landed_partitions import landed_partitions
-from include.specification.pipeline import Pipeline, Source
+from include.specification.pipeline import Pipeline
+from include.specification.sections.sources import Source
 from include.storage.lake_tables import Lake
 from include.storage.object_store import ObjectStore
 

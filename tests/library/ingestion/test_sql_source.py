@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from include.calendar.partitions import Frequency, parse
 from include.errors import SettingsError, SourceError
 from include.ingestion.landed_batch import read_landed
-from include.specification.pipeline import Source
+from include.specification.sections.sources import Source
 from include.storage.connections import from_environment, sql_url
 from tests.postgres import running_postgres
 
@@ -267,7 +267,9 @@ class TestSecrets:
         assert "must name a database and its driver" in self.told(store_settings, url)
 
     @pytest.mark.parametrize(
-        "password", [PASSWORD, quote(PASSWORD, safe=""), "1#secret", "1?secret"]
+        "password",
+        [PASSWORD, quote(PASSWORD, safe=""), "1#secret", "1?secret"],
+        ids=["plain", "quoted", "a fragment", "a query"],
     )
     def test_an_address_that_cannot_be_read(self, monkeypatch, password):
         monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", f"postgres://reader:{password}@host:x/db")

@@ -22,7 +22,7 @@ from include.monitoring.drift import (
     detect_drift,
 )
 from include.monitoring.profiles import Profile, profile
-from include.specification.pipeline import DriftMonitoring
+from include.specification.sections.monitoring import DriftMonitoring
 
 RULE = DriftMonitoring(share_of_features=0.5, prediction=False, minimum_rows=4)
 BINNING = Binning({"x": (1.0, 2.0)}, {"k": ("a", "b")})

@@ -19,8 +19,8 @@ from include.monitoring.performance import (
     mature_partitions,
     newly_matured,
 )
-from include.specification.pipeline import PerformanceMonitoring
 from include.specification.problem import Problem
+from include.specification.sections.monitoring import PerformanceMonitoring
 
 BINARY = Problem("binary")
 RULE = PerformanceMonitoring(metric="roc_auc", max_drop=0.05)

@@ -16,7 +16,7 @@ from include.monitoring.retraining import (
     TrainingRecord,
     decide_retraining,
 )
-from include.specification.pipeline import Retraining
+from include.specification.sections.retraining import Retraining
 
 
 def quarter(name: str) -> Partition:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from include.errors import QualityError, SpecificationError
-from include.quality import validation
+from include.quality import data_docs, quarantine, suites, validation
 from include.quality.suites import EXPECTATIONS
 from include.storage.object_store import ObjectStore
 
@@ -54,8 +54,8 @@ def test_a_good_batch_passes():
     assert report.quarantined_share == 0
     assert report.files == ("a.parquet", "b.parquet")
     assert report.statistics == {"evaluated": 3, "successful": 3, "unsuccessful": 0}
-    validation.enforce(report, on_failure="fail", max_quarantined=0.0)
-    kept, quarantined = validation.split(loans(), report)
+    quarantine.enforce(report, on_failure="fail", max_quarantined=0.0)
+    kept, quarantined = quarantine.split(loans(), report)
     pd.testing.assert_frame_equal(kept, loans())
     assert len(quarantined) == 0
 
@@ -70,9 +70,9 @@ def test_bad_rows_go_to_quarantine_with_reasons_and_origin():
     frame.loc[7, "amount"] = -5.0
     frame.loc[7, "bank"] = None
     report = check(frame, UNIQUE, POSITIVE, HAS_BANK)
-    kept, quarantined = validation.split(frame, report)
+    kept, quarantined = quarantine.split(frame, report)
 
-    assert list(quarantined.columns) == validation.QUARANTINE_SCHEMA.names
+    assert list(quarantined.columns) == quarantine.QUARANTINE_SCHEMA.names
     row = quarantined.iloc[0]
     assert (row["source"], row["partition"]) == ("loans", "2005-Q3")
     assert (row["_file"], row["_row"]) == ("b.parquet", 2)
@@ -109,10 +109,10 @@ def test_arrow_rows_keep_their_types_exactly():
         POSITIVE,
         expectation(f"{EXPECT}be_between", column="when", max_value="2008-12-31T00:00:00"),
     )
-    kept, quarantined = validation.split(table, report)
+    kept, quarantined = quarantine.split(table, report)
     assert list(report.reasons) == [2]  # long keys next to a null do not collide
     assert kept.schema == table.schema
-    assert quarantined.schema == validation.QUARANTINE_SCHEMA
+    assert quarantined.schema == quarantine.QUARANTINE_SCHEMA
     assert quarantined["_row"].to_pylist() == [2]
     assert quarantined["_file"].to_pylist() == [None]
     assert json.loads(quarantined["row"][0].as_py()) == {
@@ -124,13 +124,13 @@ def test_arrow_rows_keep_their_types_exactly():
 
 
 def test_an_empty_quarantine_has_the_same_arrow_schema_from_pandas():
-    _, none = validation.split(loans(), check(loans(), UNIQUE))
+    _, none = quarantine.split(loans(), check(loans(), UNIQUE))
     frame = loans()
     frame.loc[1, "amount"] = -1.0
-    _, one = validation.split(frame, check(frame, POSITIVE))
+    _, one = quarantine.split(frame, check(frame, POSITIVE))
     schemas = [pa.Table.from_pandas(item, preserve_index=False).schema for item in (none, one)]
     assert schemas[0].remove_metadata() == schemas[1].remove_metadata()
-    assert schemas[0].remove_metadata() == validation.QUARANTINE_SCHEMA
+    assert schemas[0].remove_metadata() == quarantine.QUARANTINE_SCHEMA
 
 
 def test_a_fifth_of_bad_rows_stops_the_batch_above_the_limit():
@@ -138,9 +138,9 @@ def test_a_fifth_of_bad_rows_stops_the_batch_above_the_limit():
     frame.loc[frame.index % 5 == 0, "amount"] = 0.0
     report = check(frame, POSITIVE)
     assert report.quarantined_share == 0.2
-    validation.enforce(report, on_failure="quarantine", max_quarantined=0.2)
+    quarantine.enforce(report, on_failure="quarantine", max_quarantined=0.2)
     with pytest.raises(QualityError) as caught:
-        validation.enforce(
+        quarantine.enforce(
             report, on_failure="quarantine", max_quarantined=0.05, data_docs="s3://reports/x"
         )
     for words in (
@@ -157,18 +157,18 @@ def test_on_failure_fail_stops_at_one_bad_row():
     frame = loans()
     frame.loc[0, "amount"] = -1.0
     report = check(frame, POSITIVE)
-    validation.enforce(report, on_failure="quarantine", max_quarantined=0.5)
+    quarantine.enforce(report, on_failure="quarantine", max_quarantined=0.5)
     with pytest.raises(QualityError, match="got 1 that stop it: critical failed: amount"):
-        validation.enforce(report, on_failure="fail", max_quarantined=0.5)
+        quarantine.enforce(report, on_failure="fail", max_quarantined=0.5)
     with pytest.raises(QualityError, match="on_failure must be"):
-        validation.enforce(report, on_failure="drop", max_quarantined=0.5)
+        quarantine.enforce(report, on_failure="drop", max_quarantined=0.5)
 
 
 def test_a_batch_of_which_nothing_is_left_stops_whatever_the_limit():
     frame = loans()
     frame["amount"] = -1.0
     with pytest.raises(QualityError, match="at least one row must be left, got 10"):
-        validation.enforce(check(frame, POSITIVE), on_failure="quarantine", max_quarantined=1.0)
+        quarantine.enforce(check(frame, POSITIVE), on_failure="quarantine", max_quarantined=1.0)
 
 
 def test_mostly_decides_when_the_batch_stops_and_never_keeps_a_bad_row():
@@ -191,7 +191,7 @@ def test_warnings_change_nothing():
         ("warning", 10)
     ]
     assert report.failures[0].examples == ("-1.0",)
-    validation.enforce(report, on_failure="fail", max_quarantined=0.0)
+    quarantine.enforce(report, on_failure="fail", max_quarantined=0.0)
 
 
 @pytest.mark.parametrize("severity", ["critical", "warning"])
@@ -201,7 +201,7 @@ def test_a_missing_column_is_an_error_that_stops_at_any_severity(severity):
     (failure,) = report.stopping
     assert (failure.kind, failure.column, failure.level) == ("error", "nowhere", "dataset")
     with pytest.raises(QualityError, match=f"{severity} error: nowhere: .*nowhere"):
-        validation.enforce(report, on_failure="quarantine", max_quarantined=1.0)
+        quarantine.enforce(report, on_failure="quarantine", max_quarantined=1.0)
 
 
 def test_pairs_of_columns_are_rules_about_rows():
@@ -262,14 +262,14 @@ def test_messages_are_bounded():
     frame = loans()
     columns = [expectation(f"{EXPECT}not_be_null", column="c" * 300 + str(i)) for i in range(30)]
     with pytest.raises(QualityError, match=r"got 30 that stop it.*and 25 more") as caught:
-        validation.enforce(check(frame, *columns), on_failure="quarantine", max_quarantined=0.1)
+        quarantine.enforce(check(frame, *columns), on_failure="quarantine", max_quarantined=0.1)
     assert len(str(caught.value)) < 6000
 
 
 def test_split_refuses_other_rows():
     report = check(loans(), UNIQUE)
     with pytest.raises(QualityError, match="got 10 rows checked and 9 to split"):
-        validation.split(loans(9), report)
+        quarantine.split(loans(9), report)
 
 
 def test_the_summary_is_small_and_counts():
@@ -302,7 +302,7 @@ def written(folder, *expectations, name="loans"):
 def test_a_suite_is_read_and_dates_become_midnight(tmp_path):
     kwargs = {"column": "when", "min_value": "2000-01-01"}
     folder = written(tmp_path, {"type": f"{EXPECT}be_between", "kwargs": kwargs})
-    (loaded,) = validation.load_suite("loans", folder)["expectations"]
+    (loaded,) = suites.load_suite("loans", folder)["expectations"]
     assert loaded["kwargs"]["min_value"] == "2000-01-01T00:00:00"
     assert loaded["severity"] == "critical"
     frame = pd.DataFrame({"when": pd.to_datetime(["1999-12-31", "2000-01-01"])})
@@ -326,7 +326,7 @@ def test_a_suite_is_read_and_dates_become_midnight(tmp_path):
 def test_a_wrong_expectation_names_file_place_and_nearest_spelling(tmp_path, change, words):
     good = {"type": f"{EXPECT}be_between", "kwargs": {"column": "a", "min_value": 1}}
     with pytest.raises(SpecificationError) as caught:
-        validation.load_suite("loans", written(tmp_path, good, {**good, **change}))
+        suites.load_suite("loans", written(tmp_path, good, {**good, **change}))
     assert str(caught.value).startswith("suite loans.json: expectation 2")
     assert words in str(caught.value)
 
@@ -334,23 +334,23 @@ def test_a_wrong_expectation_names_file_place_and_nearest_spelling(tmp_path, cha
 def test_a_suite_that_is_missing_broken_or_empty_is_an_error(tmp_path):
     written(tmp_path, {"type": "x"})
     with pytest.raises(SpecificationError, match="did you mean 'loans'"):
-        validation.load_suite("loan", tmp_path)
+        suites.load_suite("loan", tmp_path)
     with pytest.raises(SpecificationError, match="got none"):
-        validation.load_suite("../loans", tmp_path)
+        suites.load_suite("../loans", tmp_path)
     written(tmp_path, name="other")
     with pytest.raises(SpecificationError, match="at least one of expectations, got none"):
-        validation.load_suite("other", tmp_path)
+        suites.load_suite("other", tmp_path)
     (tmp_path / "broken.json").write_text("{")
     with pytest.raises(SpecificationError, match=r"broken\.json: must be JSON"):
-        validation.load_suite("broken", tmp_path)
+        suites.load_suite("broken", tmp_path)
     written(tmp_path, {"type": "x"}, name="renamed")
     with pytest.raises(SpecificationError, match="must be that of the file, got 'loans'"):
-        validation.load_suite("renamed", tmp_path)
+        suites.load_suite("renamed", tmp_path)
 
 
 @pytest.mark.parametrize("path", sorted(EXPECTATIONS.glob("*.json")), ids=lambda p: p.stem)
 def test_shipped_suites_load_and_say_why(path):
-    loaded = validation.load_suite(path.stem)
+    loaded = suites.load_suite(path.stem)
     for item in loaded["expectations"]:
         assert item["meta"].get("notes"), f"{path.name}: {item['type']} has no notes"
 
@@ -368,7 +368,7 @@ def test_data_docs_are_one_page_without_scripts_or_addresses(tmp_path):
         expectation("expect_column_mean_to_be_between", column="amount", max_value=5),
         expectation(f"{EXPECT}not_be_null", column="gone"),
     )
-    page = validation.build_data_docs(report, tmp_path / "docs").read_text()
+    page = data_docs.build_data_docs(report, tmp_path / "docs").read_text()
 
     assert sorted(path.name for path in (tmp_path / "docs").iterdir()) == [
         "index.html",
@@ -392,14 +392,14 @@ def test_data_docs_of_an_expectation_with_a_condition(tmp_path):
         expectation(f"{EXPECT}be_between", column="amount", max_value=9, row_condition=large),
     )
     assert [failure.unexpected for failure in report.failures] == [1]
-    assert "amount" in validation.build_data_docs(report, tmp_path / "docs").read_text()
+    assert "amount" in data_docs.build_data_docs(report, tmp_path / "docs").read_text()
 
 
 def test_data_docs_are_published(store_settings):
     frame = loans()
     frame.loc[0, "amount"] = np.nan
     store = ObjectStore(store_settings)
-    uri = validation.publish_data_docs(
+    uri = data_docs.publish_data_docs(
         store, check(frame, UNIQUE, POSITIVE), "s3://reports/quality/a"
     )
     assert uri == "s3://reports/quality/a/index.html"

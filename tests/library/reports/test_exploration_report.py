@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from include.calendar.partitions import Frequency
-from include.features.feature_function import HELD_OUT, SLICE
+from include.features.feature_columns import HELD_OUT, SLICE
 from include.reports import exploration_report
 from include.reports.exploration_report import (
     describe_features,

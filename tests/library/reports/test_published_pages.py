@@ -14,10 +14,11 @@ from include.monitoring.binning import Binning
 from include.monitoring.drift import calibrate, detect_drift
 from include.monitoring.profiles import Profile, profile
 from include.registry.model_files import ModelVersion
-from include.reports.drift_report import publish_evidence
 from include.reports.evidence_figures import confusion_of_largest
-from include.specification.pipeline import DriftMonitoring, Promotion
+from include.reports.evidence_page import publish_evidence
 from include.specification.problem import Problem, Scores
+from include.specification.sections.monitoring import DriftMonitoring
+from include.specification.sections.promotion import Promotion
 from include.steps.training import Evaluation
 from include.storage.lineage import TableReference
 from include.storage.object_store import ObjectStore

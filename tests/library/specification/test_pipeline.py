@@ -12,8 +12,10 @@ from include.calendar.partitions import Frequency
 from include.errors import SpecificationError
 from include.specification import pipeline_file
 from include.specification.metric_names import METRICS
-from include.specification.pipeline import Pipeline, Retraining, nearest
+from include.specification.pipeline import Pipeline
 from include.specification.pipeline_file import PIPELINES, load, names
+from include.specification.sections.retraining import Retraining
+from include.wording import nearest
 
 # A file of its own, so that tuning the shipped one changes no line number here.
 RIGHT = """\

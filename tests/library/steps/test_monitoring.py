@@ -20,7 +20,8 @@ from include.monitoring.retraining import Observation, TrainingRecord
 from include.registry.champions import Registry
 from include.registry.model_files import ModelVersion
 from include.scoring import batch_scoring
-from include.specification.pipeline import Labels, Pipeline
+from include.specification.pipeline import Pipeline
+from include.specification.sections.sources import Labels
 from include.steps import monitoring
 from include.steps.monitoring import Scored, decide, measure_performance, observe, trainings
 from include.storage import ledger

@@ -18,9 +18,11 @@ import pytest
 from include.calendar.partitions import Frequency, Partition, parse
 from include.errors import PartitionError, QualityError, SourceError
 from include.features import feature_function
+from include.features.known_labels import known_labels
 from include.quality import validation
 from include.quality.suites import load_suite
-from include.specification.pipeline import Pipeline, Source
+from include.specification.pipeline import Pipeline
+from include.specification.sections.sources import Source
 from include.steps import preparation
 from include.steps.preparation import (
     complete_history,
@@ -32,7 +34,7 @@ from include.steps.preparation import (
 from include.storage.lake_tables import Lake, with_partition
 from include.storage.lineage import Origin, TableReference
 from include.storage.object_store import ObjectStore
-from include.training.training_sets import TrainingSet, known_labels
+from include.training.training_sets import TrainingSet
 
 MakePipeline = Callable[..., Pipeline]
 COLUMN = "expect_column_values_to_"

@@ -14,8 +14,8 @@ import pytest
 from include.errors import TrainingError
 from include.registry.model_files import scores_of
 from include.specification.candidate_defaults import PRESETS, Preset
-from include.specification.pipeline import Training
 from include.specification.problem import Problem
+from include.specification.sections.training import Training
 from include.training import search
 from include.training.search import TrainedCandidate, train_candidate
 from include.training.training_sets import TrainingData

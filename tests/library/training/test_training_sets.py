@@ -18,17 +18,17 @@ import pytest
 from include.calendar.partitions import Frequency, Partition, parse, snapshot
 from include.errors import TrainingError
 from include.features.feature_function import TABLE
+from include.features.known_labels import known_labels, mature_as_of
 from include.features.labels import TABLE as LABELS
 from include.features.labels import derive
-from include.specification.pipeline import Labels, Pipeline
+from include.specification.pipeline import Pipeline
+from include.specification.sections.sources import Labels
 from include.storage.lake_tables import Lake, with_partition
 from include.storage.lineage import Origin
 from include.training.training_sets import (
     TrainingSet,
     build_training_set,
-    known_labels,
     load_training_set,
-    mature_as_of,
     trained_on,
 )
 

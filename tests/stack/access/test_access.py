@@ -23,8 +23,8 @@ from include.registry.mlflow_runs import Tracking
 from include.storage.settings import MlflowSettings
 from stack.access import __main__ as access
 from stack.access import mlflow_users
-from stack.embedded.configuration import LOOPBACK
 from stack.embedded.health import check_page
+from stack.embedded.ports import LOOPBACK
 from stack.errors import ConfigurationError, StackError
 from tests.conftest import free_ports
 from tests.postgres import running_postgres

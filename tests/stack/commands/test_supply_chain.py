@@ -19,16 +19,14 @@ from pip_audit._service.interface import (
 from typer.testing import CliRunner
 
 from stack.cli import app
-from stack.commands import supply_chain as supply_chain
-from stack.commands.supply_chain import (
-    Finding,
-    accepted_names,
+from stack.commands import audit as audit_command
+from stack.commands import licences as licences_command
+from stack.commands.audit import Finding, accepted_names, read_audit, unaccepted
+from stack.commands.licences import (
     installed_licences,
     is_strong_copyleft,
     licence_page,
     pinned_packages,
-    read_audit,
-    unaccepted,
 )
 from stack.embedded.layout import REPOSITORY
 from stack.errors import StackError
@@ -58,7 +56,7 @@ def report(*packages: Dependency) -> Any:
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, *packages: Dependency) -> None:
-    monkeypatch.setattr(supply_chain, "_pip_audit", lambda: report(*packages))
+    monkeypatch.setattr(audit_command, "_pip_audit", lambda: report(*packages))
 
 
 def test_an_audit_finds_what_is_known() -> None:
@@ -79,7 +77,7 @@ def test_a_finding_fails_the_audit(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_audit_without_answers_is_no_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     answer(monkeypatch, FINE, UNKNOWN)
     result = runner.invoke(app, ["audit"])
-    assert result.exit_code == supply_chain.UNAVAILABLE
+    assert result.exit_code == audit_command.UNAVAILABLE
     assert "got no answer for 1 (pyyaml)" in result.output
 
 
@@ -107,7 +105,7 @@ def test_nothing_is_accepted_without_reason_and_date(entry: str) -> None:
 
 
 def test_the_accepted_vulnerabilities_can_be_read() -> None:
-    accepted_names(supply_chain.ACCEPTED.read_text(encoding="utf-8"), TODAY)
+    accepted_names(audit_command.ACCEPTED.read_text(encoding="utf-8"), TODAY)
 
 
 def test_the_bill_of_materials_names_every_package_with_its_hashes(tmp_path: Path) -> None:
@@ -132,7 +130,7 @@ def test_a_bill_of_materials_that_cannot_be_written_says_so(tmp_path: Path) -> N
 
 
 def test_the_page_of_licences_is_in_step(licences: dict[str, str]) -> None:
-    page = supply_chain.LICENCES.read_text(encoding="utf-8")
+    page = licences_command.LICENCES.read_text(encoding="utf-8")
     assert page == licence_page(licences), "Run `./relevo licences`."
 
 
@@ -163,6 +161,6 @@ def test_strong_copyleft_is_refused_unless_there_is_a_reason() -> None:
 
 
 def test_every_exception_is_still_needed(licences: dict[str, str]) -> None:
-    for name in supply_chain.EXCEPTIONS:
+    for name in licences_command.EXCEPTIONS:
         assert is_strong_copyleft(licences[name])
-    assert set(supply_chain.READ_FROM_FILE) <= set(licences)
+    assert set(licences_command.READ_FROM_FILE) <= set(licences)

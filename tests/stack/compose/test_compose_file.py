@@ -46,7 +46,7 @@ def settings(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def services(settings: Path) -> dict[str, Any]:
+def containers(settings: Path) -> dict[str, Any]:
     done = compose(settings, "config", "--format", "json")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -55,8 +55,8 @@ def services(settings: Path) -> dict[str, Any]:
 
 
 class TestFile:
-    def test_it_is_valid_with_every_profile(self, services: dict[str, Any]) -> None:
-        assert len(services) == 21
+    def test_it_is_valid_with_every_profile(self, containers: dict[str, Any]) -> None:
+        assert len(containers) == 21
 
     @pytest.mark.parametrize(
         "name", [name for section in env_file.SECTIONS for name in section.secrets]
@@ -78,9 +78,9 @@ class TestFile:
         assert {name: used.get(name) for name in offered} == offered
 
     def test_every_server_is_watched_bounded_and_started_again(
-        self, services: dict[str, Any]
+        self, containers: dict[str, Any]
     ) -> None:
-        for name, service in services.items():
+        for name, service in containers.items():
             limits = service["deploy"]["resources"]["limits"]
             assert int(limits["memory"]) > 0, name
             assert service["logging"]["options"]["max-size"], name
@@ -90,41 +90,43 @@ class TestFile:
             assert service["restart"] == "unless-stopped", name
             assert ("healthcheck" in service) == (name not in UNCHECKED), name
 
-    def test_only_user_interfaces_are_published_on_loopback(self, services: dict[str, Any]) -> None:
+    def test_only_user_interfaces_are_published_on_loopback(
+        self, containers: dict[str, Any]
+    ) -> None:
         published = {
             name: (port["host_ip"], port["target"])
-            for name, service in services.items()
+            for name, service in containers.items()
             for port in service.get("ports", ())
         }
         assert published == {name: ("127.0.0.1", port) for name, port in PUBLISHED.items()}
 
-    def test_images_are_pinned(self, services: dict[str, Any]) -> None:
-        for name, service in services.items():
+    def test_images_are_pinned(self, containers: dict[str, Any]) -> None:
+        for name, service in containers.items():
             _, _, tag = service["image"].rpartition(":")
             assert tag not in ("", "latest", service["image"]), name
         base = re.search(r"ARG PYTHON_IMAGE=(\S+)", (REPOSITORY / "Dockerfile").read_text())
         assert base is not None
         assert base[1].startswith("python:3.11.")
 
-    def test_ours_run_without_privileges(self, services: dict[str, Any]) -> None:
-        ours = {name: s for name, s in services.items() if s["image"].startswith("relevo:")}
+    def test_ours_run_without_privileges(self, containers: dict[str, Any]) -> None:
+        ours = {name: s for name, s in containers.items() if s["image"].startswith("relevo:")}
         assert len(ours) == 16
         for name, service in ours.items():
             assert service["cap_drop"] == ["ALL"], name
             assert service["security_opt"] == ["no-new-privileges:true"], name
 
     def test_no_secret_is_in_an_environment_or_a_command(
-        self, settings: Path, services: dict[str, Any]
+        self, settings: Path, containers: dict[str, Any]
     ) -> None:
         values = env_file.read(settings).values()
-        for name, service in services.items():
+        for name, service in containers.items():
             shown = json.dumps({**service, "configs": None})
             assert not [value for value in values if value in shown], name
 
-    def test_who_gets_which_secret(self, services: dict[str, Any]) -> None:
+    def test_who_gets_which_secret(self, containers: dict[str, Any]) -> None:
         held = {
             name: {config["source"] for config in service.get("configs", ())}
-            for name, service in services.items()
+            for name, service in containers.items()
         }
         knows_the_database = {name for name, given in held.items() if "airflow_database" in given}
         assert knows_the_database == {

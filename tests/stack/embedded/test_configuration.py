@@ -7,16 +7,9 @@ import stat
 
 import pytest
 
-from stack.embedded.configuration import (
-    LOOPBACK,
-    PORT_NAMES,
-    PORT_RANGE,
-    Configuration,
-    choose_ports,
-    is_free,
-    prepare,
-)
+from stack.embedded.configuration import Configuration, prepare
 from stack.embedded.layout import Layout
+from stack.embedded.ports import LOOPBACK, PORT_NAMES, PORT_RANGE, choose_ports, is_free
 from stack.errors import ConfigurationError
 from stack.private_files import write_private
 

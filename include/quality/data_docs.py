@@ -12,12 +12,10 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from include.quality.report import Failure, ValidationReport
 from include.storage.object_store import ObjectStore, join
-
-if TYPE_CHECKING:
-    from include.quality.validation import Failure, ValidationReport
 
 PAGE = "index.html"
 RESULT = "result.json"
@@ -60,13 +58,13 @@ def _render(report: ValidationReport) -> str:
     )
     from great_expectations.render.renderer import ValidationResultsPageRenderer
     from great_expectations.render.view import DefaultJinjaPageView
-    from jinja2 import ChoiceLoader, FileSystemLoader
+    from jinja2 import ChoiceLoader, PackageLoader
 
     # Through JSON, because the renderer cannot print NumPy numbers.
     result = expectationSuiteValidationResultSchema.load(_harmless(report.result))
     document = ValidationResultsPageRenderer(run_info_at_end=True).render(result)
     view = DefaultJinjaPageView()
-    ours = FileSystemLoader(Path(__file__).parent)
+    ours = PackageLoader("include", "templates/data_docs")
     view.env.loader = ChoiceLoader([ours, view.env.loader])
     overview = document.sections[0].content_blocks
     overview[:] = overview[1:]  # a header with a link to a page that we do not publish

@@ -8,8 +8,7 @@ import pyarrow as pa
 
 from include.calendar.moments import without_zone
 from include.errors import SourceError
-
-_LISTED = 5
+from include.wording import some
 
 
 def check_names(what: str, names: Sequence[str]) -> None:
@@ -119,13 +118,6 @@ def cast(what: str, table: pa.Table, target: pa.Schema, whose: str) -> pa.Table:
                 f"{column.type}{values}. Land it with that type."
             ) from error
     return pa.table(columns, names=target.names)
-
-
-def some(names: Sequence[str]) -> str:
-    """List the first few names."""
-    listed = ", ".join(names[:_LISTED]) or "none"
-    more = len(names) - _LISTED
-    return f"{listed} and {more} more" if more > 0 else listed
 
 
 def _may_cast(found: pa.DataType, wanted: pa.DataType) -> bool:

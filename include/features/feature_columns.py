@@ -1,0 +1,26 @@
+"""Which columns of a table are features, and of what kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from include.specification.pipeline import Pipeline
+from include.storage.lake_tables import PARTITION
+
+# Columns of a training set that are no features, beside the entity and the event time.
+HELD_OUT = "held_out"
+SLICE = "source_partition"
+
+
+def feature_columns(pipeline: Pipeline, columns: Sequence[str]) -> list[str]:
+    """Name the features among a table's columns, in the table's order."""
+    keys = {*pipeline.keys, PARTITION, "label", "known_at", SLICE, HELD_OUT}
+    return [name for name in columns if name not in keys]
+
+
+def split_kinds(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split feature columns into numeric and categorical ones by their dtype."""
+    numeric = [name for name in columns if pd.api.types.is_numeric_dtype(frame[name])]
+    return numeric, [name for name in columns if name not in numeric]

@@ -1,0 +1,45 @@
+"""Labels as they were known when a partition closed, and which partitions were mature then."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from include.calendar.partitions import Partition
+from include.features import labels
+from include.features.feature_function import TABLE as FEATURES
+from include.features.point_in_time import join_labels
+from include.monitoring.performance import mature_partitions
+from include.specification.pipeline import Pipeline
+from include.storage.lake_tables import PARTITION, Lake
+
+
+def known_labels(lake: Lake, partition: Partition) -> pd.DataFrame:
+    """Read the labels that were known when a partition closed.
+
+    Returns:
+        Rows of the ``labels`` table; one per delivery of a label.
+    """
+    held = [name for name in lake.partitions(labels.TABLE) if name <= str(partition)]
+    known: pd.DataFrame = lake.read(labels.TABLE, partitions=held).to_pandas()
+    return known[known["known_at"] < pd.Timestamp(partition.end)]
+
+
+def mature_as_of(lake: Lake, pipeline: Pipeline, partition: Partition) -> tuple[str, ...]:
+    """List the partitions whose labels were (nearly) all known when a partition closed.
+
+    Snapshots bring labelled and unlabelled rows side by side: one with any label is mature.
+
+    Returns:
+        Names in time order.
+    """
+    rows = {
+        name: count for name, count in lake.row_counts(FEATURES).items() if name <= str(partition)
+    }
+    entities: pd.DataFrame = lake.read(
+        FEATURES, partitions=list(rows), columns=[*pipeline.keys, PARTITION]
+    ).to_pandas()
+    labelled = join_labels(entities, known_labels(lake, partition), pipeline, partition.end)
+    known = {str(name): int(count) for name, count in labelled.groupby(PARTITION).size().items()}
+    if not pipeline.has_time:
+        return tuple(sorted(known))
+    return mature_partitions(rows, known, pipeline.training.coverage)

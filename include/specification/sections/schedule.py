@@ -1,0 +1,41 @@
+"""When scoring runs."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from pydantic import ValidationInfo, field_validator
+
+from include.specification.sections.section import Section
+
+
+class Schedule(Section):
+    """When ``<pipeline>_score`` runs.
+
+    Args:
+        cron: Cron expression, UTC; each run is about the latest partition closed before it.
+        start: First day on which a run may be due.
+        end: Last day on which a run may be due; None for a live pipeline.
+    """
+
+    cron: str
+    start: date
+    end: date | None = None
+
+    @field_validator("cron")
+    @classmethod
+    def _is_cron(cls, cron: str) -> str:
+        from croniter import croniter
+
+        # croniter also takes seconds, years and names such as @daily.
+        if len(cron.split()) != 5 or not croniter.is_valid(cron):
+            raise ValueError("must be a cron expression of five fields such as 0 6 1 * *")
+        return cron
+
+    @field_validator("end")
+    @classmethod
+    def _is_after_start(cls, end: date | None, info: ValidationInfo) -> date | None:
+        start = info.data.get("start")
+        if end is not None and start is not None and end <= start:
+            raise ValueError(f"must be later than start {start}")
+        return end
