@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from include.errors import MonitoringError
-from include.monitoring.binning import Binning, fit_binning
+from include.monitoring.binning import Binning, count_values, fit_binning
 from include.monitoring.profiles import profile
 
 
@@ -45,6 +46,14 @@ class TestFitBinning:
             edges = fit_binning(frame(x=[-1.0, -0.0, 1.0]), ["x"], [], bins=bins).numeric["x"]
             assert "-0.0" not in map(str, edges)
             assert 0.0 in edges
+
+    def test_numbers_of_any_type_are_binned(self) -> None:
+        column = pd.Series([Decimal(3), None, Decimal(1), Decimal(2)], dtype=object)
+        assert fit_binning(frame(x=column), ["x"], [], bins=2).numeric["x"] == (2.0,)
+
+    def test_whole_numbers_have_the_name_that_they_have_among_no_nulls(self) -> None:
+        binning = fit_binning(frame(k=[1.0, 1.0, 2.5, None]), [], ["k"])
+        assert binning.categorical["k"] == ("1", "2.5")
 
     def test_values_that_share_a_name_are_counted_together(self) -> None:
         column = pd.Series(["a", "a", "a", 1, 1, "1", 1.0, 2.5], dtype=object)
@@ -90,6 +99,7 @@ class TestFitBinning:
         [
             (["y"], [], "column y: must be in the batch, got x"),
             (["x"], ["x"], "column x: must be numeric or categorical, got both"),
+            (["y", "x"], ["x", "y"], "column x: must be numeric or categorical, got both"),
         ],
     )
     def test_wrong_columns_are_named(
@@ -108,9 +118,12 @@ class TestFitBinning:
         minutes = fit_binning(rows, ["x"], [], predictions=np.arange(-50.0, 50.0))
         assert minutes.predictions is not None
         assert (minutes.predictions[0], minutes.predictions[-1]) == (-46.0, 44.0)
+        assert minutes.counts_predictions
         species = np.array(["DM"] * 100, dtype=object)
         named = fit_binning(rows, ["x"], [], predictions=species, classes=("DM", "DO"))
         assert (named.predictions, named.prediction_levels) == (None, ("DM", "DO"))
+        assert named.counts_predictions
+        assert not fit_binning(rows, ["x"], []).counts_predictions
         assert fit_binning(rows, ["x"], [], classes=("DM",)).prediction_levels is None
         with pytest.raises(MonitoringError, match="predictions: must be numbers, got object"):
             fit_binning(rows, ["x"], [], predictions=species)
@@ -124,6 +137,12 @@ class TestFitBinning:
     def test_pandas_categoricals_do_not_count_what_they_do_not_hold(self) -> None:
         column = pd.Series(["a", "b", "a"], dtype=pd.CategoricalDtype(["a", "b", "c"]))
         assert fit_binning(frame(k=column), [], ["k"]).categorical["k"] == ("a", "b")
+
+
+def test_values_are_listed_as_they_appear_with_their_rows() -> None:
+    texts, counts = count_values(frame(k=["b", "a", None, "a", 1, "1"]), "k")
+    assert texts == ["b", "a", "1", "1"]
+    assert counts.tolist() == [1, 2, 1, 1]
 
 
 def test_round_trip_through_json() -> None:
