@@ -165,11 +165,26 @@ class TestAlone:
         found = association.alone(texts, target, task, numeric=False, seed=7)
         assert found == pytest.approx(as_levels)
 
-    def test_leaves_grow_with_many_rows(self) -> None:
-        target = np.arange(2000) * 0.77 % 5
-        feature = pd.Series(target + np.arange(2000) * 37 % 100 / 40)
+    def test_having_a_value_or_none_can_tell(self) -> None:
+        given = pd.Series(["yes", None] * 300)
+        target = np.array([1, 0] * 300, np.int8)
+        assert association.alone(given, target, "binary", numeric=False, seed=7) == 1
+
+    @pytest.mark.parametrize(
+        ("rows", "expected"), [(2000, 0.8077640424445598), (2388, 0.8173787015715835)]
+    )
+    def test_leaves_grow_with_many_rows(self, rows: int, expected: float) -> None:
+        target = np.arange(rows) * 0.77 % 5
+        feature = pd.Series(target + np.arange(rows) * 37 % 100 / 40)
         found = association.alone(feature, target, "regression", numeric=True, seed=7)
-        assert found == pytest.approx(0.8077640424445598)
+        assert found == pytest.approx(expected)
+
+    def test_leaves_hold_five_of_few_rows(self) -> None:
+        third = np.arange(40) % 3
+        feature = pd.Series(third + np.arange(40) * 37 % 100 / 40)
+        target = (third == 0).astype(np.int8)
+        found = association.alone(feature, target, "binary", numeric=True, seed=7)
+        assert found == pytest.approx(0.7486263736263736)
 
     @pytest.mark.parametrize(("rows", "told"), [(10, True), (9, False)])
     def test_a_class_of_ten_rows_counts(self, rows: int, told: bool) -> None:
@@ -197,6 +212,8 @@ class TestAlone:
         rare = np.zeros(600, np.int8)
         rare[:9] = 1
         assert association.alone(self.noise, rare, "binary", numeric=True, seed=7) is None
+        constant = pd.Series([7.0] * 600)
+        assert association.alone(constant, self.target, "binary", numeric=True, seed=7) is None
         nothing = pd.Series([None] * 600)
         assert association.alone(nothing, self.target, "binary", numeric=False, seed=7) is None
 
