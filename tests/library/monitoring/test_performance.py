@@ -205,6 +205,7 @@ class TestMaturity:
             "2005-Q2": 0.0,
         }
         assert coverage_by_partition({}, {}) == {}
+        assert coverage_by_partition({}, {"2003-Q1": 0}) == {}
 
     def test_mature(self) -> None:
         assert mature_partitions(self.ROWS, self.KNOWN, 0.99) == ("2004-Q3",)
