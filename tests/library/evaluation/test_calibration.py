@@ -78,6 +78,11 @@ class TestCalibration:
         error = calibration_error(TWO, ["a", "b", "b", "new"], shares)
         assert error == pytest.approx((0.1 + 0.4) / 2)
 
+    def test_multiclass_counts_what_is_right(self) -> None:
+        shares = [[0.9, 0.1], [0.9, 0.1], [0.9, 0.1], [0.1, 0.9]]
+        (only,) = calibration_curve(TWO, ["a", "a", "b", "b"], shares)
+        assert (only.observed, only.rows) == (0.75, 4)
+
     def test_regression_compares_means_and_has_no_error(self) -> None:
         low, high = calibration_curve(REGRESSION, [1, 3, 30, 50], [2, 3, 10, 20], bins=2)
         assert (low.predicted, low.observed, high.predicted, high.observed) == (2.5, 2, 15, 40)

@@ -310,6 +310,8 @@ class TestClasses:
         labels = RODENTS.encode_labels(["PX", "DM", "SF", "SF", "SF"])
         unseen = unseen_classes(RODENTS.classes, labels)
         assert list(unseen.items()) == [("SF", 3), ("PX", 1)]
+        tied = unseen_classes(RODENTS.classes, RODENTS.encode_labels(["SF", "PX", "DM"]))
+        assert list(tied.items()) == [("PX", 1), ("SF", 1)]
         assert describe_unseen(unseen) == "SF (3 rows), PX (1 row)"
         assert describe_unseen({"SF": 2}) == "SF (2 rows)"
         assert describe_unseen({}) == ""

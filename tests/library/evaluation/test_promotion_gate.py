@@ -135,6 +135,7 @@ class TestRefusals:
     def test_comparison_at_too_low_a_confidence(self) -> None:
         weak = dataclasses.replace(COMPARISON, confidence=0.9)
         assert "confidence of 0.9, 0.95 needed" in decide(comparison=weak).reason
+        assert failed(decide(comparison=weak)) == ["champion"]
 
     @pytest.mark.parametrize(
         ("changes", "names"),

@@ -108,6 +108,11 @@ class TestFitBinning:
         with pytest.raises(MonitoringError, match=message):
             fit_binning(frame(x=[1.0]), numeric, categorical)
 
+    def test_ten_columns_are_named_and_more_are_counted(self) -> None:
+        wide = frame(**{f"c{i}": [1.0] for i in range(11)})
+        with pytest.raises(MonitoringError, match=r"got c0, .*, c9 and 1 more"):
+            fit_binning(wide, ["y"], [])
+
     @pytest.mark.parametrize("column", [["a", "b"], pd.to_datetime(["2005-01-01"] * 2)])
     def test_what_is_no_number_is_refused(self, column: object) -> None:
         with pytest.raises(MonitoringError, match="column x: must hold numbers"):

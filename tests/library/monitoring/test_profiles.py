@@ -102,6 +102,8 @@ class TestProfile:
         result = profile(rows, binning, scores).predictions
         assert isinstance(result, NumericProfile)
         assert result.count == 101
+        # Edges are the 6th, 11th, 16th, ... score, so that the first bin holds six.
+        assert result.counts == (6, *[5] * 19)
         assert result.total == pytest.approx(50.5)
         assert profile(rows, binning).predictions is None
 
@@ -237,6 +239,16 @@ class TestMerge:
             one.merge(profile(rows, one.binning, np.zeros(len(rows))))
         with pytest.raises(MonitoringError, match="at least one profile"):
             merge_all([])
+
+    def test_ten_columns_are_named_and_more_are_counted(self) -> None:
+        columns = {f"c{i}": [1.0] for i in range(11)}
+        wide = profile(
+            frame(**columns, k=["a"]), Binning({name: () for name in columns}, {"k": ("a",)})
+        )
+        with pytest.raises(MonitoringError, match=r"Choose from c0, .*, c9 and 1 more"):
+            wide.quantile("k", 0.5)
+        with pytest.raises(MonitoringError, match=r"Choose from c0, .*, c9 and 2 more"):
+            wide.missing_share("absent")
 
 
 def test_round_trip_through_json() -> None:
