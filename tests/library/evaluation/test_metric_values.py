@@ -131,6 +131,7 @@ class TestMulticlass:
             ("f1_micro", 4 / 6),
             ("f1_macro", (4 / 5 + 2 / 3 + 2 / 3 + 0) / 4),
             ("recall_weighted", 4 / 6),
+            ("precision_macro", (2 / 3 + 1 + 1 / 2 + 0) / 4),
             ("matthews_corrcoef", sk.matthews_corrcoef(SPECIES, TAKEN_FOR)),
             ("cohen_kappa", sk.cohen_kappa_score(SPECIES, TAKEN_FOR)),
         ],
