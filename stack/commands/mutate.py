@@ -95,10 +95,9 @@ def mutate(
         for name, total, noticed in counts:
             table.add_row(name, str(total), str(noticed), f"{noticed / max(total, 1):.1%}")
     console.print(table)
-    judged = counts[:-1] if modules else counts[-1:]
-    raise typer.Exit(
-        any(noticed < min(DEMANDED * total, total - 1) for _, total, noticed in judged)
-    )
+    for _, total, noticed in counts[:-1] if modules else counts[-1:]:
+        if noticed < min(DEMANDED * total, total - 1):
+            raise typer.Exit(1)
 
 
 @contextlib.contextmanager
@@ -174,8 +173,10 @@ def _import_what_is_not_ours(tests: Path) -> None:
     """Collect tests, so that each run of them begins with the packages that they import."""
     import pytest
 
+    collect = ("--collect-only", "--continue-on-collection-errors")
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
-        pytest.main(["--collect-only", *_QUIETLY, str(tests)])
+        if pytest.main([*collect, *_QUIETLY, str(tests)]) == pytest.ExitCode.INTERRUPTED:
+            raise KeyboardInterrupt
     for name in [name for name in sys.modules if name.partition(".")[0] in _OURS]:
         del sys.modules[name]
 

@@ -42,6 +42,14 @@ def test_total():
     assert total([]) == 0
     assert total([2, 5]) == 7
 """
+SLOW_TEST = """
+
+def test_slow():
+    import pathlib, tempfile, time
+
+    pathlib.Path(tempfile.gettempdir(), "started").touch()
+    time.sleep(30)
+"""
 # The command line, on a project that holds one of the modules and its tests.
 PROGRAM = """
 import sys
@@ -129,7 +137,7 @@ def test_a_change_that_never_ends_is_noticed(project: Path) -> None:
         "from include.training.association import down\n\n\n"
         "def test_down():\n    assert [down(n) for n in (0, 1, 3)] == [0, 0, 0]\n"
     )
-    status, output = mutate(project, "association", "--sample", "3", "--seed", "4")
+    status, output = mutate(project, "association", "--sample", "1", "--seed", "2")
     assert (status, "100.0%" in output) == (0, True), output
 
 
@@ -147,15 +155,16 @@ def test_an_unknown_module_is_refused(project: Path) -> None:
     assert "Module associations: must be one of moments, partitions" in output
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_leaves_nothing_behind(project: Path, number: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "moment"), [(signal.SIGINT, "*/pyproject.toml"), (signal.SIGTERM, "*/tmp/started")]
+)
+def test_an_interrupted_run_leaves_nothing_behind(project: Path, number: int, moment: str) -> None:
     path = project / "tests/library/training/test_association.py"
-    slow = "\n\ndef test_slow():\n    import time\n    time.sleep(30)\n"
-    path.write_text(TESTS + slow, encoding="utf-8")
+    path.write_text(TESTS + SLOW_TEST, encoding="utf-8")
     before = contents(project)
     with start(project, "association") as process:
         deadline = time.monotonic() + 30
-        while not list((project.parent / "tmp").glob("*/pyproject.toml")):
+        while not list((project.parent / "tmp").glob(moment)):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         process.send_signal(number)
