@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from include.errors import MonitoringError
+from include.evaluation import bootstrap
 from include.evaluation.bootstrap import bootstrap_interval
 from include.evaluation.metric_values import measure
 from include.monitoring.performance import (
@@ -26,6 +27,12 @@ BINARY = Problem("binary")
 RULE = PerformanceMonitoring(metric="roc_auc", max_drop=0.05)
 Y = np.repeat([0, 1], [900, 100])
 SCORES = np.clip(np.random.default_rng(0).beta(2, 8, 1000) + 0.15 * Y, 0, 1)
+
+
+@pytest.fixture(autouse=True)
+def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Resample less often: where the bounds lie is tested with the bootstrap."""
+    monkeypatch.setattr(bootstrap, "_RESAMPLES", 100)
 
 
 def assess(y: Any = Y, scores: Any = SCORES, **changes: Any) -> PerformanceRecord:
