@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from stack.commands.mutate import find_mutants
 from stack.embedded.layout import REPOSITORY
+from stack.mutants import find_mutants
 
 MODULE = """
 LIMIT = 3
