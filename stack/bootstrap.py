@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 RUNTIME = "requirements.txt"
 DEVELOPMENT = "requirements-dev.txt"
 INSTALLER = "stack/bootstrap.txt"
-NEEDS_DEVELOPMENT = frozenset({"test", "lint", "audit", "sbom", "licences"})
+NEEDS_DEVELOPMENT = frozenset({"test", "lint", "mutate", "audit", "sbom", "licences"})
 
 
 class Environment:

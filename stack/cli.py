@@ -16,6 +16,7 @@ from stack.commands.licences import licences
 from stack.commands.lint import lint
 from stack.commands.lock import lock
 from stack.commands.logs import logs
+from stack.commands.mutate import mutate
 from stack.commands.new import new
 from stack.commands.plan import plan
 from stack.commands.run import run
@@ -50,6 +51,7 @@ app.command()(audit)
 app.command()(sbom)
 app.command()(licences)
 app.command()(doctor)
+app.command()(mutate)
 app.command()(backup)
 app.command()(restore)
 app.command()(upgrade)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from datetime import date, datetime
 
 import pyarrow as pa
 import pytest
 
-from include.calendar.moments import to_moments
+from include.calendar.moments import to_moments, without_zone
 from include.errors import SourceError
 
 HALF_PAST_SIX = datetime(2005, 7, 14, 6, 30)
@@ -35,6 +36,29 @@ def test_every_form_of_a_time_is_read_as_utc(landed, moment):
     assert moments.to_pylist() == [moment]
 
 
+def test_what_is_finer_than_a_microsecond_is_cut_off():
+    landed = pa.array([1_000_000_999], pa.timestamp("ns"))
+    moments = to_moments(pa.chunked_array([landed]), "column at")
+    assert moments.to_pylist() == [datetime(1970, 1, 1, 0, 0, 1)]
+
+
+def test_the_time_zone_of_the_machine_does_not_matter(monkeypatch):
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        landed = pa.chunked_array([["2005-07-14T06:30:00", "2005-07-14T06:30:00Z"]])
+        assert to_moments(landed, "column at").to_pylist() == [HALF_PAST_SIX] * 2
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_a_zone_is_taken_off_and_the_unit_kept():
+    landed = pa.chunked_array([pa.array([HALF_PAST_SIX], pa.timestamp("s", "Europe/Vienna"))])
+    assert without_zone(landed).type == pa.timestamp("s")
+    assert without_zone(landed).to_pylist() == [HALF_PAST_SIX]
+
+
 def test_no_rows_are_no_moments():
     assert to_moments(pa.chunked_array([], pa.string()), "column at").to_pylist() == []
 
@@ -48,6 +72,9 @@ def test_no_rows_are_no_moments():
         (["20050714"], "such as '20050714'"),
         (["2005-07-14T25:00"], "such as '2005-07-14T25:00'"),
         ([2005, 20050714], "must be years from 1000 to 9999, got 20050714 in 1 of 2 rows"),
+        ([10000, 999, 1000], "must be years from 1000 to 9999, got 10000 in 2 of 3 rows"),
+        ([999], "got 999 in 1 of 1 rows"),
+        (["2005-13-01", "summer"], "2 of 2 rows with others, such as '2005-13-01'"),
         ([1.5], "must be a timestamp, a date, an ISO 8601 string or a year, got double"),
     ],
 )

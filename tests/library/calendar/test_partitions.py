@@ -13,12 +13,14 @@ from include.calendar.partitions import (
     latest_closed,
     of_run,
     parse,
+    snapshot,
     span,
 )
 from include.errors import PartitionError
 
 HOURLY, DAILY, WEEKLY = Frequency.HOURLY, Frequency.DAILY, Frequency.WEEKLY
 MONTHLY, QUARTERLY, YEARLY = Frequency.MONTHLY, Frequency.QUARTERLY, Frequency.YEARLY
+NONE = Frequency.NONE
 
 EDGES = [
     (HOURLY, "2005-07-14T06", datetime(2005, 7, 14, 6), datetime(2005, 7, 14, 7)),
@@ -31,6 +33,7 @@ EDGES = [
     (MONTHLY, "2004-02", datetime(2004, 2, 1), datetime(2004, 3, 1)),
     (MONTHLY, "2005-12", datetime(2005, 12, 1), datetime(2006, 1, 1)),
     (QUARTERLY, "2005-Q1", datetime(2005, 1, 1), datetime(2005, 4, 1)),
+    (QUARTERLY, "2005-Q2", datetime(2005, 4, 1), datetime(2005, 7, 1)),
     (QUARTERLY, "2005-Q3", datetime(2005, 7, 1), datetime(2005, 10, 1)),
     (QUARTERLY, "2005-Q4", datetime(2005, 10, 1), datetime(2006, 1, 1)),
     (YEARLY, "2005", datetime(2005, 1, 1), datetime(2006, 1, 1)),
@@ -76,6 +79,8 @@ def test_its_first_and_last_moment_are_in_it_and_its_end_is_not(
         (QUARTERLY, "2005-Q2", -6, "2003-Q4"),
         (QUARTERLY, "2005-Q2", 0, "2005-Q2"),
         (YEARLY, "2005", -10, "1995"),
+        (NONE, "snapshot-0009", 1, "snapshot-0010"),
+        (NONE, "snapshot-0010", -9, "snapshot-0001"),
     ],
 )
 def test_shift(frequency: Frequency, name: str, steps: int, shifted: str) -> None:
@@ -107,6 +112,9 @@ def test_shift(frequency: Frequency, name: str, steps: int, shifted: str) -> Non
         (QUARTERLY, ""),
         (YEARLY, "0000"),
         (YEARLY, "20055"),
+        (NONE, "snapshot-1"),
+        (NONE, "snapshot-00001"),
+        (NONE, "2005"),
     ],
 )
 def test_a_name_of_another_form_is_refused(frequency: Frequency, name: str) -> None:
@@ -133,6 +141,40 @@ def test_the_message_shows_the_name_and_a_good_one(frequency: Frequency, example
         "got 'summer'. Name a partition of that form."
     )
     assert str(parse(example, frequency)) == example
+
+
+def test_a_snapshot_is_a_day_of_an_axis_of_its_own() -> None:
+    third = parse("snapshot-0003", NONE)
+    assert third == snapshot(3) == Partition(datetime(1970, 1, 4), NONE)
+    assert third.end == datetime(1970, 1, 5)
+    assert [str(snapshot(number)) for number in (1, 3, 9999)] == [
+        "snapshot-0001",
+        "snapshot-0003",
+        "snapshot-9999",
+    ]
+
+
+@pytest.mark.parametrize("number", [0, 10_000, -1])
+def test_snapshots_have_numbers_from_1_to_9999(number: int) -> None:
+    with pytest.raises(PartitionError, match=f"got {number}. Start a new pipeline"):
+        snapshot(number)
+
+
+def test_no_moment_falls_into_a_snapshot() -> None:
+    with pytest.raises(PartitionError, match="`partition: none` has snapshots, got a time"):
+        containing(datetime(1970, 1, 4), NONE)
+    with pytest.raises(PartitionError, match="between 1 and 9999, got 0"):
+        parse("snapshot-0000", NONE)
+
+
+def test_a_bad_snapshot_is_shown_a_good_one() -> None:
+    with pytest.raises(PartitionError) as caught:
+        parse("summer", NONE)
+    assert str(caught.value) == (
+        "partition 'summer': a snapshot reads like 'snapshot-0001', got 'summer'. "
+        "Name a partition of that form."
+    )
+    assert str(parse("snapshot-0001", NONE)) == "snapshot-0001"
 
 
 def test_aware_moments_are_taken_to_utc_first() -> None:

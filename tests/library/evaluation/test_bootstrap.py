@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,7 +57,7 @@ class TestBootstrap:
         labels, values = check_scores(problem, y, scores)
         statistic = _statistic(problem.metric(name), problem, labels, values)
         generator = np.random.default_rng(5)
-        for _ in range(10):
+        for _ in range(4):
             drawn = np.zeros(300, dtype=np.int64)
             for stratum in [labels == label for label in set(labels)]:
                 if problem.task == "regression":
@@ -72,13 +74,14 @@ class TestBootstrap:
         y, scores, _ = make_scores(400, share=0.25)
         interval = bootstrap_interval("roc_auc", BINARY, y, scores, confidence=0.9, seed=1)
         assert interval.value == measure("roc_auc", BINARY, y, scores)
+        # The area is the share of pairs in the right order, ties half.
+        above = np.sign(scores[:100, np.newaxis] - scores[np.newaxis, 100:]) / 2 + 0.5
+        assert above.mean() == pytest.approx(sk.roc_auc_score(y, scores))
         generator = np.random.default_rng(99)
         drawn = []
         for _ in range(1000):
-            rows = np.concatenate(
-                [generator.integers(0, 100, 100), generator.integers(100, 400, 300)]
-            )
-            drawn.append(sk.roc_auc_score(y[rows], scores[rows]))
+            inside, outside = generator.integers(0, 100, 100), generator.integers(0, 300, 300)
+            drawn.append(above[inside][:, outside].mean())
         assert interval.lower == pytest.approx(np.quantile(drawn, 0.05), abs=0.006)
         assert interval.upper == pytest.approx(np.quantile(drawn, 0.95), abs=0.006)
 
@@ -121,7 +124,7 @@ class TestBootstrap:
     def test_better_is_positive_in_every_metric(
         self, make_scores: MakeScores, problem: Problem, name: str
     ) -> None:
-        y, good, poor = make_case(problem, 2000, make_scores)
+        y, good, poor = make_case(problem, 600, make_scores)
         # Noise alone makes neither of these surely worse.
         poor = {"precision": 1 - good, "recall": good / 2}.get(name, poor)
         options = {"confidence": 0.95, "resamples": 100, "seed": 1}
@@ -152,23 +155,99 @@ class TestBootstrap:
         assert interval.upper == 49.0
         assert 40 < interval.lower < 49
 
+    @pytest.mark.parametrize(
+        ("problem", "name", "rows", "resamples"),
+        [
+            (REGRESSION, "median_absolute_error", 20_000, 1000),
+            (REGRESSION, "median_absolute_error", 20_001, 200),
+            (REGRESSION, "root_mean_squared_error", 20_001, 1000),
+            (REGRESSION, "own", 20_001, 200),
+            (BINARY, "roc_auc", 20_001, 1000),
+            (BINARY, "f1", 20_001, 1000),
+            (BINARY, "own", 20_001, 200),
+            (LETTERS, "roc_auc_ovr", 20_001, 200),
+            (LETTERS, "accuracy", 20_001, 1000),
+            (LETTERS, "log_loss", 20_001, 1000),
+        ],
+    )
     def test_fewer_resamples_only_where_it_is_slow_on_many_rows(
-        self, monkeypatch: pytest.MonkeyPatch
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        problem: Problem,
+        name: str,
+        rows: int,
+        resamples: int,
     ) -> None:
-        y = np.linspace(0, 1, 100)
+        monkeypatch.setattr(bootstrap, "_statistic", lambda *_: lambda drawn: 0.0)
+        monkeypatch.setattr(bootstrap, "_draw", lambda *_: np.zeros(0, dtype=np.int64))
+        takes: Any = "values" if problem is REGRESSION else "classes"
+        own = Metric(f"{__name__}:largest_label", (problem.task,), takes)
+        problem = dataclasses.replace(problem, own_metrics={"own": own})
+        y: Any = np.arange(rows) % 2
+        scores = y * 0.5
+        if problem.task == "multiclass":
+            y, scores = np.array(["a", "b"])[y], np.full((rows, 3), 1 / 3)
+        interval = bootstrap_interval(name, problem, y, scores, confidence=0.9, seed=1)
+        assert interval.resamples == resamples
 
-        def resamples(name: str) -> int:
-            return bootstrap_interval(name, REGRESSION, y, y, confidence=0.9, seed=1).resamples
+    def test_own_metric_of_classes_is_given_classes(self) -> None:
+        own = Metric(f"{__name__}:largest_label", ("binary",), "classes")
+        problem = Problem("binary", own_metrics={"own": own})
+        interval = bootstrap_interval(
+            "own", problem, [0, 1], [0.1, 0.9], confidence=0.9, resamples=5, seed=1
+        )
+        assert (interval.lower, interval.upper, interval.resamples) == (1.0, 1.0, 5)
 
-        assert resamples("median_absolute_error") == 1000
-        monkeypatch.setattr(bootstrap, "_SLOW_ROWS", 99)
-        assert resamples("median_absolute_error") == 200
-        assert resamples("root_mean_squared_error") == 1000
+    @pytest.mark.parametrize(
+        ("problem", "name", "sign"),
+        [(BINARY, "roc_auc", 1), (BINARY, "log_loss", -1), (REGRESSION, "mean_squared_error", -1)],
+    )
+    def test_the_difference_is_how_much_better(
+        self, make_scores: MakeScores, problem: Problem, name: str, sign: int
+    ) -> None:
+        y, good, poor = make_case(problem, 100, make_scores)
+        result = paired_bootstrap(
+            name, problem, y, good, poor, confidence=0.95, resamples=1, seed=1
+        )
+        assert result.challenger == measure(name, problem, y, good)
+        assert result.champion == measure(name, problem, y, poor)
+        assert result.difference == sign * (result.challenger - result.champion)
+        assert (result.confidence, result.resamples) == (0.95, 1)
+        assert result.lower == result.upper
+
+    def test_a_seed_draws_what_the_ledger_says_it_drew(self) -> None:
+        y, scores = [0, 0, 0, 1, 1, 1], [0.1, 0.3, 0.5, 0.2, 0.4, 0.6]
+        interval = bootstrap_interval(
+            "roc_auc", BINARY, y, scores, confidence=0.8, resamples=9, seed=3
+        )
+        # 1 + 2 + 3 of 9 pairs are in order.
+        assert interval.value == pytest.approx(6 / 9)
+        assert (interval.lower, interval.upper) == (pytest.approx(0.31111111111111106), 1.0)
+
+    def test_certainty_is_clipped_where_scikit_learn_does(self) -> None:
+        interval = bootstrap_interval(
+            "log_loss", BINARY, [0, 1], [0.0, 1.0], confidence=0.9, resamples=5, seed=1
+        )
+        assert interval.value > 0
+        assert interval.lower == interval.upper == interval.value
+
+    def test_relative_errors_of_nothing_are_huge_as_in_scikit_learn(self) -> None:
+        interval = bootstrap_interval(
+            "mean_absolute_percentage_error",
+            REGRESSION,
+            [0.0, 0.0],
+            [1.0, 1.0],
+            confidence=0.9,
+            resamples=5,
+            seed=1,
+        )
+        assert interval.lower == interval.upper == interval.value > 1e15
 
     def test_impossible_requests_are_refused(self) -> None:
         y, scores = [0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]
-        with pytest.raises(MonitoringError, match="confidence in"):
-            bootstrap_interval("roc_auc", BINARY, y, scores, confidence=1.0, seed=1)
+        for confidence in (0.0, 1.0):
+            with pytest.raises(MonitoringError, match="confidence in"):
+                bootstrap_interval("roc_auc", BINARY, y, scores, confidence=confidence, seed=1)
         with pytest.raises(MonitoringError, match="at least one resample"):
             bootstrap_interval("roc_auc", BINARY, y, scores, confidence=0.9, resamples=0, seed=1)
 

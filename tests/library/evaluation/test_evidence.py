@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from include.errors import MonitoringError
+from include.evaluation import bootstrap
 from include.evaluation.bootstrap import paired_bootstrap
 from include.evaluation.evidence import METRICS, Evidence, gather_evidence
 from include.evaluation.metric_values import measure
@@ -22,7 +23,14 @@ BINARY = Problem("binary")
 POLICY = Promotion.model_validate({"require": {"roc_auc": 0.6}, "guard": {"slices": ["state"]}})
 
 
+@pytest.fixture
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Resample less often where the bounds are not what is tested."""
+    monkeypatch.setattr(bootstrap, "_RESAMPLES", 50)
+
+
 class TestGatherEvidence:
+    @pytest.mark.usefixtures("few_resamples")
     def test_with_a_champion(self, make_scores: MakeScores) -> None:
         y, good, poor = make_scores(2000)
         slices = pd.DataFrame({"state": np.where(np.arange(2000) % 100 == 0, "AK", "CA")})
@@ -55,6 +63,7 @@ class TestGatherEvidence:
         document = json.loads(json.dumps(evidence.to_dict(), allow_nan=False))
         assert Evidence.from_dict(document) == evidence
 
+    @pytest.mark.usefixtures("few_resamples")
     def test_without_a_champion(self, make_scores: MakeScores) -> None:
         y, good, _ = make_scores(1000)
         slices = pd.DataFrame({"state": ["CA"] * 1000})
@@ -86,6 +95,24 @@ class TestGatherEvidence:
         assert evidence.comparison is None
         assert evidence.calibration_error == (pytest.approx(0.1) if rows else None)
 
+    @pytest.mark.usefixtures("few_resamples")
+    def test_one_row_of_a_class_can_be_measured_but_no_slice_judged(self) -> None:
+        evidence = gather_evidence(
+            BINARY,
+            [1] + [0] * 40,
+            [0.9] + [0.1] * 40,
+            [0.2] + [0.1] * 40,
+            pd.DataFrame({"state": ["AK"] * 41}),
+            policy=POLICY,
+            metric="roc_auc",
+            seed=7,
+        )
+        assert set(evidence.challenger) == set(evidence.champion or ()) == set(METRICS["binary"])
+        assert evidence.comparison is not None
+        assert (evidence.bias, evidence.absolute_error, evidence.classes) == (None, {}, ())
+        (alaska,) = evidence.slices
+        assert (alaska.rows, alaska.positives, alaska.challenger) == (41, 1, None)
+
     def test_guarded_column_must_be_there(self) -> None:
         with pytest.raises(MonitoringError, match="slice state: must be a column"):
             gather_evidence(
@@ -99,6 +126,7 @@ class TestGatherEvidence:
                 seed=7,
             )
 
+    @pytest.mark.usefixtures("few_resamples")
     def test_what_is_asked_for_comes_on_top(self, make_scores: MakeScores) -> None:
         y, good, _ = make_scores(200)
         metric = Metric(f"{__name__}:rows_above_half", ("binary",), "classes")
@@ -122,6 +150,7 @@ def rows_above_half(labels: np.ndarray, classes: np.ndarray) -> float:
 
 
 class TestOtherTasks:
+    @pytest.mark.usefixtures("few_resamples")
     def test_multiclass(self) -> None:
         problem = Problem("multiclass", ("DM", "DO", "PX"))
         y = np.array(["DM"] * 40 + ["DO"] * 30 + ["PX"] * 3 + ["SF"] * 2, dtype=object)
@@ -160,6 +189,7 @@ class TestOtherTasks:
         document = json.loads(json.dumps(evidence.to_dict(), allow_nan=False))
         assert Evidence.from_dict(document) == evidence
 
+    @pytest.mark.usefixtures("few_resamples")
     def test_regression(self) -> None:
         problem = Problem("regression")
         y = np.arange(100.0)

@@ -90,6 +90,9 @@ class TestBinary:
     def test_a_half_means_yes(self) -> None:
         assert measure("recall", BINARY, [0, 1], [0.1, 0.5]) == 1.0
 
+    def test_probabilities_reach_from_nothing_to_certainty(self) -> None:
+        assert measure("brier_score", BINARY, [0, 1], [0.0, 1.0]) == 0.0
+
     def test_constant_scores_know_nothing(self) -> None:
         assert measure("roc_auc", BINARY, Y, [0.5] * 4) == 0.5
         assert measure("precision", BINARY, Y, [0.1] * 4) == 0.0
@@ -102,7 +105,11 @@ class TestBinary:
             ([0, 1], [0.1, np.nan], r"must lie in \[0, 1\], got nan"),
             ([0, 1], [0.1, np.inf], r"got inf and 1 such of 2"),
             ([0, 1], [-0.1, 0.2], r"got -0.1"),
+            ([0, 1], [0.1, 1.1], r"got 1.1 and 1 such of 2"),
+            ([0, 1, 1], [-0.1, 0.5, 1.2], r"got -0.1 and 2 such of 3"),
             ([0, 2], [0.1, 0.2], "labels: must be 0 or 1"),
+            ([0, 2, 3], [0.1, 0.2, 0.3], "labels: must be 0 or 1, got .*2"),
+            ([[0, 1]], [[0.1, 0.2]], r"for labels of shape \(1, 2\)"),
             ([0.0, np.nan], [0.1, 0.2], "labels: must be 0 or 1"),
             ([0, 1], [0.1], r"must have the shape \(2,\) .* got \(1,\)"),
             ([0, 1], [[0.1, 0.9], [0.2, 0.8]], r"got \(2, 2\). Give one score a row"),
@@ -124,6 +131,7 @@ class TestMulticlass:
             ("f1_micro", 4 / 6),
             ("f1_macro", (4 / 5 + 2 / 3 + 2 / 3 + 0) / 4),
             ("recall_weighted", 4 / 6),
+            ("precision_macro", (2 / 3 + 1 + 1 / 2 + 0) / 4),
             ("matthews_corrcoef", sk.matthews_corrcoef(SPECIES, TAKEN_FOR)),
             ("cohen_kappa", sk.cohen_kappa_score(SPECIES, TAKEN_FOR)),
         ],
@@ -199,6 +207,9 @@ class TestRegression:
     def test_by_hand(self, name: str, expected: float) -> None:
         found = measure(name, REGRESSION, self.OBSERVED, self.PREDICTED)
         assert found == pytest.approx(expected, rel=1e-12)
+
+    def test_two_rows_are_enough(self) -> None:
+        assert measure("r2", REGRESSION, [1.0, 3.0], [1.0, 2.0]) == 0.5
 
     def test_mean_error_is_positive_where_too_much_is_promised(self) -> None:
         assert mean_error(np.array([1.0, 2.0]), np.array([2.0, 2.5])) == 0.75
@@ -280,6 +291,10 @@ class TestEnough:
     def test_three_are_needed(self, problem: Problem, labels: list[Any], enough: bool) -> None:
         assert is_enough(problem, problem.encode_labels(labels), 3) == enough
 
+    @pytest.mark.parametrize(("positives", "enough"), [(29, False), (30, True)])
+    def test_thirty_are_needed_unless_said_otherwise(self, positives: int, enough: bool) -> None:
+        assert is_enough(BINARY, BINARY.encode_labels([0] * 30 + [1] * positives)) == enough
+
 
 class TestClasses:
     def test_results(self) -> None:
@@ -296,7 +311,13 @@ class TestClasses:
         labels = RODENTS.encode_labels(["PX", "DM", "SF", "SF", "SF"])
         unseen = unseen_classes(RODENTS.classes, labels)
         assert list(unseen.items()) == [("SF", 3), ("PX", 1)]
+        tied = unseen_classes(RODENTS.classes, RODENTS.encode_labels(["SF", "PX", "DM"]))
+        assert list(tied.items()) == [("PX", 1), ("SF", 1)]
         assert describe_unseen(unseen) == "SF (3 rows), PX (1 row)"
+        assert describe_unseen({"SF": 2}) == "SF (2 rows)"
+        assert describe_unseen({}) == ""
+        five = {f"S{i}": 1 for i in range(5)}
+        assert describe_unseen(five).endswith("S3 (1 row), S4 (1 row)")
         many = {f"S{i}": 1 for i in range(7)}
         assert describe_unseen(many).endswith("S4 (1 row) and 2 more")
 

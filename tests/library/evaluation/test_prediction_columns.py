@@ -28,6 +28,7 @@ def table(problem: Problem, scores: Any) -> pa.Table:
         (SPECIES, PROBABILITIES[:1]),
         (Problem("binary"), np.empty(0)),
         (SPECIES, np.empty((0, 3))),
+        (Problem("multiclass", ("ant",)), np.ones((2, 1))),
     ],
 )
 def test_scores_come_back_to_the_last_digit(problem: Problem, scores: np.ndarray) -> None:

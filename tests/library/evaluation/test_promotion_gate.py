@@ -84,6 +84,30 @@ def test_no_champion_lets_the_minimum_decide() -> None:
     assert weak.reason == "refused: roc_auc 0.5900 < 0.6000 required"
 
 
+@pytest.mark.parametrize(
+    ("changes", "name", "detail"),
+    [
+        ({"positives": 1}, "evidence", "1000 held-out rows, 1 positives and 999 negatives"),
+        ({"positives": 999}, "evidence", "1000 held-out rows, 999 positives and 1 negatives"),
+        (
+            {"challenger": {"roc_auc": Interval(0.6, 0.5, 0.7)}},
+            "require roc_auc",
+            "roc_auc 0.6000 >= 0.6000 required",
+        ),
+        ({"calibration_error": 0.1}, "calibration", "calibration error 0.1000 <= 0.1000"),
+        (
+            {"comparison": dataclasses.replace(COMPARISON, lower=1e-9)},
+            "champion",
+            "roc_auc 0.8700 against champion 0.8500, lower bound of the difference 0.0000 > 0",
+        ),
+    ],
+)
+def test_what_just_suffices(changes: dict[str, Any], name: str, detail: str) -> None:
+    decision = decide(**changes)
+    assert decision.promoted
+    assert [check.detail for check in decision.checks if check.name == name] == [detail]
+
+
 class TestRefusals:
     def test_no_evidence(self) -> None:
         decision = decide(None)
@@ -111,6 +135,7 @@ class TestRefusals:
     def test_comparison_at_too_low_a_confidence(self) -> None:
         weak = dataclasses.replace(COMPARISON, confidence=0.9)
         assert "confidence of 0.9, 0.95 needed" in decide(comparison=weak).reason
+        assert failed(decide(comparison=weak)) == ["champion"]
 
     @pytest.mark.parametrize(
         ("changes", "names"),
@@ -121,6 +146,7 @@ class TestRefusals:
             ({"calibration_error": math.nan}, ["calibration"]),
             ({"calibration_error": None}, ["calibration"]),
             ({"calibration_error": 0.11}, ["calibration"]),
+            ({"positives": None}, ["evidence"]),
             ({"positives": 0}, ["evidence"]),
             ({"positives": 1000}, ["evidence"]),
             ({"rows": 0, "positives": 0}, ["evidence"]),
@@ -138,6 +164,21 @@ class TestRefusals:
         decision = decide(**changes)
         assert not decision.promoted
         assert failed(decision) == names
+
+    @pytest.mark.parametrize(
+        ("changes", "told"),
+        [
+            ({"positives": None}, "held-out rows hold 0 positives and 1000 negatives"),
+            ({"positives": 1000}, "held-out rows hold 1000 positives and 0 negatives"),
+            ({"calibration_error": 0.11}, "calibration error 0.1100 > 0.1000"),
+            (
+                {"challenger": {"roc_auc": Interval(0.5999, 0.5, 0.7)}},
+                "roc_auc 0.5999 < 0.6000 required",
+            ),
+        ],
+    )
+    def test_the_numbers_are_told(self, changes: dict[str, Any], told: str) -> None:
+        assert decide(**changes).reason == f"refused: {told}"
 
     def test_every_failure_is_told(self) -> None:
         decision = decide(positives=0, comparison=None, calibration_error=None)
@@ -224,6 +265,7 @@ class TestRegression:
         assert failed(self.decide(slices=(worse,))) == ["slice zone"]
 
     def test_needs_two_rows_and_evidence_of_the_same_task(self) -> None:
+        assert self.decide(rows=2).promoted
         assert "held-out rows hold 1 rows" in self.decide(rows=1).reason
         assert "evidence is about a binary task" in self.decide(task="binary").reason
 
@@ -257,6 +299,17 @@ class TestMulticlass:
     def test_one_class_is_not_enough(self) -> None:
         decision = self.decide(ClassResult("a", 9, 9, 1, 1), ClassResult("b", 0, 0, None, None))
         assert failed(decision) == ["evidence"]
+        assert decision.checks[0].detail == (
+            "held-out rows hold 1 classes, of which the challenger does not know new (3 rows)"
+        )
+
+    def test_a_class_of_one_row_is_one(self) -> None:
+        decision = self.decide(
+            ClassResult("a", 9, 9, 1, 1),
+            ClassResult("b", 1, 1, 1, 1),
+            ClassResult("c", 0, 0, None, None),
+        )
+        assert decision.checks[0].detail.startswith("1000 held-out rows, 2 classes, of which")
 
 
 def test_unknown_metric_is_an_error() -> None:

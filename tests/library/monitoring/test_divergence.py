@@ -61,6 +61,31 @@ class TestCompareNumbers:
         assert found["Wasserstein"] == 0.0
         assert found["Kolmogorov-Smirnov"] == 1.0
 
+    def test_a_column_of_one_bin_does_not_move(self) -> None:
+        rows = pd.DataFrame({"x": [1.0, 5.0, 9.0]})
+        whole = profile(rows, Binning({"x": ()}, {})).numeric["x"]
+        found = compare_numbers(whole, whole, ())
+        assert (found["Wasserstein"], found["Kolmogorov-Smirnov"]) == (0.0, 0.0)
+
+    def test_mass_moves_between_the_centres_of_uneven_bins(self) -> None:
+        edges = (1.0, 2.0, 6.0)
+        values = {1.0: (6, 0), 1.5: (0, 0), 4.0: (0, 3), 7.0: (2, 5)}
+        sides = []
+        for side in (0, 1):
+            rows = pd.DataFrame({"x": [v for v, n in values.items() for _ in range(n[side])]})
+            sides.append(profile(rows, Binning({"x": edges}, {})).numeric["x"])
+        found = compare_numbers(*sides, edges)
+        # Places 1, 1.5, 4, 6: mean 2.25, variance 4.6875; 3/8 of the mass move from 1 to 4, and
+        # 3/8 from 1 to 6.
+        assert found["Wasserstein"] == pytest.approx((3 * 3 + 3 * 5) / 8 / math.sqrt(4.6875))
+        assert found["Kolmogorov-Smirnov"] == 6 / 8
+
+    def test_a_bin_of_one_row_counts(self) -> None:
+        found = compare_numbers(numbers(1, 0, 0), numbers(0, 1, 0), EDGES)
+        # Shares 3/4 and 1/4 once half a row is added: 2 * 1/2 * log 3.
+        assert found["PSI"] == pytest.approx(math.log(3))
+        assert found["Jensen-Shannon"] == pytest.approx(1.0)
+
     @pytest.mark.parametrize("odd", ["missing", "infinite"])
     def test_without_finite_values_only_bins_are_compared(self, odd: str) -> None:
         found = compare_numbers(numbers(60, 30, 10), numbers(0, 0, 0, **{odd: 90}), EDGES)
@@ -92,6 +117,10 @@ class TestCompareLevels:
 
         assert found["entropy difference"] == pytest.approx(nats(0.4) - nats(0.3))
 
+    def test_a_level_of_one_row_counts(self) -> None:
+        found = compare_levels(levels(a=1), levels(b=1))
+        assert found["Cramer's V"] == pytest.approx(1.0)
+
     def test_disjoint_levels_are_as_far_as_can_be(self) -> None:
         found = compare_levels(levels(a=50), levels(b=10))
         assert found["Cramer's V"] == pytest.approx(1.0)
@@ -111,6 +140,15 @@ class TestSamplingNoise:
             },
             rel=1e-4,
         )
+
+    def test_one_held_bin_has_the_noise_of_two(self) -> None:
+        noise = sampling_noise(levels(a=50), levels(a=25))
+        assert noise["PSI"] == pytest.approx(10.828 * (1 / 50 + 1 / 25), rel=1e-4)
+
+    def test_a_bin_of_one_row_is_held(self) -> None:
+        # Three held bins leave two degrees of freedom, whose 0.999 quantile is 2 log 1000.
+        noise = sampling_noise(levels(a=9, b=1), levels(a=9, c=1))
+        assert noise["PSI"] == pytest.approx(2 * math.log(1000) * (1 / 10 + 1 / 10))
 
     def test_kolmogorov_counts_finite_values(self) -> None:
         noise = sampling_noise(numbers(50, 30, 20, missing=7), numbers(20, 3, 2, infinite=9))

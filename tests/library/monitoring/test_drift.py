@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -15,12 +17,13 @@ from include.monitoring.divergence import compare_levels, compare_numbers
 from include.monitoring.drift import (
     FLOORS,
     PREDICTIONS,
+    ColumnDrift,
     DriftVerdict,
     Thresholds,
     calibrate,
     detect_drift,
 )
-from include.monitoring.profiles import Profile, profile
+from include.monitoring.profiles import CategoricalProfile, NumericProfile, Profile, profile
 from include.specification.sections.monitoring import DriftMonitoring
 
 RULE = DriftMonitoring(share_of_features=0.5, prediction=False, minimum_rows=4)
@@ -46,6 +49,9 @@ class TestCalibrate:
         shifted = [one(numbers(50, 30, 20)), one(numbers(20, 30, 50))]
         thresholds = calibrate(shifted, minimum_rows=4)
         assert thresholds.columns["x"] == {t: FLOORS[t] for t in thresholds.columns["x"]}
+        assert thresholds.partitions == 2
+        floors = {*thresholds.columns["x"].values(), *thresholds.columns["k"].values()}
+        assert floors == {0.1}
         assert set(thresholds.columns["k"]) == {
             "PSI",
             "Jensen-Shannon",
@@ -68,11 +74,36 @@ class TestCalibrate:
         thresholds = calibrate(parts, minimum_rows=4)
         assert thresholds.columns["x"]["missing share"] == pytest.approx(0.1 + noise)
 
+    def test_a_partition_is_held_against_all_others(self) -> None:
+        parts = [one(numbers(90, 0, 0, missing=m)) for m in (60, 40, 10, 10)]
+        thresholds = calibrate(parts, minimum_rows=4)
+        # 60 of 150 rows against 60 of 330.
+        expected = 0.1 + 60 / 150 - 60 / 330
+        assert thresholds.columns["x"]["missing share"] == pytest.approx(expected)
+
     def test_tiny_partitions_excuse_nothing(self) -> None:
         parts = [one(numbers(300, 300, 300))] * 3
         with_tiny = calibrate([*parts, one(numbers(0, 0, 3))])
         assert with_tiny == calibrate(parts)
         assert with_tiny.partitions == 3
+
+    @pytest.mark.parametrize(("rows", "partitions"), [(499, 0), (500, 3)])
+    def test_partitions_of_five_hundred_rows_teach(self, rows: int, partitions: int) -> None:
+        assert calibrate([one(numbers(rows, 0, 0))] * 3).partitions == partitions
+
+    def test_a_partition_of_one_row_can_teach_and_one_without_rows_cannot(self) -> None:
+        parts = [one(numbers(1, 0, 0)), one(numbers(0, 1, 0)), one(numbers(0, 0, 1))]
+        for minimum_rows in (0, 1):
+            thresholds = calibrate([*parts, one([], [])], minimum_rows=minimum_rows)
+            assert thresholds.partitions == 3
+            # The third lies above the bins of both others.
+            assert thresholds.columns["x"]["Kolmogorov-Smirnov"] == 1.0
+
+    def test_a_partition_without_numbers_says_nothing_about_them(self) -> None:
+        parts = [one(numbers(50, 30, 20))] * 3 + [one(numbers(0, 0, 0, infinite=100))]
+        thresholds = calibrate(parts, minimum_rows=4)
+        assert thresholds.columns["x"]["Kolmogorov-Smirnov"] == 0.1
+        assert thresholds.columns["x"]["PSI"] > 0.1
 
     def test_refuses_none_and_several_binnings(self) -> None:
         with pytest.raises(MonitoringError, match="at least one profile"):
@@ -138,6 +169,84 @@ class TestDetectDrift:
         assert feature.severity > 1
         assert not feature.drifted
 
+    @pytest.mark.parametrize(
+        ("over", "drifts"),
+        [
+            (("PSI",), False),
+            (("PSI", "Wasserstein"), True),
+            (("Kolmogorov-Smirnov", "Jensen-Shannon"), True),
+            (("PSI", "Jensen-Shannon", "Kolmogorov-Smirnov"), True),
+        ],
+    )
+    def test_two_of_four_tests_must_agree(self, over: tuple[str, ...], drifts: bool) -> None:
+        # Jensen-Shannon is 0.31, Kolmogorov-Smirnov 0.3, PSI 0.55, Wasserstein 0.77.
+        reference, current = one(numbers(500, 300, 200)), one(numbers(200, 300, 500))
+        floors = calibrate([reference]).columns
+        of_x = {test: 0.2 if test in over else 0.8 for test in floors["x"]}
+        thresholds = Thresholds({"x": of_x, "k": floors["k"]}, 1)
+        feature = detect_drift(reference, current, thresholds, RULE).features[0]
+        assert (set(feature.exceeded), feature.drifted) == (set(over), drifts)
+
+    @pytest.mark.parametrize(
+        ("over", "drifts"), [(("PSI",), False), (("PSI", "Jensen-Shannon"), True)]
+    )
+    def test_two_of_two_tests_must_agree(self, over: tuple[str, ...], drifts: bool) -> None:
+        reference, current = one(numbers(0, 0, 0, infinite=900)), one(numbers(500, 0, 400))
+        floors = calibrate([reference]).columns
+        of_x = {test: 0.2 if test in over else 99.0 for test in floors["x"]}
+        thresholds = Thresholds({"x": of_x, "k": floors["k"]}, 1)
+        feature = detect_drift(reference, current, thresholds, RULE).features[0]
+        assert set(feature.statistics) == {"PSI", "Jensen-Shannon", "missing share"}
+        assert (set(feature.exceeded), feature.drifted) == (set(over), drifts)
+
+    def test_a_value_at_its_threshold_is_harmless(self) -> None:
+        reference, current = one(numbers(500, 300, 200)), one(numbers(200, 300, 500))
+        floors = calibrate([reference]).columns
+        found = compare_numbers(reference.numeric["x"], current.numeric["x"], (1.0, 2.0))
+        at_value = Thresholds({"x": {**found, "missing share": 0.1}, "k": floors["k"]}, 1)
+        feature = detect_drift(reference, current, at_value, RULE).features[0]
+        assert (feature.exceeded, feature.severity, feature.drifted) == ((), 1.0, False)
+        assert feature.describe() == "x PSI 0.55 <= 0.55"
+
+    def test_the_furthest_over_comes_first(self) -> None:
+        reference = one(numbers(500, 300, 200), ["a"] * 500 + ["b"] * 500)
+        current = one(numbers(200, 300, 500), ["a"] * 990 + ["b"] * 10)
+        verdict = detect_drift(reference, current, calibrate([reference]), RULE)
+        # Wasserstein 0.77 over 0.1 against PSI 2.23 over 0.1.
+        assert verdict.drifted == ("k", "x")
+        assert [item.severity for item in verdict.features] == pytest.approx([22.3, 7.7], abs=0.1)
+        assert verdict.features[1].exceeded == (
+            "Wasserstein",
+            "PSI",
+            "Jensen-Shannon",
+            "Kolmogorov-Smirnov",
+        )
+        assert verdict.reason.startswith("2 of 2 features drifted (k PSI 2.")
+
+    def test_three_drifted_features_are_named_and_more_are_counted(self) -> None:
+        def wide(level: str, columns: int) -> Profile:
+            frame = pd.DataFrame({f"k{i}": [level] * 100 for i in range(columns)})
+            return profile(frame, Binning({}, {name: ("a", "b") for name in frame}))
+
+        for columns, more in ((3, ""), (4, ", and 1 more"), (5, ", and 2 more")):
+            reference, current = wide("a", columns), wide("b", columns)
+            reason = detect_drift(reference, current, calibrate([reference]), RULE).reason
+            assert reason.startswith(f"{columns} of {columns} features drifted (k0 PSI ")
+            assert reason.count("PSI") == 3
+            assert re.fullmatch(rf".* > 0\.\d\d{more}\)", reason)
+
+    def test_shares_are_told_as_more_than_in_the_reference(self) -> None:
+        reference = one(
+            numbers(6, 0, 0, missing=4),
+            ["a"] * 6 + ["new"] * 3 + [None],  # type: ignore[list-item]
+        )
+        current = one(numbers(19, 0, 0, missing=1), ["a"] * 12 + ["new"] * 8)
+        verdict = detect_drift(reference, current, calibrate([reference]), RULE)
+        found = {item.column: item.statistics for item in verdict.features}
+        assert found["x"]["missing share"] == pytest.approx(1 / 20 - 4 / 10)
+        assert found["k"]["missing share"] == pytest.approx(-1 / 10)
+        assert found["k"]["unseen share"] == pytest.approx(8 / 20 - 3 / 10)
+
     @pytest.mark.parametrize(("missing", "drifts"), [(11, False), (12, True)])
     def test_jump_of_missing_is_drift_by_itself(self, missing: int, drifts: bool) -> None:
         reference = one(numbers(60, 30, 10))
@@ -171,9 +280,14 @@ class TestDetectDrift:
         verdict = detect_drift(reference, tiny, calibrate([reference]), RULE)
         assert verdict.verdict == "cannot tell"
         assert verdict.reason == "the batch has 3 rows, 4 needed to tell"
-        assert (verdict.features, verdict.drifted) == ((), ())
+        assert (verdict.features, verdict.drifted, verdict.share) == ((), (), 0.0)
+        assert verdict.predictions is None
         verdict = detect_drift(tiny, reference, calibrate([reference]), RULE)
         assert verdict.reason == "the reference has 3 rows, 4 needed to tell"
+
+    def test_as_few_rows_as_are_needed_can_tell(self) -> None:
+        least = one(numbers(2, 1, 1))
+        assert detect_drift(least, least, calibrate([least]), RULE).verdict == "no drift"
 
     def test_small_samples_of_many_levels_raise_no_alarm(self) -> None:
         generator = np.random.default_rng(0)
@@ -181,10 +295,10 @@ class TestDetectDrift:
         frame = pd.DataFrame({"k": generator.choice(levels, 50_000)})
         binning = fit_binning(frame, [], ["k"])
         reference = profile(frame, binning)
-        rule = DriftMonitoring(prediction=False)
+        rule, thresholds = DriftMonitoring(prediction=False), calibrate([reference])
         for start in range(0, 50_000, 500):
             batch = profile(frame.iloc[start : start + 500], binning)
-            verdict = detect_drift(reference, batch, calibrate([reference]), rule)
+            verdict = detect_drift(reference, batch, thresholds, rule)
             assert verdict.verdict == "no drift", verdict.reason
 
     def test_no_rows_is_an_error(self) -> None:
@@ -201,6 +315,8 @@ class TestDetectDrift:
         partial = Thresholds({"x": calibrate([reference]).columns["x"]}, 1)
         with pytest.raises(MonitoringError, match="column k: must have thresholds"):
             detect_drift(reference, reference, partial, RULE)
+        with pytest.raises(MonitoringError, match="column x: must have thresholds"):
+            detect_drift(reference, reference, Thresholds({}, 1), RULE)
         bare = profile(pd.DataFrame(index=range(9)), Binning({}, {}))
         with pytest.raises(MonitoringError, match="must hold features"):
             detect_drift(bare, bare, calibrate([bare]), RULE)
@@ -222,6 +338,14 @@ class TestPredictions:
         assert (verdict.verdict, verdict.drifted) == ("drift", ())
         assert verdict.predictions is not None
         assert verdict.predictions.column == PREDICTIONS
+        assert isinstance(reference.predictions, NumericProfile)
+        assert isinstance(current.predictions, NumericProfile)
+        assert verdict.predictions.statistics == {
+            **compare_numbers(
+                reference.predictions, current.predictions, reference.binning.predictions or ()
+            ),
+            "missing share": 0.0,
+        }
         assert verdict.predictions.drifted
         assert verdict.reason.startswith("0 of 1 features drifted, predictions drifted (")
         ignored = detect_drift(reference, current, thresholds, RULE)
@@ -270,12 +394,66 @@ class TestPredictions:
         assert verdict.predictions.drifted
         assert "Wasserstein" in verdict.predictions.statistics
 
+    def named(self, **rows: int) -> Profile:
+        classes = [None if name == "none" else name for name, n in rows.items() for _ in range(n)]
+        binning = Binning({"x": (1.0,)}, {}, prediction_levels=("DM",))
+        frame = pd.DataFrame({"x": np.ones(len(classes))})
+        return profile(frame, binning, np.array(classes, dtype=object))
+
+    def test_missing_and_unseen_share_of_predicted_classes(self) -> None:
+        reference, current = self.named(DM=7, XX=2, none=1), self.named(DM=8, XX=10, none=2)
+        verdict = detect_drift(reference, current, calibrate([reference]), self.RULE)
+        assert verdict.predictions is not None
+        assert verdict.predictions.statistics["unseen share"] == pytest.approx(10 / 20 - 2 / 10)
+        assert verdict.predictions.statistics["missing share"] == pytest.approx(2 / 20 - 1 / 10)
+        assert "unseen share" in verdict.predictions.exceeded
+        assert "missing share" not in verdict.predictions.exceeded
+
+    def test_missing_share_of_predicted_numbers(self) -> None:
+        binning = Binning({"x": (1.0,)}, {}, (0.5,))
+        sides = []
+        for rows, missing in ((10, 2), (20, 7)):
+            scores = np.where(np.arange(rows) < missing, np.nan, 0.25)
+            sides.append(profile(pd.DataFrame({"x": np.ones(rows)}), binning, scores))
+        verdict = detect_drift(*sides, calibrate(sides[:1]), self.RULE)
+        assert verdict.predictions is not None
+        assert verdict.predictions.statistics["missing share"] == pytest.approx(7 / 20 - 2 / 10)
+        assert verdict.predictions.thresholds["missing share"] == 0.1
+        assert verdict.reason.endswith(
+            "predictions drifted (missing share 0.15 > 0.10, 1 of 5 tests exceeded)"
+        )
+
+    def test_numbers_and_classes_share_only_what_is_missing(self) -> None:
+        frame = pd.DataFrame({"x": np.ones(4)})
+        numeric = profile(frame, Binning({"x": (1.0,)}, {}, (0.5,)), np.array([0.1, 0.9, 0.9, 0.9]))
+        classes = CategoricalProfile(counts=(1, 2), other=0, missing=1)
+        named = dataclasses.replace(numeric, predictions=classes)
+        for reference, current, share in ((numeric, named, 0.25), (named, numeric, -0.25)):
+            verdict = detect_drift(reference, current, calibrate([reference]), self.RULE)
+            assert verdict.predictions is not None
+            assert verdict.predictions.statistics == {"missing share": share}
+
     def test_unscored_batch_is_an_error_when_scores_matter(self) -> None:
         reference, _ = self.sides(1.0)
         bare = profile(pd.DataFrame({"x": np.ones(2000)}), reference.binning)
         with pytest.raises(MonitoringError, match="profile current: must hold predictions"):
             detect_drift(reference, bare, calibrate([reference]), self.RULE)
         assert detect_drift(reference, bare, calibrate([reference]), RULE).verdict == "no drift"
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"PSI": 0.41, "missing share": 0.1}, "LowDoc PSI 0.41 > 0.25"),
+        ({"PSI": 0.2, "missing share": 0.3}, "LowDoc missing share 0.30 > 0.20"),
+        ({"PSI": 0.25, "missing share": 0.0}, "LowDoc PSI 0.25 <= 0.25"),
+    ],
+)
+def test_a_column_is_described_by_what_is_furthest_over(
+    values: dict[str, float], told: str
+) -> None:
+    thresholds = {"PSI": 0.25, "missing share": 0.2}
+    assert ColumnDrift("LowDoc", values, thresholds, (), False, 1.0).describe() == told
 
 
 def test_round_trips_through_json() -> None:

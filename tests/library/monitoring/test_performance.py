@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from include.errors import MonitoringError
+from include.evaluation import bootstrap
 from include.evaluation.bootstrap import bootstrap_interval
 from include.evaluation.metric_values import measure
 from include.monitoring.performance import (
@@ -26,6 +27,12 @@ BINARY = Problem("binary")
 RULE = PerformanceMonitoring(metric="roc_auc", max_drop=0.05)
 Y = np.repeat([0, 1], [900, 100])
 SCORES = np.clip(np.random.default_rng(0).beta(2, 8, 1000) + 0.15 * Y, 0, 1)
+
+
+@pytest.fixture(autouse=True)
+def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Resample less often: where the bounds lie is tested with the bootstrap."""
+    monkeypatch.setattr(bootstrap, "_RESAMPLES", 100)
 
 
 def assess(y: Any = Y, scores: Any = SCORES, **changes: Any) -> PerformanceRecord:
@@ -96,6 +103,7 @@ class TestAssessPerformance:
         assert record.reason == "29 positives and 900 negatives, 30 of each needed to tell"
         assert record.value is not None
         assert assess(Y[:930], SCORES[:930]).verdict != "cannot tell"
+        assert assess(Y[:901], SCORES[:901]).value is not None
 
     @pytest.mark.parametrize("label", [0, 1])
     def test_one_class_has_no_value(self, label: int) -> None:
@@ -138,6 +146,14 @@ class TestMulticlass:
     def test_known_labels_are_no_new_class(self) -> None:
         record = self.assess(["DM"] * 80 + ["DO"] * 20)
         assert (record.unseen, record.new_class, record.verdict) == ({}, "no new class", "no drop")
+
+    @pytest.mark.parametrize(("right", "verdict"), [(75, "no drop"), (74, "drop")])
+    def test_an_interval_that_ends_at_the_limit_is_no_drop(self, right: int, verdict: str) -> None:
+        # Everything is taken for DM, so that every resample says the same.
+        rule = PerformanceMonitoring(metric="accuracy", max_drop=0.25)
+        labels = ["DM"] * right + ["DO"] * (100 - right)
+        record = assess(labels, [self.SHARES] * 100, problem=self.PROBLEM, rule=rule, held_out=1.0)
+        assert (record.upper, record.verdict) == (right / 100, verdict)
 
     def test_one_class_or_few_rows_cannot_tell(self) -> None:
         needed = "30 rows of at least 2 classes needed to tell"
@@ -196,6 +212,7 @@ class TestMaturity:
             "2005-Q2": 0.0,
         }
         assert coverage_by_partition({}, {}) == {}
+        assert coverage_by_partition({}, {"2003-Q1": 0}) == {}
 
     def test_mature(self) -> None:
         assert mature_partitions(self.ROWS, self.KNOWN, 0.99) == ("2004-Q3",)
@@ -206,6 +223,24 @@ class TestMaturity:
     def test_impossible_counts_are_errors(self, known: dict[str, int]) -> None:
         with pytest.raises(MonitoringError, match="must know between 0 and"):
             mature_partitions(self.ROWS, known, 0.99)
+
+    @pytest.mark.parametrize(
+        ("rows", "known", "told"),
+        [
+            ({"a": 3}, {"a": 4}, "partition a: must know between 0 and 3 labels, its rows, got 4."),
+            ({}, {"b": 1}, "partition b: must know between 0 and 0 labels, its rows, got 1."),
+            ({"c": -1}, {}, "partition c: must know between 0 and -1 labels, its rows, got 0."),
+        ],
+    )
+    def test_impossible_counts_are_told(
+        self, rows: dict[str, int], known: dict[str, int], told: str
+    ) -> None:
+        with pytest.raises(MonitoringError) as caught:
+            coverage_by_partition(rows, known)
+        assert str(caught.value).startswith(told)
+
+    def test_full_coverage_can_be_reached(self) -> None:
+        assert mature_partitions({"a": 3, "b": 3}, {"a": 3, "b": 2}, 1.0) == ("a",)
 
     @pytest.mark.parametrize("coverage", [0.0, 1.1, math.nan])
     def test_impossible_coverage_is_an_error(self, coverage: float) -> None:

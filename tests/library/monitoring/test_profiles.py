@@ -53,6 +53,15 @@ class TestProfile:
         words = profile(column, Binning({}, {"x": ("True",)})).categorical["x"]
         assert (words.counts, words.other) == ((2,), 1)
 
+    def test_minus_zero_is_zero(self) -> None:
+        column = profile(frame(x=[-0.0]), Binning({"x": ()}, {})).numeric["x"]
+        assert (str(column.minimum), str(column.maximum)) == ("0.0", "0.0")
+
+    def test_a_column_without_numbers_has_no_mean(self) -> None:
+        column = profile(frame(x=[np.nan, np.inf]), Binning({"x": ()}, {})).numeric["x"]
+        assert (column.count, column.total) == (0, 0.0)
+        assert column.mean is column.minimum is column.maximum is None
+
     def test_levels_other_and_missing(self) -> None:
         binning = Binning({}, {"k": ("a", "b")})
         column = profile(frame(k=["a", None, "z", "a", "b", "y"]), binning).categorical["k"]
@@ -93,6 +102,8 @@ class TestProfile:
         result = profile(rows, binning, scores).predictions
         assert isinstance(result, NumericProfile)
         assert result.count == 101
+        # Edges are the 6th, 11th, 16th, ... score, so that the first bin holds six.
+        assert result.counts == (6, *[5] * 19)
         assert result.total == pytest.approx(50.5)
         assert profile(rows, binning).predictions is None
 
@@ -122,7 +133,7 @@ class TestProfile:
     def test_overflowing_sum_is_none_and_quantiles_stay_in_range(self) -> None:
         rows = frame(x=[1e308, 1.7e308, -1e308, 1e308] * 30)
         result = profile(rows, fit_binning(rows, ["x"], []))
-        assert result.numeric["x"].total is None
+        assert result.numeric["x"].total is result.numeric["x"].mean is None
         assert result.merge(result).numeric["x"].total is None
         assert -1e308 <= result.quantile("x", 0.5) <= 1.7e308
 
@@ -149,8 +160,10 @@ class TestShares:
         result = profile(frame(x=[1.0], k=["a"]), Binning({"x": ()}, {"k": ("a",)}))
         with pytest.raises(MonitoringError, match="needs a numeric column"):
             result.quantile("k", 0.5)
-        with pytest.raises(MonitoringError, match=r"must lie in \[0, 1\]"):
-            result.quantile("x", 1.5)
+        for q in (1.5, -0.5):
+            with pytest.raises(MonitoringError, match=r"must lie in \[0, 1\]"):
+                result.quantile("x", q)
+        assert [result.quantile("x", q) for q in (0, 1)] == [1.0, 1.0]
 
 
 class TestMerge:
@@ -182,6 +195,28 @@ class TestMerge:
             assert whole.predictions is not None
             assert merged.predictions.counts == whole.predictions.counts
 
+    def test_every_count_adds_up(self) -> None:
+        binning = Binning({"x": (1.0,)}, {"k": ("a",)})
+        left = profile(
+            frame(x=[0.5, 1.5, 1.5, None, np.inf], k=["a", "z", "a", None, "a"]), binning
+        )
+        right = profile(
+            frame(
+                x=[7.0, None, None, -np.inf, np.inf, np.inf], k=["z", "y", None, None, None, "a"]
+            ),
+            binning,
+        )
+        for merged in (left.merge(right), right.merge(left)):
+            numbers, levels = merged.numeric["x"], merged.categorical["k"]
+            assert (merged.rows, numbers.rows, levels.rows) == (11, 11, 11)
+            assert (numbers.counts, numbers.missing, numbers.non_finite) == ((1, 3), 3, 4)
+            assert (numbers.total, numbers.mean) == (10.5, 10.5 / 4)
+            assert (numbers.minimum, numbers.maximum) == (0.5, 7.0)
+            assert (levels.counts, levels.other, levels.missing) == ((4,), 3, 4)
+            assert merged.missing_share("x") == 3 / 11
+            assert merged.missing_share("k") == 4 / 11
+            assert merged.unseen_share("k") == 3 / 11
+
     def test_a_small_part_does_not_outweigh_a_large_one(self) -> None:
         binning = Binning({"x": ()}, {})
         large = profile(frame(x=np.zeros(100_000)), binning)
@@ -193,6 +228,8 @@ class TestMerge:
         whole, nothing = profile(rows, binning), profile(rows.iloc[:0], binning)
         assert whole.merge(nothing).numeric["x"].counts == whole.numeric["x"].counts
         assert nothing.merge(whole).quantile("x", 1) == whole.quantile("x", 1)
+        twice = nothing.merge(nothing).numeric["x"]
+        assert (twice.total, twice.minimum, twice.maximum) == (0, None, None)
 
     def test_mismatches_are_refused(self, rows: pd.DataFrame) -> None:
         one = profile(rows, Binning({"x": (0.0,)}, {}, (0.5,)))
@@ -202,6 +239,16 @@ class TestMerge:
             one.merge(profile(rows, one.binning, np.zeros(len(rows))))
         with pytest.raises(MonitoringError, match="at least one profile"):
             merge_all([])
+
+    def test_ten_columns_are_named_and_more_are_counted(self) -> None:
+        columns = {f"c{i}": [1.0] for i in range(11)}
+        wide = profile(
+            frame(**columns, k=["a"]), Binning({name: () for name in columns}, {"k": ("a",)})
+        )
+        with pytest.raises(MonitoringError, match=r"Choose from c0, .*, c9 and 1 more"):
+            wide.quantile("k", 0.5)
+        with pytest.raises(MonitoringError, match=r"Choose from c0, .*, c9 and 2 more"):
+            wide.missing_share("absent")
 
 
 def test_round_trip_through_json() -> None:

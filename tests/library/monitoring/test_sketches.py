@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+
 import numpy as np
 import pytest
+from datasketches import tdigest_double
 
 from include.monitoring.sketches import estimate_quantile, merge_sketches, sketch_values
 
@@ -13,6 +16,25 @@ def test_ranks_are_within_three_percent(rows: int) -> None:
     sketch = sketch_values(np.arange(rows, dtype=np.float64))
     for q in (0.01, 0.25, 0.5, 0.75, 0.99):
         assert abs(estimate_quantile(sketch, q) / rows - q) <= 0.03
+
+
+@pytest.mark.parametrize(
+    ("rows", "smallest", "weight"),
+    [
+        (1, 0.0, 1),
+        (4_096, 0.0, 4_096),
+        (4_097, 1.0, 4_096),  # every second, from the second on
+        (12_288, 1.0, 12_288),  # every third, from the second on
+        (20_480, 2.0, 20_480),  # every fifth, from the third on
+    ],
+)
+def test_evenly_spaced_values_stand_for_all(rows: int, smallest: float, weight: int) -> None:
+    sketch = sketch_values(np.arange(rows, dtype=np.float64))
+    assert estimate_quantile(sketch, 0) == smallest
+    digest = tdigest_double.deserialize(base64.b64decode(sketch))
+    assert (digest.get_total_weight(), digest.k) == (weight, 300)
+    twice = tdigest_double.deserialize(base64.b64decode(merge_sketches(sketch, sketch)))
+    assert twice.get_total_weight() == 2 * weight
 
 
 def test_one_value_is_every_quantile() -> None:
