@@ -14,10 +14,11 @@ from xdist.scheduler import LoadScopeScheduling
 # Modules by the servers that they ask for, in the order in which they run.
 SHARED = {
     "stack": (
-        "tests/system/test_lifecycle.py",
         "tests/system/test_browser.py",
+        "tests/system/test_lifecycle.py",
         "tests/system/test_pipelines.py",
         "tests/system/test_secrets.py",
+        "tests/system/test_backup.py",  # it ends the stack
     ),
     "services": (
         "tests/system/test_spark_cluster.py",
