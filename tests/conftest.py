@@ -47,16 +47,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, and mark what is too slow to run after each edit."""
-    from tests.scheduling import SHARED, in_order, misplaced
+    from tests.scheduling import SLOW_FIXTURES, in_order, misplaced
 
     wrong = list(misplaced(items))
     if wrong:
         raise pytest.UsageError("\n".join(wrong))
     items[:] = in_order(items)
     for item in items:
-        if SHARED.keys() & set(getattr(item, "fixturenames", ())) or item.get_closest_marker(
-            "system"
-        ):
+        asks = set(getattr(item, "fixturenames", ()))
+        if asks & SLOW_FIXTURES or item.get_closest_marker("system"):
             item.add_marker(pytest.mark.slow)
 
 

@@ -31,6 +31,8 @@ SHARED = {
         "tests/stack/doctor/test_services.py",
     ),
 }
+# Whoever asks for one of these waits for servers: not after each edit.
+SLOW_FIXTURES = frozenset({*SHARED, "store_settings"})
 # Begun early, because they take long and nothing else waits for them.
 LONG = (
     "tests/system/",

@@ -17,7 +17,10 @@ from stack.terminal import console, shown_errors
 PASSES_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 # One worker drives the whole stack, the other runs the rest: tests/scheduling.py.
 WORKERS = ("-n", "2", "--no-loadscope-reorder")
-QUICK = ("--ignore=tests/system", "-m", "not slow")
+EVERYTHING = ("tests", "--ignore=tests/compose")
+_STRUCTURE = ("tests/test_structure.py", "tests/test_architecture.py", "tests/test_documents.py")
+# The library, the Airflow layer and the structure, without what asks for a server.
+QUICK = ("tests/library", "tests/operators", "tests/dags", *_STRUCTURE, "-m", "not slow")
 
 
 def test(
@@ -38,8 +41,8 @@ def test(
             with shown_errors():
                 _ensure_chromium()
         chosen = any(os.path.exists(word.split("::")[0]) for word in context.args)
-        ours = [] if chosen else ["tests", "--ignore=tests/compose", *WORKERS]
-        command = [sys.executable, "-m", "pytest", *ours, *(QUICK if quick else ()), *context.args]
+        ours = () if chosen else (*(QUICK if quick else EVERYTHING), *WORKERS)
+        command = [sys.executable, "-m", "pytest", *ours, *context.args]
     sys.stdout.flush()
     os.execv(command[0], command)
 

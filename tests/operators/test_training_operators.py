@@ -200,7 +200,7 @@ def test_evaluate(context: Any, ti: Any, tracking: Any, replace_by_autospec: Any
     evaluate = replace_by_autospec("include.steps.training.evaluate", return_value=evaluation)
     page = "s3://reports/loan_default/evidence/3.html"
     publish = replace_by_autospec(
-        "include.reports.drift_report.publish_evidence", return_value=page
+        "include.reports.evidence_page.publish_evidence", return_value=page
     )
     task = EvaluateChallengerOperator(challenger={"version": 3}, **COMMON)
 
