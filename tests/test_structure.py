@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import importlib
 import json
 import os
@@ -11,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import grimp
 import pytest
 
 PROJECT = Path(__file__).parent.parent
@@ -48,6 +50,7 @@ ADDRESSES = {
     "include.errors": ("RelevoError", "SpecificationError"),
     "include.estimators": ("ClassFolds", "EncodedClassifier", "ScarceColumns"),
     "include.pipeline_file": ("load",),
+    "include.reference": ("text",),
     "include.point_in_time": ("as_of_join",),
     "include.suites": ("load_suite",),
     "relevo.dags": ("declare",),
@@ -135,6 +138,13 @@ def test_the_contracts_fail_when_an_import_runs_up(tmp_path: Path) -> None:
         "new_room",
     ):
         assert line in done.stdout, line
+
+
+@pytest.mark.parametrize("root", ["include", "relevo", "stack"])
+def test_no_modules_import_each_other_in_a_circle(root: str) -> None:
+    graph = grimp.build_graph(root, exclude_type_checking_imports=True)
+    imports = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
+    graphlib.TopologicalSorter(imports).prepare()  # raises CycleError, which names the circle
 
 
 @pytest.mark.parametrize("module", ADDRESSES)

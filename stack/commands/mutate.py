@@ -38,6 +38,7 @@ _ROOMS = {
 DECIDING = {n: Path("include", room, f"{n}.py") for room, names in _ROOMS.items() for n in names}
 DEMANDED = 0.95
 _OURS = ("include", "relevo", "tests")
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _QUIETLY = ("-q", "-p", "no:cacheprovider")
 
 
@@ -123,9 +124,13 @@ def _import_what_is_not_ours(tests: Path) -> None:
     import pytest
 
     collect = ("--collect-only", "--continue-on-collection-errors")
-    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
-        if pytest.main([*collect, *_QUIETLY, str(tests)]) == pytest.ExitCode.INTERRUPTED:
-            raise KeyboardInterrupt
+    # A request to stop waits until then: some packages swallow it while they are imported.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+    try:
+        with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+            pytest.main([*collect, *_QUIETLY, str(tests)])
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
     for name in [name for name in sys.modules if name.partition(".")[0] in _OURS]:
         del sys.modules[name]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from include.steps import monitoring
 from include.steps.preparation import quarantine_table
 from include.storage import ledger
 from include.storage.lake_tables import Lake
+from stack.errors import AirflowApiError
 from tests.pipelines.records import FILES, land_records
 from tests.system.conftest import SystemStack
 
@@ -40,7 +42,7 @@ class Running:
         self.lake = Lake(stack.settings.store, name)
         for dag_id in (self.train, self.score):
             stack.api.wait_for_dag(dag_id)
-            stack.api.unpause(dag_id)
+            patiently(lambda dag_id=dag_id: stack.api.unpause(dag_id))
 
     @property
     def pipeline(self) -> Pipeline:
@@ -49,7 +51,13 @@ class Running:
 
     def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
         """Start a run; returns its id."""
-        return str(self.stack.api.trigger(dag_id, conf or {})["dag_run_id"])
+        run = patiently(lambda: self.stack.api.trigger(dag_id, conf or {}))
+        return str(run["dag_run_id"])
+
+    def train_as_of(self, partition: str) -> None:
+        """Train, and wait; another pipeline may be training meanwhile."""
+        run_id = self.trigger(self.train, {"partition": partition})
+        self.stack.wait(self.train, run_id, seconds=900)
 
     def answer(self, run_id: str, option: str) -> None:
         """Answer the question whether a challenger may take over, as a person would.
@@ -71,14 +79,16 @@ class Running:
                 asked = datetime.fromisoformat(question["start_date"].replace("Z", "+00:00"))
                 is_waiting = (datetime.now(UTC) - asked).total_seconds() > 5
                 if is_waiting and not self.stack.api._get(path)["response_received"]:
-                    self.stack.api._request("PATCH", path, json=body)
+                    patiently(lambda: self.stack.api._request("PATCH", path, json=body))
             return question.get("state") in ("success", "skipped")
 
-        self.stack.until(is_answered, "the answer to be taken", 300)
+        self.stack.until(is_answered, "the answer to be taken", 900)
 
     def backfill(self, first: datetime, last: datetime, runs: int) -> None:
         """Score due dates one after the other, with the retrainings that they start."""
-        self.stack.api.create_backfill(self.score, first, last, max_active_runs=2)
+        patiently(
+            lambda: self.stack.api.create_backfill(self.score, first, last, max_active_runs=2)
+        )
 
         def ended() -> bool:
             scored = self.stack.api.dag_runs(self.score)
@@ -89,13 +99,26 @@ class Running:
             done = all(run["state"] == "success" for run in held)
             return len(scored) == runs and done and not waiting
 
-        self.stack.until(ended, f"{runs} runs of {self.score}", 600)
+        self.stack.until(ended, f"{runs} runs of {self.score}", 900)
 
     def performance(self) -> dict[str, PerformanceRecord]:
         """Read what was measured, by the partition that was predicted."""
         rows = monitoring.rows(self.lake, monitoring.PERFORMANCE)
         records = [PerformanceRecord.from_dict(json.loads(row["details"])) for row in rows]
         return {record.partition: record for record in records}
+
+
+def patiently(ask: Callable[[], Any]) -> Any:
+    """Ask again while SQLite is locked: Airflow gives up after five seconds and answers 500."""
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            return ask()
+        except AirflowApiError as error:
+            is_locked = error.status == 500 and "Database error" in str(error)
+            if not is_locked or time.monotonic() > deadline:
+                raise
+            time.sleep(1)
 
 
 Story = Callable[[Callable[[str], Running], SystemStack, Path], None]
@@ -122,17 +145,17 @@ def telco_churn(running: Callable[[str], Running], stack: SystemStack, tmp_path:
 
     run_id = telco.trigger(telco.train)
     telco.answer(run_id, REJECTED)
-    stack.wait(telco.train, run_id)
+    stack.wait(telco.train, run_id, seconds=900)
     assert ledger.training_states(telco.lake) == {"snapshot-0001": "refused"}
     assert Registry(telco.lake).champion_as_of(monitoring.partitions.snapshot(2)) is None
 
     run_id = telco.trigger(telco.train)
     telco.answer(run_id, APPROVED)
-    stack.wait(telco.train, run_id)
+    stack.wait(telco.train, run_id, seconds=900)
     assert ledger.training_states(telco.lake) == {"snapshot-0001": "promoted"}
 
     run_id = telco.trigger(telco.score)
-    stack.wait(telco.score, run_id)
+    stack.wait(telco.score, run_id, seconds=900)
     scored = telco.lake.read("predictions").to_pandas()
     assert set(scored["partition"]) == {"snapshot-0002"}
     assert len(scored) + _quarantined(telco, "customers", "snapshot-0002") == 2_043
@@ -148,7 +171,7 @@ def south_german_credit(
 ) -> None:
     credit = running("south_german_credit")
     land_records(stack.settings.store, credit.name)
-    stack.run(credit.train, "snapshot-0001")
+    credit.train_as_of("snapshot-0001")
     kept = credit.lake.row_counts("raw_applications")["snapshot-0001"]
     assert kept + _quarantined(credit, "applications", "snapshot-0001") == 1_020
     reasons = credit.lake.read(quarantine_table("applications")).to_pandas()["reasons"]
@@ -168,7 +191,7 @@ def south_german_credit(
 def trip_duration(running: Callable[[str], Running], stack: SystemStack, tmp_path: Path) -> None:
     trips = running("trip_duration")
     land_records(stack.settings.store, trips.name)
-    stack.run(trips.train, "2020-01")
+    trips.train_as_of("2020-01")
     trips.backfill(datetime(2020, 5, 2, 6, tzinfo=UTC), datetime(2020, 7, 2, 6, tzinfo=UTC), runs=3)
     states = ledger.training_states(trips.lake)
     begun = [name for name in states if name > "2020-01"]
@@ -184,7 +207,7 @@ def trip_duration(running: Callable[[str], Running], stack: SystemStack, tmp_pat
 def rodent_species(running: Callable[[str], Running], stack: SystemStack, tmp_path: Path) -> None:
     rodents = running("rodent_species")
     land_records(stack.settings.store, rodents.name)
-    stack.run(rodents.train, "1993")
+    rodents.train_as_of("1993")
     rodents.backfill(
         datetime(1996, 1, 2, 6, tzinfo=UTC), datetime(1997, 1, 2, 6, tzinfo=UTC), runs=2
     )
