@@ -184,7 +184,7 @@ def airflow_environment(
         ("api_auth", "jwt_secret"): credentials.airflow_jwt_secret,
         # The first call to a cold API can take longer than the 5 s of the default.
         ("workers", "execution_api_timeout"): "30",
-        ("scheduler", "scheduler_idle_sleep_time"): "0.2",
+        ("scheduler", "scheduler_idle_sleep_time"): "0.5",
         ("dag_processor", "refresh_interval"): "30",
         ("logging", "base_log_folder"): str(layout.airflow / "logs"),
         ("usage_data_collection", "enabled"): "False",
