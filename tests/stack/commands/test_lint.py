@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -115,6 +117,19 @@ def test_files_that_are_not_python_need_none_of_them(programs: Path) -> None:
     assert answer.output.count("skipped: no Python and no pyproject.toml among the files") == 4
 
 
+def test_the_launcher_is_python_without_an_ending(programs: Path) -> None:
+    assert lint(str(REPOSITORY / "relevo")).exit_code == 0
+    assert calls(programs)[0] == f"ruff check --force-exclude {REPOSITORY / 'relevo'}"
+    shown = subprocess.run(
+        [str(Path(sys.executable).parent / "ruff"), "check", "--show-files", "."],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert str(REPOSITORY / "relevo") in shown.stdout.splitlines()
+
+
 def test_a_folder_is_looked_at(programs: Path) -> None:
     assert lint(str(REPOSITORY / "stack")).exit_code == 0
     assert calls(programs)[0] == f"ruff check --force-exclude {REPOSITORY / 'stack'}"
@@ -175,6 +190,10 @@ def test_a_commit_is_preceded_by_the_same_and_downloads_nothing() -> None:
     text = (REPOSITORY / ".pre-commit-config.yaml").read_text(encoding="utf-8")
     (repository,) = yaml.safe_load(text)["repos"]
     assert repository["repo"] == "local"
+    (pattern,) = (hook["files"] for hook in repository["hooks"])
+    for path in ("relevo", "pyproject.toml", "include/monitoring/drift.py"):
+        assert re.search(pattern, path), path
+    assert not re.search(pattern, "README.md")
     assert [(hook["entry"], hook["language"]) for hook in repository["hooks"]] == [
         ("./relevo lint", "system")
     ]
