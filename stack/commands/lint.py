@@ -70,7 +70,7 @@ def planned(files: Sequence[Path], fix: bool) -> tuple[Check, ...]:
     Raises:
         ConfigurationError: If one of the files does not exist.
     """
-    missing = [str(path) for path in files if not path.exists()]
+    missing = [str(path) for path in files if not os.path.exists(path)]
     if missing:
         raise ConfigurationError(
             f"File {some(missing)}: must exist to be looked at, got nothing there. "

@@ -143,6 +143,12 @@ def test_a_file_that_is_not_there_is_told_before_anything_runs(programs: Path) -
     assert calls(programs) == []
 
 
+def test_a_name_too_long_for_a_file_is_absent(programs: Path) -> None:
+    answer = lint("a" * 5000)
+    assert answer.exit_code == 1
+    assert "must exist to be looked at" in answer.output
+
+
 def test_a_long_list_of_absent_files_is_cut(programs: Path) -> None:
     answer = lint(*(f"absent_{number}.py" for number in range(9)))
     assert "absent_4.py and 4 more: must exist" in answer.output
