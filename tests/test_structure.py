@@ -10,10 +10,13 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import grimp
 import pytest
+
+from stack.commands import mutate
 
 PROJECT = Path(__file__).parent.parent
 HEAVY = (
@@ -59,6 +62,8 @@ ADDRESSES = {
     "relevo.operators.training": ("TrainCandidateOperator",),
     "relevo.triggers": ("TrainingsEndedTrigger",),
 }
+# Found from the repository or by Airflow, and in none of the packages that the contracts hold.
+AROUND = ("dags", "plugins", "relevo_plugin", "tests")
 # Whole by nature, and still read in one go.
 LONGEST = 400
 
@@ -117,8 +122,12 @@ def test_the_contracts_fail_when_an_import_runs_up(tmp_path: Path) -> None:
         ("include/monitoring/drift.py", "import include.steps.monitoring"),  # up three floors
         ("include/quality/suites.py", "import include.monitoring.drift"),  # beside
         ("include/evaluation/bootstrap.py", "import include.storage.lake_tables"),  # I/O
+        ("include/monitoring/binning.py", "import include.specification.pipeline_file"),
+        ("include/calendar/moments.py", "def f(): import pathlib"),
         ("include/wording.py", "import airflow"),
+        ("include/errors.py", "import plugins.relevo.hooks, relevo_plugin, dags, tests.conftest"),
         ("plugins/relevo/hooks.py", "import stack.errors"),
+        ("plugins/relevo/links.py", "import plugins.relevo.hooks"),
         ("stack/embedded/layout.py", "import stack.commands.up"),
     ):
         with (tmp_path / path).open("a", encoding="utf-8") as stream:
@@ -132,8 +141,11 @@ def test_the_contracts_fail_when_an_import_runs_up(tmp_path: Path) -> None:
         "include.monitoring is not allowed to import include.steps",
         "include.quality is not allowed to import include.monitoring",
         "include.evaluation is not allowed to import include.storage",
-        "include is not allowed to import airflow",
+        "include.monitoring is not allowed to import include.specification.pipeline_file",
+        "include.calendar is not allowed to import pathlib",
+        *(f"include is not allowed to import {name}" for name in ("airflow", *AROUND)),
         "relevo is not allowed to import stack",
+        "relevo is not allowed to import plugins",
         "stack.embedded is not allowed to import stack.commands",
         "new_room",
     ):
@@ -188,7 +200,110 @@ def test_a_heavy_module_would_be_noticed() -> None:
     assert "pandas" in loaded_by("include.features.feature_function")
 
 
-@pytest.mark.parametrize("root", ["include", "plugins/relevo"])
+def folders_without_init(root: Path) -> set[Path]:
+    """Name folders with modules, at any depth, that are no packages: no contract sees them."""
+    holding = {folder for path in root.rglob("*.py") for folder in path.parents}
+    inside = {folder for folder in holding if folder.is_relative_to(root)}
+    return {folder for folder in inside if not (folder / "__init__.py").exists()}
+
+
+@pytest.mark.parametrize("root", ["include", "plugins/relevo", "stack"])
 def test_every_folder_with_modules_is_a_package(root: str) -> None:
-    for path in (PROJECT / root).rglob("*.py"):
-        assert (path.parent / "__init__.py").exists(), f"{path.parent}: add __init__.py"
+    # Airflow finds the module of stack/preload by its own name, on the path.
+    found = folders_without_init(PROJECT / root) - {PROJECT / "stack" / "preload"}
+    assert found == set(), "add __init__.py"
+
+
+def test_a_package_in_a_folder_that_is_none_is_noticed(tmp_path: Path) -> None:
+    for name in ("__init__.py", "room/inner/__init__.py", "room/inner/drift.py", "texts/page.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert folders_without_init(tmp_path) == {tmp_path / "room"}
+
+
+def hidden_imports(source: str) -> list[str]:
+    """Name what a module imports by a call with a fixed name, which no contract sees."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    return [
+        ast.unparse(call)
+        for call in calls
+        if ast.unparse(call.func).rpartition(".")[2] in ("import_module", "__import__")
+        and any(isinstance(word, ast.Constant | ast.JoinedStr) for word in call.args[:1])
+    ]
+
+
+@pytest.mark.parametrize("root", ["include", "plugins", "stack", "dags"])
+def test_what_has_a_fixed_name_is_imported_by_a_statement(root: str) -> None:
+    found = {
+        str(path): hidden
+        for path in (PROJECT / root).rglob("*.py")
+        if (hidden := hidden_imports(path.read_text(encoding="utf-8")))
+    }
+    assert found == {}, "write an import statement, which the contracts see"
+
+
+@pytest.mark.parametrize(
+    ("source", "hidden"),
+    [
+        ("importlib.import_module('include.steps')", True),
+        ("def f():\n    return import_module('airflow.sdk').Variable", True),
+        ("__import__('airflow')", True),
+        ("import_module(f'include.{room}')", True),
+        ("importlib.import_module(module_name)", False),  # what a pipeline file names
+    ],
+)
+def test_an_import_by_a_call_is_noticed(source: str, hidden: bool) -> None:
+    assert bool(hidden_imports(source)) == hidden
+
+
+def modules_that_decide() -> set[Path]:
+    """Read from the contract which modules do no I/O, as paths from the project."""
+    settings = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+    (sources,) = (
+        contract["source_modules"]
+        for contract in settings["tool"]["importlinter"]["contracts"]
+        if contract["name"] == "Decisions never do I/O"
+    )
+    places = [PROJECT.joinpath(*name.split(".")) for name in sources]
+    files = {path for place in places for path in (*place.rglob("*.py"), place.with_suffix(".py"))}
+    return {
+        path.relative_to(PROJECT) for path in files if path.exists() and path.name != "__init__.py"
+    }
+
+
+def test_what_decides_opens_no_file() -> None:
+    opening = [
+        str(path)
+        for path in modules_that_decide()
+        for node in ast.walk(ast.parse((PROJECT / path).read_text(encoding="utf-8")))
+        if isinstance(node, ast.Name) and node.id == "open"
+    ]
+    assert opening == []
+
+
+def test_what_decides_is_mutated_and_has_tests_of_its_own() -> None:
+    assert set(mutate.DECIDING.values()) == modules_that_decide()
+    assert [
+        str(path)
+        for path in mutate.DECIDING.values()
+        if not (PROJECT / mutate.tests_of(path)).exists()
+    ] == []
+
+
+@pytest.mark.parametrize("folder", ["dags", "plugins"])
+def test_what_airflow_loads_by_itself_goes_through_the_doors(folder: str) -> None:
+    """These modules are in no package, so that no contract looks at them."""
+    wrong = {
+        f"{path.name}: {name}"
+        for path in (PROJECT / folder).glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for name in imported_by(node)
+        if name.partition(".")[0] in {"bench", "dags", "plugins", "stack", "tests"}
+    }
+    assert wrong == set()
+
+
+def imported_by(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [node.module or ""] if isinstance(node, ast.ImportFrom) else []

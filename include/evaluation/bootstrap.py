@@ -196,9 +196,9 @@ def _is_slow(metric: Metric, problem: Problem) -> bool:
 
 
 def _has_shortcut(metric: Metric) -> bool:
-    known = {"roc_auc_score", "average_precision_score", *_LOSSES}
-    is_own = ":" in metric.function
-    return not is_own and (metric.takes == "classes" or metric.function in known)
+    if metric.takes == "classes":
+        return metric.function in confusion.FUNCTIONS
+    return metric.function in {"roc_auc_score", "average_precision_score", *_LOSSES}
 
 
 def _statistic(

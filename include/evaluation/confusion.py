@@ -14,13 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 Table = NDArray[np.float64]
+# What a table tells; any other function of scikit-learn needs the rows.
+FUNCTIONS = frozenset(
+    {
+        *("accuracy_score", "balanced_accuracy_score", "cohen_kappa_score", "f1_score"),
+        *("matthews_corrcoef", "precision_score", "recall_score"),
+    }
+)
 
 
 def statistic(function: str, average: str) -> Callable[[Table], float]:
     """Name the function of a table, float64, shape (n_classes, n_classes), truth by prediction.
 
     Args:
-        function: Function of ``sklearn.metrics``.
+        function: Function of ``sklearn.metrics``, one of ``FUNCTIONS``.
         average: ``binary`` (of the class 1), ``macro``, ``micro`` or ``weighted``; for those
             functions that know it.
     """

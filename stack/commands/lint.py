@@ -22,6 +22,7 @@ from stack.terminal import console, shown_errors
 PROGRAMS = Path(sys.executable).parent
 SOURCES = (".py", ".pyi")
 SETTINGS = "pyproject.toml"
+LAUNCHER = "relevo"  # Python without an ending
 _IMPORTED_FROM = os.pathsep.join((".", "plugins"))
 
 
@@ -69,7 +70,7 @@ def planned(files: Sequence[Path], fix: bool) -> tuple[Check, ...]:
     Raises:
         ConfigurationError: If one of the files does not exist.
     """
-    missing = [str(path) for path in files if not path.exists()]
+    missing = [str(path) for path in files if not os.path.exists(path)]
     if missing:
         raise ConfigurationError(
             f"File {some(missing)}: must exist to be looked at, got nothing there. "
@@ -88,7 +89,7 @@ def planned(files: Sequence[Path], fix: bool) -> tuple[Check, ...]:
 
 
 def _is_ours(path: Path) -> bool:
-    return path.is_dir() or path.suffix in SOURCES or path.name == SETTINGS
+    return path.is_dir() or path.suffix in SOURCES or path.name in (SETTINGS, LAUNCHER)
 
 
 def _refuse_without(checks: Sequence[Check]) -> None:

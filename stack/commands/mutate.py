@@ -90,15 +90,20 @@ def _copy() -> Iterator[Path]:
         tempfile.tempdir = os.environ["TMPDIR"] = str(copy / "tmp")
         for name in ("include", "plugins", "tests"):
             ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(REPOSITORY / name, copy / name, ignore=ignored)
-        shutil.copy(REPOSITORY / "pyproject.toml", copy)
+            # Without permissions: a read-only file is changed here, too.
+            shutil.copytree(
+                REPOSITORY / name, copy / name, ignore=ignored, copy_function=shutil.copyfile
+            )
+        shutil.copyfile(REPOSITORY / "pyproject.toml", copy / "pyproject.toml")
         yield copy
 
 
 def _examine(copy: Path, path: Path, sample: int, seed: int) -> tuple[int, list[str]]:
     """Count the changes of a module, and list those that its tests do not notice."""
-    tests = Path("tests", "library", path.parent.name, f"test_{path.name}")
+    tests = tests_of(path)
     source = (copy / path).read_text(encoding="utf-8")
+    if not (copy / tests).exists():
+        raise StackError(f"Tests {tests}: must exist to notice a change, got nothing. Write them.")
     _import_what_is_not_ours(copy / tests)
     begun = time.monotonic()
     if not _passes(copy, tests, seconds=600):
@@ -117,6 +122,11 @@ def _examine(copy: Path, path: Path, sample: int, seed: int) -> tuple[int, list[
             unnoticed.append(f"{path}:{mutant.line}: {before.strip()}  ->  {after.strip()}")
     (copy / path).write_text(source, encoding="utf-8")
     return len(mutants), unnoticed
+
+
+def tests_of(path: Path) -> Path:
+    """Name the test file of a module of the library."""
+    return Path("tests", "library", path.parent.name, f"test_{path.name}")
 
 
 def _import_what_is_not_ours(tests: Path) -> None:

@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,9 +20,15 @@ PASSES_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 # One worker drives the whole stack, the other runs the rest: tests/scheduling.py.
 WORKERS = ("-n", "2", "--no-loadscope-reorder")
 EVERYTHING = ("tests", "--ignore=tests/compose")
-_STRUCTURE = ("tests/test_structure.py", "tests/test_architecture.py", "tests/test_documents.py")
+_STRUCTURE = (
+    *("tests/test_structure.py", "tests/test_architecture.py", "tests/test_documents.py"),
+    "tests/test_scheduling.py",
+)
+_NOT_SLOW = ("-m", "not slow")
 # The library, the Airflow layer and the structure, without what asks for a server.
-QUICK = ("tests/library", "tests/operators", "tests/dags", *_STRUCTURE, "-m", "not slow")
+QUICK = ("tests/library", "tests/operators", "tests/dags", *_STRUCTURE, *_NOT_SLOW)
+# The word after one of these is no choice of tests, even if a folder is called so.
+_VALUED = frozenset({"-k", "-m", "--deselect", "--ignore", "--ignore-glob"})
 
 
 def test(
@@ -33,18 +41,52 @@ def test(
     ] = False,
 ) -> None:
     """Run the tests; arguments are handed to pytest."""
-    os.chdir(REPOSITORY)
     if compose:
         command = [sys.executable, "-m", "tests.compose.engine", *context.args]
     else:
-        if not quick:
+        words, chosen = named_tests(context.args)
+        if not quick and any(map(_opens_a_browser, chosen or ["tests"])):
             with shown_errors():
                 _ensure_chromium()
-        chosen = any(os.path.exists(word.split("::")[0]) for word in context.args)
-        ours = () if chosen else (*(QUICK if quick else EVERYTHING), *WORKERS)
-        command = [sys.executable, "-m", "pytest", *ours, *context.args]
+        command = [sys.executable, "-m", "pytest", *planned(quick, bool(chosen)), *words]
+    os.chdir(REPOSITORY)
     sys.stdout.flush()
     os.execv(command[0], command)
+
+
+def planned(quick: bool, chosen: bool) -> tuple[str, ...]:
+    """Say what pytest is told besides the words of the user, who may have chosen tests."""
+    if chosen:
+        return _NOT_SLOW if quick else ()
+    return (*(QUICK if quick else EVERYTHING), *WORKERS)
+
+
+def named_tests(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Find the words that name tests, as seen from the working directory or the repository.
+
+    Returns:
+        All words, with those written as seen from the repository; and those alone.
+    """
+    written, chosen = [], []
+    for before, word in zip(("", *words), words, strict=False):
+        path = None if before in _VALUED else _test_path(word)
+        written.append(path or word)
+        if path:
+            chosen.append(path)
+    return written, chosen
+
+
+def _test_path(word: str) -> str | None:
+    file, colons, inside = word.partition("::")
+    for start in (Path.cwd(), REPOSITORY):
+        path = (start / file).resolve()
+        if os.path.exists(path) and path.is_relative_to(REPOSITORY / "tests"):
+            return f"{path.relative_to(REPOSITORY)}{colons}{inside}" if file else None
+    return None
+
+
+def _opens_a_browser(path: str) -> bool:
+    return path == "tests" or path.startswith("tests/system")
 
 
 def _ensure_chromium() -> None:

@@ -70,6 +70,17 @@ class TestBootstrap:
             expected = measure(name, problem, y[rows], scores[rows])
             assert statistic(drawn) == pytest.approx(expected, rel=1e-12)
 
+    def test_a_metric_of_classes_that_no_table_tells_is_measured_on_the_rows(
+        self, make_scores: MakeScores
+    ) -> None:
+        y, scores, _ = make_scores(300)
+        metric = Metric("hamming_loss", ("binary",), "classes", higher_is_better=False)
+        labels, values = check_scores(BINARY, y, scores)
+        drawn = np.random.default_rng(5).integers(1, 4, 300)
+        wrong = (values >= 0.5) != labels
+        expected = float((wrong * drawn).sum() / drawn.sum())
+        assert _statistic(metric, BINARY, labels, values)(drawn) == pytest.approx(expected)
+
     def test_interval_matches_a_plain_bootstrap(self, make_scores: MakeScores) -> None:
         y, scores, _ = make_scores(400, share=0.25)
         interval = bootstrap_interval("roc_auc", BINARY, y, scores, confidence=0.9, seed=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -115,6 +117,19 @@ def test_files_that_are_not_python_need_none_of_them(programs: Path) -> None:
     assert answer.output.count("skipped: no Python and no pyproject.toml among the files") == 4
 
 
+def test_the_launcher_is_python_without_an_ending(programs: Path) -> None:
+    assert lint(str(REPOSITORY / "relevo")).exit_code == 0
+    assert calls(programs)[0] == f"ruff check --force-exclude {REPOSITORY / 'relevo'}"
+    shown = subprocess.run(
+        [str(Path(sys.executable).parent / "ruff"), "check", "--show-files", "."],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert str(REPOSITORY / "relevo") in shown.stdout.splitlines()
+
+
 def test_a_folder_is_looked_at(programs: Path) -> None:
     assert lint(str(REPOSITORY / "stack")).exit_code == 0
     assert calls(programs)[0] == f"ruff check --force-exclude {REPOSITORY / 'stack'}"
@@ -126,6 +141,12 @@ def test_a_file_that_is_not_there_is_told_before_anything_runs(programs: Path) -
     assert "File absent.py: must exist to be looked at, got nothing there." in answer.output
     assert "name no file to look at everything" in answer.output
     assert calls(programs) == []
+
+
+def test_a_name_too_long_for_a_file_is_absent(programs: Path) -> None:
+    answer = lint("a" * 5000)
+    assert answer.exit_code == 1
+    assert "must exist to be looked at" in answer.output
 
 
 def test_a_long_list_of_absent_files_is_cut(programs: Path) -> None:
@@ -175,6 +196,10 @@ def test_a_commit_is_preceded_by_the_same_and_downloads_nothing() -> None:
     text = (REPOSITORY / ".pre-commit-config.yaml").read_text(encoding="utf-8")
     (repository,) = yaml.safe_load(text)["repos"]
     assert repository["repo"] == "local"
+    (pattern,) = (hook["files"] for hook in repository["hooks"])
+    for path in ("relevo", "pyproject.toml", "include/monitoring/drift.py"):
+        assert re.search(pattern, path), path
+    assert not re.search(pattern, "README.md")
     assert [(hook["entry"], hook["language"]) for hook in repository["hooks"]] == [
         ("./relevo lint", "system")
     ]

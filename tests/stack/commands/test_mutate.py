@@ -5,11 +5,13 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
+from stack.commands import mutate as mutate_command
 from stack.embedded.layout import REPOSITORY
 from stack.mutants import find_mutants
 
@@ -147,6 +149,25 @@ def test_tests_that_fail_unchanged_prove_nothing(project: Path) -> None:
     status, output = mutate(project, "association")
     assert status == 1
     assert "test_association.py: must pass unchanged" in output
+
+
+def test_a_module_without_tests_is_told(project: Path) -> None:
+    (project / "tests/library/training/test_association.py").unlink()
+    status, output = mutate(project, "association")
+    assert status == 1
+    assert "test_association.py: must exist to notice a change" in output
+
+
+def test_what_is_read_only_is_changed_in_the_copy(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = project / "include/training/association.py"
+    path.chmod(0o444)
+    monkeypatch.setattr(mutate_command, "REPOSITORY", project)
+    monkeypatch.setattr(tempfile, "tempdir", str(project.parent))
+    monkeypatch.setenv("TMPDIR", str(project.parent))
+    with mutate_command._copy() as copy:
+        assert (copy / "include/training/association.py").stat().st_mode & 0o200
 
 
 def test_an_unknown_module_is_refused(project: Path) -> None:
