@@ -120,7 +120,7 @@ def alone(
         )
         split = StratifiedKFold(**folds)
     # A tree needs the order only, but cannot take what is infinite or larger than 32 bits.
-    values = feature.rank().to_numpy(np.float64) if numeric else codes(feature)
+    values = feature.rank().to_numpy(np.float64, na_value=np.nan) if numeric else codes(feature)
     estimator = tree
     if not numeric:
         estimator = make_pipeline(TargetEncoder(target_type=_TARGET_TYPES[task], cv=split), tree)

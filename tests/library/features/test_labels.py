@@ -134,8 +134,11 @@ def test_labels_of_a_snapshot_are_known_with_it(labelled: Any) -> None:
 
 
 def test_the_feature_function_sees_no_labels(labelled: Any) -> None:
-    assert columns_of(labelled("binary", column="bad", known_at="known")) == ("bad", "known")
-    assert columns_of(labelled("binary", other=True, column="bad", known_at="known")) == ()
+    columns = ["id", "bad", "x", "known"]
+    in_row = labelled("binary", column="bad", known_at="known")
+    assert columns_of(in_row, columns) == ("bad", "known")
+    other = labelled("binary", other=True, column="bad", known_at="known")
+    assert columns_of(other, columns) == ()
 
 
 @pytest.mark.parametrize("count", [0, 2])
