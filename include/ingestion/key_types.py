@@ -72,8 +72,8 @@ def _check_floats(subject: str, column: str, values: pa.ChunkedArray) -> None:
     largest = pc.max(pc.abs(values)).as_py() or 0
     if largest >= _LARGEST_EXACT:
         raise SourceError(
-            f"{subject}: column {column} names rows, so its numbers must be exact, got {largest:.0f} "
-            f"as {values.type}, which is rounded. Land it as whole numbers or as text."
+            f"{subject}: column {column} names rows, so its numbers must be exact, got "
+            f"{largest:.0f} as {values.type}, which is rounded. Land it as whole numbers or text."
         )
 
 

@@ -285,8 +285,8 @@ def without_infinities(prepared: pd.DataFrame) -> pd.DataFrame:
         prepared: Columns of :func:`prepare`, shape (n_rows, n_columns).
     """
     numbers = prepared.select_dtypes("float64")
-    infinite = np.isinf(numbers)
-    if not infinite.to_numpy().any():
+    infinite = np.isinf(numbers.to_numpy())
+    if not infinite.any():
         return prepared
     finite = prepared.copy()
     finite[numbers.columns] = numbers.mask(infinite)

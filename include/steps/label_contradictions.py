@@ -1,4 +1,4 @@
-"""Labels that contradict each other go to quarantine, all of them, as a failed expectation would."""
+"""Labels that contradict each other: all of them go to quarantine."""
 
 from __future__ import annotations
 
