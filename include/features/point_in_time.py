@@ -170,7 +170,8 @@ def _comparable(
             f"{kinds[0]} in the features and {kinds[1]} in the labels. Land both with one type, "
             "or keep the type of the source in the feature function."
         )
-    whole = all(pd.api.types.is_integer_dtype(side) for side in (ours, theirs))
+    # Of unsigned and signed ones NumPy makes floats.
+    whole = all(pd.api.types.is_signed_integer_dtype(side) for side in (ours, theirs))
     if "number" in kinds and not whole:
         # As Python's numbers, which are equal if their values are: no side is rounded.
         return ours.astype(object), theirs.astype(object)
