@@ -208,7 +208,9 @@ def _as_stored(lake: Lake, schema: pa.Schema) -> pa.Schema:
 
 
 def _tell_infinities(pipeline: Pipeline, partition: Partition, frame: pd.DataFrame) -> None:
-    columns = frame[feature_columns(pipeline, list(frame.columns))].select_dtypes("floating")
+    columns = frame[feature_columns(pipeline, list(frame.columns))].select_dtypes(
+        ["float32", "float64"]
+    )
     counts = np.isinf(columns).sum()
     told = [f"{name} in {count} rows" for name, count in counts[counts > 0].items()]
     if told:
