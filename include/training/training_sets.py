@@ -146,7 +146,7 @@ def build_training_set(
         joined[HELD_OUT] = _drawn(joined[pipeline.entity], rules.holdout)
     classes = _count_classes(pipeline, partition, joined)
     rows = pa.Table.from_pandas(joined, _schema(pipeline, held.schema), preserve_index=False)
-    rows = with_partition(rows.cast(_as_stored(lake, rows.schema)), str(partition))
+    rows = with_partition(rows.cast(as_stored(lake, rows.schema)), str(partition))
     reference = lake.write(
         TABLE, rows, partitions=[str(partition)], origin=origin.reading(features, known)
     )
@@ -193,7 +193,7 @@ def _schema(pipeline: Pipeline, features: pa.Schema) -> pa.Schema:
     return pa.schema([*(f.with_name(SLICE) if f.name == PARTITION else f for f in features), *own])
 
 
-def _as_stored(lake: Lake, schema: pa.Schema) -> pa.Schema:
+def as_stored(lake: Lake, schema: pa.Schema) -> pa.Schema:
     """Take floats where the table has them from when a missing value made whole numbers floats."""
     if not lake.exists(TABLE):
         return schema
