@@ -114,7 +114,8 @@ def join_labels(
     known = known[known["known_at"] < known_before]
     if not pipeline.labels_in_row:
         known = known[known[pipeline.entity].notna()]  # of nobody, and of no row without an entity
-    known = known.sort_values(["known_at", PARTITION], kind="stable").reset_index(drop=True)
+    order = [name for name in ("known_at", PARTITION) if name in known.columns]
+    known = known.sort_values(order, kind="stable").reset_index(drop=True)
     # Numbered, because a key may have any name.
     both = [_comparable(pipeline, name, features[name], known[name]) for name in keys]
     ours = pd.DataFrame({at: pair[0].array for at, pair in enumerate(both)})
@@ -127,7 +128,7 @@ def join_labels(
             "rows again. If entities come back, name labels.event_time; else remove the copies "
             "in the feature function or by a suite."
         )
-    latest = _latest(pipeline, theirs, known)
+    latest = _latest(pipeline, theirs, known[order], known["label"])
     pairs = ours.reset_index(names="ours").merge(
         theirs.loc[latest].reset_index(names="theirs"), on=joint, how="inner", validate="one_to_one"
     )
@@ -137,21 +138,20 @@ def join_labels(
     return joined
 
 
-def _latest(pipeline: Pipeline, keys: pd.DataFrame, known: pd.DataFrame) -> pd.Index:
+def _latest(
+    pipeline: Pipeline, keys: pd.DataFrame, order: pd.DataFrame, labels: pd.Series[Any]
+) -> pd.Index:
     """Choose the label that counts for each row, among labels in the order of their knowledge."""
-    joint = list(keys.columns)
-    told = keys.assign(
-        known_at=known["known_at"], partition=known[PARTITION], label=known["label"]
-    ).drop_duplicates()
-    last = told.drop_duplicates(joint, keep="last")
-    before = told.drop(last.index).drop_duplicates(joint, keep="last")
-    clashes = pd.concat([last, before]).duplicated([*joint, "known_at", "partition"])
-    if clashes.any():
+    told = pd.concat([keys, order], axis=1).assign(label=labels).drop_duplicates()
+    last = told.drop_duplicates(list(keys), keep="last")
+    before = told.drop(last.index).drop_duplicates(list(keys), keep="last")
+    clashes = before[pd.concat([last, before]).duplicated([*keys, *order])[before.index]]
+    if len(clashes):
         raise FeatureError(
             f"pipeline {pipeline.name}: labels that are known at one moment must agree, got "
-            f"{int(clashes.sum())} rows with several labels in partition "
-            f"{before.loc[clashes[clashes].index[0], 'partition']}. Land its labels again without "
-            "the wrong ones and run it again."
+            f"{len(clashes)} rows with several labels, first known at "
+            f"{clashes['known_at'].min()}. Run the partition in which they landed again: what "
+            "contradicts goes to quarantine."
         )
     return last.index
 
@@ -160,7 +160,7 @@ def _comparable(
     pipeline: Pipeline, name: str, ours: pd.Series[Any], theirs: pd.Series[Any]
 ) -> tuple[pd.Series[Any], pd.Series[Any]]:
     """Bring a key of both sides to types that pandas compares exactly."""
-    if name == pipeline.event_time and _kind(ours) != "time":
+    if name == pipeline.event_time and _kind(theirs) == "time" != _kind(ours):
         landed = pa.chunked_array([pa.array(ours, from_pandas=True)])
         ours = to_series(to_moments(landed, f"pipeline {pipeline.name}: column {name}"))
     kinds = (_kind(ours), _kind(theirs))

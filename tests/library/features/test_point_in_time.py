@@ -173,7 +173,7 @@ class TestLabels:
         rows = [("a", 0, JANUARY, "2005-Q1"), ("a", 1, JANUARY, "2005-Q1")][::turned]
         with pytest.raises(FeatureError) as caught:
             join_labels(features(["a"]), known(*rows), pipeline, JUNE)
-        assert "must agree, got 1 rows with several labels in partition 2005-Q1" in str(
+        assert "must agree, got 1 rows with several labels, first known at 2005-01-01" in str(
             caught.value
         )
         # The copy of a label is none, and a later one settles it.
