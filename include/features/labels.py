@@ -92,11 +92,14 @@ def contradictions(pipeline: Pipeline, rows: pa.Table, partition: Partition) -> 
     frame = pd.DataFrame(dict(enumerate(map(to_series, columns))))
     repeated = frame[frame.duplicated(keep=False)].dropna()
     labels = to_series(values.filter(held))[repeated.index].map(text_of)
-    groups = labels.groupby([repeated[at] for at in repeated], sort=False)
-    odd = labels[groups.transform("nunique") > 1]
+    keys_of = [repeated[at] for at in repeated]
+    odd = labels[labels.groupby(keys_of, sort=False).transform("nunique") > 1]
     positions = np.flatnonzero(held)
-    told = groups.transform(lambda group: some(sorted(set(group)), _LISTED)) if len(odd) else odd
-    return {int(positions[at]): told[at] for at in odd.index}
+    told: dict[int, str] = {}
+    for _, group in odd.groupby([key[odd.index] for key in keys_of], sort=False):
+        listed = some(sorted(set(group)), _LISTED)
+        told.update({int(positions[at]): listed for at in group.index})
+    return dict(sorted(told.items()))
 
 
 def columns_of(pipeline: Pipeline, columns: Sequence[str]) -> tuple[str, ...]:
@@ -132,8 +135,8 @@ def _referenced(pipeline: Pipeline, expression: str, columns: Sequence[str]) -> 
         raise _no_sql(f"source {pipeline.label_source}", expression, parsed["error_message"])
     mentioned: set[str] = set()
     for node in _nodes(parsed):
-        if node.get("class") == "STAR":
-            return set(columns)
+        if node.get("class") == "STAR" or node.get("column_names") == ["landed"]:
+            return set(columns)  # a choice of columns, or the row as a whole
         if node.get("class") == "COLUMN_REF":
             # All parts: the column of a table, or the field of a column. SQL does not tell case.
             mentioned.update(part.casefold() for part in node["column_names"])
@@ -176,7 +179,9 @@ def _landed(
 def _values(pipeline: Pipeline, rows: pa.Table, subject: str) -> pa.ChunkedArray:
     labels = pipeline.labels
     if labels.expression is None:
-        return _column(rows, str(labels.column), subject)
+        values = _column(rows, str(labels.column), subject)
+        # Classes such as 2005-07-14, without a time of day.
+        return values.cast(pa.string()) if pa.types.is_date(values.type) else values
     with duckdb.connect(config=_CLOSED) as connection:
         connection.register("landed", rows)
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -211,6 +211,7 @@ def test_entities_stay_what_they_are(labelled: Any, kind: pa.DataType, missing: 
         (pa.array([Decimal("1.00"), None, Decimal("2.50")]), ["1", "2.5"]),
         (pa.array([Decimal(10**18 + 1), None]), [str(10**18 + 1)]),
         (pa.array(["1", "1.0", None]), ["1", "1.0"]),
+        (pa.array([date(2005, 7, 14), None]), ["2005-07-14"]),
     ],
 )
 def test_classes_do_not_hang_on_a_missing_one(
@@ -245,6 +246,7 @@ def test_numbers_of_every_type(labelled: Any, values: pa.Array, task: str, kind:
         ("case when id is null then 1 else x end", ["x"]),
         ("(select max(q) from (select x as q))", ["x"]),
         ("greatest(*columns('x|y'))", ["arr_delay", "x", "a.b", "closed"]),
+        ("hash(landed) % 2", ["arr_delay", "x", "a.b", "closed"]),
         ("1", []),
     ],
 )
