@@ -50,9 +50,12 @@ def _measure(side: str, rows: int) -> dict[str, float]:
 
 
 def _frames(rows: int) -> tuple[pd.DataFrame, pd.DataFrame, list[str], list[str]]:
-    from include.example_data.landing import LOANS
+    import pyarrow.parquet as pq
 
-    loans = pd.read_parquet(LOANS)
+    from include.example_data.landing import LOANS
+    from include.storage.data_frames import to_pandas
+
+    loans = to_pandas(pq.read_table(LOANS))
     numeric = ["NoEmp", "CreateJob", "RetainedJob", "GrAppv", "SBA_Appv"]
     categorical = ["State", "BankState", "RevLineCr", "LowDoc", "UrbanRural", "NewExist"]
     year = loans["ApprovalDate"].dt.year

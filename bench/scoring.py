@@ -27,6 +27,7 @@ from include.registry.model_files import MODEL, ModelVersion, load_model, prepar
 from include.scoring import batch_scoring
 from include.spark.session import connect
 from include.specification import pipeline_file
+from include.storage.data_frames import to_pandas
 from include.storage.lake_tables import Lake, with_partition, write_files
 from include.storage.lineage import Origin
 from include.storage.settings import StoreSettings
@@ -84,7 +85,7 @@ def _score_file(champion: ModelVersion, path: str) -> None:
     model = load_model(settings, champion.files[MODEL])
     columns = ["loan_id", *champion.numeric, *champion.categorical]
     rows = pq.read_table(settings.path(path), filesystem=filesystem, columns=columns)
-    prepared = prepare(rows.to_pandas(), champion.numeric, champion.categorical)
+    prepared = prepare(to_pandas(rows), champion.numeric, champion.categorical)
     scores = pa.array(model.predict_proba(prepared)[:, 1])
     target = f"lake/bench/plain/{uuid.uuid4().hex}.parquet"
     pq.write_table(

@@ -66,6 +66,9 @@ ADDRESSES = {
 AROUND = ("dags", "plugins", "relevo_plugin", "tests")
 # Whole by nature, and still read in one go.
 LONGEST = 400
+# Arrow, Spark and DuckDB to pandas: whole numbers with a missing one become floats on the way.
+LOSSY = ("to_pandas", "toPandas", "df", "fetchdf", "fetch_df", "read_sql", "read_parquet")
+EXACT = "include/storage/data_frames.py"
 
 
 def run(*command: str, project: Path = PROJECT) -> subprocess.CompletedProcess[str]:
@@ -182,6 +185,45 @@ def test_every_module_and_room_says_what_it_is_for(root: str) -> None:
             long.append(str(path))
     assert silent == [], "begin them with what they are for"
     assert long == [], f"more than {LONGEST} lines: is it still one responsibility?"
+
+
+def lossy_conversions(text: str) -> list[int]:
+    """List the lines that turn rows into a data frame without the one conversion."""
+    return [
+        node.lineno
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and (node.func.attr in LOSSY or any(item.arg == "coerce_float" for item in node.keywords))
+    ]
+
+
+def test_rows_become_data_frames_in_one_place() -> None:
+    found = []
+    for root in ("include", "plugins", "dags", "stack", "bench"):
+        for path in sorted((PROJECT / root).rglob("*.py")):
+            name = path.relative_to(PROJECT).as_posix()
+            lines = lossy_conversions(path.read_text(encoding="utf-8"))
+            if name == EXACT:
+                assert len(lines) == 1
+            else:
+                found += [f"{name}:{line}" for line in lines]
+    assert found == [], f"call to_pandas() or to_series() of {EXACT}: floats round long identifiers"
+
+
+@pytest.mark.parametrize(
+    ("code", "lines"),
+    [
+        ("rows['id'].to_pandas()", [1]),
+        ("x = 1\nframe.toPandas().id", [2]),
+        ("connection.sql(query).df()", [1]),
+        ("pd.DataFrame.from_records(rows, coerce_float=True)", [1]),
+        ("to_pandas(rows)", []),
+        ("pd.DataFrame(rows)", []),
+    ],
+)
+def test_another_conversion_would_be_noticed(code: str, lines: list[int]) -> None:
+    assert lossy_conversions(code) == lines
 
 
 def test_light_modules_import_nothing_heavy() -> None:

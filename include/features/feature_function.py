@@ -23,6 +23,7 @@ from include.errors import FeatureError
 from include.features import labels
 from include.spark.lake_source import read
 from include.specification.pipeline import Pipeline
+from include.storage.data_frames import to_series
 from include.storage.lake_tables import PARTITION, DataFile, Lake, with_partition, write_files
 from include.storage.lineage import Origin, TableReference
 from include.storage.settings import StoreSettings
@@ -156,11 +157,10 @@ def _frame(
 ) -> Any:
     """Open what the function may see of a source: no labels, and nothing of later partitions."""
     table = lake.open(reference.table, reference.version)
-    hidden = labels.columns_of(pipeline) if source == pipeline.label_source else ()
+    names = [field.name for field in table.schema().fields]
+    hidden = labels.columns_of(pipeline, names) if source == pipeline.label_source else ()
     columns = [
-        field.name
-        for field in table.schema().fields
-        if field.name not in (PARTITION, *hidden) and not field.name.startswith("_")
+        name for name in names if name not in (PARTITION, *hidden) and not name.startswith("_")
     ]
     return read(
         spark,
@@ -200,7 +200,7 @@ def _visible(
 def _with_partition(rows: pa.Table, pipeline: Pipeline, wanted: str) -> pa.Table:
     if pipeline.event_time is None:
         return with_partition(rows, wanted)
-    moments = rows[pipeline.event_time].to_pandas()
+    moments = to_series(rows[pipeline.event_time])
     if moments.isna().any():
         raise FeatureError(
             f"feature function {pipeline.features.function}: {pipeline.event_time} must be set, "

@@ -10,6 +10,7 @@ from include.features.feature_function import TABLE as FEATURES
 from include.features.point_in_time import join_labels
 from include.monitoring.performance import mature_partitions
 from include.specification.pipeline import Pipeline
+from include.storage.data_frames import to_pandas
 from include.storage.lake_tables import PARTITION, Lake
 
 
@@ -20,7 +21,7 @@ def known_labels(lake: Lake, partition: Partition) -> pd.DataFrame:
         Rows of the ``labels`` table; one per delivery of a label.
     """
     held = [name for name in lake.partitions(labels.TABLE) if name <= str(partition)]
-    known: pd.DataFrame = lake.read(labels.TABLE, partitions=held).to_pandas()
+    known = to_pandas(lake.read(labels.TABLE, partitions=held))
     return known[known["known_at"] < pd.Timestamp(partition.end)]
 
 
@@ -35,9 +36,9 @@ def mature_as_of(lake: Lake, pipeline: Pipeline, partition: Partition) -> tuple[
     rows = {
         name: count for name, count in lake.row_counts(FEATURES).items() if name <= str(partition)
     }
-    entities: pd.DataFrame = lake.read(
-        FEATURES, partitions=list(rows), columns=[*pipeline.keys, PARTITION]
-    ).to_pandas()
+    entities = to_pandas(
+        lake.read(FEATURES, partitions=list(rows), columns=[*pipeline.keys, PARTITION])
+    )
     labelled = join_labels(entities, known_labels(lake, partition), pipeline, partition.end)
     known = {str(name): int(count) for name, count in labelled.groupby(PARTITION).size().items()}
     if not pipeline.has_time:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -9,15 +11,30 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from include.calendar.moments import to_moments
 from include.calendar.partitions import Partition
 from include.errors import SourceError
 from include.monitoring.binning import text_of
+from include.specification.metric_names import Task
 from include.specification.pipeline import Pipeline
+from include.storage.data_frames import to_series
+from include.wording import some
 
 TABLE = "labels"
+# Of a label, by task.
+TYPES: dict[Task, pa.DataType] = {
+    "binary": pa.int64(),
+    "multiclass": pa.string(),
+    "regression": pa.float64(),
+}
 _LISTED = 5
+# An expression comes from a file: it may compute, and not read other files.
+_CLOSED: dict[str, str | bool | int | float | list[str]] = {
+    "enable_external_access": "false",
+    "lock_configuration": "true",
+}
 
 
 def derive(pipeline: Pipeline, rows: pa.Table, partition: Partition) -> pa.Table:
@@ -37,21 +54,100 @@ def derive(pipeline: Pipeline, rows: pa.Table, partition: Partition) -> pa.Table
             the partition in which it landed had closed.
     """
     subject = f"source {pipeline.label_source} {partition}"
+    keys, values, held = _landed(pipeline, rows, subject)
+    columns = [
+        *(key.filter(held) for key in keys.values()),
+        pa.array(_encoded(pipeline, to_series(values.filter(held)), subject)),
+        _known_at(pipeline, rows.filter(held), partition, subject),
+    ]
+    schema = _schema(pipeline, rows.schema)
+    return pa.table(
+        [column.cast(kind) for column, kind in zip(columns, schema.types, strict=True)],
+        schema=schema,
+    )
+
+
+def contradictions(pipeline: Pipeline, rows: pa.Table, partition: Partition) -> dict[int, str]:
+    """Find the labels of a batch that contradict each other: of one row, known at one moment.
+
+    Nothing tells which of them is right, and the order of rows and files must not. A label that
+    is known later, or lands in a later partition, is no contradiction but a correction.
+
+    Args:
+        pipeline: The pipeline file.
+        rows: Rows of the label source.
+        partition: Partition in which they landed.
+
+    Returns:
+        By position in ``rows``, ascending, the labels that contradict each other there.
+
+    Raises:
+        SourceError: As :func:`derive` does.
+    """
+    subject = f"source {pipeline.label_source} {partition}"
+    keys, values, held = _landed(pipeline, rows, subject)
+    known_at = _known_at(pipeline, rows.filter(held), partition, subject)
+    # Numbered, because a column may have any name.
+    columns = [*(key.filter(held) for key in keys.values()), known_at]
+    frame = pd.DataFrame(dict(enumerate(map(to_series, columns))))
+    repeated = frame[frame.duplicated(keep=False)].dropna()
+    labels = to_series(values.filter(held))[repeated.index].map(text_of)
+    keys_of = [repeated[at] for at in repeated]
+    odd = labels[labels.groupby(keys_of, sort=False).transform("nunique") > 1]
+    positions = np.flatnonzero(held)
+    told: dict[int, str] = {}
+    for _, group in odd.groupby([key[odd.index] for key in keys_of], sort=False):
+        listed = some(sorted(set(group)), _LISTED)
+        told.update({int(positions[at]): listed for at in group.index})
+    return dict(sorted(told.items()))
+
+
+def columns_of(pipeline: Pipeline, columns: Sequence[str]) -> tuple[str, ...]:
+    """Name the columns that the feature function must not see.
+
+    Those are the label, or what the label is computed from, and when it was known; but never the
+    entity and the event time, which name the row.
+
+    Args:
+        pipeline: The pipeline file.
+        columns: Columns of the label source.
+
+    Raises:
+        SourceError: If ``labels.expression`` is no SQL.
+    """
+    if not pipeline.labels_in_row:
+        return ()
     labels = pipeline.labels
-    columns = {pipeline.entity: _column(rows, pipeline.entity, subject)}
-    if labels.event_time is not None and pipeline.event_time is not None:
-        landed = pa.chunked_array([pa.array(_column(rows, labels.event_time, subject))])
-        moments = to_moments(landed, f"{subject}: column {labels.event_time}")
-        columns[pipeline.event_time] = moments.to_pandas()
-    frame = pd.DataFrame(columns)
-    frame["label"] = _values(pipeline, rows, subject)
-    if labels.known_at is not None:
-        frame["known_at"] = _column(rows, labels.known_at, subject)
-        frame = frame[frame["known_at"].notna()]
-    frame = frame[frame["label"].notna()]
-    frame["label"] = _encoded(pipeline, frame["label"], subject)
-    frame["known_at"] = _known_at(pipeline, frame, rows.schema, partition, subject)
-    return pa.Table.from_pandas(frame, _schema(pipeline, rows.schema), preserve_index=False)
+    hidden = {labels.column, labels.known_at}
+    if labels.expression is not None:
+        hidden.update(_referenced(pipeline, labels.expression, columns))
+    return tuple(name for name in columns if name in hidden.difference(pipeline.keys))
+
+
+def _referenced(pipeline: Pipeline, expression: str, columns: Sequence[str]) -> set[str]:
+    """Name the columns that an expression mentions, as DuckDB itself reads it."""
+    with duckdb.connect(config=_CLOSED) as connection:
+        tree = connection.execute(
+            "select json_serialize_sql(?)", [f"select ({expression}) as label from landed"]
+        ).fetchall()[0][0]
+    parsed = json.loads(tree)
+    if parsed["error"]:
+        raise _no_sql(f"source {pipeline.label_source}", expression, parsed["error_message"])
+    mentioned: set[str] = set()
+    for node in _nodes(parsed):
+        if node.get("class") == "STAR" or node.get("column_names") == ["landed"]:
+            return set(columns)  # a choice of columns, or the row as a whole
+        if node.get("class") == "COLUMN_REF":
+            # All parts: the column of a table, or the field of a column. SQL does not tell case.
+            mentioned.update(part.casefold() for part in node["column_names"])
+    return {name for name in columns if name.casefold() in mentioned}
+
+
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(tree, dict):
+        yield tree
+    for item in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ():
+        yield from _nodes(item)
 
 
 def _schema(pipeline: Pipeline, landed: pa.Schema) -> pa.Schema:
@@ -60,64 +156,66 @@ def _schema(pipeline: Pipeline, landed: pa.Schema) -> pa.Schema:
     event_time = pipeline.labels.event_time
     if event_time is not None and pipeline.event_time is not None:
         fields.append(pa.field(pipeline.event_time, pa.timestamp("us")))
-    label = {"binary": pa.int64(), "multiclass": pa.string(), "regression": pa.float64()}
-    return pa.schema([*fields, ("label", label[pipeline.task]), ("known_at", pa.timestamp("us"))])
+    return pa.schema([*fields, ("label", TYPES[pipeline.task]), ("known_at", pa.timestamp("us"))])
 
 
-def columns_of(pipeline: Pipeline) -> tuple[str, ...]:
-    """Name the columns that the feature function must not see: the label, and when it was known."""
-    if not pipeline.labels_in_row:
-        return ()
-    named = (pipeline.labels.column, pipeline.labels.known_at)
-    return tuple(name for name in named if name is not None)
+def _landed(
+    pipeline: Pipeline, rows: pa.Table, subject: str
+) -> tuple[dict[str, pa.ChunkedArray], pa.ChunkedArray, pa.ChunkedArray]:
+    """Read the keys, the label as it stands there, and whether the row has one that is known."""
+    labels = pipeline.labels
+    keys = {pipeline.entity: _column(rows, pipeline.entity, subject)}
+    if labels.event_time is not None and pipeline.event_time is not None:
+        landed = _column(rows, labels.event_time, subject)
+        keys[pipeline.event_time] = to_moments(landed, f"{subject}: column {labels.event_time}")
+    values = _values(pipeline, rows, subject)
+    held = pc.invert(pc.is_null(values, nan_is_null=True))
+    if labels.known_at is not None:
+        known_at = _column(rows, labels.known_at, subject)
+        held = pc.and_(held, pc.invert(pc.is_null(known_at, nan_is_null=True)))
+    return keys, values, held
 
 
-def _values(pipeline: Pipeline, rows: pa.Table, subject: str) -> pd.Series[Any]:
+def _values(pipeline: Pipeline, rows: pa.Table, subject: str) -> pa.ChunkedArray:
     labels = pipeline.labels
     if labels.expression is None:
-        return _column(rows, str(labels.column), subject)
-    # The expression comes from a file: it may compute, and not read other files.
-    settings: dict[str, str | bool | int | float | list[str]] = {
-        "enable_external_access": "false",
-        "lock_configuration": "true",
-    }
-    with duckdb.connect(config=settings) as connection:
+        values = _column(rows, str(labels.column), subject)
+        # Classes such as 2005-07-14, without a time of day.
+        return values.cast(pa.string()) if pa.types.is_date(values.type) else values
+    with duckdb.connect(config=_CLOSED) as connection:
         connection.register("landed", rows)
         try:
             found = connection.sql(f"select ({labels.expression}) as label from landed")
-            label: pd.Series[Any] = found.to_arrow_table()["label"].to_pandas()
+            return found.to_arrow_table()["label"]
         except duckdb.Error as error:
-            reason = str(error).splitlines()[0]
-            raise SourceError(
-                f"{subject}: labels.expression must be SQL over the source's columns, got "
-                f"{labels.expression!r}: {reason}. Correct the expression."
-            ) from error
-    return label
+            raise _no_sql(subject, labels.expression, str(error)) from error
+
+
+def _no_sql(subject: str, expression: str, reason: str) -> SourceError:
+    return SourceError(
+        f"{subject}: labels.expression must be SQL over the source's columns, got "
+        f"{expression!r}: {reason.splitlines()[0]}. Correct the expression."
+    )
 
 
 def _known_at(
-    pipeline: Pipeline,
-    frame: pd.DataFrame,
-    schema: pa.Schema,
-    partition: Partition,
-    subject: str,
-) -> pd.Series[Any] | pd.Timestamp:
+    pipeline: Pipeline, rows: pa.Table, partition: Partition, subject: str
+) -> pa.ChunkedArray:
     name = pipeline.labels.known_at
     if name is None:
         # Known with the row, which is there when the partition has closed.
         last = partition.start if not pipeline.has_time else partition.end - timedelta(seconds=1)
-        return pd.Timestamp(last).as_unit("us")
-    landed = pa.chunked_array([pa.array(frame["known_at"], schema.field(name).type)])
-    moments = to_moments(landed, f"{subject}: column {name}").to_pandas()
-    early = int((moments >= pd.Timestamp(partition.end)).sum())
-    if early and not pipeline.labels_in_row:
+        return pa.chunked_array([pa.repeat(pa.scalar(last, pa.timestamp("us")), rows.num_rows)])
+    moments = to_moments(rows[name], f"{subject}: column {name}")
+    closed = pa.scalar(partition.end, pa.timestamp("us"))
+    early = moments.filter(pc.greater_equal(moments, closed))
+    if len(early) and not pipeline.labels_in_row:
         raise SourceError(
             f"{subject}: {name} must lie before the partition closed ({partition.end:%Y-%m-%d}), "
-            f"got {early} rows known later. "
+            f"got {len(early)} rows known later. "
             "Land a label in the partition in which it became known."
         )
-    known_at: pd.Series[Any] = moments.set_axis(frame.index)
-    return known_at
+    return moments
 
 
 def _encoded(pipeline: Pipeline, labels: pd.Series[Any], subject: str) -> pd.Series[Any]:
@@ -168,11 +266,10 @@ def _numbers(labels: pd.Series[Any], subject: str) -> pd.Series[Any]:
     return numbers
 
 
-def _column(rows: pa.Table, name: str, subject: str) -> pd.Series[Any]:
+def _column(rows: pa.Table, name: str, subject: str) -> pa.ChunkedArray:
     if name not in rows.column_names:
         raise SourceError(
             f"{subject}: must have a column {name}, which the pipeline file names, got "
             f"{', '.join(rows.column_names)}. Correct the file or the source."
         )
-    column: pd.Series[Any] = rows[name].to_pandas()
-    return column
+    return rows[name]

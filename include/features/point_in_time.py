@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import pyarrow as pa
 
+from include.calendar.moments import to_moments
 from include.errors import FeatureError
 from include.specification.pipeline import Pipeline
+from include.storage.data_frames import to_series
 from include.storage.lake_tables import PARTITION
 
 if TYPE_CHECKING:
@@ -31,10 +34,15 @@ def as_of_join(
     Returns:
         The rows and columns of ``left``, then the columns of ``right`` without its key; null
         where nothing was known yet.
+
+    Raises:
+        FeatureError: If the keys are of types that are not compared exactly, such as texts and
+            numbers.
     """
     from pyspark.sql import Window
     from pyspark.sql import functions as f
 
+    _check_key(left, right, on)
     known = [name for name in right.columns if name != on]
     ours = left.select(
         f.col(on).alias("_key"),
@@ -60,6 +68,20 @@ def as_of_join(
     return joined.select("_left.*", *(f.col(f"_right.{name}").alias(name) for name in known))
 
 
+def _check_key(left: DataFrame, right: DataFrame, on: str) -> None:
+    """Refuse keys that Spark would make texts or floats of to compare them."""
+    from pyspark.sql.types import DoubleType, FloatType, StringType
+
+    ours, theirs = left.schema[on].dataType, right.schema[on].dataType
+    odd = (StringType, DoubleType, FloatType)
+    if ours != theirs and (isinstance(ours, odd) or isinstance(theirs, odd)):
+        raise FeatureError(
+            f"as_of_join on {on}: the key must be of one type on both sides, got "
+            f"{ours.simpleString()} on the left and {theirs.simpleString()} on the right. Cast one "
+            "of them."
+        )
+
+
 def join_labels(
     features: pd.DataFrame, known: pd.DataFrame, pipeline: Pipeline, known_before: datetime
 ) -> pd.DataFrame:
@@ -71,7 +93,8 @@ def join_labels(
     Args:
         features: One row per entity and partition.
         known: Rows of the ``labels`` table; several for one row mean that the label was
-            corrected: the latest one known counts.
+            corrected: the one known last counts, of those the one that landed in the latest
+            partition.
         pipeline: The pipeline file.
         known_before: Labels known at or after this moment do not exist yet.
 
@@ -80,7 +103,8 @@ def join_labels(
 
     Raises:
         FeatureError: If an entity has several rows and the labels do not say which one they are
-            about.
+            about; if keys are of kinds that cannot be compared; or if labels contradict each
+            other.
     """
     keys = [pipeline.entity]
     if pipeline.labels_in_row:
@@ -88,15 +112,78 @@ def join_labels(
     elif pipeline.labels.event_time is not None and pipeline.event_time is not None:
         keys.append(pipeline.event_time)
     known = known[known["known_at"] < known_before]
-    latest = known.sort_values([*keys, "known_at"], kind="stable").drop_duplicates(
-        keys, keep="last"
-    )
-    repeated = int(features.duplicated(keys).sum())
+    if not pipeline.labels_in_row:
+        known = known[known[pipeline.entity].notna()]  # of nobody, and of no row without an entity
+    order = [name for name in ("known_at", PARTITION) if name in known.columns]
+    known = known.sort_values(order, kind="stable").reset_index(drop=True)
+    # Numbered, because a key may have any name.
+    both = [_comparable(pipeline, name, features[name], known[name]) for name in keys]
+    ours = pd.DataFrame({at: pair[0].array for at, pair in enumerate(both)})
+    theirs = pd.DataFrame({at: pair[1].array for at, pair in enumerate(both)})
+    joint = list(ours.columns)
+    repeated = int(ours.duplicated().sum())
     if repeated:
         raise FeatureError(
             f"pipeline {pipeline.name}: {' and '.join(keys)} must identify a row, got {repeated} "
             "rows again. If entities come back, name labels.event_time; else remove the copies "
             "in the feature function or by a suite."
         )
-    columns = [*keys, "label", "known_at"]
-    return features.merge(latest[columns], on=keys, how="inner", validate="one_to_one")
+    latest = _latest(pipeline, theirs, known[order], known["label"])
+    pairs = ours.reset_index(names="ours").merge(
+        theirs.loc[latest].reset_index(names="theirs"), on=joint, how="inner", validate="one_to_one"
+    )
+    joined = features.iloc[pairs["ours"]].reset_index(drop=True)
+    for name in ("label", "known_at"):
+        joined[name] = known[name].iloc[pairs["theirs"]].array
+    return joined
+
+
+def _latest(
+    pipeline: Pipeline, keys: pd.DataFrame, order: pd.DataFrame, labels: pd.Series[Any]
+) -> pd.Index:
+    """Choose the label that counts for each row, among labels in the order of their knowledge."""
+    told = pd.concat([keys, order], axis=1).assign(label=labels).drop_duplicates()
+    last = told.drop_duplicates(list(keys), keep="last")
+    before = told.drop(last.index).drop_duplicates(list(keys), keep="last")
+    clashes = before[pd.concat([last, before]).duplicated([*keys, *order])[before.index]]
+    if len(clashes):
+        raise FeatureError(
+            f"pipeline {pipeline.name}: labels that are known at one moment must agree, got "
+            f"{len(clashes)} rows with several labels, first known at "
+            f"{clashes['known_at'].min()}. Run the partition in which they landed again: what "
+            "contradicts goes to quarantine."
+        )
+    return last.index
+
+
+def _comparable(
+    pipeline: Pipeline, name: str, ours: pd.Series[Any], theirs: pd.Series[Any]
+) -> tuple[pd.Series[Any], pd.Series[Any]]:
+    """Bring a key of both sides to types that pandas compares exactly."""
+    if name == pipeline.event_time and _kind(theirs) == "time" != _kind(ours):
+        landed = pa.chunked_array([pa.array(ours, from_pandas=True)])
+        ours = to_series(to_moments(landed, f"pipeline {pipeline.name}: column {name}"))
+    kinds = (_kind(ours), _kind(theirs))
+    if len({*kinds} - {"nothing"}) > 1:
+        raise FeatureError(
+            f"pipeline {pipeline.name}: {name} must be of one kind in features and labels, got "
+            f"{kinds[0]} in the features and {kinds[1]} in the labels. Land both with one type, "
+            "or keep the type of the source in the feature function."
+        )
+    # Of unsigned and signed ones NumPy makes floats.
+    whole = all(pd.api.types.is_signed_integer_dtype(side) for side in (ours, theirs))
+    if "number" in kinds and not whole:
+        # As Python's numbers, which are equal if their values are: no side is rounded.
+        return ours.astype(object), theirs.astype(object)
+    return ours, theirs
+
+
+def _kind(values: pd.Series[Any]) -> str:
+    if pd.api.types.is_datetime64_any_dtype(values):
+        return "time"
+    if pd.api.types.is_bool_dtype(values):
+        return "boolean"
+    if pd.api.types.is_numeric_dtype(values):
+        return "number"
+    found = pd.api.types.infer_dtype(values, skipna=True)
+    return {"string": "text", "decimal": "number", "empty": "nothing"}.get(found, found)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -47,8 +48,9 @@ def read_query(
         subject: Source and partition, for messages.
 
     Returns:
-        The rows as the database sends them: decimals as float64, times with a zone in UTC,
-        UUIDs as strings.
+        The rows as the database sends them: decimals of a declared scale and whole ones as
+        decimal128(38, scale), decimals of no scale (an average) as float64, times with a zone in
+        UTC, UUIDs as strings.
 
     Raises:
         SourceError: If the database cannot be reached, refuses the query, or sends columns that
@@ -59,18 +61,8 @@ def read_query(
     what = f"{subject}: the query"
     known = {"start": partition.start, "end": partition.end, "partition": str(partition)}
     with _result(url, connection, sa.text(query), known, subject) as result:
-        names = list(result.keys())
-        check_names(what, names)
-        chunks = [_to_arrow(names, rows, what) for rows in result.partitions(_ROWS)]
-    try:
-        table = pa.concat_tables(
-            chunks or [_to_arrow(names, (), what)], promote_options="permissive"
-        )
-    except pa.ArrowException as error:
-        raise SourceError(
-            f"{what} must give each column one type, got {error}. Cast the column in the query."
-        ) from error
-    check_types(what, table.schema)
+        check_names(what, list(result.keys()))
+        table = _table(result, result.partitions(_ROWS), what)
     positions = pa.array(range(table.num_rows), pa.int64())
     if wanted is not None and table.num_rows:
         mask = wanted.keep(what, table).combine_chunks()
@@ -107,9 +99,7 @@ def read_time_range(
     return _value(first), _value(last)
 
 
-def read_first_rows(
-    url: str, query: str, limit: int, subject: str
-) -> tuple[list[str], list[Sequence[Any]]]:
+def read_first_rows(url: str, query: str, limit: int, subject: str) -> pa.Table:
     """Read the first rows of a query over all of time.
 
     Args:
@@ -119,16 +109,17 @@ def read_first_rows(
         subject: What asks, for messages.
 
     Returns:
-        The columns' names, and the rows as the database sends them.
+        The rows, in the types of :func:`read_query`.
 
     Raises:
-        SourceError: If the database cannot be reached or refuses the query.
+        SourceError: If the database cannot be reached or refuses the query, or sends columns that
+            cannot be stored.
     """
     import sqlalchemy as sa
 
     known = {"start": datetime(1, 1, 1), "end": datetime(9999, 12, 31), "partition": ""}
     with _result(url, "behind it", sa.text(query), known, subject) as result:
-        return list(result.keys()), list(result.fetchmany(limit))
+        return _table(result, islice(result.partitions(limit), 1), f"{subject}: the query")
 
 
 @contextmanager
@@ -189,6 +180,38 @@ def _sqlite_moment(moment: datetime) -> str:
     return moment.date().isoformat() if moment.time().isoformat() == "00:00:00" else str(moment)
 
 
+def _table(result: Any, parts: Iterable[Sequence[Sequence[Any]]], what: str) -> pa.Table:
+    """Bring parts of a result into one table of types that every batch will have again."""
+    names = list(result.keys())
+    # Name, type, two sizes, precision, scale, whether null; gone when the last row is fetched.
+    declared = [item[5] for item in result.cursor.description]
+    chunks = [_to_arrow(names, rows, what) for rows in parts]
+    try:
+        table = pa.concat_tables(
+            chunks or [_to_arrow(names, (), what)], promote_options="permissive"
+        )
+        columns = [
+            _with_scale(column, scale) if pa.types.is_decimal(column.type) else column
+            for column, scale in zip(table.columns, declared, strict=True)
+        ]
+    except pa.ArrowException as error:
+        raise SourceError(
+            f"{what} must give each column one type, got {error}. Cast the column in the query."
+        ) from error
+    table = pa.table(columns, names=names)
+    check_types(what, table.schema)
+    return table
+
+
+def _with_scale(column: pa.ChunkedArray, declared: int | None) -> pa.ChunkedArray:
+    """Take decimals to a type that does not hang on the values of this batch."""
+    digits = column.type.scale
+    if digits <= 0 or (declared is not None and digits <= declared):
+        return column.cast(pa.decimal128(38, max(declared or 0, 0)))
+    values = [None if value is None else float(value) for value in column.to_pylist()]
+    return pa.chunked_array([pa.array(values, pa.float64())])
+
+
 def _to_arrow(names: Sequence[str], rows: Sequence[Sequence[Any]], what: str) -> pa.Table:
     columns = []
     for position, name in enumerate(names):
@@ -204,8 +227,8 @@ def _to_arrow(names: Sequence[str], rows: Sequence[Sequence[Any]], what: str) ->
 
 
 def _value(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return float(value)
+    if isinstance(value, Decimal) and not value.is_finite():
+        return None if value.is_nan() else float(value)
     if isinstance(value, UUID):
         return str(value)
     if isinstance(value, datetime) and value.tzinfo is not None:

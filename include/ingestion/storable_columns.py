@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from include.calendar.moments import without_zone
 from include.errors import SourceError
@@ -109,7 +110,7 @@ def cast(what: str, table: pa.Table, target: pa.Schema, whose: str) -> pa.Table:
         try:
             if not _may_cast(column.type, field.type):
                 raise pa.ArrowInvalid("not a lossless cast")
-            columns.append(_decoded(column).cast(field.type, safe=True))
+            columns.append(_exact(_decoded(column), field.type))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             lossy = _may_cast(column.type, field.type)
             values = f" with values that {field.type} cannot hold" if lossy else ""
@@ -135,9 +136,29 @@ def _may_cast(found: pa.DataType, wanted: pa.DataType) -> bool:
         return bool(types.is_integer(target) or types.is_floating(target))
     if types.is_floating(source):
         return bool(types.is_integer(target) or target == pa.float64())
+    if types.is_decimal(source):
+        # To whole numbers, and to floats of tables from when a query's decimals were floats.
+        return bool(types.is_decimal(target) or types.is_integer(target) or target == pa.float64())
     if types.is_date(source):
         return bool(types.is_timestamp(target))
-    return bool(types.is_decimal(source) and types.is_decimal(target))
+    return False
+
+
+def _exact(column: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArray:
+    """Cast, unless a value would be another one afterwards."""
+    types = pa.types
+    if types.is_floating(column.type) and types.is_integer(target):
+        # A float beyond it may have been another whole number before it became a float.
+        largest = 2**24 if column.type == pa.float32() else 2**53
+        if (pc.max(pc.abs(column)).as_py() or 0) >= largest:
+            raise pa.ArrowInvalid(f"whole numbers in floats from {largest} on are rounded")
+    if types.is_decimal(column.type) and types.is_floating(target):
+        numbers = [None if value is None else float(value) for value in column.to_pylist()]
+        cast = pa.chunked_array([pa.array(numbers, target)])
+        if not cast.cast(column.type, safe=False).equals(column):
+            raise pa.ArrowInvalid("more digits than a float has")
+        return cast
+    return column.cast(target, safe=True)
 
 
 def _decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from decimal import MAX_PREC, Context, Decimal
 from typing import Any, Self
 
 import numpy as np
@@ -17,6 +18,7 @@ from include.errors import MonitoringError
 from include.wording import some
 
 _PREDICTION_BINS = 20
+_EXACT = Context(prec=MAX_PREC)  # as many digits as the value has
 
 
 @dataclass(frozen=True)
@@ -203,9 +205,11 @@ def _levels(texts: Sequence[str], counts: NDArray[np.int64], limit: int) -> tupl
 
 def text_of(value: object) -> str:
     """Write a value as levels and classes are counted and compared: ``1.0`` is ``1``."""
-    # A column of whole numbers turns into floats in the one batch that has a null.
+    # Who delivers may turn whole numbers into floats in the one batch that has a null.
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))
+    if isinstance(value, Decimal) and value.is_finite():
+        return format((value or Decimal(0)).normalize(_EXACT), "f")
     return str(value)
 
 

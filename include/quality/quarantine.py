@@ -14,6 +14,7 @@ from include.errors import QualityError
 from include.ingestion.landed_batch import FILE, ROW, UNPARSED
 from include.quality.report import Failure, ValidationReport
 from include.quality.values import finite, text_of
+from include.storage.data_frames import to_pandas
 from include.wording import some
 
 QUARANTINE_SCHEMA = pa.schema(
@@ -64,8 +65,8 @@ def split(frame: Frame, report: ValidationReport) -> tuple[Frame, Frame]:
         kept = frame.loc[~moved].reset_index(drop=True)
         bad = pa.Table.from_pandas(frame.iloc[positions], preserve_index=False)
         # Typed even without rows, so that the way back to Arrow gives the same schema.
-        types = {pa.string(): pd.StringDtype("python"), pa.int64(): pd.Int64Dtype()}
-        quarantined = _quarantined(bad, report).to_pandas(types_mapper=types.get)
+        types = {name: "string[python]" for name in QUARANTINE_SCHEMA.names} | {ROW: "Int64"}
+        quarantined = to_pandas(_quarantined(bad, report)).astype(types)
     if len(kept) + len(quarantined) != report.rows:
         raise QualityError(
             f"source {report.source} {report.partition}: rows in must be rows kept plus rows "

@@ -21,11 +21,13 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from include.calendar.partitions import Partition
 from include.errors import QualityError
@@ -34,9 +36,12 @@ from include.ingestion.landed_batch import FILE, ROW, UNPARSED
 from include.quality.report import Failure, ValidationReport
 from include.quality.suites import SEVERITIES
 from include.quality.values import TEXT_LENGTH, finite, short
+from include.storage.data_frames import to_pandas, to_series
 
 _OWN = (FILE, ROW, UNPARSED)
 _EXAMPLES = 5
+# So many a float keeps apart.
+_DIGITS = 15
 _PARSED_AS = {
     "integer": "an integer",
     "number": "a number",
@@ -72,7 +77,7 @@ def validate(
             "got none. Find out why the batch is empty; nothing was checked."
         )
     files = _files(frame)
-    checked = _to_pandas(frame)
+    checked = _comparable(frame)
     outcome = _run(checked, suite, source, str(partition))
     if len(outcome.results) != len(suite["expectations"]):
         raise QualityError(
@@ -148,22 +153,17 @@ def _run(frame: pd.DataFrame, suite: Mapping[str, Any], source: str, partition: 
     )
 
 
-def _to_pandas(frame: pd.DataFrame | pa.Table) -> pd.DataFrame:
+def _comparable(frame: pd.DataFrame | pa.Table) -> pd.DataFrame:
     """Take rows to the pandas types that Great Expectations compares fastest and exactly.
 
-    Whole numbers with nulls stay whole (floats would make long keys collide), times become
-    datetime64[ns] unless one lies outside its years 1677 to 2262.
+    Times become datetime64[ns] unless one lies outside its years 1677 to 2262, and decimals numbers
+    unless one has more digits than those hold: several expectations cannot be evaluated on them.
     """
     if isinstance(frame, pa.Table):
-        columns = {}
-        for name in frame.column_names:
-            column = frame[name]
-            nullable = column.null_count and pa.types.is_integer(column.type)
-            columns[name] = column.to_pandas(
-                date_as_object=False,
-                types_mapper=(lambda _: pd.Int64Dtype()) if nullable else None,
-            )
-        checked = pd.DataFrame(columns)
+        for at, field in enumerate(frame.schema):
+            if pa.types.is_decimal(field.type):
+                frame = frame.set_column(at, field.name, _numbers(frame[field.name]))
+        checked = to_pandas(frame)
     else:
         checked = frame.reset_index(drop=True)
     checked = checked.drop(columns=[name for name in _OWN if name in checked.columns])
@@ -174,6 +174,23 @@ def _to_pandas(frame: pd.DataFrame | pa.Table) -> pd.DataFrame:
             except pd.errors.OutOfBoundsDatetime:
                 continue
     return checked
+
+
+def _numbers(decimals: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
+    """Take decimals to int64 or float64, or leave them if those lose a digit."""
+    scale = decimals.type.scale
+    try:
+        if scale <= 0:
+            return decimals.cast(pa.int64())
+        if scale > _DIGITS:
+            return decimals
+        power = pa.scalar(Decimal(10**scale), pa.decimal128(scale + 1, 0))
+        whole = pc.multiply(decimals.cast(pa.decimal128(_DIGITS, scale)), power).cast(pa.int64())
+    except pa.ArrowInvalid:
+        return decimals
+    # Both are exact, so that their quotient is the float nearest to the decimal.
+    numbers = to_series(whole).to_numpy(np.float64, na_value=np.nan) / 10.0**scale
+    return pa.array(numbers, from_pandas=True)
 
 
 def _files(frame: pd.DataFrame | pa.Table) -> np.ndarray[Any, Any] | None:

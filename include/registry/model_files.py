@@ -234,10 +234,11 @@ def scores_of(estimator: Any, problem: Problem, prepared: pd.DataFrame) -> Score
     """Turn a fitted estimator into scores, as ``include.specification.problem`` says.
 
     Args:
-        estimator: Fitted on the columns of :func:`prepare`.
+        estimator: Fitted on the columns of :func:`prepare`, infinities missing.
         problem: Task and, for multiclass, the classes in the order of the score columns.
         prepared: Rows to score, shape (n_rows, n_columns).
     """
+    prepared = without_infinities(prepared)
     if problem.task == "regression":
         return np.asarray(estimator.predict(prepared), np.float64).reshape(len(prepared))
     probabilities = np.asarray(estimator.predict_proba(prepared), np.float64)
@@ -273,6 +274,23 @@ def prepare(
     values = {name: _numbers(frame[name]) for name in numeric}
     values.update({name: _texts(frame[name]) for name in categorical})
     return pd.DataFrame(values)
+
+
+def without_infinities(prepared: pd.DataFrame) -> pd.DataFrame:
+    """Make infinities missing: some estimators refuse them, and the others differ in what they do.
+
+    Profiles count them on their own, so this is for what an estimator is given only.
+
+    Args:
+        prepared: Columns of :func:`prepare`, shape (n_rows, n_columns).
+    """
+    numbers = prepared.select_dtypes("float64")
+    infinite = np.isinf(numbers.to_numpy())
+    if not infinite.any():
+        return prepared
+    finite = prepared.copy()
+    finite[numbers.columns] = numbers.mask(infinite)
+    return finite
 
 
 def _numbers(column: pd.Series[Any]) -> NDArray[np.float64]:

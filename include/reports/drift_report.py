@@ -5,8 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from include.monitoring.drift import DriftVerdict
-from include.registry.model_files import ModelVersion, prepare
+from include.registry.model_files import ModelVersion, prepare, without_infinities
 from include.specification.pipeline import Pipeline
+from include.storage.data_frames import to_pandas
 from include.storage.lake_tables import Lake
 from include.storage.lineage import TableReference
 from include.storage.object_store import ObjectStore
@@ -67,16 +68,16 @@ def _sample(
     lake: Lake, pipeline: Pipeline, reference: TableReference, version: ModelVersion
 ) -> pd.DataFrame:
     columns = [*version.numeric, *version.categorical]
-    rows = lake.read(
+    held = lake.read(
         reference.table,
         partitions=[str(reference.partition)],
         version=reference.version,
         columns=[pipeline.entity, *columns],
-    ).to_pandas()
-    rows = rows.sort_values(pipeline.entity, kind="stable")
+    )
+    rows = to_pandas(held).sort_values(pipeline.entity, kind="stable")
     if len(rows) > SAMPLE_ROWS:
         rows = rows.sample(SAMPLE_ROWS, random_state=pipeline.training.seed)
-    return prepare(rows, version.numeric, version.categorical)
+    return without_infinities(prepare(rows, version.numeric, version.categorical))
 
 
 def _evidently(

@@ -23,6 +23,7 @@ from include.features.feature_columns import HELD_OUT, SLICE, feature_columns, s
 from include.specification.metric_names import Task
 from include.specification.pipeline import Pipeline
 from include.specification.problem import Problem
+from include.storage.data_frames import to_pandas
 from include.storage.lake_tables import Lake
 from include.storage.object_store import ObjectStore
 from include.storage.settings import REPORTS
@@ -96,7 +97,7 @@ def publish_exploration(lake: Lake, pipeline: Pipeline, training_set: TrainingSe
     name = str(reference.partition)
     rows = lake.read(reference.table, partitions=[name], version=reference.version)
     problem = Problem.of(pipeline)
-    facts = rows.select(["label", SLICE, HELD_OUT]).to_pandas()
+    facts = to_pandas(rows.select(["label", SLICE, HELD_OUT]))
     heads, slices = describe_target(
         problem, problem.encode_labels(facts["label"]), facts[SLICE], facts[HELD_OUT]
     )
@@ -245,8 +246,7 @@ def _sample(rows: pa.Table, pipeline: Pipeline) -> pd.DataFrame:
     if len(order) > SAMPLE_ROWS:
         generator = np.random.default_rng(pipeline.training.seed)
         order = order.take(np.sort(generator.choice(len(order), SAMPLE_ROWS, replace=False)))
-    frame: pd.DataFrame = rows.take(order).to_pandas()
-    return frame
+    return to_pandas(rows.take(order))
 
 
 def _table_report(frame: pd.DataFrame) -> str:

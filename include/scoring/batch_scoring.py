@@ -9,6 +9,7 @@ the JVM.
 from __future__ import annotations
 
 import json
+import logging
 import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -33,13 +34,16 @@ from include.registry.model_files import (
 from include.specification.metric_names import Task
 from include.specification.pipeline import Pipeline
 from include.specification.problem import Problem
+from include.storage.data_frames import to_pandas
 from include.storage.lake_tables import PARTITION, DataFile, Lake, with_partition
 from include.storage.lineage import Origin, TableReference
 from include.storage.settings import StoreSettings
+from include.wording import some
 
 TABLE = "predictions"
 PROFILES = "profiles"
 _BATCH_ROWS = 131_072
+_log = logging.getLogger(__name__)
 _RESULT = pa.schema([("file", pa.string()), ("profile", pa.string())])
 
 
@@ -104,6 +108,20 @@ def score(
     results = _run(spark, job, [file.path for file in files])
     written = [DataFile(**item["file"]) for item in results]
     merged = merge_all([Profile.from_dict(item["profile"]) for item in results])
+    infinite = [
+        f"{name} in {column.non_finite} rows"
+        for name, column in merged.numeric.items()
+        if column.non_finite
+    ]
+    if infinite:
+        _log.warning(
+            "batch %s %s: features should be finite, got infinities of %s of %d. They count as "
+            "missing.",
+            pipeline.name,
+            features.partition,
+            some(infinite),
+            merged.rows,
+        )
     reference = lake.commit(
         TABLE,
         written,
@@ -188,7 +206,7 @@ def _score_file(job: _Job, path: str) -> dict[str, str]:
         schema = _schema([reader.schema_arrow.field(name) for name in job.keys], problem)
         with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
             for batch in reader.iter_batches(_BATCH_ROWS, columns=columns):
-                frame = batch.to_pandas()
+                frame = to_pandas(batch)
                 prepared = prepare(frame, job.numeric, job.categorical)
                 scores = scores_of(model, problem, prepared)
                 part = profile(prepared, binning, watched(problem, scores))

@@ -31,7 +31,7 @@ class Pipeline(Section):
         owner: Airflow owner of every task.
         task: Kind of target.
         entity: Column that identifies a row; without one, Relevo numbers the landed rows in a
-            column ``row_id``.
+            column ``row_id``. Every source that has it must have it as one kind: numbers or text.
         event_time: Column of the features with the time of the row, naive UTC; none for
             ``partition: none``.
         partition: Length of a partition; ``none`` for data without a time, whose runs are

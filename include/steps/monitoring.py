@@ -31,6 +31,7 @@ from include.scoring import batch_scoring
 from include.specification.pipeline import Pipeline
 from include.specification.problem import Problem
 from include.storage import ledger
+from include.storage.data_frames import to_pandas
 from include.storage.lake_tables import Lake, with_partition
 from include.storage.lineage import Origin, TableReference
 from include.training.training_sets import TrainingSet, trained_on
@@ -238,8 +239,7 @@ def _measure(
 def _predictions(lake: Lake, partition: str) -> pd.DataFrame:
     if not lake.exists(batch_scoring.TABLE):
         return pd.DataFrame()
-    predictions: pd.DataFrame = lake.read(batch_scoring.TABLE, partitions=[partition]).to_pandas()
-    return predictions
+    return to_pandas(lake.read(batch_scoring.TABLE, partitions=[partition]))
 
 
 def _worst(verdicts: Sequence[str]) -> Literal["drop", "no drop", "cannot tell"]:

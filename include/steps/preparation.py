@@ -15,11 +15,13 @@ import pyarrow as pa
 
 from include.calendar.partitions import Partition
 from include.features import feature_function, labels
+from include.ingestion.key_types import check_keys
 from include.ingestion.landed_batch import read_landed
 from include.ingestion.landed_partitions import landed_partitions
 from include.quality import data_docs, quarantine, suites, validation
 from include.specification.pipeline import Pipeline
 from include.specification.sections.sources import ROW_ID, Source
+from include.steps.label_contradictions import with_contradictions
 from include.storage.connections import Connections, from_environment
 from include.storage.lake_tables import PARTITION, Lake, with_partition
 from include.storage.lineage import Origin, TableReference
@@ -88,10 +90,16 @@ def ingest(
         sample: Copy at most so many rows of a partition, evenly spread; all of them if None.
 
     Raises:
-        SourceError: If a file is missing, empty, unreadable or of another shape.
+        SourceError: If a file is missing, empty, unreadable or of another shape, or a key is of
+            another kind than in the source that it is joined with.
     """
     table = raw_table(source)
     expected = _landed_schema(lake, table)
+    others = {
+        other: schema
+        for other in pipeline.sources
+        if other != source and (schema := _landed_schema(lake, raw_table(other))) is not None
+    }
     batches = []
     for partition in wanted:
         landed = read_landed(
@@ -105,6 +113,7 @@ def ingest(
         )
         for warning in landed.warnings:
             _log.warning("%s", warning)
+        check_keys(pipeline, source, f"source {source} {partition}", landed.table, others)
         expected = landed.table.schema
         rows = _spread(landed.table, sample)
         batches.append(with_partition(rows, str(partition)))
@@ -258,6 +267,8 @@ def _validate(
     report = validation.validate(
         rows, suites.load_suite(suite_name), source=dataset, partition=name
     )
+    if dataset == pipeline.label_source and not report.stopping:
+        report = with_contradictions(pipeline, rows, report, partition)
     page = None
     if publish:
         folder = data_docs_uri(pipeline.name, name, dataset).rsplit("/", 1)[0]

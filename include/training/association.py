@@ -120,7 +120,8 @@ def alone(
         )
         split = StratifiedKFold(**folds)
     # A tree needs the order only, but cannot take what is infinite or larger than 32 bits.
-    values = feature.rank().to_numpy(np.float64) if numeric else codes(feature)
+    # As floats, because pandas cuts the ranks of nullable whole numbers to whole ones.
+    values = feature.astype("float64").rank().to_numpy() if numeric else codes(feature)
     estimator = tree
     if not numeric:
         estimator = make_pipeline(TargetEncoder(target_type=_TARGET_TYPES[task], cv=split), tree)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from include.errors import TrainingError
 from include.evaluation.metric_values import higher_is_better, measure
-from include.registry.model_files import scores_of
+from include.registry.model_files import scores_of, without_infinities
 from include.specification.candidate_defaults import Preset
 from include.specification.problem import Problem
 from include.specification.sections.training import Training
@@ -64,7 +64,7 @@ def train_candidate(
         TrainingError: If the candidate cannot be built or fitted, or a fold has too few classes.
     """
     visible = ~data.holdout
-    features = data.features[visible].reset_index(drop=True)
+    features = without_infinities(data.features[visible].reset_index(drop=True))
     labels, partitions = data.labels[visible], data.partitions[visible]
     problem = data.problem
     if data.ordered:

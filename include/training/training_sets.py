@@ -7,6 +7,7 @@ have no order in time, a fixed share of the entities does.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from include.calendar.partitions import Partition
 from include.errors import TrainingError
@@ -26,11 +28,14 @@ from include.features.point_in_time import join_labels
 from include.registry.model_files import prepare
 from include.specification.pipeline import Pipeline
 from include.specification.problem import MINIMUM_CLASS_ROWS, Problem
+from include.storage.data_frames import to_pandas, to_series
 from include.storage.lake_tables import PARTITION, Lake, with_partition
 from include.storage.lineage import Origin, TableReference
+from include.wording import some
 
 TABLE = "training_sets"
 _MEMORY_SHARE = 0.5
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -123,14 +128,15 @@ def build_training_set(
     window = mature[-rules.window :]
     features, known = lake.reference(FEATURES), lake.reference(labels.TABLE)
     _check_memory(lake, pipeline, features, window)
-    frame = lake.read(FEATURES, partitions=window, version=features.version).to_pandas()
-    joined = join_labels(frame, known_labels(lake, partition), pipeline, partition.end)
+    held = lake.read(FEATURES, partitions=window, version=features.version)
+    joined = join_labels(to_pandas(held), known_labels(lake, partition), pipeline, partition.end)
     joined = joined.rename(columns={PARTITION: SLICE})
     if not pipeline.has_time:
         # An entity that came back in a later snapshot counts once, as it is now.
         joined = joined.sort_values([SLICE, pipeline.entity], kind="stable")
         joined = joined.drop_duplicates(pipeline.entity, keep="last")
     joined = _sorted(pipeline, joined)
+    _tell_infinities(pipeline, partition, joined)
     train: tuple[str, ...] = window
     holdout: tuple[str, ...] = ()
     if pipeline.has_time:
@@ -139,7 +145,8 @@ def build_training_set(
     else:
         joined[HELD_OUT] = _drawn(joined[pipeline.entity], rules.holdout)
     classes = _count_classes(pipeline, partition, joined)
-    rows = with_partition(pa.Table.from_pandas(joined, preserve_index=False), str(partition))
+    rows = pa.Table.from_pandas(joined, _schema(pipeline, held.schema), preserve_index=False)
+    rows = with_partition(rows.cast(as_stored(lake, rows.schema)), str(partition))
     reference = lake.write(
         TABLE, rows, partitions=[str(partition)], origin=origin.reading(features, known)
     )
@@ -150,12 +157,8 @@ def build_training_set(
 def load_training_set(lake: Lake, pipeline: Pipeline, training_set: TrainingSet) -> TrainingData:
     """Read a training set into memory, as candidates are fitted on it."""
     reference = training_set.reference
-    frame = _sorted(
-        pipeline,
-        lake.read(
-            TABLE, partitions=[str(reference.partition)], version=reference.version
-        ).to_pandas(),
-    )
+    rows = lake.read(TABLE, partitions=[str(reference.partition)], version=reference.version)
+    frame = _sorted(pipeline, to_pandas(rows))
     numeric, categorical = split_kinds(frame, feature_columns(pipeline, list(frame.columns)))
     classes = sorted(set(training_set.classes) - set(training_set.rare))
     problem = Problem.of(pipeline, classes if pipeline.task == "multiclass" else ())
@@ -179,8 +182,46 @@ def trained_on(lake: Lake, pipeline: Pipeline, training_set: TrainingSet) -> set
         partitions=[str(reference.partition)],
         columns=[pipeline.entity, HELD_OUT],
         version=reference.version,
-    ).to_pandas()
-    return set(rows.loc[~rows[HELD_OUT], pipeline.entity])
+    )
+    return set(to_series(rows.filter(pc.invert(rows[HELD_OUT]))[pipeline.entity]))
+
+
+def _schema(pipeline: Pipeline, features: pa.Schema) -> pa.Schema:
+    """Keep the types of the features, whatever is missing in this window."""
+    label = pa.field("label", labels.TYPES[pipeline.task])
+    own = [label, pa.field("known_at", pa.timestamp("us")), pa.field(HELD_OUT, pa.bool_())]
+    return pa.schema([*(f.with_name(SLICE) if f.name == PARTITION else f for f in features), *own])
+
+
+def as_stored(lake: Lake, schema: pa.Schema) -> pa.Schema:
+    """Take floats where the table has them from when a missing value made whole numbers floats."""
+    if not lake.exists(TABLE):
+        return schema
+    held = pa.schema(lake.open(TABLE).schema().to_arrow())
+    stored = {field.name: field.type for field in held if pa.types.is_floating(field.type)}
+    return pa.schema(
+        [
+            f.with_type(stored.get(f.name, f.type)) if pa.types.is_integer(f.type) else f
+            for f in schema
+        ]
+    )
+
+
+def _tell_infinities(pipeline: Pipeline, partition: Partition, frame: pd.DataFrame) -> None:
+    columns = frame[feature_columns(pipeline, list(frame.columns))].select_dtypes(
+        ["float32", "float64"]
+    )
+    counts = np.isinf(columns).sum()
+    told = [f"{name} in {count} rows" for name, count in counts[counts > 0].items()]
+    if told:
+        _log.warning(
+            "training set %s as of %s: features should be finite, got infinities of %s of %d. "
+            "They count as missing.",
+            pipeline.name,
+            partition,
+            some(told),
+            len(frame),
+        )
 
 
 def _sorted(pipeline: Pipeline, frame: pd.DataFrame) -> pd.DataFrame:

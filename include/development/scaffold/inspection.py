@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from include.storage.data_frames import to_series
+
 Kind = Literal["number", "string", "boolean", "moment", "empty"]
 _SHOWN_LEVELS = 20
 _KEY_NAME = re.compile(r"(^|_)(id|key|uuid|guid|nr|no|number)(_|$)|[a-z]I[Dd]$")
@@ -74,7 +76,7 @@ class Column:
 
 
 def to_frame(table: pa.Table) -> pd.DataFrame:
-    """Take typed rows to pandas: whole numbers stay whole where they can, times become naive UTC.
+    """Take typed rows to pandas: whole numbers stay whole, times become naive UTC.
 
     Args:
         table: Plain columns; others (lists, structures) are left as objects.
@@ -82,17 +84,23 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
     columns = {}
     for name in table.column_names:
         column = table[name]
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
         if pa.types.is_decimal(column.type):
-            column = column.cast(pa.float64())
-        if pa.types.is_date(column.type):
-            column = column.cast(pa.timestamp("us"))
-        values = column.to_pandas()
+            column = _numbers(column)
+        values = to_series(column)
         if isinstance(values.dtype, pd.DatetimeTZDtype):
             values = values.dt.tz_convert("UTC").dt.tz_localize(None)
         columns[name] = values
     return pd.DataFrame(columns)
+
+
+def _numbers(decimals: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Take whole decimals to whole numbers if those can hold them, and others to floats."""
+    if decimals.type.scale > 0:
+        return decimals.cast(pa.float64())
+    try:
+        return decimals.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return decimals
 
 
 def inspect(values: pd.Series) -> Column:

@@ -19,6 +19,7 @@ from include.development.scaffold.target import Target, choose_target
 from include.errors import SourceError
 from include.specification.sections.section import ColumnType
 from include.specification.sections.sources import ROW_ID
+from include.storage.data_frames import to_series
 from include.wording import nearest
 
 SOURCE = "records"
@@ -266,7 +267,7 @@ def _moments(
         frame[name].astype("Int64") if column.kind == "number" and column.whole else frame[name]
     )
     held = pa.chunked_array([pa.array(values.dropna(), from_pandas=True)])
-    read = to_moments(held, f"--{'known-at' if optional else 'time'} {name}").to_pandas()
+    read = to_series(to_moments(held, f"--{'known-at' if optional else 'time'} {name}"))
     moments = pd.Series(read.to_numpy(), index=values.dropna().index, name=name).reindex(
         frame.index
     )

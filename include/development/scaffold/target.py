@@ -75,7 +75,7 @@ def choose_target(values: pd.Series, column: Column, positive: str | None) -> Ta
             f"target {column.name}: must have at most {MOST_CLASSES} classes, got {len(counts)}. "
             "Group them, or name a column of numbers."
         )
-    labels = values.map(_text, na_action="ignore").astype(object)
+    labels = values.astype(object).map(_text, na_action="ignore").astype(object)
     share = float(counts.min() / counts.sum())
     return Target(column.name, "multiclass", labels, tuple(counts.index), None, (), share)
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from include.specification.sections.section import ColumnType
 from include.specification.sections.sources import NULL_VALUES
+from include.storage.data_frames import to_pandas
 
 # Cells that people and programs write for "missing"; they count in columns of numbers only.
 NULL_CODES = frozenset(
@@ -52,7 +53,7 @@ def settle(table: pa.Table, decimal: str, whole: Collection[str] = ()) -> Settle
         whole: Columns whose numbers must stay whole (keys and classes); the others become
             numbers with a fraction, so that a later 2.5 is no error.
     """
-    cells = table.to_pandas().astype(object)
+    cells = to_pandas(table).astype(object)
     usual = {code.casefold() for code in NULL_VALUES}
     found: dict[str, None] = {}
     unparsed = pd.Series(False, index=cells.index)

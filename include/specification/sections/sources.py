@@ -26,10 +26,16 @@ PLACEHOLDER = "{partition}"
 class Labels(Section):
     """Where a source's labels are. Those of the first source are in the row itself.
 
+    Of several labels of one row, the one known last counts; of those known at the same moment, the
+    one that landed in the latest partition, as a correction. Different labels of one row that are
+    known at the same moment and land in one partition contradict each other: all of their rows go
+    to quarantine, as if a critical expectation had said so.
+
     Args:
         column: Column that holds the label; a row without a value has no label yet.
         expression: SQL expression (DuckDB) over the source's columns that gives the label, in
-            place of a column, e.g. ``arr_delay > 15``.
+            place of a column, e.g. ``arr_delay > 15``. The feature function sees none of the
+            columns that it names, but for the entity and the event time.
         known_at: Column with the time at which the label became known, naive UTC. Without it, a
             label in the row is known with the row, and one of another source when it lands.
         positive: The value of the column that means 1; needed by a binary label that is neither
@@ -96,7 +102,8 @@ class Source(Section):
             lands first. A cell that cannot be read as its type moves its row to quarantine.
         connection: Airflow connection of a SQL source.
         query: ``select`` of a SQL source; ``:start`` and ``:end`` stand for the partition's first
-            moment and the first moment after it, ``:partition`` for its name.
+            moment and the first moment after it, ``:partition`` for its name. Decimals stay
+            decimals, unless they have neither a scale of their own nor whole values (an average).
         time: Column with the time of the row, naive UTC; needed where a query or a single file
             holds every partition.
         history: How many earlier partitions the feature function sees as well.

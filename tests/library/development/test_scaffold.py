@@ -18,7 +18,7 @@ from include.calendar.partitions import Frequency
 from include.development.scaffold import sampling, writing
 from include.development.scaffold.calendar import choose_calendar
 from include.development.scaffold.feature_module import selected
-from include.development.scaffold.inspection import inspect
+from include.development.scaffold.inspection import inspect, to_frame
 from include.development.scaffold.proposal import Place, Proposal, Wish, propose
 from include.development.scaffold.sampling import (
     Sample,
@@ -143,6 +143,9 @@ class TestReading:
         url = f"sqlite:///{tmp_path / 'a.db'}"
         query = "select * from customers where at >= :start and at < :end"
         assert read_query(url, query).rows == ROWS
+        numbers = read_query(url, "select 9007199254740993 as a union all select null").table
+        assert numbers["a"].to_pylist() == [2**53 + 1, None]
+        assert to_frame(numbers)["a"].tolist() == [2**53 + 1, pd.NA]
         with pytest.raises(SourceError, match="no such table: nowhere"):
             read_query(url, "select * from nowhere")
 

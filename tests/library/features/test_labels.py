@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -11,7 +12,7 @@ import pytest
 from include.calendar import partitions
 from include.calendar.partitions import Frequency
 from include.errors import SourceError
-from include.features.labels import columns_of, derive
+from include.features.labels import columns_of, contradictions, derive
 from include.specification.pipeline import Pipeline
 
 QUARTER = partitions.parse("2005-Q1", Frequency.QUARTERLY)
@@ -134,8 +135,11 @@ def test_labels_of_a_snapshot_are_known_with_it(labelled: Any) -> None:
 
 
 def test_the_feature_function_sees_no_labels(labelled: Any) -> None:
-    assert columns_of(labelled("binary", column="bad", known_at="known")) == ("bad", "known")
-    assert columns_of(labelled("binary", other=True, column="bad", known_at="known")) == ()
+    columns = ["id", "bad", "x", "known"]
+    in_row = labelled("binary", column="bad", known_at="known")
+    assert columns_of(in_row, columns) == ("bad", "known")
+    other = labelled("binary", other=True, column="bad", known_at="known")
+    assert columns_of(other, columns) == ()
 
 
 @pytest.mark.parametrize("count", [0, 2])
@@ -170,3 +174,123 @@ def test_labels_known_at_the_start_of_a_year(labelled: Any) -> None:
 def test_a_column_that_is_not_there(labelled: Any) -> None:
     with pytest.raises(SourceError, match="must have a column bad, which the pipeline file names"):
         derive(labelled("binary", column="bad"), rows(good=[1]), QUARTER)
+
+
+LONG = 2**53
+
+
+@pytest.mark.parametrize("missing", ["entity", "label", "nothing"])
+@pytest.mark.parametrize(
+    "kind", [pa.int64(), pa.uint64(), pa.decimal128(38, 0), pa.string(), pa.timestamp("us")]
+)
+def test_entities_stay_what_they_are(labelled: Any, kind: pa.DataType, missing: str) -> None:
+    numbers = pa.array([LONG + 1, LONG, LONG + 3], pa.int64())
+    entities = numbers.cast(kind).to_pylist()
+    labels: list[int | None] = [0, 1, 1]
+    if missing == "entity":
+        entities.append(None)
+        labels.append(0)
+    elif missing == "label":
+        entities.append(entities[0])
+        labels.append(None)
+    landed = pa.table({"id": pa.array(entities, kind), "bad": labels})
+    found = derive(labelled("binary", column="bad"), landed, QUARTER)
+    assert found["id"].type == kind
+    held = len(entities) - (missing == "label")
+    assert found["id"].to_pylist() == entities[:held]
+    assert found["label"].to_pylist() == labels[:held]
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        (pa.array([LONG, LONG + 1, None]), [str(LONG), str(LONG + 1)]),
+        (pa.array([1, None, 2]), ["1", "2"]),
+        (pa.array([1.0, None, 2.5]), ["1", "2.5"]),
+        (pa.array([True, None, False]), ["True", "False"]),
+        (pa.array([Decimal("1.00"), None, Decimal("2.50")]), ["1", "2.5"]),
+        (pa.array([Decimal(10**18 + 1), None]), [str(10**18 + 1)]),
+        (pa.array(["1", "1.0", None]), ["1", "1.0"]),
+        (pa.array([date(2005, 7, 14), None]), ["2005-07-14"]),
+    ],
+)
+def test_classes_do_not_hang_on_a_missing_one(
+    labelled: Any, values: pa.Array, names: list[str]
+) -> None:
+    found = derive(labelled("multiclass", column="y"), rows(y=values), QUARTER)
+    assert found["label"].to_pylist() == names
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([1, None, 0]),
+        pa.array([1.0, None, 0.0]),
+        pa.array([True, None, False]),
+        pa.array([Decimal("1.00"), None, Decimal("0.00")]),
+    ],
+)
+@pytest.mark.parametrize(("task", "kind"), [("binary", int), ("regression", float)])
+def test_numbers_of_every_type(labelled: Any, values: pa.Array, task: str, kind: type) -> None:
+    found = derive(labelled(task, column="y"), rows(y=values), QUARTER)
+    assert found["label"].to_pylist() == [kind(1), kind(0)]
+
+
+@pytest.mark.parametrize(
+    ("expression", "hidden"),
+    [
+        ("arr_delay > 15", ["arr_delay"]),
+        ("ARR_DELAY > 15 and landed.x < 1", ["arr_delay", "x"]),
+        ('"a.b" + 1', ["a.b"]),
+        ("date_diff('minute', \"at\", closed)", ["closed"]),  # the event time stays
+        ("case when id is null then 1 else x end", ["x"]),
+        ("(select max(q) from (select x as q))", ["x"]),
+        ("greatest(*columns('x|y'))", ["arr_delay", "x", "a.b", "closed"]),
+        ("hash(landed) % 2", ["arr_delay", "x", "a.b", "closed"]),
+        ("1", []),
+    ],
+)
+def test_the_feature_function_sees_nothing_that_the_label_is_computed_from(
+    labelled: Any, expression: str, hidden: list[str]
+) -> None:
+    columns = ["id", "at", "arr_delay", "x", "a.b", "closed"]
+    assert list(columns_of(labelled("binary", expression=expression), columns)) == hidden
+
+
+def test_what_an_expression_reads_must_be_sql(labelled: Any) -> None:
+    with pytest.raises(SourceError, match=r"labels\.expression must be SQL over the source's"):
+        columns_of(labelled("binary", expression="x >"), ["id", "x"])
+
+
+class TestContradictions:
+    def test_all_labels_of_one_entity_known_at_one_moment(self, labelled: Any) -> None:
+        pipeline = labelled("binary", other=True, column="bad", known_at="known")
+        first, later = datetime(2005, 1, 9), datetime(2005, 2, 9)
+        landed = pa.table(
+            {
+                "id": pa.array([LONG, LONG + 1, LONG, LONG + 1, LONG, LONG + 2, None, None]),
+                "bad": pa.array([0, 1, 1, 1, 0, None, 0, 1]),
+                "known": [first, first, first, first, later, first, first, first],
+            }
+        )
+        # The copy of a label is none, nor is a later correction, nor what is about nobody.
+        assert contradictions(pipeline, landed, QUARTER) == {0: "0, 1", 2: "0, 1"}
+
+    def test_an_entity_may_come_back_at_another_time(self, labelled: Any) -> None:
+        pipeline = labelled("binary", other=True, column="bad", event_time="month")
+        months = [datetime(2004, 1, 1), datetime(2004, 2, 1), datetime(2004, 3, 1)]
+        landed = pa.table({"id": ["a", "a", "a"], "bad": [0, 1, 0], "month": months})
+        assert contradictions(pipeline, landed, QUARTER) == {}
+        twice = pa.concat_tables([landed, landed.set_column(1, "bad", pa.array([1, 1, 0]))])
+        assert contradictions(pipeline, twice, QUARTER) == {0: "0, 1", 3: "0, 1"}
+
+    @pytest.mark.parametrize("count", [0, 1])
+    def test_few_rows(self, labelled: Any, count: int) -> None:
+        pipeline = labelled("multiclass", column="kind")
+        landed = pa.table({"id": pa.array(["a"][:count], pa.string()), "kind": ["x"][:count]})
+        assert contradictions(pipeline, landed, QUARTER) == {}
+
+    def test_of_computed_labels(self, labelled: Any) -> None:
+        pipeline = labelled("regression", expression="x + 1")
+        landed = pa.table({"id": ["a", "a", "b"], "x": [1.0, 2.0, 3.0]})
+        assert contradictions(pipeline, landed, QUARTER) == {0: "2, 3", 1: "2, 3"}

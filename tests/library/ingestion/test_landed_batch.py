@@ -171,6 +171,10 @@ def test_a_wrong_type_is_named_with_file_and_column(landing, column, words):
             pa.array([Decimal("1.50"), None], pa.decimal128(5, 2)),
             [Decimal("1.50"), None],
         ),
+        (pa.int64(), pa.array([Decimal(10**18 + 1), None]), [10**18 + 1, None]),
+        (pa.int64(), pa.array([Decimal("1.00"), None]), [1, None]),
+        (pa.int64(), pa.array([2.0**53 - 1, None]), [2**53 - 1, None]),
+        (pa.float64(), pa.array([Decimal("0.10"), Decimal("8123456.91")]), [0.1, 8123456.91]),
     ],
 )
 def test_lossless_differences_are_cast_silently(landing, wanted, found, values):
@@ -186,6 +190,26 @@ def test_lossy_casts_are_refused(landing):
     landing.put("a.parquet", loans(x=moment))
     with pytest.raises(SourceError, match=r"column x must be timestamp\[us\].*cannot hold"):
         landing.read(SCHEMA.append(pa.field("x", pa.timestamp("us"))))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        (pa.int64(), pa.array([2.0**53, None])),  # may have been another whole number
+        (pa.int64(), pa.array([2.0**24, None], pa.float32())),
+        (pa.int64(), pa.array([1.5, None])),
+        (pa.int64(), pa.array([Decimal("1.5"), None])),
+        (pa.int64(), pa.array([Decimal(10**19), None])),
+        (pa.float64(), pa.array([2**53 + 1, None])),
+        (pa.float64(), pa.array([Decimal(10**17 + 1), None])),
+        (pa.float64(), pa.array([Decimal("0.12345678901234567"), None])),
+        (pa.decimal128(5, 0), pa.array([Decimal("1.5"), None])),
+    ],
+)
+def test_no_number_is_rounded(landing, wanted, found):
+    landing.put("a.parquet", loans(x=found))
+    with pytest.raises(SourceError, match=r"column x must be .* with values that .* cannot hold"):
+        landing.read(SCHEMA.append(pa.field("x", wanted)))
 
 
 def test_an_extra_column_is_left_out_with_a_warning(landing):

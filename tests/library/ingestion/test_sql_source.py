@@ -7,6 +7,7 @@ import secrets
 import sqlite3
 import traceback
 from datetime import date, datetime
+from decimal import Decimal
 from urllib.parse import quote
 
 import psycopg
@@ -102,7 +103,7 @@ def test_all_types_of_postgresql(store_settings, postgres):
     batch = read(store_settings, postgres.url(), "select * from loans order by id")
     assert {field.name: field.type for field in batch.table.schema} == {
         "id": pa.int64(),
-        "amount": pa.float64(),
+        "amount": pa.decimal128(38, 2),
         "share": pa.float64(),
         "small": pa.int64(),
         "approved": pa.date32(),
@@ -117,7 +118,7 @@ def test_all_types_of_postgresql(store_settings, postgres):
     assert batch.table.slice(0, 1).to_pylist() == [
         {
             "id": 1,
-            "amount": 10.5,
+            "amount": Decimal("10.50"),
             "share": 0.5,
             "small": 1,
             "approved": date(2005, 6, 30),
@@ -194,6 +195,38 @@ def test_the_next_batch_is_cast_to_the_table(store_settings, postgres):
     assert "the query: column extra (string) is not in the table" in batch.warnings[0]
     with pytest.raises(SourceError, match=r"the query must have every column .* missing: share"):
         read(store_settings, postgres.url(), "select id from loans", first)
+
+
+def test_decimals_are_exact_and_of_one_type_in_every_batch(store_settings, postgres):
+    columns = (
+        "{0}::numeric(10, 2) as price, {1}::numeric as key, {1}::numeric(18, 0) as code, "
+        "avg(share) as mean, sum(id) as total"
+    )
+    expected = None
+    for price, key in (("1", 10**17 + 1), ("0.5", 10**17 + 3)):
+        query = f"select {columns.format(price, key)} from loans"
+        table = read(store_settings, postgres.url(), query, expected).table
+        expected = expected or table.schema
+        assert table.schema == expected
+        assert table.select(["price", "key", "code"]).to_pylist() == [
+            {"price": Decimal(price), "key": Decimal(key), "code": Decimal(key)}
+        ]
+    assert [expected.field(name).type for name in ("price", "key", "code", "mean")] == [
+        pa.decimal128(38, 2),
+        pa.decimal128(38, 0),
+        pa.decimal128(38, 0),
+        pa.float64(),
+    ]
+
+
+def test_a_table_from_when_decimals_were_floats_goes_on(store_settings, postgres):
+    expected = pa.schema([("amount", pa.float64())])
+    query = "select amount from loans order by id"
+    table = read(store_settings, postgres.url(), query, expected).table
+    assert table["amount"].to_pylist() == [10.5, 20.0, None, 5.0]
+    long = "select 100000000000000001::numeric as amount"
+    with pytest.raises(SourceError, match="column amount must be double as in the table"):
+        read(store_settings, postgres.url(), long, expected)
 
 
 def test_no_rows(store_settings, postgres):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import datetime
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -405,3 +406,49 @@ def test_data_docs_are_published(store_settings):
     assert uri == "s3://reports/quality/a/index.html"
     assert b"Passed: nothing critical failed." in store.read(uri)
     assert json.loads(store.read("s3://reports/quality/a/result.json"))["success"] is True
+
+
+LONG = 10**17
+
+
+@pytest.mark.parametrize("scale", [0, 2])
+def test_decimals_are_compared_with_every_digit(scale):
+    ids = [Decimal(LONG), Decimal(LONG + 1), Decimal(LONG), None]
+    rows = pa.table(
+        {
+            "loan_id": pa.array(ids, pa.decimal128(38, scale)),
+            "amount": [Decimal("1.10"), None, Decimal("-0.01"), Decimal("200.25")],
+            "bank": ["B"] * 4,
+        }
+    )
+    mean = expectation("expect_column_mean_to_be_between", column="amount", max_value=68)
+    known = expectation(f"{EXPECT}be_in_set", column="amount", value_set=[1.1, -0.01, 200.25])
+    report = check(rows, UNIQUE, POSITIVE, mean, known)
+    assert [failure.expectation for failure in report.failures] == [
+        f"{EXPECT}be_between",
+        f"{EXPECT}be_unique",
+    ]
+    assert sorted(report.reasons) == [0, 2]
+    _, moved = quarantine.split(rows, report)
+    held = [json.loads(row) for row in moved["row"].to_pylist()]
+    assert [row["amount"] for row in held] == ["1.10", "-0.01"]
+    assert {Decimal(row["loan_id"]) for row in held} == {LONG}
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([Decimal("0.10"), None], pa.float64()),
+        ([Decimal("9999999999999.99")], pa.float64()),
+        ([Decimal("99999999999999.99")], pa.decimal128(16, 2)),  # a float may not keep it apart
+        ([Decimal("1E-16")], pa.decimal128(16, 16)),
+        ([Decimal(2**63 - 1), None], pa.int64()),
+        ([Decimal(2**63)], pa.decimal128(19, 0)),
+        ([], pa.int64()),
+    ],
+)
+def test_decimals_become_numbers_that_hold_them(values, kind):
+    column = pa.chunked_array([pa.array(values, None if values else pa.decimal128(9, 0))])
+    numbers = validation._numbers(column)
+    assert numbers.type == kind
+    assert [None if v is None else Decimal(str(v)) for v in numbers.to_pylist()] == values

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import skops.io
 from sklearn.preprocessing import FunctionTransformer
@@ -33,9 +34,11 @@ from include.registry.model_files import (
     put_file,
     scores_of,
     trusted_for,
+    without_infinities,
 )
 from include.specification.candidate_defaults import PRESETS, Preset
 from include.specification.problem import Problem
+from include.storage.data_frames import to_pandas
 from include.storage.lake_tables import Lake
 from include.storage.object_store import ObjectStore
 from include.training.candidates import build
@@ -314,6 +317,23 @@ class TestPrepare:
         prepared = prepare(FRAME.iloc[:0], ["x"], ["c"])
         assert prepared.shape == (0, 2)
         assert prepared.dtypes.astype(str).tolist() == ["float64", "object"]
+
+    @pytest.mark.parametrize("whole", [[2, None, 7], [2, 3, 7]])
+    def test_whole_numbers_with_a_missing_one(self, whole: list[int | None]) -> None:
+        frame = to_pandas(pa.table({"x": pa.array(whole), "c": pa.array(whole)}))
+        prepared = prepare(frame, ["x"], ["c"])
+        expected = [np.nan if value is None else float(value) for value in whole]
+        np.testing.assert_array_equal(prepared["x"], expected)
+        assert prepared["c"].tolist() == [None if v is None else str(v) for v in whole]
+
+    def test_infinities_are_missing_to_an_estimator_and_stay_in_the_frame(self) -> None:
+        frame = pd.DataFrame({"x": [1.0, np.inf, np.nan], "y": [-np.inf, 2.0, 3.0], "c": "a"})
+        prepared = prepare(frame, ["x", "y"], ["c"])
+        finite = without_infinities(prepared)
+        np.testing.assert_array_equal(finite["x"], [1.0, np.nan, np.nan])
+        np.testing.assert_array_equal(finite["y"], [np.nan, 2.0, 3.0])
+        assert np.isinf(prepared["x"][1])
+        assert without_infinities(finite) is finite
 
     def test_a_column_that_is_not_there(self) -> None:
         with pytest.raises(FeatureError) as caught:

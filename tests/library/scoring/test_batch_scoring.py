@@ -32,6 +32,7 @@ from include.scoring import batch_scoring
 from include.specification.candidate_defaults import PRESETS
 from include.specification.pipeline import Pipeline
 from include.specification.problem import Problem
+from include.storage.data_frames import to_pandas
 from include.storage.lake_tables import Lake, with_partition, write_files
 from include.storage.lineage import Origin, TableReference
 from include.storage.object_store import ObjectStore
@@ -166,6 +167,39 @@ def test_the_profile_is_that_of_the_whole_batch(
     assert again.profile.rows == 50
     missing = {name: column.missing for name, column in scored.profile.categorical.items()}
     assert missing == {"c": int(whole["c"].isna().sum())}
+
+
+def test_infinities_are_scored_as_missing_and_told(
+    lake: Lake,
+    pipeline: Pipeline,
+    champion: ModelVersion,
+    origin: Origin,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    odd, missing = frame(20, 2), frame(20, 2)
+    odd.loc[[3, 4], "x"] = [np.inf, -np.inf]
+    missing.loc[[3, 4], "x"] = np.nan
+    batch = put_features(lake, origin, "2005-Q1", odd, frame(10, 3))
+    scored = batch_scoring.score(None, lake, pipeline, batch, champion, origin)
+    rows = to_pandas(lake.read("predictions")).set_index("id").loc[odd["id"]]
+    expected = predict(lake.settings, champion, missing)
+    assert rows["score"].to_numpy().tobytes() == expected.tobytes()
+    counted = scored.profile.numeric["x"]
+    assert (counted.non_finite, counted.missing, counted.rows) == (2, 0, 30)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        f"batch {lake.pipeline} 2005-Q1: features should be finite, got infinities of x in 2 rows "
+        "of 30. They count as missing."
+    ]
+
+
+def test_long_identifiers_are_written_as_they_came(
+    lake: Lake, pipeline: Pipeline, champion: ModelVersion, origin: Origin
+) -> None:
+    ids = [2**53 + number for number in range(9)]
+    rows = frame(10, 2).assign(id=pd.array([*ids, None], "Int64"))
+    batch = put_features(lake, origin, "2005-Q1", rows)
+    batch_scoring.score(None, lake, pipeline, batch, champion, origin)
+    assert lake.read("predictions")["id"].to_pylist() == [*ids, None]
 
 
 def test_back_scored_rows_are_marked(

@@ -247,6 +247,22 @@ class TestIngest:
             ingest(lake, pipeline, "loans", [Q2], origin)
         assert lake.row_counts("raw_loans") == {"2005-Q1": 100}
 
+    def test_keys_of_another_kind_than_in_the_other_source_are_refused(
+        self, lake: Lake, pipeline: Pipeline, origin: Origin
+    ) -> None:
+        land_loans(lake, Q1)
+        ingest(lake, pipeline, "loans", [Q1], origin)
+        outcomes = pa.table({"id": [1], "bad": [1], "known": [Q1.start]})
+        land(lake, f"s3://landing/{lake.pipeline}/outcomes/{Q1}/part-0.parquet", outcomes)
+        with pytest.raises(SourceError) as caught:
+            ingest(lake, pipeline, "outcomes", [Q1], origin)
+        assert str(caught.value) == (
+            "source outcomes 2005-Q1: column id must be of one kind with id of source loans, "
+            "because both are the entity by which rows are joined, got int64 here and string "
+            "there. Land both with one type."
+        )
+        assert not lake.exists("raw_outcomes")
+
     def test_several_partitions_are_one_commit(
         self, lake: Lake, pipeline: Pipeline, origin: Origin
     ) -> None:
@@ -290,6 +306,32 @@ class TestLabels:
             "got 2 rows known later. Land a label in the partition in which it became known."
         )
         assert not lake.exists("labels")
+
+    def test_those_that_contradict_each_other_go_to_quarantine(
+        self, lake: Lake, pipeline: Pipeline, origin: Origin
+    ) -> None:
+        ids = [2**53 + number for number in range(60)]
+        table = pa.table(
+            {
+                "id": pa.array([*ids, ids[1], ids[2]], pa.int64()),
+                "bad": pa.array([number % 2 for number in range(60)] + [0, 0], pa.int64()),
+                "known": pa.array([Q1.start] * 62, pa.timestamp("us")),
+            }
+        )
+        land(lake, f"s3://landing/{lake.pipeline}/outcomes/{Q1}/part-0.parquet", table)
+        ingested = ingest(lake, pipeline, "outcomes", [Q1], origin)
+        validated = validate_source(lake, pipeline, "outcomes", ingested, Q1, origin)
+        assert validated.quarantined == 2
+        assert validated.summary["failures"][0]["expectation"] == "one_label"
+        moved = lake.read("quarantine_outcomes").to_pylist()
+        assert {json.loads(row["row"])["id"] for row in moved} == {ids[1]}
+        assert {row["reasons"] for row in moved} == {
+            "bad: one id must have one label at a moment, got 0, 1"
+        }
+        # The copy of a label stays.
+        assert sorted(lake.read("labels")["id"].to_pylist()) == sorted(
+            [name for name in ids if name != ids[1]] + [ids[2]]
+        )
 
 
 class TestEmptyBatch:

@@ -221,3 +221,13 @@ class TestAlone:
 def test_a_missing_value_is_a_level_of_its_own() -> None:
     column = pd.Series(["x", None, "y", None], dtype=object)
     assert association.codes(column).tolist() == [0, 1, 2, 1]
+
+
+def test_whole_numbers_with_a_missing_one_are_numbers() -> None:
+    generator = np.random.default_rng(0)
+    target = generator.integers(0, 2, 200)
+    values = pd.Series(target * 5 + generator.integers(0, 3, 200), dtype="float64")
+    values[::9] = np.nan
+    whole = values.astype("Int64")
+    expected = association.alone(values, target, "binary", numeric=True, seed=7)
+    assert association.alone(whole, target, "binary", numeric=True, seed=7) == expected

@@ -13,7 +13,7 @@ import pytest
 
 from include.errors import TrainingError
 from include.registry.model_files import scores_of
-from include.specification.candidate_defaults import PRESETS, Preset
+from include.specification.candidate_defaults import PRESETS, Preset, names_for
 from include.specification.problem import Problem
 from include.specification.sections.training import Training
 from include.training import search
@@ -64,6 +64,14 @@ def fit(
     return train_candidate(name, preset or PRESETS[name], data, rules(**changed), trials=trials)
 
 
+# Quick to fit.
+FEW = {
+    "hist_gradient_boosting": {"max_iter": 3},
+    "k_nearest_neighbors": {"n_neighbors": 5},
+    "multilayer_perceptron": {"hidden_layer_sizes": (2,), "max_iter": 300},
+    "random_forest": {"n_estimators": 3},
+    "xgboost": {"n_estimators": 3},
+}
 METRIC = {
     "binary": "roc_auc",
     "multiclass": "balanced_accuracy",
@@ -370,3 +378,18 @@ def test_a_search_in_the_file_of_an_estimator_of_ones_own() -> None:
     assert 1 <= found.parameters["max_depth"] <= 6
     assert found.parameters["criterion"] in ("gini", "entropy")
     assert found.estimator.named_steps["model"].max_depth == found.parameters["max_depth"]
+
+
+@pytest.mark.parametrize("name", names_for("binary"))
+def test_an_infinity_is_a_missing_value_to_every_candidate(name: str) -> None:
+    data = synthetic(rows=60)
+    odd = np.arange(len(data.labels)) % 7 == 0
+    preset = replace(PRESETS[name], parameters={**PRESETS[name].parameters, **FEW.get(name, {})})
+    scores = []
+    for value in (np.nan, np.inf, -np.inf):
+        features = data.features.assign(x=data.features["x"].mask(odd, value))
+        fitted = fit(name, replace(data, features=features), preset=preset)
+        scores.append(scores_of(fitted.estimator, data.problem, features))
+    assert np.isfinite(scores[0]).all()
+    np.testing.assert_array_equal(scores[0], scores[1])
+    np.testing.assert_array_equal(scores[0], scores[2])

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from include.calendar.partitions import Frequency, Partition, parse, snapshot
@@ -27,6 +28,7 @@ from include.storage.lake_tables import Lake, with_partition
 from include.storage.lineage import Origin
 from include.training.training_sets import (
     TrainingSet,
+    as_stored,
     build_training_set,
     load_training_set,
     trained_on,
@@ -162,6 +164,60 @@ class TestTrainingSet:
         ]
         assert held_out == [[1, 0, 0, 0], [1, 1, 0, 0]]
         assert then.classes == now.classes == {"0": 6, "1": 2}
+
+    def test_long_identifiers_keep_their_labels_and_columns_their_types(
+        self, lake: Lake, make_pipeline: MakePipeline, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        pipeline = make_pipeline()
+        truth = {}
+        for number, name in enumerate(("2004-Q1", "2004-Q2", "2004-Q3", "2004-Q4")):
+            ids = [2**53 + 40 * number + i for i in range(40)]
+            truth.update({entity: (entity // 2) % 2 for entity in ids})
+            rows = {
+                "id": ids,
+                "at": pa.array([quarter(name).start] * 40, pa.timestamp("us")),
+                "x": [float("inf"), 1.0] * 20,
+                # Missing in the first quarter only, so that one window has none.
+                "n": pa.array(
+                    [None if number == 0 and i < 3 else i for i in range(40)], pa.int32()
+                ),
+            }
+            lake.write(
+                TABLE, with_partition(pa.table(rows), name), partitions=[name], origin=ORIGIN
+            )
+            delivered = pa.table(
+                {
+                    "id": pa.array([*ids[::-1], None], pa.int64()),
+                    "bad": [*(truth[entity] for entity in ids[::-1]), 0],
+                    "known": pa.array([quarter(name).start] * 41, pa.timestamp("us")),
+                }
+            )
+            known = with_partition(derive(pipeline, delivered, quarter(name)), name)
+            lake.write(LABELS, known, partitions=[name], origin=ORIGIN)
+        for as_of in ("2004-Q3", "2004-Q4"):
+            made = build_training_set(lake, pipeline, quarter(as_of), ORIGIN)
+            held = lake.read("training_sets", partitions=[as_of])
+            assert dict(zip(held["id"].to_pylist(), held["label"].to_pylist(), strict=True)) == {
+                entity: label for entity, label in truth.items() if entity in held["id"].to_pylist()
+            }
+            assert (held.num_rows, held.schema.field("n").type) == (120, pa.int32())
+            assert held["n"].null_count == (3 if as_of == "2004-Q3" else 0)
+            fitted = held.filter(pc.invert(held["held_out"]))["id"].to_pylist()
+            assert trained_on(lake, pipeline, made) == set(fitted)
+            data = load_training_set(lake, pipeline, made)
+            assert data.numeric == ("x", "n")
+            assert (
+                f"as of {as_of}: features should be finite, got infinities of x in 60 rows of"
+                in (caplog.text)
+            )
+
+    def test_a_table_from_when_a_gap_made_floats_keeps_them(self, lake: Lake) -> None:
+        now = pa.schema([("id", pa.int64()), ("n", pa.int32()), ("c", pa.string())])
+        assert as_stored(lake, now) == now
+        then = now.set(1, pa.field("n", pa.float64()))
+        old = with_partition(then.empty_table(), "2004-Q1")
+        lake.write("training_sets", old, partitions=["2004-Q1"], origin=ORIGIN)
+        assert as_stored(lake, now) == then
 
     def test_running_again_gives_the_same_rows(
         self, history: Lake, make_pipeline: MakePipeline
