@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from include.calendar import partitions
+from include.calendar.moments import to_moments
 from include.calendar.partitions import containing
 from include.errors import FeatureError
 from include.features import labels
@@ -200,17 +201,17 @@ def _visible(
 def _with_partition(rows: pa.Table, pipeline: Pipeline, wanted: str) -> pa.Table:
     if pipeline.event_time is None:
         return with_partition(rows, wanted)
-    moments = rows[pipeline.event_time].to_pandas()
-    if moments.isna().any():
+    subject = f"feature function {pipeline.features.function}: {pipeline.event_time}"
+    times = rows[pipeline.event_time]
+    if times.null_count:
         raise FeatureError(
-            f"feature function {pipeline.features.function}: {pipeline.event_time} must be set, "
-            f"got {int(moments.isna().sum())} rows without. Keep the event time of the source."
+            f"{subject} must be set, got {times.null_count} rows without. Keep the event time of "
+            "the source."
         )
-    hours = pd.to_datetime(moments).dt.floor("h")
-    names = {
-        hour: str(containing(hour.to_pydatetime(), pipeline.partition)) for hour in hours.unique()
-    }
-    return rows.append_column(PARTITION, pa.array(hours.map(names), pa.string()))
+    hours = pc.floor_temporal(to_moments(times, subject), unit="hour")
+    encoded = hours.combine_chunks().dictionary_encode()
+    names = [str(containing(h, pipeline.partition)) for h in encoded.dictionary.to_pylist()]
+    return rows.append_column(PARTITION, pa.array(names, pa.string()).take(encoded.indices))
 
 
 def _arrow_schema(features: Any) -> pa.Schema:

@@ -13,8 +13,9 @@ import pyarrow as pa
 
 from include.calendar.partitions import Partition
 from include.errors import SourceError, UnavailableError
+from include.ingestion.arrow_types import check_types, decode
 from include.ingestion.landed_files import QUERY, LandedRows, Slice
-from include.ingestion.storable_columns import check_names, check_types
+from include.ingestion.storable_columns import check_names
 
 _ROWS = 50_000
 _CONNECT_SECONDS = 10
@@ -71,6 +72,7 @@ def read_query(
             f"{what} must give each column one type, got {error}. Cast the column in the query."
         ) from error
     check_types(what, table.schema)
+    table = decode(what, table).rows
     positions = pa.array(range(table.num_rows), pa.int64())
     if wanted is not None and table.num_rows:
         mask = wanted.keep(what, table).combine_chunks()

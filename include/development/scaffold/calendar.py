@@ -21,12 +21,10 @@ FINEST_FIRST = (
     Frequency.QUARTERLY,
     Frequency.YEARLY,
 )
-_PERIODS = {
+_UNITS = {
     Frequency.HOURLY: "h",
     Frequency.DAILY: "D",
-    Frequency.WEEKLY: "W-SUN",
     Frequency.MONTHLY: "M",
-    Frequency.QUARTERLY: "Q",
     Frequency.YEARLY: "Y",
 }
 # The run comes some time after the partition has closed, when its data have landed.
@@ -180,8 +178,21 @@ def _holds_both(
 
 
 def _starts(moments: pd.Series, frequency: Frequency) -> pd.Series:
-    starts: pd.Series = moments.dt.to_period(_PERIODS[frequency]).dt.start_time
-    return starts
+    """Give the first moment of each row's partition, datetime64[us] (pandas' periods end in 2262).
+
+    Numpy's units cut at their beginning, before 1970 as well.
+    """
+    at = moments.to_numpy("datetime64[us]")
+    match frequency:
+        case Frequency.WEEKLY:  # 1970-01-01 was a Thursday
+            monday = (at.astype("datetime64[D]").astype("int64") + 3) // 7 * 7 - 3
+            starts = monday.astype("datetime64[D]")
+        case Frequency.QUARTERLY:
+            quarter = at.astype("datetime64[M]").astype("int64") // 3 * 3
+            starts = quarter.astype("datetime64[M]")
+        case _:
+            starts = at.astype(f"datetime64[{_UNITS[frequency]}]")
+    return pd.Series(starts.astype("datetime64[us]"), index=moments.index, name=moments.name)
 
 
 def _counts(moments: pd.Series, frequency: Frequency) -> Any:

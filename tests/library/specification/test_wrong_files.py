@@ -601,7 +601,12 @@ WRONG_MONTHLY = [
     (
         "format: csv",
         "format: parquet",
-        "22: sources.zones.types: are for format csv or json_lines; remove them.",
+        "19: sources.zones.csv: says how CSV files are written, so it needs format csv.",
+    ),
+    (
+        "    connection: warehouse\n",
+        "    connection: warehouse\n    types: {zone: integer}\n",
+        "10: sources.trips.types: are for files; remove them, and cast in the query.",
     ),
     (
         "format: csv",
