@@ -7,6 +7,7 @@ import graphlib
 import importlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -192,3 +193,18 @@ def test_a_heavy_module_would_be_noticed() -> None:
 def test_every_folder_with_modules_is_a_package(root: str) -> None:
     for path in (PROJECT / root).rglob("*.py"):
         assert (path.parent / "__init__.py").exists(), f"{path.parent}: add __init__.py"
+
+
+def test_parquet_files_are_opened_in_one_way() -> None:
+    # Any other way reads old times after 2262 as those of another century, without a word.
+    bare = re.compile(
+        r"\b(pq|parquet)\.(read_table|read_pandas|ParquetFile|ParquetDataset)\("
+        r"|\b(pd|pandas)\.read_parquet\(|\bds\.dataset\("
+    )
+    opened = [
+        str(path.relative_to(PROJECT))
+        for root in ("include", "plugins", "stack")
+        for path in sorted((PROJECT / root).rglob("*.py"))
+        if bare.search(path.read_text(encoding="utf-8"))
+    ]
+    assert opened == ["include/storage/parquet.py"], "use include.storage.parquet.open_parquet"

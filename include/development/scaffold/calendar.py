@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from include.calendar.partitions import Frequency, Partition, containing
+from include.calendar.partitions import LAST_YEAR, Frequency, Partition, containing
 from include.errors import SourceError
 from include.specification.sections.schedule import Schedule
 
@@ -106,6 +106,8 @@ def choose_calendar(
         SourceError: If the times give fewer than four partitions, or labels come too late.
     """
     subject = f"time {moments.name}"
+    if known_at is not None:  # without a time, or with one such as 9999-12-31, it never is
+        labels = labels.where(known_at < datetime(LAST_YEAR + 1, 1, 1))
     scale = rows / max(1, len(moments))
     frequency = wanted or _frequency(subject, moments, labels, finest, scale)
     counts = _counts(moments, frequency)
