@@ -27,6 +27,7 @@ from include.specification.pipeline import Pipeline
 from include.storage.lake_tables import PARTITION, DataFile, Lake, with_partition, write_files
 from include.storage.lineage import Origin, TableReference
 from include.storage.settings import StoreSettings
+from include.wording import some
 
 TABLE = "features"
 _FILES = pa.schema(
@@ -222,10 +223,14 @@ def _arrow_schema(features: Any) -> pa.Schema:
 
 
 def _check_rows(pipeline: Pipeline, wanted: str, files: Sequence[DataFile]) -> None:
-    stray = sorted({file.partition for file in files} - {wanted})
+    stray = dict[str, int]()
+    for file in sorted(files, key=lambda file: file.partition):
+        if file.partition != wanted:
+            stray[file.partition] = stray.get(file.partition, 0) + file.rows
     if stray:
+        listed = some(f"{name} ({rows} rows)" for name, rows in stray.items())
         raise FeatureError(
             f"feature function {pipeline.features.function}: rows must lie in the partition "
-            f"{wanted}, got {', '.join(stray)} by {pipeline.event_time}. "
+            f"{wanted}, got {listed} by {pipeline.event_time}. "
             "Keep the event time of the source."
         )

@@ -158,7 +158,7 @@ def decode(what: str, table: pa.Table, start: int = 0) -> Decoded:
 
     Raises:
         SourceError: If a value does not fit: a whole number above 2**63 - 1, a time outside the
-            years 1 to 9999, a date with a time.
+            years 1 to 9999, a date with a time, a text that is not UTF-8.
     """
     columns, rounded = [], set()
     for name, column in zip(table.column_names, table.columns, strict=True):
@@ -182,6 +182,8 @@ def decode(what: str, table: pa.Table, start: int = 0) -> Decoded:
             ) from error
         if pa.types.is_date(column.type):
             _check_times(what, name, stored, start)
+        if pa.types.is_string(stored.type):
+            _check_text(what, name, stored)
         columns.append(stored)
     fields = [pa.field(name, c.type) for name, c in zip(table.column_names, columns, strict=True)]
     return Decoded(pa.Table.from_arrays(columns, schema=pa.schema(fields)), frozenset(rounded))
@@ -257,6 +259,16 @@ def _check_times(what: str, name: str, column: pa.ChunkedArray, start: int) -> N
             start,
             "Correct it before landing.",
         )
+
+
+def _check_text(what: str, name: str, column: pa.ChunkedArray) -> None:
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise SourceError(
+            f"{what}: column {name} must hold text in UTF-8, got others: {error}. Convert it "
+            "before landing."
+        ) from error
 
 
 def _check_whole(what: str, name: str, column: pa.ChunkedArray, start: int) -> None:

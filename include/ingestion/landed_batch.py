@@ -18,7 +18,7 @@ from include.errors import SourceError
 from include.ingestion.arrow_types import stored_as, widest
 from include.ingestion.cell_types import ARROW_TYPES
 from include.ingestion.landed_files import QUERY, LandedRows, Slice, read_files
-from include.ingestion.landed_objects import list_files
+from include.ingestion.landed_objects import folder_values, list_files
 from include.ingestion.sql_source import read_query
 from include.ingestion.storable_columns import cast, is_reserved
 from include.specification.sections.sources import ROW_ID, Source
@@ -127,7 +127,8 @@ def read_landed(
         for item in landed
     ]
     warnings += tuple(warning for item in landed for warning in item.warnings)
-    warnings += _folder_values(subject, landed) + _extra_columns(subject, landed, target)
+    names = {item.name: item.rows.column_names for item in landed}
+    warnings += folder_values(names, subject) + _extra_columns(subject, landed, target)
     return LandedBatch(pa.concat_tables(tables), objects, warnings)
 
 
@@ -191,22 +192,6 @@ def _extra_columns(
         "left out. It stays where it landed."
         for field in first.rows.schema
         if field.name not in target.names
-    )
-
-
-def _folder_values(subject: str, landed: Sequence[LandedRows]) -> tuple[str, ...]:
-    """Tell of values that stand in the names of folders (``country=DE/``) and in no column."""
-    lost: dict[str, str] = {}
-    for item in landed:
-        for folder in item.name.split("/")[:-1]:
-            name, equals, _ = folder.partition("=")
-            if equals and name not in item.rows.column_names:
-                lost.setdefault(name, folder)
-    if not lost:
-        return ()
-    return (
-        f"{subject}: folder {some(lost.values())} names a value that is no column of its files, "
-        "and is not read. Write it into the files as a column if it matters.",
     )
 
 

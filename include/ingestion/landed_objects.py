@@ -9,7 +9,7 @@ own; and an object of 0 bytes that is not named as a data file: it marks somethi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from include.calendar import partitions
@@ -124,6 +124,27 @@ def data_files(objects: Iterable[StoredObject], uri: str, subject: str) -> Lande
             "deleted; they are read. Land an export of it, or read it by a query."
         )
     return LandedFiles(tuple(files), tuple(warnings))
+
+
+def folder_values(columns: Mapping[str, Sequence[str]], subject: str) -> tuple[str, ...]:
+    """Tell of values that stand in the names of folders (``country=DE/``) and in no column.
+
+    Args:
+        columns: By the name of a file its columns.
+        subject: Whose they are, for messages.
+    """
+    lost: dict[str, str] = {}
+    for path, names in columns.items():
+        for folder in path.split("/")[:-1]:
+            name, equals, _ = folder.partition("=")
+            if equals and name not in names:
+                lost.setdefault(name, folder)
+    if not lost:
+        return ()
+    return (
+        f"{subject}: folder {some(lost.values())} names a value that is no column of its files, "
+        "and is not read. Write it into the files as a column if it matters.",
+    )
 
 
 def list_files(settings: StoreSettings, uri: str, file_format: str, subject: str) -> LandedFiles:

@@ -99,6 +99,8 @@ def land(
             )
         time = _time(pipeline, name)
         parts = list(_split(file, definition, name, time, pipeline.partition, subject, warnings))
+        if not parts:
+            raise SourceError(f"{subject}: must hold at least one row, got none. Make it again.")
     else:
         parts = [_whole(store, file, definition, name, snapshot, warnings)]
     return dataclasses.replace(_write(store, parts, replace=replace), warnings=tuple(warnings))

@@ -17,7 +17,7 @@ import pyarrow.json
 
 from include.errors import SourceError
 from include.ingestion.arrow_types import check_types, decode, rounding_warnings, widest
-from include.ingestion.landed_objects import ENDINGS, data_files
+from include.ingestion.landed_objects import ENDINGS, data_files, folder_values, name_of
 from include.ingestion.parquet_files import read_parquet
 from include.ingestion.sql_source import read_first_rows
 from include.ingestion.storable_columns import cast, check_names
@@ -90,10 +90,11 @@ def read_objects(settings: StoreSettings, uri: str) -> Sample:
     chosen = items[:: max(1, -(-size // _MOST_BYTES))]
     sample = _read([(item.name, store.read(item.uri)) for item in chosen])
     read = sum(item.size for item in chosen)
+    columns = {name_of(item, uri): sample.table.column_names for item in chosen}
     return replace(
         sample,
         rows=round(sample.rows * size / read),
-        warnings=(*found.warnings, *sample.warnings),
+        warnings=(*found.warnings, *folder_values(columns, "data"), *sample.warnings),
     )
 
 

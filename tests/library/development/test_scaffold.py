@@ -534,7 +534,8 @@ class TestEdges:
             )
         sample = read_objects(store_settings, f"{root}/")
         assert sample.rows == 1
-        (warning,) = sample.warnings
+        warning, lost = sample.warnings
+        assert lost.startswith("data: folder day=1 names a value that is no column of its files")
         assert ".ipynb_checkpoints/a.csv, _temporary/0/a.csv, a.csv.tmp. Rename" in warning
 
     def test_files_that_differ_in_what_holds_the_same_values(

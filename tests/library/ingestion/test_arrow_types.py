@@ -190,6 +190,7 @@ def test_a_period_of_pandas_is_refused_whatever_was_imported() -> None:
             pa.array([0, 2_932_897], pa.int32()).cast(pa.date32()),
             "must hold times of the years 1 to 9999, got 10000-01-01 in row 12.",
         ),
+        (pa.array([b"a", b"\xff"]).view(pa.string()), "must hold text in UTF-8, got others: "),
         (pa.array([0, 5], pa.date64()), "must hold values that date32[day] can, got date64[ms]"),
     ],
 )

@@ -307,6 +307,20 @@ class TestEdges:
         assert held(store, pipeline) == {}
 
     @pytest.mark.parametrize("partition", ["quarterly", "none"])
+    def test_names_that_are_there_twice_and_files_without_columns_are_refused(
+        self, store: ObjectStore, tmp_path: Path, partition: str
+    ) -> None:
+        twice = ROWS.append_column("id", ROWS["id"])
+        with pytest.raises(SourceError, match=r"must hold each column once, got id more than once"):
+            land(store, make(partition), parquet(tmp_path, twice))
+        with pytest.raises(SourceError, match=r"file file\.parquet must have columns, got none"):
+            land(store, make(partition), parquet(tmp_path, pa.table({})))
+
+    def test_a_file_without_rows(self, store: ObjectStore, tmp_path: Path) -> None:
+        with pytest.raises(SourceError, match=r"file file\.parquet: must hold at least one row"):
+            land(store, make(), parquet(tmp_path, ROWS.slice(0, 0)))
+
+    @pytest.mark.parametrize("partition", ["quarterly", "none"])
     def test_nanoseconds_are_told(self, store: ObjectStore, tmp_path: Path, partition: str) -> None:
         pipeline = make(partition)
         at = ROWS["at"].cast(pa.timestamp("ns"))
