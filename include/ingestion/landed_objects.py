@@ -41,7 +41,8 @@ UNFINISHED = (
     "_$folder$",
 )
 _FILE_MANAGERS = ("thumbs.db", "desktop.ini")
-_DELTA_LOG = "_delta_log"
+# Of tables whose files are not all of them rows that the table still has.
+_TABLE_LOGS = {"_delta_log", ".hoodie"}
 
 
 @dataclass(frozen=True)
@@ -118,10 +119,10 @@ def data_files(objects: Iterable[StoredObject], uri: str, subject: str) -> Lande
             f"{subject}: left aside in {uri} as leftovers of writers or editors: {some(aside)}. "
             "Rename what holds rows of the source, and delete the rest."
         )
-    if any(_DELTA_LOG in path.split("/") for path in aside):
+    if any(_TABLE_LOGS & set(path.split("/")) for path in aside):
         warnings.append(
-            f"{subject}: {uri} is a Delta table, whose files may also hold rows that it has "
-            "deleted; they are read. Land an export of it, or read it by a query."
+            f"{subject}: {uri} is a table of Delta Lake or Hudi, whose files may also hold rows "
+            "that it has deleted; they are read. Land an export of it, or read it by a query."
         )
     return LandedFiles(tuple(files), tuple(warnings))
 

@@ -295,8 +295,9 @@ def animals(store: ObjectStore, start: Start) -> Told:
         parts.append(pd.DataFrame({"id": ids, "seen": seen, "x": x, "species": species}))
     # In no partition: nobody knows when they were seen.
     never = pd.DataFrame({"id": ["?", "!"], "seen": [SENTINELS[0], SENTINELS[2]], "species": "ant"})
-    parts.append(never.astype({"seen": "datetime64[us]"}))
-    land(store, "s3://landing/tiny_animals/all.parquet", pd.concat(parts))
+    parts.append(never)
+    together = pd.concat([part.astype({"seen": "datetime64[us]"}) for part in parts])
+    land(store, "s3://landing/tiny_animals/all.parquet", together)
     pipeline = make(
         "tiny_animals",
         task="multiclass",

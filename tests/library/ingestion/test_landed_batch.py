@@ -477,12 +477,16 @@ class TestLeftovers:
         with pytest.raises(SourceError, match=r"got none \(.*_temporary/0/a\.parquet\)\. Land"):
             landing.read()
 
-    def test_the_log_of_a_table_says_that_deleted_rows_are_read(self, landing):
+    @pytest.mark.parametrize("log", ["_delta_log/0.json", ".hoodie/0.commit"])
+    def test_the_log_of_a_table_says_that_deleted_rows_are_read(self, landing, log):
         landing.put("a.parquet", loans())
-        landing.put("_delta_log/00000000000000000000.json", b"{}")
+        landing.put_any(log, b"{}")
         first, second = landing.read().warnings
-        assert "leftovers of writers or editors: _delta_log/00000000000000000000.json" in first
-        assert "is a Delta table, whose files may also hold rows that it has deleted" in second
+        assert f"leftovers of writers or editors: {log}. Rename" in first
+        assert (
+            "is a table of Delta Lake or Hudi, whose files may also hold rows that it has deleted"
+            in second
+        )
 
     def test_an_object_that_the_source_names_itself_is_read(self, landing):
         landing.put("_export.parquet", loans())
