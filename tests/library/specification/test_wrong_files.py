@@ -168,6 +168,14 @@ WRONG_QUARTERLY = [
         "7: schedule.end: must be later than start 2005-01-01, got 2004-01-31.",
     ),
     (
+        "end: 2009-01-31",
+        "end: 9999-12-31",
+        (
+            "7: schedule.end: must be at most 100 years after start 2005-01-01; leave it out for "
+            "a live pipeline, got 9999-12-31."
+        ),
+    ),
+    (
         "start: 2005-01-01",
         "start: soon",
         "7: schedule.start: must be a date such as 2005-01-31, got 'soon'.",
