@@ -8,7 +8,7 @@ from pydantic import ValidationInfo, field_validator
 
 from include.specification.sections.section import Section
 
-_MOST_YEARS = 100
+_MOST_YEARS = 500
 
 
 class Schedule(Section):
@@ -17,7 +17,7 @@ class Schedule(Section):
     Args:
         cron: Cron expression, UTC; each run is about the latest partition closed before it.
         start: First day on which a run may be due.
-        end: Last day on which a run may be due, at most 100 years after the first; None for a
+        end: Last day on which a run may be due, at most 500 years after the first; None for a
             live pipeline.
     """
 

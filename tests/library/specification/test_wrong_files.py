@@ -171,7 +171,7 @@ WRONG_QUARTERLY = [
         "end: 2009-01-31",
         "end: 9999-12-31",
         (
-            "7: schedule.end: must be at most 100 years after start 2005-01-01; leave it out for "
+            "7: schedule.end: must be at most 500 years after start 2005-01-01; leave it out for "
             "a live pipeline, got 9999-12-31."
         ),
     ),
