@@ -116,7 +116,8 @@ def read_landed(
     else:
         _check_same_columns(subject, landed)
         target = _plain_schema(subject, source, landed)
-    whose = "the table" if expected is not None else landed[0].label
+    first = "the other files" if len(landed) > 1 else "the pipeline file"
+    whose = "the table" if expected is not None else first
     tables = [
         _identified(
             cast(f"{subject}: {item.label}", item.rows, target, whose),
@@ -196,7 +197,9 @@ def _extra_columns(
 
 
 def _plain_schema(subject: str, source: Source, landed: Sequence[LandedRows]) -> pa.Schema:
-    """Choose the first file's columns, each in a type that holds those of all files."""
+    """Choose the first file's columns, each in the type that the pipeline file names, else in one
+    that holds the values of all files.
+    """
     columns = landed[0].rows.column_names
     unknown = [column for column in source.types if column not in columns]
     if unknown:
@@ -207,7 +210,8 @@ def _plain_schema(subject: str, source: Source, landed: Sequence[LandedRows]) ->
     fields = []
     for column in columns:
         types = {item.label: item.rows.schema.field(column).type for item in landed}
-        known = widest(list(types.values()))
+        named = source.types.get(column)
+        known = widest(list(types.values())) if named is None else ARROW_TYPES[named]
         if known is None:
             differing = dict(reversed([(str(kind), label) for label, kind in types.items()]))
             raise SourceError(
@@ -215,8 +219,6 @@ def _plain_schema(subject: str, source: Source, landed: Sequence[LandedRows]) ->
                 f"{some(f'{kind} in {label}' for kind, label in reversed(differing.items()))}. "
                 "Land the files with one layout."
             )
-        if pa.types.is_null(known) and column in source.types:
-            known = ARROW_TYPES[source.types[column]]
         if pa.types.is_null(known):
             advice = "Name its type under types in the pipeline file, or land it without it."
             if source.query is not None:

@@ -239,7 +239,7 @@ def _types(wish: Wish, sample: Sample, settled: text_types.Settled | None) -> di
     if settled is not None:
         return settled.types
     if sample.format == "parquet":
-        held = {name: sample.table.schema.field(name).type for name in sorted(sample.untyped)}
+        held = {name: sample.table.schema.field(name).type for name in sorted(sample.differing)}
         return {n: kind_of(kind) for n, kind in held.items() if not pa.types.is_decimal(kind)}
     if sample.format != "json_lines":
         return {}

@@ -49,7 +49,7 @@ class Sample:
         rows: Rows in all, of which the table may be a part.
         format: Of the files; None for a query.
         dialect: How CSV files are written; None for other formats.
-        untyped: Columns that hold only nulls in a file and have no type there.
+        differing: Columns whose type is not the same in all files.
         warnings: What a person should know although nothing is wrong.
     """
 
@@ -57,7 +57,7 @@ class Sample:
     rows: int
     format: Format | None
     dialect: CsvDialect | None = None
-    untyped: frozenset[str] = frozenset()
+    differing: frozenset[str] = frozenset()
     warnings: tuple[str, ...] = ()
 
 
@@ -208,13 +208,14 @@ def _read_parquet(files: Sequence[tuple[str, bytes]]) -> Sample:
             for (file, _), table in zip(files, tables, strict=True)
         ]
     )
-    untyped = {name for name in names if any(map(pa.types.is_null, kinds[name]))}
+    differing = {name for name in names if set(kinds[name]) != {kinds[name][0]}}
+    differing |= {name for name in names if pa.types.is_null(kinds[name][0])}
     warnings = rounding_warnings("data", frozenset().union(*(item.rounded for item in decoded)))
     return Sample(
         _thin(whole),
         whole.num_rows,
         "parquet",
-        untyped=frozenset(untyped),
+        differing=frozenset(differing),
         warnings=warnings,
     )
 

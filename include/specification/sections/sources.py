@@ -97,7 +97,8 @@ class Source(Section):
             and spaces always do.
         types: Type by column of CSV and JSON lines files; others are inferred when the source
             lands first. A cell that cannot be read as its type moves its row to quarantine.
-            Parquet files bring their types; only a column of nothing but nulls may have none.
+            Parquet files bring their types; name one that differs between files, or of a column
+            that holds nothing but nulls in the first.
         connection: Airflow connection of a SQL source.
         query: ``select`` of a SQL source; ``:start`` and ``:end`` stand for the partition's first
             moment and the first moment after it, ``:partition`` for its name.

@@ -555,12 +555,12 @@ class TestEdges:
             )
         sample = read_objects(store_settings, "s3://landing/scaffold/differ/")
         assert sample.table.to_pydict() == {"n": [1, 2**40], "c": [None, "x"], "v": ["a", "b"]}
-        assert sample.untyped == {"c"}
+        assert sample.differing == {"n", "c"}
 
-    def test_a_column_of_nulls_gets_the_type_that_other_files_have(self) -> None:
+    def test_a_type_that_differs_between_files_is_named_in_the_pipeline_file(self) -> None:
         table = pa.Table.from_pandas(customers(), preserve_index=False)
         table = table.append_column("promo", pa.nulls(ROWS))
-        sample = Sample(table, ROWS, "parquet", untyped=frozenset(["promo", "score"]))
+        sample = Sample(table, ROWS, "parquet", differing=frozenset(["promo", "score"]))
         proposal = propose(Wish("p", "churn"), Place(uri=writing.default_uri("p")), sample)
         assert proposal.types == {"promo": "string", "score": "number"}
 

@@ -558,6 +558,22 @@ class TestParquet:
         landing.put("a.parquet", loans(promo=pa.array(["spring", None])))
         assert landing.read(first.table.schema).table["promo"].to_pylist() == ["spring", None]
 
+    def test_no_first_file_decides_a_type_that_the_pipeline_file_names(self, landing):
+        types = {"x": "number", "n": "integer", "at": "timestamp"}
+        landing.source = landing.source.model_copy(update={"types": types})
+        early = {"x": [1, 2], "n": pa.array([1, 2], pa.int32()), "at": [date(2005, 7, 1)] * 2}
+        later = {"x": [0.5, None], "n": [2**40, 1], "at": [datetime(2005, 7, 1, 2)] * 2}
+        landing.put("a.parquet", pa.table(early))
+        first = landing.read().table
+        landing.put("a.parquet", pa.table(later))
+        rows = pa.concat_tables([first, landing.read(first.schema).table])
+        assert rows["x"].to_pylist() == [1.0, 2.0, 0.5, None]
+        assert rows["n"].to_pylist() == [1, 2, 2**40, 1]
+        assert rows["at"].to_pylist() == [datetime(2005, 7, 1)] * 2 + later["at"]
+        landing.put("a.parquet", pa.table({**early, "n": [0.5, 1]}))
+        with pytest.raises(SourceError, match=r"column n must be int64 as in the pipeline file"):
+            landing.read()
+
     def test_a_type_for_a_column_that_is_not_there_is_refused(self, landing):
         landing.source = landing.source.model_copy(update={"types": {"promo": "string"}})
         landing.put("a.parquet", loans())

@@ -136,6 +136,17 @@ class TestOneObject:
         with pytest.raises(SourceError, match="source rows: column at: must hold a time in every"):
             landed(month("2005-07"), uri=uri, time="at")
 
+    def test_rows_in_no_partition_are_left_aside_and_told(
+        self, lake: Lake, landed: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        times = (datetime(1, 1, 1), datetime(2005, 1, 1), datetime(9999, 12, 31))
+        uri = land(lake, "rows.parquet", times=times) + "/rows.parquet"
+        assert landed(month("2005-07"), uri=uri, time="at") == ["2005-01"]
+        assert caplog.messages == [
+            "source rows: column at: 2 of 3 rows are in no partition, such as 0001-01-01 00:00:00: "
+            "partitions have the years 1000 to 9998. They stay where they landed."
+        ]
+
     def test_without_a_time_it_is_there_for_every_partition(self, lake: Lake, landed: Any) -> None:
         uri = f"s3://landing/{lake.pipeline}/rows.parquet"
         assert landed(month("2005-07"), uri=uri) == ["2005-07"]
@@ -173,6 +184,21 @@ class TestQuery:
         query = "select id, at from trips where at >= :start and at < :end"
         found = landed(month("2005-02"), **database(*TIMES, query=query))
         assert found == ["2004-11", "2004-12", "2005-01"]
+
+    def test_a_last_time_that_stands_for_never_ends_with_the_asked_partition(
+        self, database: Any, landed: Any
+    ) -> None:
+        assert landed(month("2005-01"), **database(TIMES[0], "9999-12-31")) == [
+            "2004-11",
+            "2004-12",
+            "2005-01",
+        ]
+
+    def test_a_first_time_that_stands_for_always_is_refused(
+        self, database: Any, landed: Any
+    ) -> None:
+        with pytest.raises(SourceError, match=r"column at: times .*, got 0001-01-01 00:00:00 in"):
+            landed(month("2005-01"), **database("0001-01-01", TIMES[0]))
 
     def test_no_rows_at_all(self, database: Any, landed: Any) -> None:
         assert landed(month("2005-06"), **database()) == []
