@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.calendar import partitions
-from include.calendar.moments import check_years, outside_partitions, to_moments
+from include.calendar.moments import outside_partitions, to_moments
 from include.calendar.partitions import Partition
 from include.errors import SourceError
 from include.ingestion.landed_batch import read_landed
@@ -21,6 +21,7 @@ from include.storage.settings import StoreSettings
 from include.wording import some
 
 _log = logging.getLogger(__name__)
+_YEARS = f"{partitions.FIRST_YEAR} to {partitions.LAST_YEAR}"
 
 
 def landed_partitions(
@@ -73,7 +74,13 @@ def landed_partitions(
         if None in ends:
             return []
         moments = to_moments(pa.chunked_array([pa.array(ends)]), subject)
-        check_years(moments[:1], subject)  # each partition from there on would be asked for
+        if outside_partitions(moments)[
+            0
+        ].as_py():  # each partition from there on would be asked for
+            raise SourceError(
+                f"{subject}: times must begin in the years {_YEARS}, got {moments[0].as_py()}. "
+                "Leave such rows out in the query."
+            )
         first, last = (partitions.containing(m, pipeline.partition) for m in moments.to_pylist())
         return list(partitions.span(first, min(last, until)))
     everything = definition.model_copy(update={"time": None})
@@ -83,14 +90,13 @@ def landed_partitions(
     strange = moments.filter(outside)
     if len(strange):
         _log.warning(
-            "%s: %d of %d rows are in no partition, such as %s: partitions have the years %d to "
-            "%d. They stay where they landed.",
+            "%s: %d of %d rows are in no partition, such as %s: partitions have the years %s. "
+            "They stay where they landed.",
             subject,
             len(strange),
             len(moments),
             strange[0].as_py(),
-            partitions.FIRST_YEAR,
-            partitions.LAST_YEAR,
+            _YEARS,
         )
     hours = pc.unique(pc.floor_temporal(moments.filter(pc.invert(outside)), unit="hour"))
     names = {partitions.containing(moment, pipeline.partition) for moment in hours.to_pylist()}
