@@ -21,6 +21,8 @@ from include.ingestion.arrow_types import (
     stored_as,
     widest,
 )
+from include.storage.lake_tables import Lake
+from include.storage.lineage import Origin
 
 SECOND, MICRO = pa.timestamp("s"), pa.timestamp("us")
 FIRST, LAST = datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59)
@@ -242,3 +244,17 @@ def test_what_parquet_can_write_comes_back() -> None:
             continue  # run ends, views in dictionaries, odd scales: from elsewhere than Parquet
         rows = decode("file a", pq.ParquetFile(buffer).read()).rows
         assert (rows["c"].type, rows["c"].to_pylist()) == (kind, values)
+
+
+def test_tables_hold_every_type_that_is_stored(lake: Lake, origin: Origin) -> None:
+    columns = {
+        f"c{number}": pa.array([*values, None, None, None][:3], kind)
+        for number, (_, kind, values) in enumerate(STORED)
+        if not pa.types.is_null(kind)
+    }
+    rows = pa.table({**columns, "partition": ["2005"] * 3})
+    lake.write("raw_types", rows, partitions=["2005"], origin=origin)
+    held = lake.read("raw_types")
+    assert held.select(rows.column_names).to_pydict() == rows.to_pydict()
+    for name, column in columns.items():
+        assert stored_as(held.schema.field(name).type) == column.type, name
