@@ -7,6 +7,7 @@ import graphlib
 import importlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -349,3 +350,18 @@ def imported_by(node: ast.AST) -> list[str]:
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
     return [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+
+
+def test_parquet_files_are_opened_in_one_way() -> None:
+    # Any other way reads old times after 2262 as those of another century, without a word.
+    bare = re.compile(
+        r"\b(pq|parquet)\.(read_table|read_pandas|ParquetFile|ParquetDataset)\("
+        r"|\b(pd|pandas)\.read_parquet\(|\bds\.dataset\("
+    )
+    opened = [
+        str(path.relative_to(PROJECT))
+        for root in ("include", "plugins", "stack")
+        for path in sorted((PROJECT / root).rglob("*.py"))
+        if bare.search(path.read_text(encoding="utf-8"))
+    ]
+    assert opened == ["include/storage/parquet.py"], "use include.storage.parquet.open_parquet"

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from include.calendar.partitions import FIRST_YEAR, LAST_YEAR
 from include.errors import SourceError
 
 MOMENT = pa.timestamp("us")
@@ -37,7 +38,7 @@ def to_moments(column: pa.ChunkedArray, subject: str) -> pa.ChunkedArray:
         )
     types = pa.types
     if types.is_timestamp(column.type):
-        return without_zone(column).cast(MOMENT, safe=False)
+        return pc.floor_temporal(without_zone(column), unit="microsecond").cast(MOMENT)
     if types.is_date(column.type):
         return column.cast(MOMENT)
     if types.is_integer(column.type):
@@ -58,6 +59,41 @@ def to_moments(column: pa.ChunkedArray, subject: str) -> pa.ChunkedArray:
         f"{subject}: must be a timestamp, a date, an ISO 8601 string or a year, got {column.type}. "
         "Convert it before landing."
     )
+
+
+def outside_partitions(moments: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Tell which moments lie in no partition that could be run: before 1000 or after 9998.
+
+    Args:
+        moments: timestamp[us], without nulls.
+
+    Returns:
+        bool, of the same length.
+    """
+    first = pa.scalar(datetime(FIRST_YEAR, 1, 1), MOMENT)
+    after = pa.scalar(datetime(LAST_YEAR + 1, 1, 1), MOMENT)
+    return pc.or_(pc.less(moments, first), pc.greater_equal(moments, after))
+
+
+def check_years(moments: pa.ChunkedArray, subject: str) -> None:
+    """Refuse moments that lie in no partition that could be run.
+
+    Args:
+        moments: timestamp[us], without nulls.
+        subject: What the column is, for messages.
+
+    Raises:
+        SourceError: If one does, naming the first and its row, counted from 1.
+    """
+    rows = pc.indices_nonzero(outside_partitions(moments).combine_chunks())
+    if len(rows):
+        first = rows[0].as_py()
+        raise SourceError(
+            f"{subject}: times by which rows are put into partitions must lie in the years "
+            f"{FIRST_YEAR} to {LAST_YEAR}, got {moments[first].as_py()} in row {first + 1}"
+            f"{f' and {len(rows) - 1} more' if len(rows) > 1 else ''}. Correct them, or leave "
+            "those rows out."
+        )
 
 
 def read_texts(texts: pa.Array) -> pa.Array:

@@ -1,7 +1,9 @@
 """The calendar of partitions, and which partition a run is about.
 
 A partition is a closed slice of time with a name: ``2005``, ``2005-Q3``, ``2005-07``,
-``2005-W27``, ``2005-07-14``, ``2005-07-14T06``. Times are UTC and naive.
+``2005-W27``, ``2005-07-14``, ``2005-07-14T06``. Times are UTC and naive. Partitions have the years
+1000 to 9998: a time outside stands for "never" or "always", and the end of a partition of 9999 is
+no moment that Python, Spark or a database could hold.
 
 Data without a time come in numbered snapshots instead: ``snapshot-0001``, ``snapshot-0002``, ...
 So that they have an order and a close like every other partition, snapshot n stands for the n-th
@@ -41,15 +43,16 @@ _EXAMPLES = {
     Frequency.NONE: "snapshot-0001",
 }
 _PATTERNS = {
-    Frequency.HOURLY: re.compile(r"(\d{4})-(\d{2})-(\d{2})T(\d{2})"),
-    Frequency.DAILY: re.compile(r"(\d{4})-(\d{2})-(\d{2})"),
-    Frequency.WEEKLY: re.compile(r"(\d{4})-W(\d{2})"),
-    Frequency.MONTHLY: re.compile(r"(\d{4})-(\d{2})"),
-    Frequency.QUARTERLY: re.compile(r"(\d{4})-Q([1-4])"),
-    Frequency.YEARLY: re.compile(r"(\d{4})"),
-    Frequency.NONE: re.compile(r"snapshot-(\d{4})"),
+    Frequency.HOURLY: re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2})"),
+    Frequency.DAILY: re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})"),
+    Frequency.WEEKLY: re.compile(r"([0-9]{4})-W([0-9]{2})"),
+    Frequency.MONTHLY: re.compile(r"([0-9]{4})-([0-9]{2})"),
+    Frequency.QUARTERLY: re.compile(r"([0-9]{4})-Q([1-4])"),
+    Frequency.YEARLY: re.compile(r"([0-9]{4})"),
+    Frequency.NONE: re.compile(r"snapshot-([0-9]{4})"),
 }
 _FIRST_DAY = datetime(1970, 1, 1)
+FIRST_YEAR, LAST_YEAR = 1000, 9998
 
 
 @dataclass(frozen=True, order=True)
@@ -66,25 +69,35 @@ class Partition:
 
     @property
     def end(self) -> datetime:
-        """The moment the partition closed: first moment that is no longer in it."""
+        """The moment the partition closed: first moment that is no longer in it.
+
+        Raises:
+            PartitionError: If that would be after the year 9999.
+        """
         return _advance(self.start, self.frequency, 1)
 
     def shift(self, steps: int) -> Partition:
-        """Name the partition ``steps`` later (earlier if negative)."""
+        """Name the partition ``steps`` later (earlier if negative).
+
+        Raises:
+            PartitionError: If it would lie outside the years 1 to 9999.
+        """
         return Partition(_advance(self.start, self.frequency, steps), self.frequency)
 
     def __str__(self) -> str:
         """Render the name, e.g. ``2005-Q3``."""
         start = self.start
+        # Not %Y and %G, which do not pad years below 1000 everywhere.
         match self.frequency:
             case Frequency.HOURLY:
-                return f"{start:%Y-%m-%dT%H}"
+                return start.isoformat()[:13]
             case Frequency.DAILY:
-                return f"{start:%Y-%m-%d}"
+                return start.isoformat()[:10]
             case Frequency.WEEKLY:
-                return f"{start:%G-W%V}"
+                year, week, _ = start.isocalendar()
+                return f"{year:04d}-W{week:02d}"
             case Frequency.MONTHLY:
-                return f"{start:%Y-%m}"
+                return start.isoformat()[:7]
             case Frequency.QUARTERLY:
                 return f"{start.year:04d}-Q{(start.month + 2) // 3}"
             case Frequency.YEARLY:
@@ -116,7 +129,8 @@ def parse(name: str, frequency: Frequency) -> Partition:
     """Read a partition name.
 
     Raises:
-        PartitionError: If the name is not one of this frequency's.
+        PartitionError: If the name is not one of this frequency's, or of a year before 1000 or
+            after 9998.
     """
     match = _PATTERNS[frequency].fullmatch(name)
     try:
@@ -138,6 +152,11 @@ def parse(name: str, frequency: Frequency) -> Partition:
             f"partition {name!r}: a {_called(frequency)} reads like "
             f"{_EXAMPLES[frequency]!r}, got {name!r}. Name a partition of that form."
         ) from error
+    if not FIRST_YEAR <= parts[0] <= LAST_YEAR:
+        raise PartitionError(
+            f"partition {name!r}: years must be {FIRST_YEAR} to {LAST_YEAR}, got {parts[0]}. "
+            "Name a partition of those years."
+        )
     return Partition(start, frequency)
 
 
@@ -147,6 +166,8 @@ def _called(frequency: Frequency) -> str:
 
 def containing(moment: datetime, frequency: Frequency) -> Partition:
     """Name the partition that a moment falls into (aware moments are taken to UTC first).
+
+    Any moment falls into one; only those of the years 1000 to 9998 are landed and run.
 
     Raises:
         PartitionError: If partitions are snapshots: no moment falls into one.
@@ -183,9 +204,11 @@ def latest_closed(moment: datetime, frequency: Frequency) -> Partition:
 def span(first: Partition, last: Partition) -> Iterator[Partition]:
     """Walk from ``first`` to ``last``, both included; nothing if ``first`` is later."""
     current = first
-    while current <= last:
+    while current < last:
         yield current
         current = current.shift(1)
+    if current == last:
+        yield last
 
 
 def of_run(
@@ -216,19 +239,25 @@ def of_run(
 
 
 def _advance(start: datetime, frequency: Frequency, steps: int) -> datetime:
-    match frequency:
-        case Frequency.HOURLY:
-            return start + timedelta(hours=steps)
-        case Frequency.DAILY | Frequency.NONE:
-            return start + timedelta(days=steps)
-        case Frequency.WEEKLY:
-            return start + timedelta(weeks=steps)
-        case Frequency.MONTHLY:
-            return _add_months(start, steps)
-        case Frequency.QUARTERLY:
-            return _add_months(start, 3 * steps)
-        case Frequency.YEARLY:
-            return _add_months(start, 12 * steps)
+    try:
+        match frequency:
+            case Frequency.HOURLY:
+                return start + timedelta(hours=steps)
+            case Frequency.DAILY | Frequency.NONE:
+                return start + timedelta(days=steps)
+            case Frequency.WEEKLY:
+                return start + timedelta(weeks=steps)
+            case Frequency.MONTHLY:
+                return _add_months(start, steps)
+            case Frequency.QUARTERLY:
+                return _add_months(start, 3 * steps)
+            case Frequency.YEARLY:
+                return _add_months(start, 12 * steps)
+    except (OverflowError, ValueError) as error:
+        raise PartitionError(
+            f"partition {Partition(start, frequency)}: the one {steps} later must lie in the "
+            f"years 1 to 9999, got none. Name one of the years {FIRST_YEAR} to {LAST_YEAR}."
+        ) from error
 
 
 def _add_months(start: datetime, months: int) -> datetime:

@@ -16,7 +16,7 @@ from typing import Any
 
 from include.calendar import partitions
 from include.calendar.partitions import Frequency, Partition
-from include.errors import SourceError
+from include.errors import PartitionError, SourceError
 from include.features import feature_function
 from include.features.known_labels import mature_as_of
 from include.ingestion.landed_partitions import landed_partitions
@@ -131,7 +131,7 @@ class _Steps:
         names: list[str] = []
         reach = window = self.pipeline.training.window
         while True:
-            first = as_of.shift(-reach)
+            first = _earlier(as_of, reach, self.earliest)
             names += preparation.complete_history(
                 self.spark,
                 self.lake,
@@ -257,6 +257,13 @@ def _landed(settings: Settings, pipeline: Pipeline, connections: Connections) ->
             f"{pipeline.sources[source].uri}. Land it with ./relevo land {pipeline.name} FILE."
         )
     return found
+
+
+def _earlier(partition: Partition, steps: int, earliest: Partition) -> Partition:
+    try:
+        return partition.shift(-steps)
+    except PartitionError:  # before the year 1
+        return earliest
 
 
 def _current(pipeline: Pipeline, found: list[Partition], asked: str | None) -> Partition:

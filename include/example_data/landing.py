@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from include.calendar.partitions import Frequency, Partition, containing
 from include.storage.object_store import THREADS, ObjectStore, content_type, join
+from include.storage.parquet import open_parquet
 from include.storage.settings import LANDING
 
 LOANS = Path(__file__).parent / "sba_loans_2000_2008.parquet"
@@ -73,7 +74,7 @@ def land_loans(store: ObjectStore, *, until: Partition | None = None) -> Landing
     Raises:
         SourceError: If the store does not take them.
     """
-    records = pq.read_table(LOANS)
+    records = open_parquet(LOANS).read()
     held = {item.uri: (item.size, item.etag) for item in store.list(ROOT)}
     parts = {
         "loans": list(_quarters(records, LOAN_COLUMNS, "ApprovalDate", until)),

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from include.example_data.landing import LOAN_COLUMNS, LOANS, OUTCOME_COLUMNS
+from include.storage.parquet import open_parquet
 
 
 def make(records: Path, target: Path = LOANS) -> int:
@@ -21,7 +22,7 @@ def make(records: Path, target: Path = LOANS) -> int:
         Number of loans.
     """
     names = list(dict.fromkeys([*LOAN_COLUMNS, *OUTCOME_COLUMNS]))
-    table = pq.read_table(records, columns=names).select(names)
+    table = open_parquet(records).read(columns=names).select(names)
     fields = []
     for field in table.schema:
         plain = pa.string() if pa.types.is_large_string(field.type) else field.type

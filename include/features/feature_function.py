@@ -14,19 +14,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from include.calendar import partitions
+from include.calendar.moments import to_moments
 from include.calendar.partitions import containing
 from include.errors import FeatureError
 from include.features import labels
 from include.spark.lake_source import read
 from include.specification.pipeline import Pipeline
-from include.storage.data_frames import to_series
 from include.storage.lake_tables import PARTITION, DataFile, Lake, with_partition, write_files
 from include.storage.lineage import Origin, TableReference
 from include.storage.settings import StoreSettings
+from include.wording import some
 
 TABLE = "features"
 _FILES = pa.schema(
@@ -200,17 +201,17 @@ def _visible(
 def _with_partition(rows: pa.Table, pipeline: Pipeline, wanted: str) -> pa.Table:
     if pipeline.event_time is None:
         return with_partition(rows, wanted)
-    moments = to_series(rows[pipeline.event_time])
-    if moments.isna().any():
+    subject = f"feature function {pipeline.features.function}: {pipeline.event_time}"
+    times = rows[pipeline.event_time]
+    if times.null_count:
         raise FeatureError(
-            f"feature function {pipeline.features.function}: {pipeline.event_time} must be set, "
-            f"got {int(moments.isna().sum())} rows without. Keep the event time of the source."
+            f"{subject} must be set, got {times.null_count} rows without. Keep the event time of "
+            "the source."
         )
-    hours = pd.to_datetime(moments).dt.floor("h")
-    names = {
-        hour: str(containing(hour.to_pydatetime(), pipeline.partition)) for hour in hours.unique()
-    }
-    return rows.append_column(PARTITION, pa.array(hours.map(names), pa.string()))
+    hours = pc.floor_temporal(to_moments(times, subject), unit="hour")
+    encoded = hours.combine_chunks().dictionary_encode()
+    names = [str(containing(h, pipeline.partition)) for h in encoded.dictionary.to_pylist()]
+    return rows.append_column(PARTITION, pa.array(names, pa.string()).take(encoded.indices))
 
 
 def _arrow_schema(features: Any) -> pa.Schema:
@@ -221,10 +222,14 @@ def _arrow_schema(features: Any) -> pa.Schema:
 
 
 def _check_rows(pipeline: Pipeline, wanted: str, files: Sequence[DataFile]) -> None:
-    stray = sorted({file.partition for file in files} - {wanted})
+    stray = dict[str, int]()
+    for file in sorted(files, key=lambda file: file.partition):
+        if file.partition != wanted:
+            stray[file.partition] = stray.get(file.partition, 0) + file.rows
     if stray:
+        listed = some(f"{name} ({rows} rows)" for name, rows in stray.items())
         raise FeatureError(
             f"feature function {pipeline.features.function}: rows must lie in the partition "
-            f"{wanted}, got {', '.join(stray)} by {pipeline.event_time}. "
+            f"{wanted}, got {listed} by {pipeline.event_time}. "
             "Keep the event time of the source."
         )

@@ -15,9 +15,12 @@ import pyarrow.compute as pc
 
 from include.calendar.partitions import Partition
 from include.errors import SourceError
-from include.ingestion.landed_files import QUERY, LandedRows, Slice, list_files, read_files
+from include.ingestion.arrow_types import stored_as, widest
+from include.ingestion.cell_types import ARROW_TYPES
+from include.ingestion.landed_files import QUERY, LandedRows, Slice, read_files
+from include.ingestion.landed_objects import folder_values, list_files
 from include.ingestion.sql_source import read_query
-from include.ingestion.storable_columns import cast, is_reserved, plain
+from include.ingestion.storable_columns import cast, is_reserved
 from include.specification.sections.sources import ROW_ID, Source
 from include.storage.connections import Connections, from_environment
 from include.storage.object_store import StoredObject
@@ -38,7 +41,7 @@ class LandedBatch:
             source's folder, or ``query``) and ``_row`` (int64: position within the file, from 0),
             and for text formats ``_unparsed`` (string: JSON object of the cells that could not be
             read as their column's type; null if there was none). Types are those of the expected
-            schema, else the plain form of the first file's.
+            schema, else those that hold the columns of all files.
         files: The files read, sorted by address.
         warnings: What a person should know although nothing is wrong.
     """
@@ -60,7 +63,7 @@ def read_landed(
 ) -> LandedBatch:
     """Read one partition of a source: its files, its rows of files with many, or its query.
 
-    Files whose name begins with ``_`` or ``.`` (``_SUCCESS``) are left aside, as Spark does.
+    What writers and editors leave behind is left aside (see ``landed_objects``).
 
     Args:
         store_settings: Where the store is.
@@ -87,6 +90,7 @@ def read_landed(
     expected = _own_columns(expected_schema) if expected_schema is not None else None
     wanted = _slice(source, partition)
     objects: tuple[StoredObject, ...] = ()
+    warnings: tuple[str, ...] = ()
     if source.query is not None and source.connection is not None:
         url = connections(source.connection)
         landed: tuple[LandedRows, ...] = (
@@ -95,7 +99,8 @@ def read_landed(
         where = f"the query over connection {source.connection}"
     else:
         where = source.location(str(partition))
-        objects = list_files(store_settings, where, source.format, subject)
+        found = list_files(store_settings, where, source.format, subject)
+        objects, warnings = found.files, found.warnings
         landed = read_files(store_settings, source, where, objects, expected, wanted, subject)
     landed = tuple(item for item in landed if item.rows.num_columns)  # JSON lines without a line
     numbered = row_id and not any(ROW_ID in item.rows.column_names for item in landed)
@@ -111,7 +116,8 @@ def read_landed(
     else:
         _check_same_columns(subject, landed)
         target = _plain_schema(subject, source, landed)
-    whose = "the table" if expected is not None else landed[0].label
+    first = "the other files" if len(landed) > 1 else "the pipeline file"
+    whose = "the table" if expected is not None else first
     tables = [
         _identified(
             cast(f"{subject}: {item.label}", item.rows, target, whose),
@@ -121,7 +127,10 @@ def read_landed(
         )
         for item in landed
     ]
-    return LandedBatch(pa.concat_tables(tables), objects, _extra_columns(subject, landed, target))
+    warnings += tuple(warning for item in landed for warning in item.warnings)
+    names = {item.name: item.rows.column_names for item in landed}
+    warnings += folder_values(names, subject) + _extra_columns(subject, landed, target)
+    return LandedBatch(pa.concat_tables(tables), objects, warnings)
 
 
 def _slice(source: Source, partition: Partition) -> Slice | None:
@@ -188,25 +197,37 @@ def _extra_columns(
 
 
 def _plain_schema(subject: str, source: Source, landed: Sequence[LandedRows]) -> pa.Schema:
-    """Choose the first file's columns in their plain types.
-
-    A column that is all null in one file takes its type from the next that has values.
+    """Choose the first file's columns, each in the type that the pipeline file names, else in one
+    that holds the values of all files.
     """
+    columns = landed[0].rows.column_names
+    unknown = [column for column in source.types if column not in columns]
+    if unknown:
+        raise SourceError(
+            f"{subject}: {landed[0].label} must have every column that types names, got none "
+            f"called {some(unknown)} among {some(columns)}. Correct types in the pipeline file."
+        )
     fields = []
-    for column in landed[0].rows.column_names:
-        types = [item.rows.schema.field(column).type for item in landed]
-        known = next((kind for kind in types if not pa.types.is_null(kind)), None)
+    for column in columns:
+        types = {item.label: item.rows.schema.field(column).type for item in landed}
+        named = source.types.get(column)
+        known = widest(list(types.values())) if named is None else ARROW_TYPES[named]
         if known is None:
-            advice = "Land it with its type, or without the column."
+            differing = dict(reversed([(str(kind), label) for label, kind in types.items()]))
+            raise SourceError(
+                f"{subject}: column {column} must have one type in all files, got "
+                f"{some(f'{kind} in {label}' for kind, label in reversed(differing.items()))}. "
+                "Land the files with one layout."
+            )
+        if pa.types.is_null(known):
+            advice = "Name its type under types in the pipeline file, or land it without it."
             if source.query is not None:
                 advice = "Cast it in the query, or leave it out."
-            elif source.format != "parquet":
-                advice = "Name its type under types in the pipeline file, or land it without it."
             raise SourceError(
                 f"{subject}: {landed[0].label}: column {column} must have a type the first time "
                 f"it lands, got only nulls. {advice}"
             )
-        fields.append(pa.field(column, plain(known)))
+        fields.append(pa.field(column, known))
     return pa.schema(fields)
 
 
@@ -231,4 +252,5 @@ def _identified(
 
 
 def _own_columns(schema: pa.Schema) -> pa.Schema:
-    return pa.schema([field for field in schema if not is_reserved(field.name)])
+    own = [field for field in schema if not is_reserved(field.name)]
+    return pa.schema([pa.field(field.name, stored_as(field.type)) for field in own])

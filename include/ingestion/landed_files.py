@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -16,24 +14,21 @@ import pyarrow.parquet as pq
 
 from include.calendar.moments import to_moments
 from include.calendar.partitions import Partition
-from include.errors import SourceError, UnavailableError
+from include.errors import SourceError
 from include.ingestion import csv_files, json_lines_files
+from include.ingestion.arrow_types import rounding_warnings
 from include.ingestion.cell_types import Inference, kind_of, read_as
-from include.ingestion.storable_columns import check_names, check_types
+from include.ingestion.landed_objects import name_of
+from include.ingestion.parquet_files import read_row_groups
+from include.ingestion.readable import readable
 from include.ingestion.text_pieces import TextPiece
 from include.specification.sections.section import ColumnType
 from include.specification.sections.sources import Source
-from include.storage.object_store import ObjectStore, StoredObject
+from include.storage.object_store import StoredObject
 from include.storage.settings import StoreSettings
 from include.wording import some
 
 QUERY = "query"
-_FORMATS = {"parquet": "Parquet", "csv": "CSV", "json_lines": "JSON lines"}
-ENDINGS: Mapping[str, tuple[str, ...]] = {
-    "parquet": (".parquet",),
-    "csv": (".csv", ".tsv", ".txt"),
-    "json_lines": (".jsonl", ".ndjson", ".json"),
-}
 
 
 @dataclass(frozen=True)
@@ -68,8 +63,11 @@ class Slice:
         known = group.column(column).statistics
         if known is None or not known.has_min_max or known.null_count != 0:
             return True
-        bounds = pa.chunked_array([pa.array([known.min, known.max])])
-        first, last = to_moments(bounds, self.column).to_pylist()
+        try:
+            bounds = pa.chunked_array([pa.array([known.min, known.max])])
+            first, last = to_moments(bounds, self.column).to_pylist()
+        except (OverflowError, ValueError):
+            return True  # times that no Python has: reading them says which
         return bool(last >= self.partition.start and first < self.partition.end)
 
 
@@ -83,62 +81,19 @@ class LandedRows:
         positions: int64, one per row: where it stands in the file, from 0.
         unparsed: string, one per row: JSON object of the cells that could not be read as their
             column's type, null if there was none; None for formats that bring their own types.
+        warnings: What a person should know about them.
     """
 
     name: str
     rows: pa.Table
     positions: pa.ChunkedArray
     unparsed: pa.ChunkedArray | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
         """What messages call it."""
         return "the query" if self.name == QUERY else f"file {self.name}"
-
-
-def list_files(
-    settings: StoreSettings, uri: str, file_format: str, subject: str
-) -> tuple[StoredObject, ...]:
-    """List the data files of a folder, or the one object that is at the address itself.
-
-    Files whose name begins with ``_`` or ``.`` (``_SUCCESS``) are left aside, as Spark does.
-
-    Raises:
-        SourceError: If there is none, one is empty, or one is of another format.
-    """
-    store = ObjectStore(settings)
-    listed = [item for item in store.list(uri) if not item.name.startswith(("_", "."))]
-    if not listed and not uri.endswith("/"):
-        folder = uri.rpartition("/")[0]
-        listed = [item for item in store.list(folder) if item.uri == uri]
-    words = _FORMATS[file_format]
-    if not listed:
-        raise SourceError(
-            f"{subject}: must have at least one {words} file in {uri}, got none. "
-            "Land the file and clear this task, or correct the source's uri."
-        )
-    endings = ENDINGS[file_format]
-    if file_format != "parquet":
-        endings += tuple(f"{ending}.gz" for ending in endings)
-    foreign = [name_of(item, uri) for item in listed if not item.name.endswith(endings)]
-    if foreign:
-        raise SourceError(
-            f"{subject}: files must be {words} and end in {', '.join(endings)}, got "
-            f"{some(foreign)}. Convert them, move them out of the folder, or correct the source's "
-            "format."
-        )
-    hollow = [name_of(item, uri) for item in listed if item.size == 0]
-    if hollow:
-        raise SourceError(
-            f"{subject}: files must not be empty, got 0 bytes in {some(hollow)}. "
-            "Land them again: the upload was cut off."
-        )
-    return tuple(listed)
-
-
-def name_of(item: StoredObject, uri: str) -> str:
-    """Name a file by its path below the source's folder."""
-    return item.name if item.uri == uri else item.uri.removeprefix(uri.rstrip("/") + "/")
 
 
 def read_files(
@@ -213,32 +168,22 @@ def _read_parquet(
     filesystem: Any, path: str, name: str, wanted: Slice | None, subject: str
 ) -> LandedRows:
     what = f"{subject}: file {name}"
-    with _readable(what, "parquet"), pq.ParquetFile(path, filesystem=filesystem) as file:
-        check_names(what, file.schema_arrow.names)
-        check_types(what, file.schema_arrow)
-        if wanted is None:
-            return _select(name, [(0, file.read(), None)], None, what)
-        return _select(name, _row_groups(file, wanted), wanted, what)
+    rounded: set[str] = set()
 
+    def pieces() -> Iterator[_Piece]:
+        time, may_hold = (None, None) if wanted is None else (wanted.column, wanted.may_hold)
+        for start, decoded in read_row_groups(path, filesystem, what, time, may_hold):
+            rounded.update(decoded.rounded)
+            yield start, decoded.rows, None
 
-def _row_groups(file: pq.ParquetFile, wanted: Slice) -> Iterator[_Piece]:
-    """Read the row groups that may hold a wanted row, by their statistics."""
-    schema = file.schema_arrow
-    yield 0, schema.empty_table(), None
-    column, start = schema.get_field_index(wanted.column), 0
-    kind = schema.field(column).type if column >= 0 else pa.null()
-    is_moment = pa.types.is_timestamp(kind) or pa.types.is_date(kind)
-    for index in range(file.num_row_groups):
-        group = file.metadata.row_group(index)
-        if not is_moment or wanted.may_hold(group, column):
-            yield start, file.read_row_group(index), None
-        start += group.num_rows
+    landed = _select(name, pieces(), wanted, what)
+    return replace(landed, warnings=rounding_warnings(what, frozenset(rounded)))
 
 
 def _texts(filesystem: Any, path: str, source: Source, what: str) -> Iterator[TextPiece]:
     def open_file() -> Any:
         return filesystem.open_input_stream(
-            path, compression="gzip" if path.endswith(".gz") else None
+            path, compression="gzip" if path.lower().endswith(".gz") else None
         )
 
     if source.format == "csv":
@@ -252,7 +197,7 @@ def _inferred(
     """Find out the types that the source's file does not name; None for columns without cells."""
     seen: dict[str, Inference] = {}
     for name, text in texts:
-        with _readable(f"{subject}: file {name}", source.format):
+        with readable(f"{subject}: file {name}", source.format):
             for piece in text():
                 for column in piece.cells.column_names:
                     if column in source.types:
@@ -279,7 +224,7 @@ def _read_text(
             start += rows.num_rows
 
     what = f"{subject}: file {name}"
-    with _readable(what, source.format):
+    with readable(what, source.format):
         landed = _select(name, typed(), wanted, what)
     unknown = [column for column in source.types if column not in landed.rows.column_names]
     if unknown:
@@ -312,28 +257,3 @@ def _typed(
     for position, originals in faults.items():
         unparsed[position] = json.dumps(originals, ensure_ascii=False)
     return pa.table(columns, names=cells.column_names), pa.array(unparsed, pa.string())
-
-
-# How pyarrow tells that the store, and not the file, is the trouble.
-_OUTAGE = re.compile(
-    r"AWS Error (NETWORK_CONNECTION|SLOW_DOWN|SERVICE_UNAVAILABLE|INTERNAL_FAILURE|REQUEST_TIMEOUT"
-    r"|UNKNOWN \(HTTP status 5\d\d\))"
-)
-
-
-@contextmanager
-def _readable(what: str, file_format: str) -> Iterator[None]:
-    try:
-        yield
-    except (pa.ArrowException, OSError, EOFError, UnicodeError) as error:
-        if _OUTAGE.search(str(error)):
-            raise UnavailableError(
-                f"{what}: the store must be able to answer, got {str(error)[:200]}. "
-                "Check that the store runs."
-            ) from error
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        advice = " Correct its encoding in the pipeline file, or land it again."
-        raise SourceError(
-            f"{what} must be readable as {_FORMATS[file_format]}, got {reason.rstrip('.')}."
-            f"{advice if file_format == 'csv' else ' Land it again.'}"
-        ) from error

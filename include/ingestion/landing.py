@@ -5,6 +5,7 @@ Landing twice changes nothing. Cells of text files are copied as they stand ther
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,10 +18,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from include.calendar import partitions
-from include.calendar.moments import to_moments
+from include.calendar.moments import check_years, to_moments
 from include.calendar.partitions import Frequency, containing
 from include.errors import SourceError
-from include.ingestion.landed_files import ENDINGS
+from include.ingestion.arrow_types import rounding_warnings
+from include.ingestion.landed_objects import ENDINGS, list_folders
+from include.ingestion.parquet_files import read_parquet
 from include.ingestion.verbatim_csv import decompress, read_cells, write_cells
 from include.specification.pipeline import Pipeline
 from include.specification.sections.sources import PLACEHOLDER, Source
@@ -36,11 +39,13 @@ class Landed:
         rows: Rows by partition, in the order of the partitions.
         written: Addresses written, sorted.
         skipped: Addresses that held the same content already, sorted.
+        warnings: What a person should know although nothing is wrong.
     """
 
     rows: Mapping[str, int]
     written: tuple[str, ...]
     skipped: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,13 +83,14 @@ def land(
         replace: Whether to overwrite what is there with other content.
 
     Raises:
-        SourceError: If the file does not fit the source, a row has no time, or a partition
-            already holds other content.
+        SourceError: If the file does not fit the source, a row has no time or one that lies in no
+            partition, or a partition already holds other content.
     """
     name = source or pipeline.primary_source
     definition = _definition(pipeline, name)
     subject = f"file {file.name}"
     _check_file(file, definition, subject)
+    warnings: list[str] = []
     if pipeline.has_time:
         if snapshot is not None:
             raise SourceError(
@@ -92,10 +98,12 @@ def land(
                 f"{pipeline.partition}. Leave it out: the rows' times decide."
             )
         time = _time(pipeline, name)
-        parts = list(_split(file, definition, name, time, pipeline.partition, subject))
+        parts = list(_split(file, definition, name, time, pipeline.partition, subject, warnings))
+        if not parts:
+            raise SourceError(f"{subject}: must hold at least one row, got none. Make it again.")
     else:
-        parts = [_whole(store, file, definition, name, snapshot)]
-    return _write(store, parts, replace=replace)
+        parts = [_whole(store, file, definition, name, snapshot, warnings)]
+    return dataclasses.replace(_write(store, parts, replace=replace), warnings=tuple(warnings))
 
 
 def _definition(pipeline: Pipeline, name: str) -> Source:
@@ -137,11 +145,17 @@ def _time(pipeline: Pipeline, name: str) -> str:
 
 
 def _split(
-    file: Path, source: Source, name: str, time: str, frequency: Frequency, subject: str
+    file: Path,
+    source: Source,
+    name: str,
+    time: str,
+    frequency: Frequency,
+    subject: str,
+    warnings: list[str],
 ) -> Iterator[_Part]:
     match source.format:
         case "parquet":
-            table = _read_parquet(file, subject)
+            table = _read_parquet(file, subject, warnings)
             for partition, rows in _by_partition(table, time, frequency, subject).items():
                 part = table.take(rows)
                 yield _part(source, name, partition, ".parquet", _parquet(part), part.num_rows)
@@ -174,6 +188,7 @@ def _by_partition(
             f"{nearest(time, table.column_names)}. Or name another one as the source's `time`."
         )
     moments = to_moments(table[time], f"{subject}: column {time}")
+    check_years(moments, f"{subject}: column {time}")
     hours = pc.floor_temporal(moments, unit="hour")
     names = {hour: containing(hour, frequency) for hour in pc.unique(hours).to_pylist()}
     ordered = sorted(set(names.values()))
@@ -185,27 +200,30 @@ def _by_partition(
     }
 
 
-def _whole(store: ObjectStore, file: Path, source: Source, name: str, number: int | None) -> _Part:
+def _whole(
+    store: ObjectStore,
+    file: Path,
+    source: Source,
+    name: str,
+    number: int | None,
+    warnings: list[str],
+) -> _Part:
     data = file.read_bytes()
     ending = "".join(file.suffixes[-2:]) if file.name.endswith(".gz") else file.suffix
     if number is None:
-        number = _free(store, source, f"{name}{ending.lower()}", data)
+        number = _free(store, source, f"{name}{ending.lower()}", data, warnings)
     partition = str(partitions.snapshot(number))
-    rows = _count(file, source)
+    rows = _count(file, source, warnings)
     return _part(source, name, partition, ending.lower(), data, rows)
 
 
-def _free(store: ObjectStore, source: Source, file: str, data: bytes) -> int:
+def _free(store: ObjectStore, source: Source, file: str, data: bytes, warnings: list[str]) -> int:
     """Number the next snapshot; the latest again if it holds the same file."""
-    before, _, after = str(source.uri).partition(PLACEHOLDER)
-    held = set()
-    for item in store.list(before.rpartition("/")[0]):
-        folder, _, rest = item.uri.removeprefix(before).partition("/")
-        if f"/{rest}".startswith(after) and folder.startswith("snapshot-"):
-            held.add(partitions.parse(folder, Frequency.NONE))
-    if not held:
+    held = list_folders(store, str(source.uri), Frequency.NONE, "landing")
+    warnings += held.warnings
+    if not held.partitions:
         return 1
-    latest = max(held)
+    latest = held.partitions[-1]
     number = int(str(latest).rpartition("-")[2])
     uri = join(source.location(str(latest)), file)
     is_same = store.exists(uri) and store.read(uri) == data
@@ -243,12 +261,10 @@ def _write(store: ObjectStore, parts: Sequence[_Part], *, replace: bool) -> Land
     )
 
 
-def _read_parquet(file: Path, subject: str) -> pa.Table:
-    try:
-        return pq.read_table(file)
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0][:200]
-        raise SourceError(f"{subject}: must be readable as Parquet, got {reason}.") from error
+def _read_parquet(file: Path, subject: str, warnings: list[str]) -> pa.Table:
+    decoded = read_parquet(file, subject)
+    warnings += rounding_warnings(subject, decoded.rounded)
+    return decoded.rows
 
 
 def _parquet(rows: pa.Table) -> bytes:
@@ -295,11 +311,11 @@ def _times(texts: Sequence[str | None], time: str) -> pa.Table:
     return pa.table({time: pa.chunked_array([pa.array(texts, pa.string())])})
 
 
-def _count(file: Path, source: Source) -> int:
+def _count(file: Path, source: Source, warnings: list[str]) -> int:
     subject = f"file {file.name}"
     match source.format:
         case "parquet":
-            return int(_read_parquet(file, subject).num_rows)
+            return int(_read_parquet(file, subject, warnings).num_rows)
         case "csv":
             return len(read_cells(file.name, _text(file), source.csv)[1])
         case "json_lines":

@@ -14,8 +14,9 @@ import pyarrow as pa
 
 from include.calendar.partitions import Partition
 from include.errors import SourceError, UnavailableError
+from include.ingestion.arrow_types import check_types, decode
 from include.ingestion.landed_files import QUERY, LandedRows, Slice
-from include.ingestion.storable_columns import check_names, check_types
+from include.ingestion.storable_columns import check_names
 
 _ROWS = 50_000
 _CONNECT_SECONDS = 10
@@ -200,7 +201,7 @@ def _table(result: Any, parts: Iterable[Sequence[Sequence[Any]]], what: str) -> 
         ) from error
     table = pa.table(columns, names=names)
     check_types(what, table.schema)
-    return table
+    return decode(what, table).rows
 
 
 def _with_scale(column: pa.ChunkedArray, declared: int | None) -> pa.ChunkedArray:

@@ -1,4 +1,4 @@
-"""Which columns may be stored, in which plain type, and which casts lose nothing."""
+"""Which columns may be stored, and which casts between the types of a table lose nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from include.calendar.moments import without_zone
 from include.errors import SourceError
 from include.wording import some
 
@@ -42,17 +41,6 @@ def check_names(what: str, names: Sequence[str]) -> None:
         )
 
 
-def check_types(what: str, schema: pa.Schema) -> None:
-    """Refuse types that can never be stored.
-
-    Raises:
-        SourceError: If a column is nested, binary, or of another such type.
-    """
-    for field in schema:
-        if plain(field.type) is None:
-            raise not_plain(what, field.name, str(field.type))
-
-
 def not_plain(what: str, column: str, found: str) -> SourceError:
     """Say that a column can never be stored."""
     return SourceError(
@@ -66,39 +54,13 @@ def is_reserved(column: str) -> bool:
     return column == "partition" or column.startswith("_")
 
 
-def plain(kind: pa.DataType) -> pa.DataType | None:
-    """Name the type that a table stores for a landed one; None if it must not be stored."""
-    types = pa.types
-    if types.is_dictionary(kind):
-        return plain(kind.value_type)
-    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
-        return pa.string()
-    if types.is_timestamp(kind):
-        return pa.timestamp("us")
-    if types.is_date(kind):
-        return pa.date32()
-    if types.is_unsigned_integer(kind):  # Delta has no unsigned integers: take the next wider one
-        return {8: pa.int16(), 16: pa.int32()}.get(kind.bit_width, pa.int64())
-    if types.is_float16(kind):
-        return pa.float32()
-    if (
-        types.is_boolean(kind)
-        or types.is_signed_integer(kind)
-        or types.is_floating(kind)
-        or types.is_decimal128(kind)
-        or types.is_null(kind)
-    ):
-        return kind
-    return None
-
-
 def cast(what: str, table: pa.Table, target: pa.Schema, whose: str) -> pa.Table:
     """Cast columns to a schema without loss.
 
     Args:
         what: What has the columns.
-        table: Rows with at least the target's columns.
-        target: The columns to return.
+        table: Rows with at least the target's columns, decoded.
+        target: The columns to return, in the types of a table.
         whose: Whose types these are, for messages.
 
     Raises:
@@ -110,7 +72,7 @@ def cast(what: str, table: pa.Table, target: pa.Schema, whose: str) -> pa.Table:
         try:
             if not _may_cast(column.type, field.type):
                 raise pa.ArrowInvalid("not a lossless cast")
-            columns.append(_exact(_decoded(column), field.type))
+            columns.append(_exact(column, field.type))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             lossy = _may_cast(column.type, field.type)
             values = f" with values that {field.type} cannot hold" if lossy else ""
@@ -121,19 +83,18 @@ def cast(what: str, table: pa.Table, target: pa.Schema, whose: str) -> pa.Table:
     return pa.table(columns, names=target.names)
 
 
-def _may_cast(found: pa.DataType, wanted: pa.DataType) -> bool:
+def _may_cast(source: pa.DataType, target: pa.DataType) -> bool:
     """Tell whether a cast can be without loss; whether it is depends on the values.
 
     Numbers pass if every value does, because pandas turns whole numbers with a null into floats.
     """
     types = pa.types
-    source, target = plain(found), plain(wanted)
-    if source is None or target is None:
-        return False
     if types.is_null(source) or source == target:
         return True
     if types.is_integer(source):
-        return bool(types.is_integer(target) or types.is_floating(target))
+        return bool(
+            types.is_integer(target) or types.is_floating(target) or types.is_decimal(target)
+        )
     if types.is_floating(source):
         return bool(types.is_integer(target) or target == pa.float64())
     if types.is_decimal(source):
@@ -159,10 +120,3 @@ def _exact(column: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArray:
             raise pa.ArrowInvalid("more digits than a float has")
         return cast
     return column.cast(target, safe=True)
-
-
-def _decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Take dictionary codes and time zones off a column (naive times are UTC)."""
-    if pa.types.is_dictionary(column.type):
-        return column.cast(column.type.value_type)
-    return without_zone(column) if pa.types.is_timestamp(column.type) else column

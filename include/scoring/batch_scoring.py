@@ -37,6 +37,7 @@ from include.specification.problem import Problem
 from include.storage.data_frames import to_pandas
 from include.storage.lake_tables import PARTITION, DataFile, Lake, with_partition
 from include.storage.lineage import Origin, TableReference
+from include.storage.parquet import open_parquet
 from include.storage.settings import StoreSettings
 from include.wording import some
 
@@ -202,7 +203,7 @@ def _score_file(job: _Job, path: str) -> dict[str, str]:
         filesystem.open_input_file(settings.path(f"{job.source_uri}/{path}")) as source,
         filesystem.open_output_stream(settings.path(f"{job.target_uri}/{target}")) as sink,
     ):
-        reader = pq.ParquetFile(source)
+        reader = open_parquet(source)
         schema = _schema([reader.schema_arrow.field(name) for name in job.keys], problem)
         with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
             for batch in reader.iter_batches(_BATCH_ROWS, columns=columns):

@@ -16,12 +16,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyspark.sql.datasource import DataSource, DataSourceReader, InputPartition
 from pyspark.sql.types import StructType
 
 from include.storage.lake_tables import PARTITION, Lake, with_partition
 from include.storage.lineage import TableReference
+from include.storage.parquet import open_parquet
 from include.storage.settings import StoreSettings
 
 
@@ -86,7 +86,7 @@ class LakeReader(DataSourceReader):
         stored = [name for name in schema.names if name != PARTITION]
         settings = StoreSettings.from_environment()
         with settings.filesystem().open_input_file(settings.path(partition.path)) as source:
-            rows = pq.ParquetFile(source).read(columns=stored)
+            rows = open_parquet(source).read(columns=stored)
         if PARTITION in schema.names:
             rows = with_partition(rows, partition.partition)
         yield from rows.select(schema.names).cast(schema).to_batches()

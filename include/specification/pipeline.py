@@ -35,7 +35,10 @@ class Pipeline(Section):
         event_time: Column of the features with the time of the row, naive UTC; none for
             ``partition: none``.
         partition: Length of a partition; ``none`` for data without a time, whose runs are
-            numbered snapshots.
+            numbered snapshots. Partitions have the years 1000 to 9998: `new` and `land` refuse a
+            file with a row of another time and name it; in a file or query that holds every
+            partition such a row is in none, which is told as a warning. Other columns may hold
+            any time of the years 1 to 9999, to the microsecond.
         schedule: When scoring runs; without it, only by hand.
         sources: The first has one row per entity; labels may be in its rows or come from
             another source.

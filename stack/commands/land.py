@@ -94,3 +94,5 @@ def _show(landed: Landed) -> None:
         markup=False,
         soft_wrap=True,
     )
+    for warning in landed.warnings:
+        console.print(f"warning: {warning}", markup=False, soft_wrap=True)

@@ -108,5 +108,6 @@ def _show(proposal: Proposal, origin: str) -> None:
     if not origin.startswith((sampling.SQL, sampling.S3)):
         lines.append(f"  ./relevo land {name} {origin}")
     lines.append(f"  ./relevo run {name}")
+    lines += [f"warning: {warning}" for warning in proposal.sample.warnings]
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from include.calendar.partitions import Frequency, Partition, containing
+from include.calendar.partitions import LAST_YEAR, Frequency, Partition, containing
 from include.errors import SourceError
 from include.specification.sections.schedule import Schedule
 
@@ -21,12 +21,10 @@ FINEST_FIRST = (
     Frequency.QUARTERLY,
     Frequency.YEARLY,
 )
-_PERIODS = {
+_UNITS = {
     Frequency.HOURLY: "h",
     Frequency.DAILY: "D",
-    Frequency.WEEKLY: "W-SUN",
     Frequency.MONTHLY: "M",
-    Frequency.QUARTERLY: "Q",
     Frequency.YEARLY: "Y",
 }
 # The run comes some time after the partition has closed, when its data have landed.
@@ -108,6 +106,8 @@ def choose_calendar(
         SourceError: If the times give fewer than four partitions, or labels come too late.
     """
     subject = f"time {moments.name}"
+    if known_at is not None:  # without a time, or with one such as 9999-12-31, it never is
+        labels = labels.where(known_at < datetime(LAST_YEAR + 1, 1, 1))
     scale = rows / max(1, len(moments))
     frequency = wanted or _frequency(subject, moments, labels, finest, scale)
     counts = _counts(moments, frequency)
@@ -180,8 +180,21 @@ def _holds_both(
 
 
 def _starts(moments: pd.Series, frequency: Frequency) -> pd.Series:
-    starts: pd.Series = moments.dt.to_period(_PERIODS[frequency]).dt.start_time
-    return starts
+    """Give the first moment of each row's partition, datetime64[us] (pandas' periods end in 2262).
+
+    Numpy's units cut at their beginning, before 1970 as well.
+    """
+    at = moments.to_numpy("datetime64[us]")
+    match frequency:
+        case Frequency.WEEKLY:  # 1970-01-01 was a Thursday
+            monday = (at.astype("datetime64[D]").astype("int64") + 3) // 7 * 7 - 3
+            starts = monday.astype("datetime64[D]")
+        case Frequency.QUARTERLY:
+            quarter = at.astype("datetime64[M]").astype("int64") // 3 * 3
+            starts = quarter.astype("datetime64[M]")
+        case _:
+            starts = at.astype(f"datetime64[{_UNITS[frequency]}]")
+    return pd.Series(starts.astype("datetime64[us]"), index=moments.index, name=moments.name)
 
 
 def _counts(moments: pd.Series, frequency: Frequency) -> Any:

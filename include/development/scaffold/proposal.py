@@ -8,7 +8,7 @@ from typing import Literal
 import pandas as pd
 import pyarrow as pa
 
-from include.calendar.moments import to_moments
+from include.calendar.moments import MOMENT, check_years, to_moments
 from include.calendar.partitions import Frequency
 from include.development.scaffold import text_types
 from include.development.scaffold.calendar import Calendar, choose_calendar
@@ -17,6 +17,7 @@ from include.development.scaffold.inspection import Column, inspect, to_frame
 from include.development.scaffold.sampling import Sample
 from include.development.scaffold.target import Target, choose_target
 from include.errors import SourceError
+from include.ingestion.cell_types import kind_of
 from include.specification.sections.section import ColumnType
 from include.specification.sections.sources import ROW_ID
 from include.storage.data_frames import to_series
@@ -154,6 +155,8 @@ def propose(wish: Wish, place: Place, sample: Sample) -> Proposal:
     target = choose_target(frame[wish.target], columns[wish.target], wish.positive)
     types = _types(wish, sample, settled)
     moments, time = _moments(wish.time, sample, types, frame, columns)
+    if moments is not None:
+        check_years(_arrow(moments), f"--time {wish.time}")
     known_at = None
     if wish.known_at is not None:
         known_at, _ = _moments(wish.known_at, sample, types, frame, columns, optional=True)
@@ -236,6 +239,9 @@ def _types(wish: Wish, sample: Sample, settled: text_types.Settled | None) -> di
     """Name the types that the pipeline file must state, because the files do not."""
     if settled is not None:
         return settled.types
+    if sample.format == "parquet":
+        held = {name: sample.table.schema.field(name).type for name in sorted(sample.differing)}
+        return {n: kind_of(kind) for n, kind in held.items() if not pa.types.is_decimal(kind)}
     if sample.format != "json_lines":
         return {}
     times = [name for name in (wish.time, wish.known_at) if name is not None]
@@ -272,6 +278,10 @@ def _moments(
         frame.index
     )
     return moments, "year" if column.kind == "number" else "text"
+
+
+def _arrow(moments: pd.Series) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.array(moments.astype("datetime64[us]"), MOMENT)])
 
 
 def _finest(moments: pd.Series, time: TimeKind | None) -> Frequency:

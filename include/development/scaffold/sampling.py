@@ -7,28 +7,30 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal, get_args
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.json
-import pyarrow.parquet as pq
 
 from include.errors import SourceError
-from include.ingestion.landed_files import ENDINGS
+from include.ingestion.arrow_types import check_types, rounding_warnings, widest
+from include.ingestion.landed_objects import ENDINGS, data_files, folder_values, name_of
+from include.ingestion.parquet_files import read_parquet
 from include.ingestion.sql_source import read_first_rows
-from include.ingestion.storable_columns import check_names, check_types
+from include.ingestion.storable_columns import cast, check_names
 from include.ingestion.verbatim_csv import decompress, read_cells
 from include.specification.sections.sources import CsvDialect
 from include.storage.object_store import ObjectStore
 from include.storage.settings import StoreSettings
+from include.wording import some
 
 LIMIT = 200_000
 SQL = "sql://"
 S3 = "s3://"
 Format = Literal["parquet", "csv", "json_lines"]
 _FORMATS: dict[str, Format] = {
-    ending: cast(Format, form) for form, endings in ENDINGS.items() for ending in endings
+    ending: form for form in get_args(Format) for ending in ENDINGS[form]
 }
 _SNIFFED = 64 * 1024
 _MOST_BYTES = 256 * 1024**2
@@ -45,12 +47,16 @@ class Sample:
         rows: Rows in all, of which the table may be a part.
         format: Of the files; None for a query.
         dialect: How CSV files are written; None for other formats.
+        differing: Columns whose type is not the same in all files.
+        warnings: What a person should know although nothing is wrong.
     """
 
     table: pa.Table
     rows: int
     format: Format | None
     dialect: CsvDialect | None = None
+    differing: frozenset[str] = frozenset()
+    warnings: tuple[str, ...] = ()
 
 
 def read_file(path: Path) -> Sample:
@@ -73,7 +79,8 @@ def read_objects(settings: StoreSettings, uri: str) -> Sample:
     store = ObjectStore(settings)
     if store.exists(uri):
         return _read([(uri.rpartition("/")[2], store.read(uri))])
-    items = [item for item in store.list(uri) if not item.name.startswith(("_", "."))]
+    found = data_files(store.list(uri), uri, "data")
+    items = found.files
     if not items:
         raise SourceError(f"{uri}: must hold at least one object, got none. Correct the address.")
     # Evenly spread over the names, which are often in the order of time.
@@ -81,7 +88,12 @@ def read_objects(settings: StoreSettings, uri: str) -> Sample:
     chosen = items[:: max(1, -(-size // _MOST_BYTES))]
     sample = _read([(item.name, store.read(item.uri)) for item in chosen])
     read = sum(item.size for item in chosen)
-    return replace(sample, rows=round(sample.rows * size / read))
+    columns = {name_of(item, uri): sample.table.column_names for item in chosen}
+    return replace(
+        sample,
+        rows=round(sample.rows * size / read),
+        warnings=(*found.warnings, *folder_values(columns, "data"), *sample.warnings),
+    )
 
 
 def read_query(url: str, query: str) -> Sample:
@@ -146,6 +158,8 @@ def _read(files: Sequence[tuple[str, bytes]]) -> Sample:
             "one data set."
         )
     form, dialect = formats.pop(), None
+    if form == "parquet":
+        return _read_parquet(files)
     if form == "csv":
         dialect = sniff(decompress(*files[0]))
     tables = [_table(name, data, form, dialect) for name, data in files]
@@ -160,10 +174,44 @@ def _read(files: Sequence[tuple[str, bytes]]) -> Sample:
     return Sample(_thin(whole), rows, form, dialect)
 
 
+def _read_parquet(files: Sequence[tuple[str, bytes]]) -> Sample:
+    """Read Parquet files, whose columns may differ in what holds the same values."""
+    decoded = [read_parquet(io.BytesIO(data), f"file {name}") for name, data in files]
+    tables = [item.rows for item in decoded]
+    names = tables[0].column_names
+    if any(set(table.column_names) != set(names) for table in tables):
+        raise SourceError("files: must have the same columns, got several layouts.")
+    kinds = {name: [table.schema.field(name).type for table in tables] for name in names}
+    fields = []
+    for name in names:
+        kind = widest(kinds[name])
+        if kind is None:
+            found = some(dict.fromkeys(map(str, kinds[name])))
+            raise SourceError(
+                f"files: column {name} must have one type in all of them, got {found}. Write them "
+                "with one layout."
+            )
+        fields.append(pa.field(name, kind))
+    whole = pa.concat_tables(
+        [
+            cast(f"file {file}", table, pa.schema(fields), "the files")
+            for (file, _), table in zip(files, tables, strict=True)
+        ]
+    )
+    differing = {name for name in names if set(kinds[name]) != {kinds[name][0]}}
+    differing |= {name for name in names if pa.types.is_null(kinds[name][0])}
+    warnings = rounding_warnings("data", frozenset().union(*(item.rounded for item in decoded)))
+    return Sample(
+        _thin(whole),
+        whole.num_rows,
+        "parquet",
+        differing=frozenset(differing),
+        warnings=warnings,
+    )
+
+
 def _table(name: str, data: bytes, form: Format, dialect: CsvDialect | None) -> pa.Table:
     try:
-        if form == "parquet":
-            return pq.read_table(io.BytesIO(data))
         if dialect is not None:
             header, rows = read_cells(name, decompress(name, data), dialect)
             cells = zip(*rows, strict=True) if rows else ([] for _ in header)

@@ -8,6 +8,8 @@ from pydantic import ValidationInfo, field_validator
 
 from include.specification.sections.section import Section
 
+_MOST_YEARS = 500
+
 
 class Schedule(Section):
     """When ``<pipeline>_score`` runs.
@@ -15,7 +17,8 @@ class Schedule(Section):
     Args:
         cron: Cron expression, UTC; each run is about the latest partition closed before it.
         start: First day on which a run may be due.
-        end: Last day on which a run may be due; None for a live pipeline.
+        end: Last day on which a run may be due, at most 500 years after the first; None for a
+            live pipeline.
     """
 
     cron: str
@@ -38,4 +41,10 @@ class Schedule(Section):
         start = info.data.get("start")
         if end is not None and start is not None and end <= start:
             raise ValueError(f"must be later than start {start}")
+        # Every run until then is listed, whoever writes 9999-12-31 for "never".
+        if end is not None and start is not None and end.year > start.year + _MOST_YEARS:
+            raise ValueError(
+                f"must be at most {_MOST_YEARS} years after start {start}; leave it out for a "
+                "live pipeline"
+            )
         return end

@@ -93,13 +93,18 @@ class Source(Section):
     Args:
         uri: Folder of one partition's files, where ``{partition}`` stands for its name; or,
             without it, one file or folder that holds every partition: its rows are picked by
-            ``time``, or taken whole if there is none.
+            ``time``, or taken whole if there is none. Left aside with a warning are leftovers of
+            writers and editors (a part of the path below begins with `_`, `.`, `~` or `#`, ends
+            in `~`, `.tmp`, `.part`, `.crdownload` and the like, or is `Thumbs.db` or
+            `desktop.ini`) and folders that are no partition.
         format: Of the files. A name that ends in ``.gz`` is decompressed.
         csv: How CSV files are written.
         null_values: Cells of CSV files that mean "missing", whatever their case; the empty cell
             and spaces always do.
         types: Type by column of CSV and JSON lines files; others are inferred when the source
             lands first. A cell that cannot be read as its type moves its row to quarantine.
+            Parquet files bring their types; name one that differs between files, or of a column
+            that holds nothing but nulls in the first.
         connection: Airflow connection of a SQL source.
         query: ``select`` of a SQL source; ``:start`` and ``:end`` stand for the partition's first
             moment and the first moment after it, ``:partition`` for its name. Decimals stay
@@ -151,8 +156,8 @@ class Source(Section):
             raise SectionError({given: f"needs {missing} beside it"})
         if self.query is not None and not re.match(r"(?is)^\s*(select|with)\b", self.query):
             raise SectionError({"query": f"must be one select, got {self.query[:40]!r}"})
-        if self.types and (self.query is not None or self.format == "parquet"):
-            raise SectionError({"types": "are for format csv or json_lines; remove them"})
+        if self.types and self.query is not None:
+            raise SectionError({"types": "are for files; remove them, and cast in the query"})
         if self.format != "csv" and "csv" in self.model_fields_set:
             raise SectionError({"csv": "says how CSV files are written, so it needs format csv"})
         return self

@@ -8,7 +8,13 @@ from datetime import date, datetime
 import pyarrow as pa
 import pytest
 
-from include.calendar.moments import to_moments, without_zone
+from include.calendar.moments import (
+    MOMENT,
+    check_years,
+    outside_partitions,
+    to_moments,
+    without_zone,
+)
 from include.errors import SourceError
 
 HALF_PAST_SIX = datetime(2005, 7, 14, 6, 30)
@@ -82,3 +88,31 @@ def test_anything_else_is_refused(landed, words):
     with pytest.raises(SourceError, match=r"^column at: ") as caught:
         to_moments(pa.chunked_array([pa.array(landed)]), "column at")
     assert words in str(caught.value)
+
+
+def test_nanoseconds_are_cut_off_downwards_before_1970_as_well() -> None:
+    column = pa.chunked_array([pa.array([-1, 1_999], pa.timestamp("ns"))])
+    assert to_moments(column, "column at").cast(pa.int64()).to_pylist() == [-1, 1]
+
+
+class TestYears:
+    MOMENTS = pa.chunked_array(
+        [
+            pa.array([datetime(1000, 1, 1), datetime(9998, 12, 31, 23, 59, 59, 999_999)], MOMENT),
+            pa.array([datetime(9999, 1, 1), datetime(1, 1, 1)], MOMENT),
+        ]
+    )
+
+    def test_before_1000_and_after_9998_lies_no_partition(self) -> None:
+        assert outside_partitions(self.MOMENTS).to_pylist() == [False, False, True, True]
+
+    def test_the_first_is_named_with_its_row(self) -> None:
+        with pytest.raises(SourceError) as caught:
+            check_years(self.MOMENTS, "file a: column at")
+        assert str(caught.value) == (
+            "file a: column at: times by which rows are put into partitions must lie in the years "
+            "1000 to 9998, got 9999-01-01 00:00:00 in row 3 and 1 more. Correct them, or leave "
+            "those rows out."
+        )
+        check_years(self.MOMENTS[:2], "file a: column at")
+        check_years(pa.chunked_array([], MOMENT), "file a: column at")

@@ -112,6 +112,11 @@ def test_shift(frequency: Frequency, name: str, steps: int, shifted: str) -> Non
         (QUARTERLY, ""),
         (YEARLY, "0000"),
         (YEARLY, "20055"),
+        (MONTHLY, " 2005-01"),
+        (MONTHLY, "2005-1"),
+        (MONTHLY, "2005-01 copy"),
+        (MONTHLY, "２００５-01"),
+        (YEARLY, "٢٠٠٥"),
         (NONE, "snapshot-1"),
         (NONE, "snapshot-00001"),
         (NONE, "2005"),
@@ -244,3 +249,46 @@ class TestOfRun:
     def test_a_wish_of_another_form_is_refused(self) -> None:
         with pytest.raises(PartitionError, match=r"reads like '2005-Q3', got '2005-03'"):
             of_run(QUARTERLY, requested="2005-03")
+
+
+@pytest.mark.parametrize("frequency", [HOURLY, DAILY, WEEKLY, MONTHLY, QUARTERLY, YEARLY])
+def test_partitions_have_the_years_1000_to_9998_and_their_ends_are_moments(
+    frequency: Frequency,
+) -> None:
+    for moment in (datetime(1000, 1, 2), datetime(9998, 12, 31, 23, 59, 59, 999_999)):
+        partition = containing(moment, frequency)
+        assert parse(str(partition), frequency) == partition
+        assert partition.start <= moment < partition.end
+        assert partition.shift(1).start == partition.end
+    for moment in (datetime(999, 6, 1), datetime(9999, 6, 1), datetime(1, 1, 1)):
+        name = str(containing(moment, frequency))
+        assert name.startswith(f"{moment.year:04d}")
+        with pytest.raises(PartitionError, match="years must be 1000 to 9998, got"):
+            parse(name, frequency)
+
+
+def test_no_year_is_left_unpadded() -> None:
+    moment = datetime(7, 3, 9, 4)
+    names = [
+        str(containing(moment, f)) for f in (HOURLY, DAILY, WEEKLY, MONTHLY, QUARTERLY, YEARLY)
+    ]
+    assert names == ["0007-03-09T04", "0007-03-09", "0007-W10", "0007-03", "0007-Q1", "0007"]
+
+
+@pytest.mark.parametrize("frequency", [HOURLY, DAILY, WEEKLY, MONTHLY, QUARTERLY, YEARLY])
+def test_beyond_the_years_of_python_is_an_error_that_names_the_partition(
+    frequency: Frequency,
+) -> None:
+    last = containing(datetime.max, frequency)
+    with pytest.raises(PartitionError, match=f"partition {last}: the one 1 later must lie in the"):
+        _ = last.end
+    with pytest.raises(PartitionError, match="Name one of the years 1000 to 9998"):
+        parse(str(containing(datetime(2005, 1, 1), frequency)), frequency).shift(-(10**9))
+
+
+def test_a_span_ends_with_the_last_partition_there_is() -> None:
+    first = parse("9998-11", MONTHLY)
+    last = containing(datetime.max, MONTHLY)
+    assert [str(item) for item in span(last.shift(-1), last)] == ["9999-11", "9999-12"]
+    assert list(span(first, first)) == [first]
+    assert list(span(first, first.shift(-1))) == []

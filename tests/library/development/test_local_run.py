@@ -33,6 +33,7 @@ from include.storage.lake_tables import Lake
 from include.storage.object_store import ObjectStore
 from include.storage.settings import Settings
 
+SENTINELS = (datetime(1, 1, 1), None, datetime(9999, 12, 31))
 COLUMN = "expect_column_values_to_"
 SUITES = {
     "tiny_rows": [
@@ -159,14 +160,16 @@ def make(name: str, **sections: Any) -> Pipeline:
     return pipeline
 
 
-def land(store: ObjectStore, uri: str, rows: pd.DataFrame) -> None:
+def land(store: ObjectStore, uri: str, rows: pd.DataFrame, *, old_times: bool = False) -> None:
+    """Write a Parquet file, with times as old versions of Spark do if ``old_times``."""
     buffer = io.BytesIO()
     table = pa.Table.from_pandas(rows, preserve_index=False)
     fields = [
         field.with_type(pa.timestamp("us")) if pa.types.is_timestamp(field.type) else field
         for field in table.schema
     ]
-    pq.write_table(table.cast(pa.schema(fields)), buffer)
+    table = table.cast(pa.schema(fields))
+    pq.write_table(table, buffer, use_deprecated_int96_timestamps=old_times)
     store.write(uri, buffer.getvalue())
 
 
@@ -191,10 +194,13 @@ def loans(store: ObjectStore, start: Start) -> Told:
         ids = [f"{partition}/{i}" for i in range(120)]
         colours = [("red", "blue", None)[i % 3] for i in range(120)]
         rows = pd.DataFrame({"id": ids, "at": partition.start, "x": x, "colour": colours})
+        rows["until"] = [SENTINELS[i % 3] for i in range(120)]
         if partition == last:
             rows.loc[:1, "x"] = -1000.0
-        land(store, f"{root}/loans/{partition}/a.parquet", rows)
+        land(store, f"{root}/loans/{partition}/a.parquet", rows, old_times=True)
+        land(store, f"{root}/loans/{partition}/_temporary/0/a.parquet", rows)  # would double them
         known = partition.shift(2)
+        land(store, f"{root}/loans/{partition}_old/a.parquet", rows)  # no partition
         if known <= last:
             outcomes = pd.DataFrame({"id": ids, "bad": bad, "known": known.start})
             land(store, f"{root}/outcomes/{known}/a.parquet", outcomes)
@@ -242,6 +248,10 @@ class TestLabelsThatComeLater:
         assert loans.steps["compute_features"] == "118 rows, 0 quarantined"
         assert loans.lake.row_counts("quarantine_loans") == {"2005-Q2": 2}
 
+    def test_times_that_stand_for_never_and_always_are_exact(self, loans: Told) -> None:
+        rows = loans.lake.read("raw_loans", partitions=["2004-Q4"]).sort_by("_row")
+        assert rows["until"].to_pylist() == [SENTINELS[i % 3] for i in range(120)]
+
     def test_predictions(self, loans: Told) -> None:
         assert columns(loans.lake, "predictions") == [
             "id",
@@ -283,7 +293,11 @@ def animals(store: ObjectStore, start: Start) -> Told:
         seen = [datetime(year, 1, 1) + timedelta(days=i) for i in range(len(species))]
         ids = [f"{year}/{i}" for i in range(len(species))]
         parts.append(pd.DataFrame({"id": ids, "seen": seen, "x": x, "species": species}))
-    land(store, "s3://landing/tiny_animals/all.parquet", pd.concat(parts))
+    # In no partition: nobody knows when they were seen.
+    never = pd.DataFrame({"id": ["?", "!"], "seen": [SENTINELS[0], SENTINELS[2]], "species": "ant"})
+    parts.append(never)
+    together = pd.concat([part.astype({"seen": "datetime64[us]"}) for part in parts])
+    land(store, "s3://landing/tiny_animals/all.parquet", together)
     pipeline = make(
         "tiny_animals",
         task="multiclass",

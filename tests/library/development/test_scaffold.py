@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from include.calendar.partitions import Frequency
-from include.development.scaffold import sampling, writing
+from include.calendar.partitions import Frequency, containing
+from include.development.scaffold import calendar, sampling, writing
 from include.development.scaffold.calendar import choose_calendar
 from include.development.scaffold.feature_module import selected
 from include.development.scaffold.inspection import inspect, to_frame
@@ -522,3 +522,95 @@ class TestFiles:
         text = writing.render(proposal_of(frame))[Path("include/pipelines/p.yaml")]
         assert "imbalance: class_weight" in text
         assert "calibration: sigmoid" in text
+
+
+class TestEdges:
+    """Odd types, dates and files are seen as ingest sees them."""
+
+    def test_leftovers_are_left_aside_and_told(self, store_settings: StoreSettings) -> None:
+        store, root = ObjectStore(store_settings), "s3://landing/scaffold/leftovers"
+        for name in ("day=1/a.csv", "_temporary/0/a.csv", ".ipynb_checkpoints/a.csv", "a.csv.tmp"):
+            store.client.put_object(
+                Bucket=store_settings.bucket("landing"),
+                Key=f"scaffold/leftovers/{name}",
+                Body=b"a,b\n1,2\n",
+            )
+        sample = read_objects(store_settings, f"{root}/")
+        assert sample.rows == 1
+        warning, lost = sample.warnings
+        assert lost.startswith("data: folder day=1 names a value that is no column of its files")
+        assert ".ipynb_checkpoints/a.csv, _temporary/0/a.csv, a.csv.tmp. Rename" in warning
+
+    def test_files_that_differ_in_what_holds_the_same_values(
+        self, store_settings: StoreSettings, tmp_path: Path
+    ) -> None:
+        store = ObjectStore(store_settings)
+        for number, columns in enumerate(
+            [
+                {"n": pa.array([1], pa.int32()), "c": pa.nulls(1), "v": pa.array(["a"])},
+                {"v": pa.array(["b"], pa.string_view()), "n": [2**40], "c": ["x"]},
+            ]
+        ):
+            pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+            store.write(
+                f"s3://landing/scaffold/differ/{number}.parquet",
+                (tmp_path / "a.parquet").read_bytes(),
+            )
+        sample = read_objects(store_settings, "s3://landing/scaffold/differ/")
+        assert sample.table.to_pydict() == {"n": [1, 2**40], "c": [None, "x"], "v": ["a", "b"]}
+        assert sample.differing == {"n", "c"}
+
+    def test_a_type_that_differs_between_files_is_named_in_the_pipeline_file(self) -> None:
+        table = pa.Table.from_pandas(customers(), preserve_index=False)
+        table = table.append_column("promo", pa.nulls(ROWS))
+        sample = Sample(table, ROWS, "parquet", differing=frozenset(["promo", "score"]))
+        proposal = propose(Wish("p", "churn"), Place(uri=writing.default_uri("p")), sample)
+        assert proposal.types == {"promo": "string", "score": "number"}
+
+    @pytest.mark.parametrize("cut", [4, -1])
+    def test_a_parquet_file_that_is_cut_off(self, tmp_path: Path, cut: int) -> None:
+        customers().to_parquet(tmp_path / "a.parquet")
+        (tmp_path / "b.parquet").write_bytes((tmp_path / "a.parquet").read_bytes()[:cut])
+        with pytest.raises(SourceError, match=r"file b\.parquet must be readable as Parquet, got"):
+            read_file(tmp_path / "b.parquet")
+
+    @pytest.mark.parametrize("moment", ["9999-12-31", "0001-01-01"])
+    def test_a_time_in_no_partition_is_refused_by_row_and_value(self, moment: str) -> None:
+        at = np.datetime64("2024-01-01", "us") + np.arange(ROWS) * np.timedelta64(9, "h")
+        at[7] = np.datetime64(moment, "us")
+        with pytest.raises(
+            SourceError, match=rf"--time at: times by which .* 9998, got {moment} 00:00:00 in row 8"
+        ):
+            proposal_of(customers(at=at), time="at")
+
+    def test_sentinels_in_other_times_are_no_trouble(self) -> None:
+        at = np.datetime64("2024-01-01", "us") + np.arange(ROWS) * np.timedelta64(9, "h")
+        known = at + np.timedelta64(1, "D")
+        known[::50] = np.datetime64("9999-12-31", "us")
+        since = np.full(ROWS, np.datetime64("0001-01-01", "us"))
+        since[::3] = np.datetime64("2020-02-02", "us")
+        frame = customers(at=at, known=known, since=since)
+        plain = proposal_of(customers(at=at), time="at")
+        proposal = proposal_of(frame, time="at", known_at="known")
+        assert proposal.calendar is not None
+        assert plain.calendar is not None
+        assert proposal.calendar.frequency == plain.calendar.frequency
+        assert plain.calendar.coverage is None
+        assert proposal.calendar.coverage == pytest.approx(0.87, abs=0.02)
+
+    @pytest.mark.parametrize("frequency", [f for f in Frequency if f is not Frequency.NONE])
+    def test_partitions_are_counted_as_the_calendar_names_them(self, frequency: Frequency) -> None:
+        moments = pd.Series(
+            [
+                datetime(1000, 1, 1),
+                datetime(1969, 12, 28, 23),
+                datetime(1969, 12, 29),
+                datetime(1970, 1, 1),
+                datetime(2024, 2, 29, 5, 59),
+                datetime(9998, 12, 31, 23, 59),
+            ],
+            dtype="datetime64[us]",
+        )
+        starts = calendar._starts(moments, frequency)
+        expected = [containing(m.to_pydatetime(), frequency).start for m in moments]
+        assert [start.to_pydatetime() for start in starts] == expected

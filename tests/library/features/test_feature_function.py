@@ -259,7 +259,17 @@ class TestWhatItReturns:
 
         with pytest.raises(FeatureError) as caught:
             computed(postpone, "2005-Q1")
-        assert "rows must lie in the partition 2005-Q1, got 2005-Q2 by at." in str(caught.value)
+        assert "must lie in the partition 2005-Q1, got 2005-Q2 (3 rows) by at." in str(caught.value)
+        assert not lake.exists("features")
+
+    def test_rows_that_stand_for_never_and_always(self, computed: Any, lake: Lake) -> None:
+        def lose(loans: Any) -> Any:
+            years = f.when(f.col("amount") > 1, f.lit("0001-01-01")).otherwise(f.lit("9999-12-31"))
+            return loans.select("id", years.cast("timestamp").alias("at"))
+
+        with pytest.raises(FeatureError) as caught:
+            computed(lose, "2005-Q1")
+        assert "got 0001-Q1 (2 rows), 9999-Q4 (2 rows) by at." in str(caught.value)
         assert not lake.exists("features")
 
     def test_rows_without_a_time(self, computed: Any) -> None:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from include.calendar.partitions import Frequency, Partition, parse, snapshot
-from include.errors import PartitionError, SourceError
+from include.errors import SourceError
 from include.ingestion.landed_partitions import landed_partitions
 from include.specification.pipeline import Pipeline
 from include.specification.sections.sources import Source
@@ -59,6 +59,15 @@ def land(lake: Lake, *paths: str, times: tuple[datetime | None, ...] = (None,)) 
     return f"s3://landing/{lake.pipeline}"
 
 
+def put(lake: Lake, *paths: str, data: bytes = b"x") -> None:
+    """Write objects under any key that a store takes."""
+    store = ObjectStore(lake.settings)
+    for path in paths:
+        store.client.put_object(
+            Bucket=lake.settings.bucket("landing"), Key=f"{lake.pipeline}/{path}", Body=data
+        )
+
+
 class TestFolders:
     def test_in_time_order_and_up_to_one(self, lake: Lake, landed: Any) -> None:
         root = land(lake, *(f"rows/{name}/a.parquet" for name in ("2005-03", "2004-12", "2005-01")))
@@ -84,10 +93,31 @@ class TestFolders:
         found = landed(snapshot(9999), uri=f"{root}/rows/{{partition}}/", frequency="none")
         assert found == ["snapshot-0001", "snapshot-0002", "snapshot-0010"]
 
-    def test_a_folder_that_is_no_partition_is_named(self, lake: Lake, landed: Any) -> None:
+    def test_no_folder_that_is_a_partition(self, lake: Lake, landed: Any) -> None:
         root = land(lake, "rows/2005-Q1/a.parquet")
-        with pytest.raises(PartitionError, match="partition '2005-Q1': a monthly partition reads"):
+        with pytest.raises(
+            SourceError, match=r"such as '2005-07', got s3://.*/rows/2005-Q1 and no"
+        ):
             landed(month("2005-12"), uri=f"{root}/rows/{{partition}}/")
+
+    def test_strays_among_partitions_are_left_aside_and_told(
+        self, lake: Lake, landed: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        strays = ["2005-01 copy", " 2005-01", "2005-1", "２００５-01", "0001-01", "_old"]
+        root = land(lake, "rows/2005-01/a.parquet")
+        put(lake, *(f"rows/{name}/a.parquet" for name in strays))
+        put(lake, "rows/2005-02/_temporary/0/a.parquet", "rows/2005-03/.a.parquet.crc")
+        put(lake, "rows/_SUCCESS", "rows/2005-04/READY", "rows/2005-05/", data=b"")
+        found = landed(month("2005-12"), uri=f"{root}/rows/{{partition}}/")
+        assert found == ["2005-01"]
+        (told,) = caplog.messages
+        first = [f"{root}/rows/{name}" for name in (" 2005-01", "0001-01", "2005-01 copy")]
+        assert f"source rows: left aside {', '.join(first)}, " in told
+        assert "and 1 more: partitions of the source are named like '2005-07'. Rename" in told
+
+    def test_a_file_beside_the_folders_is_no_partition(self, lake: Lake, landed: Any) -> None:
+        root = land(lake, "rows/2005-01/a.parquet", "rows/2005-02")
+        assert landed(month("2005-12"), uri=f"{root}/rows/{{partition}}/") == ["2005-01"]
 
     def test_nothing_landed(self, lake: Lake, landed: Any) -> None:
         assert landed(month("2005-12"), uri=f"s3://landing/{lake.pipeline}/{{partition}}/") == []
@@ -105,6 +135,17 @@ class TestOneObject:
         uri = land(lake, "rows.parquet", times=(None, datetime(2005, 1, 1))) + "/rows.parquet"
         with pytest.raises(SourceError, match="source rows: column at: must hold a time in every"):
             landed(month("2005-07"), uri=uri, time="at")
+
+    def test_rows_in_no_partition_are_left_aside_and_told(
+        self, lake: Lake, landed: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        times = (datetime(1, 1, 1), datetime(2005, 1, 1), datetime(9999, 12, 31))
+        uri = land(lake, "rows.parquet", times=times) + "/rows.parquet"
+        assert landed(month("2005-07"), uri=uri, time="at") == ["2005-01"]
+        assert caplog.messages == [
+            "source rows: column at: 2 of 3 rows are in no partition, such as 0001-01-01 00:00:00: "
+            "partitions have the years 1000 to 9998. They stay where they landed."
+        ]
 
     def test_without_a_time_it_is_there_for_every_partition(self, lake: Lake, landed: Any) -> None:
         uri = f"s3://landing/{lake.pipeline}/rows.parquet"
@@ -143,6 +184,21 @@ class TestQuery:
         query = "select id, at from trips where at >= :start and at < :end"
         found = landed(month("2005-02"), **database(*TIMES, query=query))
         assert found == ["2004-11", "2004-12", "2005-01"]
+
+    def test_a_last_time_that_stands_for_never_ends_with_the_asked_partition(
+        self, database: Any, landed: Any
+    ) -> None:
+        assert landed(month("2005-01"), **database(TIMES[0], "9999-12-31")) == [
+            "2004-11",
+            "2004-12",
+            "2005-01",
+        ]
+
+    def test_a_first_time_that_stands_for_always_is_refused(
+        self, database: Any, landed: Any
+    ) -> None:
+        with pytest.raises(SourceError, match=r"must begin in the years 1000 to 9998, got 0001"):
+            landed(month("2005-01"), **database("0001-01-01", TIMES[0]))
 
     def test_no_rows_at_all(self, database: Any, landed: Any) -> None:
         assert landed(month("2005-06"), **database()) == []

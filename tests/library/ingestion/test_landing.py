@@ -251,3 +251,99 @@ class TestRefused:
         (tmp_path / "broken.parquet").write_bytes(b"no")
         with pytest.raises(SourceError, match="must be readable as Parquet"):
             land(store, make(), tmp_path / "broken.parquet")
+
+
+class TestEdges:
+    @pytest.mark.parametrize("moment", [datetime(9999, 12, 31), datetime(1, 1, 1)])
+    @pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])
+    def test_a_row_in_no_partition_is_refused_by_row_and_value_and_nothing_lands(
+        self, store: ObjectStore, tmp_path: Path, moment: datetime, ending: str
+    ) -> None:
+        formats = {"parquet": "parquet", "csv": "csv", "jsonl": "json_lines"}
+        pipeline = make(source={"format": formats[ending]})
+        file = tmp_path / f"file.{ending}"
+        times = [datetime(2005, 4, 1), moment]
+        if ending == "parquet":
+            pq.write_table(pa.table({"at": pa.array(times, pa.timestamp("us"))}), file)
+        else:
+            texts = [at.isoformat(" ") for at in times]
+            lines = ["at", *texts] if ending == "csv" else [f'{{"at": "{at}"}}' for at in texts]
+            file.write_text("\n".join(lines) + "\n")
+        words = rf"column at: times by which .* years 1000 to 9998, got {moment} in row 2\."
+        with pytest.raises(SourceError, match=words):
+            land(store, pipeline, file)
+        assert held(store, pipeline) == {}
+
+    def test_old_times_of_spark_land_exactly(self, store: ObjectStore, tmp_path: Path) -> None:
+        pipeline = make()
+        known = [datetime(9999, 12, 31), datetime(1600, 1, 1)]
+        table = pa.table(
+            {
+                "at": pa.array([datetime(2005, 4, 1)] * 2, pa.timestamp("us")),
+                "known_at": pa.array(known, pa.timestamp("us")),
+            }
+        )
+        file = tmp_path / "file.parquet"
+        pq.write_table(table, file, use_deprecated_int96_timestamps=True)
+        land(store, pipeline, file)
+        (data,) = held(store, pipeline).values()
+        assert pq.read_table(io.BytesIO(data))["known_at"].to_pylist() == known
+
+    def test_views_of_text_land(self, store: ObjectStore, tmp_path: Path) -> None:
+        pipeline = make()
+        table = ROWS.append_column("c", pa.array(["a", None, "b", "c"], pa.string_view()))
+        land(store, pipeline, parquet(tmp_path, table))
+        data = held(store, pipeline)["records/2005-Q1/records.parquet"]
+        assert pq.read_table(io.BytesIO(data))["c"].to_pylist() == [None, "b"]
+
+    @pytest.mark.parametrize("partition", ["quarterly", "none"])
+    def test_what_could_never_be_ingested_is_refused(
+        self, store: ObjectStore, tmp_path: Path, partition: str
+    ) -> None:
+        pipeline = make(partition)
+        for column in (pa.array([b"a"] * 4), pa.array([2**64 - 1] * 4, pa.uint64())):
+            with pytest.raises(SourceError, match=r"file file\.parquet: column c must "):
+                land(store, pipeline, parquet(tmp_path, ROWS.append_column("c", column)))
+        assert held(store, pipeline) == {}
+
+    @pytest.mark.parametrize("partition", ["quarterly", "none"])
+    def test_names_that_are_there_twice_and_files_without_columns_are_refused(
+        self, store: ObjectStore, tmp_path: Path, partition: str
+    ) -> None:
+        twice = ROWS.append_column("id", ROWS["id"])
+        with pytest.raises(SourceError, match=r"must hold each column once, got id more than once"):
+            land(store, make(partition), parquet(tmp_path, twice))
+        with pytest.raises(SourceError, match=r"file file\.parquet must have columns, got none"):
+            land(store, make(partition), parquet(tmp_path, pa.table({})))
+
+    def test_a_file_without_rows(self, store: ObjectStore, tmp_path: Path) -> None:
+        with pytest.raises(SourceError, match=r"file file\.parquet: must hold at least one row"):
+            land(store, make(), parquet(tmp_path, ROWS.slice(0, 0)))
+
+    @pytest.mark.parametrize("partition", ["quarterly", "none"])
+    def test_nanoseconds_are_told(self, store: ObjectStore, tmp_path: Path, partition: str) -> None:
+        pipeline = make(partition)
+        at = ROWS["at"].cast(pa.timestamp("ns"))
+        assert land(store, pipeline, parquet(tmp_path, ROWS.set_column(1, "at", at))).warnings == ()
+        finer = pa.array([number + 1 for number in at.cast(pa.int64()).to_pylist()], at.type)
+        file = parquet(tmp_path, ROWS.set_column(1, "at", finer))
+        landed = land(store, pipeline, file, replace=True)
+        (warning,) = landed.warnings
+        assert warning.startswith("file file.parquet: at: times are kept to the microsecond;")
+
+    def test_a_stray_folder_does_not_keep_a_snapshot_from_landing(
+        self, store: ObjectStore, tmp_path: Path
+    ) -> None:
+        pipeline = make("none")
+        assert list(land(store, pipeline, parquet(tmp_path)).rows) == ["snapshot-0001"]
+        for stray in ("snapshot-0001 copy", "snapshot-12", "other"):
+            store.client.put_object(
+                Bucket=store.settings.bucket("landing"),
+                Key=f"{pipeline.name}/records/{stray}/a.parquet",
+                Body=b"x",
+            )
+        landed = land(store, pipeline, parquet(tmp_path, ROWS.slice(1)))
+        assert list(landed.rows) == ["snapshot-0002"]
+        (warning,) = landed.warnings
+        assert "/records/snapshot-0001 copy, " in warning
+        assert "partitions of the source are named like 'snapshot-0001'" in warning

@@ -168,6 +168,14 @@ WRONG_QUARTERLY = [
         "7: schedule.end: must be later than start 2005-01-01, got 2004-01-31.",
     ),
     (
+        "end: 2009-01-31",
+        "end: 9999-12-31",
+        (
+            "7: schedule.end: must be at most 500 years after start 2005-01-01; leave it out for "
+            "a live pipeline, got 9999-12-31."
+        ),
+    ),
+    (
         "start: 2005-01-01",
         "start: soon",
         "7: schedule.start: must be a date such as 2005-01-31, got 'soon'.",
@@ -601,7 +609,12 @@ WRONG_MONTHLY = [
     (
         "format: csv",
         "format: parquet",
-        "22: sources.zones.types: are for format csv or json_lines; remove them.",
+        "19: sources.zones.csv: says how CSV files are written, so it needs format csv.",
+    ),
+    (
+        "    connection: warehouse\n",
+        "    connection: warehouse\n    types: {zone: integer}\n",
+        "10: sources.trips.types: are for files; remove them, and cast in the query.",
     ),
     (
         "format: csv",

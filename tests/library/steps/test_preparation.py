@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from include.calendar.partitions import Frequency, Partition, parse
-from include.errors import PartitionError, QualityError, SourceError
+from include.errors import QualityError, SourceError
 from include.features import feature_function
 from include.features.known_labels import known_labels
 from include.quality import suites
@@ -491,12 +491,22 @@ class TestHistory:
         assert complete_history(None, lake, pipeline, Q1, origin) == ("2005-Q1",)
         assert lake.partitions("labels") == ("2005-Q1",)
 
-    def test_a_folder_that_is_no_partition_is_named(
+    def test_no_folder_that_is_a_partition_is_an_error_that_names_them(
         self, lake: Lake, pipeline: Pipeline, origin: Origin, compute: Any
     ) -> None:
         land(lake, f"s3://landing/{lake.pipeline}/loans/copy/a.parquet", pa.table({"id": ["a"]}))
-        with pytest.raises(PartitionError, match="partition 'copy': a quarterly partition reads"):
+        with pytest.raises(SourceError, match=r"such as '2005-Q3', got s3://.*/loans/copy and no"):
             complete_history(None, lake, pipeline, Q1, origin)
+
+    def test_a_stray_folder_among_partitions_stops_nothing(
+        self, lake: Lake, pipeline: Pipeline, origin: Origin, compute: Any
+    ) -> None:
+        land_loans(lake, quarter("2005-Q1"), rows=20)
+        for stray in ("2005-Q0", "copy", "2005-Q1_old"):
+            land(
+                lake, f"s3://landing/{lake.pipeline}/loans/{stray}/a.parquet", pa.table({"id": []})
+            )
+        assert complete_history(None, lake, pipeline, Q1, origin) == ("2005-Q1",)
 
     def test_nothing_before_the_first_that_is_needed(
         self, lake: Lake, pipeline: Pipeline, origin: Origin, compute: Any

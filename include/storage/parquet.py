@@ -1,0 +1,21 @@
+"""The one way to open a Parquet file, so that every reader sees the same values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow.parquet as pq
+
+
+def open_parquet(source: Any, filesystem: Any = None) -> pq.ParquetFile:
+    """Open a Parquet file.
+
+    Old writers (Spark, Impala) store times as INT96, which Arrow reads as nanoseconds unless told
+    otherwise: a date after 2262 would silently become one of another century. Nothing is taken
+    from the file's path either, where a folder such as ``day=2025-01-01`` would become a column.
+
+    Args:
+        source: Path or open file.
+        filesystem: Where the path is; the local one if None.
+    """
+    return pq.ParquetFile(source, filesystem=filesystem, coerce_int96_timestamp_unit="us")
