@@ -113,6 +113,66 @@ def rows(lake: Lake, pipeline: Pipeline) -> list[Row]:
     return found
 
 
+@dataclass(frozen=True)
+class Decision:
+    """One decision of the ledger, with the champion that it found and the one that it left.
+
+    Args:
+        partition: Partition that it is about.
+        about: ``retraining`` or ``training``.
+        decision: ``yes`` or ``no``; ``promoted``, ``refused``, ``failed``, or ``started``.
+        before: Version in use before; None if there was none, or none is known.
+        after: Version in use afterwards.
+        reason: Why.
+    """
+
+    partition: str
+    about: str
+    decision: str
+    before: int | None
+    after: int | None
+    reason: str
+
+    @property
+    def champion(self) -> str:
+        """Tell the version in use, before and after if it changed."""
+        before, after = (f"v{item}" if item else "none" for item in (self.before, self.after))
+        return before if before == after else f"{before} -> {after}"
+
+
+def decisions(lake: Lake) -> list[Decision]:
+    """List what was decided, by partition, and of one partition in the order of recording."""
+    entries = ledger.entries(lake)
+    scored_by = {
+        row["partition"]: row["model_version"] for row in monitoring.rows(lake, monitoring.DRIFT)
+    }
+    judged = {
+        (entry.dag_run_id, entry.partition): entry.evidence
+        for entry in entries
+        if entry.kind == "promotion"
+    }
+    trained = [entry for entry in entries if entry.kind == "training"]
+    ended = {
+        (entry.dag_run_id, entry.partition) for entry in trained if entry.decision != "started"
+    }
+    found = []
+    for entry in entries:
+        run = (entry.dag_run_id, entry.partition)
+        if entry.kind == "retraining":
+            before = after = scored_by.get(entry.partition)
+        elif entry.kind == "training" and (entry.decision != "started" or run not in ended):
+            verdict = judged.get(run, {})
+            before = after = verdict.get("champion")
+            if entry.decision == "promoted":
+                after = verdict.get("challenger")
+        else:
+            continue
+        found.append(
+            Decision(entry.partition, entry.kind, entry.decision, before, after, entry.reason)
+        )
+    return sorted(found, key=lambda item: item.partition)
+
+
 def render_decisions(lake: Lake) -> str:
     """Render the page with every partition and the whole ledger, latest first."""
     pipeline = load(lake.pipeline)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from include.calendar.partitions import Frequency
-from stack.commands.land import store_settings
+from stack.commands.store_access import store_settings
 from stack.embedded.layout import REPOSITORY, Layout
 from stack.errors import StackError
 from stack.terminal import console, shown_errors

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +13,6 @@ from typer.testing import CliRunner, Result
 
 from include.specification.pipeline_file import load
 from include.storage.object_store import ObjectStore
-from include.storage.settings import STORE_VARIABLES, StoreSettings
 from stack.cli import app
 from stack.commands import new as new_command
 
@@ -25,14 +23,11 @@ CSV = f"id,visits,bought,day\n{ROWS}\n"
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(shell: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that files are written into, a stack that is down, and data."""
-    monkeypatch.setattr(new_command, "REPOSITORY", tmp_path / "project")
-    monkeypatch.setenv("RELEVO_STATE", str(tmp_path / "state"))
-    for name in [name for name in os.environ if name.startswith(STORE_VARIABLES)]:
-        monkeypatch.delenv(name)
-    (tmp_path / "visits.csv").write_text(CSV)
-    return tmp_path
+    monkeypatch.setattr(new_command, "REPOSITORY", shell / "project")
+    (shell / "visits.csv").write_text(CSV)
+    return shell
 
 
 def relevo(*words: str) -> Result:
@@ -130,17 +125,6 @@ def test_wrong_commands(project: Path, words: tuple[str, ...], message: str) -> 
     done = relevo(*words)
     assert done.exit_code == 1
     assert message in done.stderr
-
-
-@pytest.fixture
-def store(
-    project: Path, store_settings: StoreSettings, monkeypatch: pytest.MonkeyPatch
-) -> ObjectStore:
-    """A real store that the environment names."""
-    monkeypatch.setenv("RELEVO_STORE_ENDPOINT_URL", str(store_settings.endpoint_url))
-    monkeypatch.setenv("RELEVO_STORE_ACCESS_KEY", store_settings.access_key)
-    monkeypatch.setenv("RELEVO_STORE_SECRET_KEY", store_settings.secret_key.get_secret_value())
-    return ObjectStore(store_settings)
 
 
 def test_data_on_the_store_stay_where_they_are(project: Path, store: ObjectStore) -> None:
