@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from include.errors import SpecificationError
 from include.monitoring.performance import PerformanceRecord
 from include.scoring import batch_scoring
 from include.specification.pipeline import Pipeline
@@ -174,14 +175,22 @@ def decisions(lake: Lake) -> list[Decision]:
 
 
 def render_decisions(lake: Lake) -> str:
-    """Render the page with every partition and the whole ledger, latest first."""
-    pipeline = load(lake.pipeline)
+    """Render the page with every partition and the whole ledger, latest first.
+
+    Of a pipeline whose file is wrong: what is wrong, and the ledger.
+    """
+    found, wrong = [], ""
+    try:
+        found = rows(lake, load(lake.pipeline))
+    except SpecificationError as error:
+        wrong = str(error)
     return render(
         "decisions",
-        title=f"{pipeline.name}: decisions",
-        pipeline=pipeline.name,
+        title=f"{lake.pipeline}: decisions",
+        pipeline=lake.pipeline,
         heads=HEADS,
-        rows=[row.cells() for row in rows(lake, pipeline)],
+        rows=[row.cells() for row in found],
+        wrong=wrong,
         entries=ledger.entries(lake)[::-1],
     )
 
