@@ -53,12 +53,38 @@ def test_it_writes_six_files_and_says_how_to_go_on(project: Path) -> None:
     assert lines[6].startswith("binary target bought; entity id; monthly from 2020-05;")
     assert lines[-3:] == [
         "  ./relevo check visits",
-        f"  ./relevo land visits {project / 'visits.csv'}",
-        "  ./relevo run visits",
+        f"  ./relevo land visits {project / 'visits.csv'} --local",
+        "  ./relevo run visits --local",
     ]
     pipeline = load("visits", project / "project" / "include" / "pipelines")
     assert pipeline.sources["records"].format == "csv"
     assert pipeline.sources["records"].uri == "s3://landing/visits/records/{partition}/"
+
+
+def test_with_the_stack_up_the_next_commands_use_it(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(new_command.Stack, "is_running", lambda self: True)
+    (project / "my visits.csv").write_text(CSV)
+    origin = str(project / "my visits.csv")
+    done = relevo("new", "visits", "--from", origin, "--target", "bought")
+    assert done.stdout.splitlines()[-2:] == [
+        f"  ./relevo land visits '{origin}'",
+        "  ./relevo run visits",
+    ]
+
+
+def test_columns_that_are_left_out_or_odd_are_told(project: Path) -> None:
+    rows = [f"{n},{n % 7},{'yes' if n % 3 else 'no'},{n % 3},x" for n in range(800)]
+    text = "\n".join(["id,visits,bought,bought_before,site", *rows])
+    (project / "visits.csv").write_text(f"{text}\n")
+    done = new(project, "--target", "bought", "--entity", "id")
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    left_out, odd = lines.index("Left out:"), lines.index("Kept, for you to look at:")
+    assert lines[left_out + 1].startswith("  bought_before: looks like the target in disguise")
+    assert lines[left_out + 2] == "  site: constant"
+    assert lines[odd + 1] == "  visits: 7 whole numbers, perhaps codes"
 
 
 def test_it_overwrites_only_when_told(project: Path) -> None:
