@@ -14,12 +14,15 @@ from pathlib import Path
 from include.calendar import partitions
 from include.development.candidate_checks import check_candidates
 from include.development.checked_file import Checked
-from include.development.function_checks import check_feature_function, check_own_metrics
+from include.development.function_checks import (
+    check_feature_function,
+    check_own_metrics,
+    check_returned_columns,
+)
 from include.development.run_dates import run_dates
-from include.errors import SpecificationError
-from include.quality.suites import EXPECTATIONS, load_suite
+from include.development.suite_checks import check_suites
+from include.quality.suites import EXPECTATIONS
 from include.specification import pipeline_file
-from include.specification.located_yaml import Location
 from include.specification.pipeline_file import PIPELINES, Finding
 
 DAGS = Path(__file__).parents[2] / "dags"
@@ -63,9 +66,10 @@ def check(
     found = [
         *file.findings,
         *check_feature_function(checked),
+        *check_returned_columns(checked, expectations),
         *check_own_metrics(checked),
         *check_candidates(checked),
-        *_suites(checked, expectations),
+        *check_suites(checked, expectations),
         *_expression(checked),
         *_schedule(checked),
         *_sources_without_time(checked),
@@ -73,22 +77,6 @@ def check(
         *_declaration(checked, dags),
     ]
     return tuple(sorted(found, key=lambda item: (item.file != checked.file, item.file, item.line)))
-
-
-def _suites(checked: Checked, folder: Path) -> Iterator[Finding]:
-    named: dict[str, Location] = {}
-    for source, rules in checked.pipeline.sources.items():
-        named.setdefault(rules.suite, ("sources", source, "suite"))
-    named.setdefault(checked.pipeline.features.suite, ("features", "suite"))
-    for suite, location in named.items():
-        try:
-            load_suite(suite, folder)
-        except SpecificationError as error:
-            line = getattr(error.__cause__, "lineno", None)  # of a JSON error
-            if line is None:
-                yield checked.error(location, str(error))
-            else:
-                yield Finding(f"{suite}.json", line, str(error))
 
 
 def _expression(checked: Checked) -> Iterator[Finding]:

@@ -34,7 +34,9 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TestClient:
     monkeypatch.setattr(pipeline_file, "load", load)
     monkeypatch.setattr(decisions_page, "load", load)
     manager = create_autospec(BaseAuthManager)
-    manager.is_authorized_dag.side_effect = lambda *, details, **_: not details.id.startswith(HIDDEN)
+    manager.is_authorized_dag.side_effect = lambda *, details, **_: (
+        not details.id.startswith(HIDDEN)
+    )
     monkeypatch.setattr(pages, "get_auth_manager", lambda: manager)
     application = pages.make_application()
     application.dependency_overrides[get_user] = lambda: object()
