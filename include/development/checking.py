@@ -19,11 +19,13 @@ from include.development.function_checks import (
     check_own_metrics,
     check_returned_columns,
 )
+from include.development.landed_checks import check_landed
 from include.development.run_dates import run_dates
 from include.development.suite_checks import check_suites
 from include.quality.suites import EXPECTATIONS
 from include.specification import pipeline_file
 from include.specification.pipeline_file import PIPELINES, Finding
+from include.storage.settings import StoreSettings
 
 DAGS = Path(__file__).parents[2] / "dags"
 _RUNS = 40
@@ -41,17 +43,19 @@ def check(
     pipelines: Path = PIPELINES,
     expectations: Path = EXPECTATIONS,
     dags: Path = DAGS,
+    store: StoreSettings | None = None,
 ) -> tuple[Finding, ...]:
     """List what keeps a pipeline from running and what its owner should know.
 
-    Runs the modules that the file names, as importing them does, but none of their functions, and
-    reads no data.
+    Runs the modules that the file names, as importing them does, but none of their functions. Of
+    the data one landed partition is read, if there is a store.
 
     Args:
         name: Name of the pipeline: ``<name>.yaml``.
         pipelines: Folder of the pipeline files.
         expectations: Folder of the suites.
         dags: Folder of the DAG files.
+        store: A store that answers; None to look at no data.
 
     Returns:
         Findings, those of the pipeline file first, by line; none if all is well.
@@ -75,6 +79,7 @@ def check(
         *_sources_without_time(checked),
         *_shared_landings(checked, pipelines),
         *_declaration(checked, dags),
+        *(() if store is None else check_landed(checked, expectations, store)),
     ]
     return tuple(sorted(found, key=lambda item: (item.file != checked.file, item.file, item.line)))
 

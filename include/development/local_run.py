@@ -16,6 +16,7 @@ from typing import Any
 
 from include.calendar import partitions
 from include.calendar.partitions import Frequency, Partition
+from include.development.landed_checks import latest
 from include.errors import SourceError
 from include.features import feature_function
 from include.features.known_labels import mature_as_of
@@ -242,15 +243,10 @@ class _Steps:
 
 
 def _landed(settings: Settings, pipeline: Pipeline, connections: Connections) -> list[Partition]:
-    last = (
-        partitions.containing(datetime.now(UTC), pipeline.partition)
-        if pipeline.has_time
-        else partitions.snapshot(9999)
-    )
     source = pipeline.primary_source
     if pipeline.partition is Frequency.NONE and not pipeline.sources[source].is_partitioned:
         return [partitions.snapshot(1), partitions.snapshot(2)]
-    found = landed_partitions(settings.store, pipeline, source, last, connections)
+    found = landed_partitions(settings.store, pipeline, source, latest(pipeline), connections)
     if not found:
         raise SourceError(
             f"source {source}: at least one partition must have landed, got none in "

@@ -148,7 +148,7 @@ def _assigned(body: Sequence[ast.AST]) -> dict[str, ast.expr]:
 
 def _text(node: ast.expr) -> str | None:
     is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
-    return node.value if is_text else None  # type: ignore[attr-defined, no-any-return]
+    return node.value if is_text else None  # type: ignore[attr-defined]
 
 
 def _all(names: Iterator[str | None] | map[str | None]) -> list[str] | None:

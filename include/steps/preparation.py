@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from include.calendar.partitions import Partition
 from include.features import feature_function, labels
-from include.ingestion.landed_batch import read_landed
+from include.ingestion.landed_batch import LandedBatch, read_landed
 from include.ingestion.landed_partitions import landed_partitions
 from include.quality import data_docs, quarantine, suites, validation
 from include.specification.pipeline import Pipeline
@@ -91,18 +91,10 @@ def ingest(
         SourceError: If a file is missing, empty, unreadable or of another shape.
     """
     table = raw_table(source)
-    expected = _landed_schema(lake, table)
+    expected = landed_schema(lake, source)
     batches = []
     for partition in wanted:
-        landed = read_landed(
-            lake.settings,
-            source,
-            pipeline.sources[source],
-            partition,
-            expected_schema=expected,
-            connections=connections,
-            row_id=pipeline.entity == ROW_ID and source == pipeline.primary_source,
-        )
+        landed = read_batch(lake, pipeline, source, partition, expected, connections)
         for warning in landed.warnings:
             _log.warning("%s", warning)
         expected = landed.table.schema
@@ -110,6 +102,26 @@ def ingest(
         batches.append(with_partition(rows, str(partition)))
     names = [str(partition) for partition in wanted]
     return lake.write(table, pa.concat_tables(batches), partitions=names, origin=origin)
+
+
+def read_batch(
+    lake: Lake,
+    pipeline: Pipeline,
+    source: str,
+    partition: Partition,
+    expected: pa.Schema | None,
+    connections: Connections = from_environment,
+) -> LandedBatch:
+    """Read what landed for a partition, as :func:`ingest` does, without writing anything."""
+    return read_landed(
+        lake.settings,
+        source,
+        pipeline.sources[source],
+        partition,
+        expected_schema=expected,
+        connections=connections,
+        row_id=pipeline.entity == ROW_ID and source == pipeline.primary_source,
+    )
 
 
 def validate_source(
@@ -332,8 +344,9 @@ def _spread(rows: pa.Table, sample: int | None) -> pa.Table:
     return rows.take(pa.array([at * rows.num_rows // sample for at in range(sample)], pa.int64()))
 
 
-def _landed_schema(lake: Lake, table: str) -> pa.Schema | None:
+def landed_schema(lake: Lake, source: str) -> pa.Schema | None:
     """Take the schema that a source had so far; None before the first batch."""
+    table = raw_table(source)
     if not lake.exists(table):
         return None
     held = pa.schema(lake.open(table).schema().to_arrow())

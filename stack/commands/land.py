@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,8 @@ from stack.terminal import console, shown_errors
 
 if TYPE_CHECKING:
     from include.ingestion.landing import Landed
+    from include.specification.pipeline import Pipeline
+    from include.storage.settings import StoreSettings
 
 _LISTED = 5
 
@@ -53,7 +56,25 @@ def land(
                 )
             except RelevoError as error:
                 raise StackError(str(error)) from error
-    _show(landed)
+            _show(landed)
+            for warning in _warnings(settings, pipeline, source or pipeline.primary_source, landed):
+                console.print(warning, style="yellow", markup=False, soft_wrap=True)
+
+
+def _warnings(
+    settings: StoreSettings, pipeline: Pipeline, source: str, landed: Landed
+) -> Sequence[str]:
+    """Say what ingesting the last of the landed partitions will meet."""
+    from include.calendar import partitions
+    from include.errors import RelevoError
+    from include.steps.landed_probe import probe
+    from include.storage.lake_tables import Lake
+
+    last = partitions.parse(list(landed.rows)[-1], pipeline.partition)
+    try:
+        return probe(Lake(settings, pipeline.name), pipeline, source, last).warnings
+    except RelevoError as error:
+        return [f"It has landed, but ingesting it will stop. {error}"]
 
 
 def _show(landed: Landed) -> None:

@@ -112,10 +112,12 @@ def choose_calendar(
     frequency = wanted or _frequency(subject, moments, labels, finest, scale)
     counts = _counts(moments, frequency)
     if len(counts) < FEWEST_PARTITIONS:
+        longest = _longest(moments, FINEST_FIRST[FINEST_FIRST.index(finest) :])
+        shorter = f"Choose --partition {longest}" if longest else "Bring more data"
         raise SourceError(
-            f"{subject}: must give at least {FEWEST_PARTITIONS} {frequency} partitions, got "
-            f"{len(counts)}. Choose a shorter --partition, bring more data, or leave --time out: "
-            "the data are then snapshots."
+            f"{subject}: must give at least {FEWEST_PARTITIONS} {frequency} partitions (the "
+            f"smallest training.window is {FEWEST_PARTITIONS - 1}, and one more is scored), got "
+            f"{len(counts)}. {shorter}, or leave --time out: the data are then snapshots."
         )
     names = [_partition(start, frequency) for start in counts.index]
     known_share = labels.notna().groupby(_starts(moments, frequency)).mean()[counts.index]
@@ -163,6 +165,14 @@ def _frequency(
         f"{len(counts[possible[0]])} {possible[0]}. Bring more data, or leave --time out: the "
         "data are then snapshots."
     )
+
+
+def _longest(moments: pd.Series, possible: Sequence[Frequency]) -> Frequency | None:
+    """Name the longest partition of which there are enough to begin with."""
+    for frequency in reversed(possible):
+        if len(_counts(moments, frequency)) >= FEWEST_PARTITIONS:
+            return frequency
+    return None
 
 
 def _holds_both(

@@ -30,7 +30,10 @@ def function_of(tmp_path: Path, body: str) -> Callable[..., Any]:
     ("body", "names"),
     [
         ('return rows.select("a", f.col("b"), f.upper("c").alias("d"))', "abd"),
-        ('return rows.select(f.col("a").cast("int"), rows["b"], "`c.d`", ["e", "f"])', "a b c.d e f"),
+        (
+            'return rows.select(f.col("a").cast("int"), rows["b"], "`c.d`", ["e", "f"])',
+            "a b c.d e f",
+        ),
         ('return rows.select("a", *CODES)', "akl"),
         ('kept = ("a", "b")\nreturn rows.select(*kept)', "ab"),
         ('rows = rows.join(others, "a").select("a", "b")\nreturn rows.where("a > 1")', "ab"),

@@ -327,7 +327,10 @@ class TestCalendar:
         assert self.calendar(moments).coverage is None
 
     def test_too_few_partitions(self) -> None:
-        with pytest.raises(SourceError, match="at least 4 monthly partitions, got 2"):
+        with pytest.raises(
+            SourceError,
+            match=r"at least 4 monthly partitions .* got 2\. Choose --partition weekly, or leave",
+        ):
             self.calendar(self.spread(1_000, 50), wanted=Frequency.MONTHLY)
 
 

@@ -171,3 +171,22 @@ def test_a_file_lands_and_the_answer_says_where(project: Path, store: ObjectStor
     assert done.stdout == ("landed 2 rows in 1 partition (1999-Q1): 1 written, 0 there already\n")
     assert store.exists("s3://landing/loan_default/loans/1999-Q1/loans.parquet")
     store.delete("s3://landing/loan_default/loans/1999-Q1/loans.parquet")
+
+
+def test_a_column_renamed_in_a_later_delivery_is_told_when_it_lands(
+    project: Path, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert new(project, "--target", "bought", "--entity", "id").exit_code == 0
+    folder = project / "project" / "include" / "pipelines"
+    monkeypatch.setattr("include.specification.pipeline_file.load", lambda name: load(name, folder))
+    file = project / "visits.csv"
+    first = relevo("land", "visits", str(file))
+    assert (first.exit_code, len(first.stdout.splitlines())) == (0, 1), first.output
+    file.write_text(CSV.replace("visits", "visits_made", 1))
+    second = relevo("land", "visits", str(file))
+    assert second.exit_code == 0, second.output
+    landed, warning = second.stdout.splitlines()
+    assert "(snapshot-0002): 1 written" in landed
+    assert "It has landed, but ingesting it will stop. source records snapshot-0002:" in warning
+    assert "called visits (perhaps now 'visits_made') among id, visits_made" in warning
+    store.delete_below("s3://landing/visits/")
