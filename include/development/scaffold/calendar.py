@@ -8,7 +8,9 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
+from include.calendar.moments import to_moments
 from include.calendar.partitions import Frequency, Partition, containing
 from include.errors import SourceError
 from include.specification.sections.schedule import Schedule
@@ -141,6 +143,20 @@ def choose_calendar(
     schedule = _schedule(frequency, first, names[-1], today or datetime.now(UTC).date())
     median = int(counts.median() * scale)
     return Calendar(frequency, len(names), median, window, holdout, coverage, schedule, first)
+
+
+def varying_parts(times: pd.Series) -> frozenset[str]:
+    """Name the parts of times that differ between rows: ``hour``, ``weekday``, ``month``.
+
+    Args:
+        times: Event times as they stand in the data: moments, dates or text; shape (n_rows,).
+    """
+    held = times.dropna()
+    if not pd.api.types.is_datetime64_any_dtype(held):
+        values = pa.chunked_array([pa.array(held, from_pandas=True)])
+        held = to_moments(values, f"time {times.name}").to_pandas()
+    parts = {"hour": held.dt.hour, "weekday": held.dt.dayofweek, "month": held.dt.month}
+    return frozenset(name for name, values in parts.items() if values.nunique() > 1)
 
 
 def _frequency(
