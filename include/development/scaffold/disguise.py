@@ -27,6 +27,11 @@ _FEWEST = 5
 _MOST_LEVELS = 20
 # Rows of which sums are looked at first: pairs that differ there are not looked at again.
 _PROBES = 3
+# A class, or a value of the target, with fewer rows says nothing about what it always comes with.
+_FEWEST = 5
+_MOST_LEVELS = 20
+# Rows of which sums are looked at first: pairs that differ there are not looked at again.
+_PROBES = 3
 
 
 @dataclass(frozen=True)

@@ -382,7 +382,8 @@ class TestProposal:
         assert found["remark"] == "free text: 300 different values in 1,000 rows"
         assert found["seen"].startswith("a time")
         assert found["left"] == (
-            "looks like the target in disguise: review (alone it reaches ROC AUC 1.000)"
+            "looks like the target in disguise: review (it is a function of churn: each class has "
+            "one value)"
         )
         assert sorted(found) == ["left", "none", "one", "other_key", "remark", "seen"]
 
