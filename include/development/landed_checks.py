@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -59,7 +59,10 @@ def _source(
     if not found:
         return
     if source == pipeline.primary_source and pipeline.sources[source].is_partitioned:
-        yield from _window(checked, found)
+        # Of data with a time the latest is scored, and is not there to learn from.
+        told = shortage(pipeline, found[:-1] if pipeline.has_time else found)
+        if told:
+            yield checked.warning(("training", "window"), told)
     partition = found[-1]
     held = probe(Lake(settings, pipeline.name), pipeline, source, partition).table.column_names
     columns = [*held, PARTITION]
@@ -89,25 +92,25 @@ def _named(pipeline: Pipeline, source: str) -> Iterator[tuple[Location, str]]:
             yield ("sources", source, "labels", key), named
 
 
-def _window(checked: Checked, found: list[Partition]) -> Iterator[Finding]:
-    """Compare how many partitions there are with how many a first training needs."""
-    pipeline, rules = checked.pipeline, checked.pipeline.training
-    # Of data with a time the latest is scored, and is not there to learn from.
-    usable = len(found) - 1 if pipeline.has_time else len(found)
-    if usable >= rules.window:
-        return
+def shortage(pipeline: Pipeline, usable: Sequence[Partition]) -> str:
+    """Say that there are fewer partitions than a training needs, and what to do; '' if not.
+
+    Args:
+        pipeline: The pipeline file.
+        usable: Landed partitions to learn from, in time order.
+    """
+    rules, count = pipeline.training, len(usable)
+    if count >= rules.window:
+        return ""
     least = LEAST_WINDOW if pipeline.has_time else 1
-    if usable < least:
+    if count < least:
         advice = f"Land older ones; the smallest window is {least}"
         advice += ", or choose shorter partitions." if pipeline.has_time else "."
     else:
-        advice = f"Land older ones, or shorten window to {usable}"
-        if pipeline.has_time and rules.holdout > usable - 2:
-            advice += f" and holdout to {usable - 2}"
+        advice = f"Land older ones, or shorten window to {count}"
+        if pipeline.has_time and rules.holdout > count - 2:
+            advice += f" and holdout to {count - 2}"
         advice += "."
     before = " before the one to score" if pipeline.has_time else ""
-    yield checked.warning(
-        ("training", "window"),
-        f"needs {rules.window} partitions with labels{before}, got {usable}: "
-        f"{found[0]} to {found[-1]} landed. {advice}",
-    )
+    span = f" ({usable[0]} to {usable[-1]})" if usable else ""
+    return f"needs {rules.window} partitions with labels{before}, got {count}{span}. {advice}"

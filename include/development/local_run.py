@@ -16,7 +16,7 @@ from typing import Any
 
 from include.calendar import partitions
 from include.calendar.partitions import Frequency, Partition
-from include.development.landed_checks import latest
+from include.development.landed_checks import latest, shortage
 from include.errors import SourceError
 from include.features import feature_function
 from include.features.known_labels import mature_as_of
@@ -88,6 +88,9 @@ def run(
     as_of = current.shift(-1)
     if not pipeline.has_time and as_of not in found:
         as_of = current
+    told = shortage(pipeline, [item for item in found if item <= as_of])
+    if told:
+        raise SourceError(f"pipeline {pipeline.name}: training.window {told}")
     pipeline = pipeline.model_copy(update={"name": f"{pipeline.name}{SUFFIX}"})
     for bucket in (LAKE, REPORTS):
         store.delete_below(f"s3://{bucket}/{pipeline.name}/")

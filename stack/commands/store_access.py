@@ -56,4 +56,8 @@ def open_store(layout: Layout, *, local: bool) -> Iterator[StoreSettings]:
         if local:
             os.umask(0o077)
             ending.enter_context(Stack(layout).running(("store",), report))
-        yield store_settings(layout)
+        try:
+            settings = store_settings(layout)
+        except StackError as error:
+            raise StackError(f"{error} Or add --local to start just the store.") from error
+        yield settings

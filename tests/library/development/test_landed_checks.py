@@ -6,14 +6,19 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 
+from include.development import local_run
 from include.development.checking import check
+from include.errors import SourceError
+from include.specification.pipeline_file import load
 from include.steps.preparation import raw_table
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
 from include.storage.object_store import ObjectStore
+from include.storage.settings import Settings
 
 FILE = """\
 description: Tests.
@@ -75,14 +80,14 @@ def test_before_anything_has_landed(told: Told) -> None:
 def test_a_history_shorter_than_the_window(told: Told, lake: Lake) -> None:
     file = f"warning {lake.pipeline}.yaml:14: training.window: needs 4 partitions with labels"
     assert told(months(1, 2, 3, 4)) == [
-        f"{file} before the one to score, got 3: 2020-01 to 2020-04 landed. Land older ones, or "
+        f"{file} before the one to score, got 3 (2020-01 to 2020-03). Land older ones, or "
         "shorten window to 3 and holdout to 1."
     ]
 
 
 def test_a_history_that_no_window_fits(told: Told) -> None:
     (found,) = told(months(1, 2, 3))
-    assert "got 2: 2020-01 to 2020-03 landed. Land older ones; the smallest window is 3" in found
+    assert "got 2 (2020-01 to 2020-02). Land older ones; the smallest window is 3" in found
 
 
 def test_snapshots_are_learned_from_and_scored_alike(told: Told) -> None:
@@ -124,3 +129,13 @@ def test_the_columns_of_the_table_count_if_there_is_one(
     lake.write(raw_table("rows"), table, partitions=["2019-12"], origin=origin)
     (found,) = told(months(1, 2, 3, 4, 5))
     assert "1 missing: price; it holds id, at, amount, bad" in found
+
+
+def test_a_run_without_airflow_stops_before_anything_is_computed(
+    told: Told, tmp_path: Path, lake: Lake
+) -> None:
+    told(months(1, 2, 3, 4))
+    pipeline = load(lake.pipeline, tmp_path)
+    settings = create_autospec(Settings, instance=True, store=lake.settings)
+    with pytest.raises(SourceError, match=r"training\.window needs 4 .* got 3 .* window to 3"):
+        local_run.run(None, settings, pipeline, print)

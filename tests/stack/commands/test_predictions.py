@@ -106,7 +106,7 @@ def test_decisions_with_champion_and_reason(lake: Lake) -> None:
         (("predictions", "telco_chrun"), "did you mean 'telco_churn'?"),
         (("decisions", "telco_chrun"), "did you mean 'telco_churn'?"),
         (("predictions", PIPELINE), "must be set, got nothing usable. Start the stack"),
-        (("decisions", PIPELINE), "must be set, got nothing usable. Start the stack"),
+        (("decisions", PIPELINE), "Or add --local to start just the store."),
         (("predictions", PIPELINE, "--to", "x.xls"), "must end in .csv or .parquet, got '.xls'"),
         (("airflow", "dags", "list", "--help"), "must be running, got down. Run `./relevo up`."),
     ],
