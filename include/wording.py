@@ -24,3 +24,19 @@ def nearest(value: str, choices: Sequence[str]) -> str:
     """Suggest the nearest valid spelling, as the end of a sentence ('' if nothing is near)."""
     near = difflib.get_close_matches(value, choices, n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; choose from {', '.join(sorted(choices))}"
+
+
+def renamed(missing: Sequence[str], new: Sequence[str]) -> list[str]:
+    """Name what is missing, each with the new name that it may have now.
+
+    Args:
+        missing: Names that were there before.
+        new: Names that were not.
+    """
+    told = []
+    for name in missing:
+        near = difflib.get_close_matches(name, sorted(new), n=1)
+        if not near and len(missing) == len(new) == 1:
+            near = list(new)
+        told.append(f"{name} (perhaps now {near[0]!r})" if near else name)
+    return told

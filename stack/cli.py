@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import typer
 
+from stack.commands.airflow import ALL_PASSES_ON, airflow
 from stack.commands.audit import audit
 from stack.commands.backup import backup, restore
 from stack.commands.check import check
 from stack.commands.compose import app as compose
+from stack.commands.decisions import decisions
 from stack.commands.demo import demo
 from stack.commands.doctor import doctor
 from stack.commands.down import down
@@ -19,6 +21,7 @@ from stack.commands.logs import logs
 from stack.commands.mutate import mutate
 from stack.commands.new import new
 from stack.commands.plan import plan
+from stack.commands.predictions import predictions
 from stack.commands.run import run
 from stack.commands.sbom import sbom
 from stack.commands.status import status
@@ -47,6 +50,9 @@ app.command()(check)
 app.command()(plan)
 app.command()(new)
 app.command()(land)
+app.command()(predictions)
+app.command()(decisions)
+app.command(context_settings=ALL_PASSES_ON)(airflow)
 app.command()(audit)
 app.command()(sbom)
 app.command()(licences)

@@ -14,13 +14,18 @@ from pathlib import Path
 from include.calendar import partitions
 from include.development.candidate_checks import check_candidates
 from include.development.checked_file import Checked
-from include.development.function_checks import check_feature_function, check_own_metrics
+from include.development.function_checks import (
+    check_feature_function,
+    check_own_metrics,
+    check_returned_columns,
+)
+from include.development.landed_checks import check_landed
 from include.development.run_dates import run_dates
-from include.errors import SpecificationError
-from include.quality.suites import EXPECTATIONS, load_suite
+from include.development.suite_checks import check_suites
+from include.quality.suites import EXPECTATIONS
 from include.specification import pipeline_file
-from include.specification.located_yaml import Location
 from include.specification.pipeline_file import PIPELINES, Finding
+from include.storage.settings import StoreSettings
 
 DAGS = Path(__file__).parents[2] / "dags"
 _RUNS = 40
@@ -38,17 +43,19 @@ def check(
     pipelines: Path = PIPELINES,
     expectations: Path = EXPECTATIONS,
     dags: Path = DAGS,
+    store: StoreSettings | None = None,
 ) -> tuple[Finding, ...]:
     """List what keeps a pipeline from running and what its owner should know.
 
-    Runs the modules that the file names, as importing them does, but none of their functions, and
-    reads no data.
+    Runs the modules that the file names, as importing them does, but none of their functions. Of
+    the data one landed partition is read, if there is a store.
 
     Args:
         name: Name of the pipeline: ``<name>.yaml``.
         pipelines: Folder of the pipeline files.
         expectations: Folder of the suites.
         dags: Folder of the DAG files.
+        store: A store that answers; None to look at no data.
 
     Returns:
         Findings, those of the pipeline file first, by line; none if all is well.
@@ -63,32 +70,18 @@ def check(
     found = [
         *file.findings,
         *check_feature_function(checked),
+        *check_returned_columns(checked, expectations),
         *check_own_metrics(checked),
         *check_candidates(checked),
-        *_suites(checked, expectations),
+        *check_suites(checked, expectations),
         *_expression(checked),
         *_schedule(checked),
         *_sources_without_time(checked),
         *_shared_landings(checked, pipelines),
         *_declaration(checked, dags),
+        *(() if store is None else check_landed(checked, expectations, store)),
     ]
     return tuple(sorted(found, key=lambda item: (item.file != checked.file, item.file, item.line)))
-
-
-def _suites(checked: Checked, folder: Path) -> Iterator[Finding]:
-    named: dict[str, Location] = {}
-    for source, rules in checked.pipeline.sources.items():
-        named.setdefault(rules.suite, ("sources", source, "suite"))
-    named.setdefault(checked.pipeline.features.suite, ("features", "suite"))
-    for suite, location in named.items():
-        try:
-            load_suite(suite, folder)
-        except SpecificationError as error:
-            line = getattr(error.__cause__, "lineno", None)  # of a JSON error
-            if line is None:
-                yield checked.error(location, str(error))
-            else:
-                yield Finding(f"{suite}.json", line, str(error))
 
 
 def _expression(checked: Checked) -> Iterator[Finding]:

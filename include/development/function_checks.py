@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from include.development.checked_file import Checked
+from include.development.returned_columns import returned_columns
+from include.development.suite_checks import Columns, check_columns
 from include.specification.located_yaml import Location
 from include.specification.pipeline_file import Finding
-from include.wording import nearest
+from include.wording import nearest, some
 
 
 def check_feature_function(checked: Checked) -> Iterator[Finding]:
@@ -50,6 +52,36 @@ def check_feature_function(checked: Checked) -> Iterator[Finding]:
             f"{subject}: its parameters must be the sources of features of {checked.file}, "
             f"{sources}, got none for {source!r}. Add the parameter.",
         )
+
+
+def check_returned_columns(checked: Checked, expectations: Path) -> Iterator[Finding]:
+    """Compare what the feature function returns, as its text tells, with file and suite.
+
+    Args:
+        checked: The pipeline.
+        expectations: Folder of the suites.
+    """
+    pipeline = checked.pipeline
+    function = _load(checked, ("features", "function"), pipeline.features.function)
+    if isinstance(function, Finding):
+        return
+    returned = returned_columns(function)
+    if returned is None:
+        return
+    code = inspect.unwrap(function).__code__
+    file, name = Path(code.co_filename).name, function.__name__
+    missing = [key for key in pipeline.keys if key not in returned]
+    for key in missing:
+        yield Finding(
+            file,
+            code.co_firstlineno,
+            f"{name}(): must return column {key!r}, got {some(returned, 10)}. Keep it in the last "
+            "select.",
+        )
+    advice = f"Change the line, or return the column in {file}."
+    yield from check_columns(
+        pipeline.features.suite, expectations, Columns(returned, f"{name}() returns", advice)
+    )
 
 
 def check_own_metrics(checked: Checked) -> Iterator[Finding]:

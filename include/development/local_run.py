@@ -16,6 +16,7 @@ from typing import Any
 
 from include.calendar import partitions
 from include.calendar.partitions import Frequency, Partition
+from include.development.landed_checks import latest, shortage
 from include.errors import PartitionError, SourceError
 from include.features import feature_function
 from include.features.known_labels import mature_as_of
@@ -87,6 +88,9 @@ def run(
     as_of = current.shift(-1)
     if not pipeline.has_time and as_of not in found:
         as_of = current
+    told = shortage(pipeline, [item for item in found if item <= as_of])
+    if told:
+        raise SourceError(f"pipeline {pipeline.name}: training.window {told}")
     pipeline = pipeline.model_copy(update={"name": f"{pipeline.name}{SUFFIX}"})
     for bucket in (LAKE, REPORTS):
         store.delete_below(f"s3://{bucket}/{pipeline.name}/")
@@ -242,15 +246,10 @@ class _Steps:
 
 
 def _landed(settings: Settings, pipeline: Pipeline, connections: Connections) -> list[Partition]:
-    last = (
-        partitions.containing(datetime.now(UTC), pipeline.partition)
-        if pipeline.has_time
-        else partitions.snapshot(9999)
-    )
     source = pipeline.primary_source
     if pipeline.partition is Frequency.NONE and not pipeline.sources[source].is_partitioned:
         return [partitions.snapshot(1), partitions.snapshot(2)]
-    found = landed_partitions(settings.store, pipeline, source, last, connections)
+    found = landed_partitions(settings.store, pipeline, source, latest(pipeline), connections)
     if not found:
         raise SourceError(
             f"source {source}: at least one partition must have landed, got none in "

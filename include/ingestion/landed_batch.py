@@ -25,7 +25,7 @@ from include.specification.sections.sources import ROW_ID, Source
 from include.storage.connections import Connections, from_environment
 from include.storage.object_store import StoredObject
 from include.storage.settings import StoreSettings
-from include.wording import some
+from include.wording import renamed, some
 
 FILE = "_file"
 ROW = "_row"
@@ -175,12 +175,14 @@ def _check_same_columns(subject: str, landed: Sequence[LandedRows]) -> None:
 
 def _check_missing(subject: str, landed: Sequence[LandedRows], expected: pa.Schema) -> None:
     first = landed[0]
-    missing = [column for column in expected.names if column not in first.rows.column_names]
+    names = first.rows.column_names
+    missing = [column for column in expected.names if column not in names]
     if missing:
+        new = [column for column in names if column not in expected.names]
         raise SourceError(
             f"{subject}: {first.label} must have every column of the table so far, got "
-            f"{len(missing)} missing: {some(missing)}. Land it with them; a column without "
-            "values may be all null."
+            f"{len(missing)} missing: {some(renamed(missing, new))}; it holds {some(names, 20)}. "
+            "Land it with them; a column without values may be all null."
         )
 
 

@@ -26,7 +26,7 @@ from include.specification.sections.section import ColumnType
 from include.specification.sections.sources import Source
 from include.storage.object_store import StoredObject
 from include.storage.settings import StoreSettings
-from include.wording import some
+from include.wording import renamed, some
 
 QUERY = "query"
 
@@ -229,8 +229,10 @@ def _read_text(
     unknown = [column for column in source.types if column not in landed.rows.column_names]
     if unknown:
         raise SourceError(
-            f"{what} must have every column that types names, got none called {some(unknown)} "
-            f"among {some(landed.rows.column_names)}. Correct types in the pipeline file."
+            f"{what} must have every column that types names, got none called "
+            f"{some(renamed(unknown, [*set(landed.rows.column_names) - source.types.keys()]))} "
+            f"among {some(landed.rows.column_names)}. Land it with the old names, or correct types "
+            "in the pipeline file."
         )
     return landed
 

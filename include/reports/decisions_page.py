@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from include.errors import SpecificationError
 from include.monitoring.performance import PerformanceRecord
 from include.scoring import batch_scoring
 from include.specification.pipeline import Pipeline
@@ -113,15 +114,83 @@ def rows(lake: Lake, pipeline: Pipeline) -> list[Row]:
     return found
 
 
+@dataclass(frozen=True)
+class Decision:
+    """One decision of the ledger, with the champion that it found and the one that it left.
+
+    Args:
+        partition: Partition that it is about.
+        about: ``retraining`` or ``training``.
+        decision: ``yes`` or ``no``; ``promoted``, ``refused``, ``failed``, or ``started``.
+        before: Version in use before; None if there was none, or none is known.
+        after: Version in use afterwards.
+        reason: Why.
+    """
+
+    partition: str
+    about: str
+    decision: str
+    before: int | None
+    after: int | None
+    reason: str
+
+    @property
+    def champion(self) -> str:
+        """Tell the version in use, before and after if it changed."""
+        before, after = (f"v{item}" if item else "none" for item in (self.before, self.after))
+        return before if before == after else f"{before} -> {after}"
+
+
+def decisions(lake: Lake) -> list[Decision]:
+    """List what was decided, by partition, and of one partition in the order of recording."""
+    entries = ledger.entries(lake)
+    scored_by = {
+        row["partition"]: row["model_version"] for row in monitoring.rows(lake, monitoring.DRIFT)
+    }
+    judged = {
+        (entry.dag_run_id, entry.partition): entry.evidence
+        for entry in entries
+        if entry.kind == "promotion"
+    }
+    trained = [entry for entry in entries if entry.kind == "training"]
+    ended = {
+        (entry.dag_run_id, entry.partition) for entry in trained if entry.decision != "started"
+    }
+    found = []
+    for entry in entries:
+        run = (entry.dag_run_id, entry.partition)
+        if entry.kind == "retraining":
+            before = after = scored_by.get(entry.partition)
+        elif entry.kind == "training" and (entry.decision != "started" or run not in ended):
+            verdict = judged.get(run, {})
+            before = after = verdict.get("champion")
+            if entry.decision == "promoted":
+                after = verdict.get("challenger")
+        else:
+            continue
+        found.append(
+            Decision(entry.partition, entry.kind, entry.decision, before, after, entry.reason)
+        )
+    return sorted(found, key=lambda item: item.partition)
+
+
 def render_decisions(lake: Lake) -> str:
-    """Render the page with every partition and the whole ledger, latest first."""
-    pipeline = load(lake.pipeline)
+    """Render the page with every partition and the whole ledger, latest first.
+
+    Of a pipeline whose file is wrong: what is wrong, and the ledger.
+    """
+    found, wrong = [], ""
+    try:
+        found = rows(lake, load(lake.pipeline))
+    except SpecificationError as error:
+        wrong = str(error)
     return render(
         "decisions",
-        title=f"{pipeline.name}: decisions",
-        pipeline=pipeline.name,
+        title=f"{lake.pipeline}: decisions",
+        pipeline=lake.pipeline,
         heads=HEADS,
-        rows=[row.cells() for row in rows(lake, pipeline)],
+        rows=[row.cells() for row in found],
+        wrong=wrong,
         entries=ledger.entries(lake)[::-1],
     )
 

@@ -26,6 +26,8 @@ def problems(pipeline: Pipeline) -> tuple[Problem, ...]:
     return tuple(Problem(location, rule) for location, rule in found)
 
 
+# Of data with a time: two partitions to learn and search on, one that only judges.
+LEAST_WINDOW = 3
 _Found = Iterator[tuple[tuple[str, ...], str]]
 
 
@@ -188,6 +190,13 @@ def _holdout(pipeline: Pipeline) -> _Found:
                 "must be a share of the entities in (0, 0.5] with `partition: none`, got "
                 f"{rules.holdout:g}.",
             )
+    elif rules.window < LEAST_WINDOW:
+        yield (
+            ("training", "window"),
+            f"must be at least {LEAST_WINDOW} for data with a time (two partitions to learn from "
+            f"and one that only judges), got {rules.window}. Lengthen it; with a shorter history "
+            "choose shorter partitions, or leave the time out (`partition: none`).",
+        )
     elif rules.holdout != int(rules.holdout):
         yield at, f"must be a whole number of partitions, got {rules.holdout:g}."
     elif rules.holdout >= rules.window - 1:

@@ -16,7 +16,7 @@ import pyarrow as pa
 from include.calendar.partitions import Partition
 from include.features import feature_function, labels
 from include.ingestion.key_types import check_keys
-from include.ingestion.landed_batch import read_landed
+from include.ingestion.landed_batch import LandedBatch, read_landed
 from include.ingestion.landed_partitions import landed_partitions
 from include.quality import data_docs, quarantine, suites, validation
 from include.specification.pipeline import Pipeline
@@ -94,23 +94,15 @@ def ingest(
             another kind than in the source that it is joined with.
     """
     table = raw_table(source)
-    expected = _landed_schema(lake, table)
+    expected = landed_schema(lake, source)
     others = {
         other: schema
         for other in pipeline.sources
-        if other != source and (schema := _landed_schema(lake, raw_table(other))) is not None
+        if other != source and (schema := landed_schema(lake, other)) is not None
     }
     batches = []
     for partition in wanted:
-        landed = read_landed(
-            lake.settings,
-            source,
-            pipeline.sources[source],
-            partition,
-            expected_schema=expected,
-            connections=connections,
-            row_id=pipeline.entity == ROW_ID and source == pipeline.primary_source,
-        )
+        landed = read_batch(lake, pipeline, source, partition, expected, connections)
         for warning in landed.warnings:
             _log.warning("%s", warning)
         check_keys(pipeline, source, f"source {source} {partition}", landed.table, others)
@@ -119,6 +111,26 @@ def ingest(
         batches.append(with_partition(rows, str(partition)))
     names = [str(partition) for partition in wanted]
     return lake.write(table, pa.concat_tables(batches), partitions=names, origin=origin)
+
+
+def read_batch(
+    lake: Lake,
+    pipeline: Pipeline,
+    source: str,
+    partition: Partition,
+    expected: pa.Schema | None,
+    connections: Connections = from_environment,
+) -> LandedBatch:
+    """Read what landed for a partition, as :func:`ingest` does, without writing anything."""
+    return read_landed(
+        lake.settings,
+        source,
+        pipeline.sources[source],
+        partition,
+        expected_schema=expected,
+        connections=connections,
+        row_id=pipeline.entity == ROW_ID and source == pipeline.primary_source,
+    )
 
 
 def validate_source(
@@ -343,8 +355,9 @@ def _spread(rows: pa.Table, sample: int | None) -> pa.Table:
     return rows.take(pa.array([at * rows.num_rows // sample for at in range(sample)], pa.int64()))
 
 
-def _landed_schema(lake: Lake, table: str) -> pa.Schema | None:
+def landed_schema(lake: Lake, source: str) -> pa.Schema | None:
     """Take the schema that a source had so far; None before the first batch."""
+    table = raw_table(source)
     if not lake.exists(table):
         return None
     held = pa.schema(lake.open(table).schema().to_arrow())

@@ -57,11 +57,15 @@ def make_application() -> FastAPI:
 
     @application.get("/")
     def index(user: GetUserDep) -> HTMLResponse:
-        """List the pipelines that the user may see."""
-        pipelines = [
-            pipeline_file.load(name) for name in pipeline_file.names() if _may_see(name, user)
-        ]
-        return HTMLResponse(render("index", title="Relevo", pipelines=pipelines), headers=_OURS)
+        """List the pipelines that the user may see; of a wrong file, what is wrong."""
+        pipelines, wrong = [], {}
+        for name in filter(lambda name: _may_see(name, user), pipeline_file.names()):
+            try:
+                pipelines.append(pipeline_file.load(name))
+            except RelevoError as error:
+                wrong[name] = str(error)
+        page = render("index", title="Relevo", pipelines=pipelines, wrong=wrong)
+        return HTMLResponse(page, headers=_OURS)
 
     @application.get("/decisions/{pipeline}")
     def decisions(pipeline: str, user: GetUserDep) -> HTMLResponse:

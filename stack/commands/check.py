@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stack.commands.store_access import store_settings
+from stack.embedded.layout import Layout
 from stack.errors import StackError
 from stack.terminal import console, shown_errors
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from include.development.planning import PlannedDag
     from include.specification.pipeline import Pipeline
     from include.specification.pipeline_file import Finding
+    from include.storage.settings import StoreSettings
 
 _ARROW = " > "
 
@@ -25,7 +28,7 @@ def check(
         str | None, typer.Argument(help="Name of the pipeline; all of them if it is left out.")
     ] = None,
 ) -> None:
-    """Check pipeline files and all that they name; needs no running stack."""
+    """Check pipeline files, all that they name, and landed data if there is a store."""
     from include.specification import pipeline_file
 
     with shown_errors():
@@ -35,7 +38,8 @@ def check(
                 f"Pipelines: must have a file in {pipeline_file.PIPELINES}, got none. Write one "
                 "with `./relevo new`."
             )
-        findings = {each: _findings(each) for each in names}
+        store = _store()
+        findings = {each: _findings(each, store) for each in names}
         right = [each for each in names if not _errors(findings[each])]
         dags = _outline(right) if right else {}
         for each in names:
@@ -44,7 +48,25 @@ def check(
             raise typer.Exit(1)
 
 
-def _findings(name: str) -> tuple[Finding, ...]:
+def _store() -> StoreSettings | None:
+    """Find a store to look at landed data; None if there is none that answers."""
+    from include.errors import RelevoError
+    from include.storage.object_store import ObjectStore
+    from include.storage.settings import LANDING
+
+    try:
+        settings = store_settings(Layout.from_environment())
+    except StackError:
+        return None
+    try:
+        ObjectStore(settings).list(f"s3://{LANDING}/relevo-check")
+    except RelevoError as error:
+        _line(f"Landed data are not looked at. {error}", "yellow")
+        return None
+    return settings
+
+
+def _findings(name: str, store: StoreSettings | None) -> tuple[Finding, ...]:
     from include.development.checking import check as check_pipeline
     from include.errors import SpecificationError
 
@@ -52,7 +74,7 @@ def _findings(name: str) -> tuple[Finding, ...]:
         with warnings.catch_warnings():
             # What libraries say of themselves while they are imported is no finding.
             warnings.simplefilter("ignore")
-            return check_pipeline(name)
+            return check_pipeline(name, store=store)
     except SpecificationError as error:
         raise StackError(str(error)) from error
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stack.embedded.configuration import Configuration
-from stack.embedded.environment import store_environment
+from stack.commands import named_pipeline
+from stack.commands.store_access import Local, open_store
 from stack.embedded.layout import Layout
-from stack.embedded.operation import Stack
 from stack.errors import StackError
-from stack.terminal import console, report, shown_errors
+from stack.terminal import console, shown_errors
 
 if TYPE_CHECKING:
     from include.ingestion.landing import Landed
+    from include.specification.pipeline import Pipeline
     from include.storage.settings import StoreSettings
 
 _LISTED = 5
@@ -36,52 +35,46 @@ def land(
     replace: Annotated[
         bool, typer.Option("--replace", help="Overwrite other content that has landed.")
     ] = False,
-    local: Annotated[
-        bool,
-        typer.Option("--local", help="Start the store if the stack is down, then stop it."),
-    ] = False,
+    local: Local = False,
 ) -> None:
     """Land a local file: split by the times of its rows, or as a snapshot."""
-    layout = Layout.from_environment()
-    with shown_errors(), contextlib.ExitStack() as ending:
-        if local:
-            os.umask(0o077)
-            ending.enter_context(Stack(layout).running(("store",), report))
-        from include.errors import RelevoError
-        from include.ingestion.landing import land as land_file
-        from include.specification import pipeline_file
-        from include.storage.object_store import ObjectStore
+    from include.errors import RelevoError
+    from include.ingestion.landing import land as land_file
+    from include.storage.object_store import ObjectStore
 
-        try:
-            pipeline = pipeline_file.load(name)
-            landed = land_file(
-                ObjectStore(store_settings(layout)),
-                pipeline,
-                file,
-                source=source,
-                snapshot=snapshot,
-                replace=replace,
-            )
-        except RelevoError as error:
-            raise StackError(str(error)) from error
-    _show(landed)
+    with shown_errors():
+        pipeline = named_pipeline.load(name)
+        with open_store(Layout.from_environment(), local=local) as settings:
+            try:
+                landed = land_file(
+                    ObjectStore(settings),
+                    pipeline,
+                    file,
+                    source=source,
+                    snapshot=snapshot,
+                    replace=replace,
+                )
+            except RelevoError as error:
+                raise StackError(str(error)) from error
+            _show(landed)
+            for warning in _warnings(settings, pipeline, source or pipeline.primary_source, landed):
+                console.print(warning, style="yellow", markup=False, soft_wrap=True)
 
 
-def store_settings(layout: Layout) -> StoreSettings:
-    """Say where the store is: that of the running stack, else what RELEVO_STORE_* says.
+def _warnings(
+    settings: StoreSettings, pipeline: Pipeline, source: str, landed: Landed
+) -> Sequence[str]:
+    """Say what ingesting the last of the landed partitions will meet."""
+    from include.calendar import partitions
+    from include.errors import RelevoError
+    from include.steps.landed_probe import probe
+    from include.storage.lake_tables import Lake
 
-    Raises:
-        StackError: If the stack is down and the variables are not set.
-    """
-    from include.errors import SettingsError
-    from include.storage.settings import StoreSettings
-
-    if Stack(layout).is_running():
-        os.environ.update(store_environment(Configuration.load(layout)))
+    last = partitions.parse(list(landed.rows)[-1], pipeline.partition)
     try:
-        return StoreSettings.from_environment()
-    except SettingsError as error:
-        raise StackError(str(error)) from error
+        return probe(Lake(settings, pipeline.name), pipeline, source, last).warnings
+    except RelevoError as error:
+        return [f"It has landed, but ingesting it will stop. {error}"]
 
 
 def _show(landed: Landed) -> None:

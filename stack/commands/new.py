@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from include.calendar.partitions import Frequency
-from stack.commands.land import store_settings
+from stack.commands.store_access import store_settings
 from stack.embedded.layout import REPOSITORY, Layout
+from stack.embedded.operation import Stack
 from stack.errors import StackError
 from stack.terminal import console, shown_errors
 
 if TYPE_CHECKING:
     from include.development.scaffold.proposal import Place, Proposal
     from include.development.scaffold.sampling import Sample
+
+_LISTED = 12
 
 
 def new(
@@ -94,20 +99,49 @@ def _look(name: str, origin: str, query: str | None) -> tuple[Place, Sample]:
 
 
 def _show(proposal: Proposal, origin: str) -> None:
-    from include.development.scaffold import sampling
-
     name, calendar = proposal.wish.name, proposal.calendar
     rhythm = f"{calendar.frequency} from {calendar.first}" if calendar else "numbered snapshots"
-    lines = [
+    _line(
         f"{proposal.target.task} target {proposal.target.column}; entity {proposal.entity}; "
-        f"{rhythm}; {len(proposal.features)} columns kept, {len(proposal.left_out)} left out",
-        "",
-        "Review what it proposes (comments say where), then:",
-        f"  ./relevo check {name}",
+        f"{rhythm}; {len(proposal.features)} columns kept, {len(proposal.left_out)} left out"
+    )
+    _show_columns("Left out", name, [(item.name, item.reason) for item in proposal.left_out])
+    suspicious = [
+        (feature.column.name, feature.review.removeprefix("review: "))
+        for feature in proposal.features
+        if feature.review
     ]
+    _show_columns("Kept, for you to look at", name, suspicious)
+    for warning in proposal.sample.warnings:
+        _line(f"warning: {warning}")
+    _line("\nReview what it proposes (comments say where), then:")
+    for line in _next_steps(name, origin):
+        _line(f"  {line}")
+
+
+def _show_columns(title: str, name: str, columns: Sequence[tuple[str, str]]) -> None:
+    if columns:
+        _line(f"\n{title}:")
+    for column, why in columns[:_LISTED]:
+        _line(f"  {column}: {why}")
+    if len(columns) > _LISTED:
+        _line(f"  and {len(columns) - _LISTED} more, in include/pipelines/{name}.py")
+
+
+def _next_steps(name: str, origin: str) -> list[str]:
+    """Name the commands that work now: with the stack down, the store has to be started."""
+    from include.development.scaffold import sampling
+
+    steps = [f"./relevo check {name}"]
+    is_up = Stack(Layout.from_environment()).is_running()
+    local = "" if is_up else " --local"
+    if origin.startswith(sampling.S3) and not is_up:
+        # The data are on a store that a run in this process would not see.
+        return [*steps, f"deploy the files, then trigger {name}_train in Airflow"]
     if not origin.startswith((sampling.SQL, sampling.S3)):
-        lines.append(f"  ./relevo land {name} {origin}")
-    lines.append(f"  ./relevo run {name}")
-    lines += [f"warning: {warning}" for warning in proposal.sample.warnings]
-    for line in lines:
-        console.print(line, markup=False, soft_wrap=True)
+        steps.append(f"./relevo land {name} {shlex.quote(origin)}{local}")
+    return [*steps, f"./relevo run {name}{local}"]
+
+
+def _line(text: str) -> None:
+    console.print(text, markup=False, soft_wrap=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stack.commands import named_pipeline
 from stack.embedded.configuration import Configuration
 from stack.embedded.environment import library_environment
 from stack.embedded.layout import Layout
@@ -41,22 +42,11 @@ def run(
 ) -> None:
     """Run a pipeline's steps in this process, without Airflow, on a sample."""
     with shown_errors():
-        pipeline = _load(name)
+        pipeline = named_pipeline.load(name)
         layout = Layout.from_environment()
         with _stack(layout, local=local) as configuration:
             os.environ.update(library_environment(layout, configuration))
             _run(layout, pipeline, partition, sample or None)
-
-
-def _load(name: str) -> Pipeline:
-    """Read the pipeline file, before anything starts."""
-    from include.errors import RelevoError
-    from include.specification import pipeline_file
-
-    try:
-        return pipeline_file.load(name)
-    except RelevoError as error:
-        raise StackError(str(error)) from error
 
 
 @contextlib.contextmanager

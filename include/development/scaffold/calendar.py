@@ -8,7 +8,9 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
+from include.calendar.moments import to_moments
 from include.calendar.partitions import LAST_YEAR, Frequency, Partition, containing
 from include.errors import SourceError
 from include.specification.sections.schedule import Schedule
@@ -112,10 +114,12 @@ def choose_calendar(
     frequency = wanted or _frequency(subject, moments, labels, finest, scale)
     counts = _counts(moments, frequency)
     if len(counts) < FEWEST_PARTITIONS:
+        longest = _longest(moments, FINEST_FIRST[FINEST_FIRST.index(finest) :])
+        shorter = f"Choose --partition {longest}" if longest else "Bring more data"
         raise SourceError(
-            f"{subject}: must give at least {FEWEST_PARTITIONS} {frequency} partitions, got "
-            f"{len(counts)}. Choose a shorter --partition, bring more data, or leave --time out: "
-            "the data are then snapshots."
+            f"{subject}: must give at least {FEWEST_PARTITIONS} {frequency} partitions (the "
+            f"smallest training.window is {FEWEST_PARTITIONS - 1}, and one more is scored), got "
+            f"{len(counts)}. {shorter}, or leave --time out: the data are then snapshots."
         )
     names = [_partition(start, frequency) for start in counts.index]
     known_share = labels.notna().groupby(_starts(moments, frequency)).mean()[counts.index]
@@ -141,6 +145,20 @@ def choose_calendar(
     return Calendar(frequency, len(names), median, window, holdout, coverage, schedule, first)
 
 
+def varying_parts(times: pd.Series) -> frozenset[str]:
+    """Name the parts of times that differ between rows: ``hour``, ``weekday``, ``month``.
+
+    Args:
+        times: Event times as they stand in the data: moments, dates or text; shape (n_rows,).
+    """
+    held = times.dropna()
+    if not pd.api.types.is_datetime64_any_dtype(held):
+        values = pa.chunked_array([pa.array(held, from_pandas=True)])
+        held = to_moments(values, f"time {times.name}").to_pandas()
+    parts = {"hour": held.dt.hour, "weekday": held.dt.dayofweek, "month": held.dt.month}
+    return frozenset(name for name, values in parts.items() if values.nunique() > 1)
+
+
 def _frequency(
     subject: str, moments: pd.Series, labels: pd.Series, finest: Frequency, scale: float
 ) -> Frequency:
@@ -163,6 +181,14 @@ def _frequency(
         f"{len(counts[possible[0]])} {possible[0]}. Bring more data, or leave --time out: the "
         "data are then snapshots."
     )
+
+
+def _longest(moments: pd.Series, possible: Sequence[Frequency]) -> Frequency | None:
+    """Name the longest partition of which there are enough to begin with."""
+    for frequency in reversed(possible):
+        if len(_counts(moments, frequency)) >= FEWEST_PARTITIONS:
+            return frequency
+    return None
 
 
 def _holds_both(

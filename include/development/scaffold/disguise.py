@@ -22,6 +22,16 @@ _LIMITS: dict[Task, tuple[str, float, float]] = {
 }
 _FOLDS = 3
 _MOSTLY = 0.95
+# A class, or a value of the target, with fewer rows says nothing about what it always comes with.
+_FEWEST = 5
+_MOST_LEVELS = 20
+# Rows of which sums are looked at first: pairs that differ there are not looked at again.
+_PROBES = 3
+# A class, or a value of the target, with fewer rows says nothing about what it always comes with.
+_FEWEST = 5
+_MOST_LEVELS = 20
+# Rows of which sums are looked at first: pairs that differ there are not looked at again.
+_PROBES = 3
 
 
 @dataclass(frozen=True)
@@ -66,10 +76,83 @@ def find_disguises(
             )
             continue
         values = frame[column.name].reindex(labelled.index)
+        function = _function_of(values, labelled, target)
+        if function:
+            found[column.name] = Disguise(f"it is a function of {target.column}: {function}", True)
+            continue
         score = _predictive_value(values, labelled, target)
         if score >= told:
             found[column.name] = Disguise(f"alone it reaches {measure} {score:.3f}", score >= sure)
+    others = [column.name for column in columns if column.name not in found]
+    return {**found, **_sums(frame, others, target)}
+
+
+def _function_of(values: pd.Series, labels: pd.Series, target: Target) -> str:
+    """Say how a column follows from the target alone; '' if it does not.
+
+    Args:
+        values: The column, shape (n_rows,).
+        labels: The target, none missing, shape (n_rows,).
+        target: What is predicted.
+    """
+    if target.task != "regression":
+        codes = pd.Series(pd.factorize(values.map(str, na_action="ignore"))[0], values.index)
+        frequent = labels.map(labels.value_counts()) >= _FEWEST
+        groups = codes[frequent].groupby(labels[frequent])
+        is_one = codes[frequent].nunique() > 1 and bool((groups.nunique() == 1).all())
+        return "each class has one value" if is_one else ""
+    numbers = pd.Series(_numbers(values).ravel(), values.index)
+    is_held = numbers.notna() & np.isfinite(labels.astype("float64"))
+    numbers, labels = numbers[is_held], labels[is_held].astype("float64")
+    levels = numbers.value_counts()
+    if len(levels) < 2 or levels.max() > len(numbers) - _FEWEST or is_held.mean() < _MOSTLY:
+        return ""
+    if levels.size > _MOST_LEVELS:
+        ranks, wanted = numbers.rank(), labels.rank()
+        is_same = ranks.equals(wanted) or (len(numbers) + 1 - ranks).equals(wanted)
+        return "the same order" if is_same else ""
+    spans = labels.groupby(numbers).agg(["min", "max"]).sort_values("min")
+    is_cut = bool((spans["max"].to_numpy()[:-1] < spans["min"].to_numpy()[1:]).all())
+    return "each value is a range of it" if is_cut else ""
+
+
+def _sums(frame: pd.DataFrame, names: list[str], target: Target) -> dict[str, Disguise]:
+    """Find pairs of numeric columns that add up to a numeric target, or differ by it."""
+    wanted = frame[target.column]
+    numeric = [name for name in names if _is_number(frame[name])]
+    if not _is_number(wanted) or wanted.nunique() <= 2 or len(numeric) < 2:
+        return {}
+    held = frame[[target.column, *numeric]].astype("float64")
+    held = held.iloc[:: max(1, len(held) // _ROWS)]
+    probes = held.dropna().sample(frac=1, random_state=_SEED).head(_PROBES)
+    if len(probes) < _PROBES:
+        return {}
+    found: dict[str, Disguise] = {}
+    columns, aims = probes[numeric].to_numpy(), probes[target.column].to_numpy()
+    for at, name in enumerate(numeric):
+        for rest, word in ((aims - columns[:, at], "plus"), (columns[:, at] - aims, "minus")):
+            near = np.isclose(columns, rest[:, None], rtol=1e-6, atol=1e-9).all(axis=0)
+            for other in (numeric[index] for index in np.flatnonzero(near) if index != at):
+                total = held[name] + held[other] * (1 if word == "plus" else -1)
+                if _is_sum(total, held[target.column], held[[name, other]]):
+                    reason = f"{name} {word} {other} is {target.column}"
+                    for part in (name, other):
+                        found.setdefault(part, Disguise(reason, True))
     return found
+
+
+def _is_sum(total: pd.Series, wanted: pd.Series, parts: pd.DataFrame) -> bool:
+    """Tell whether a sum is the target in nearly all rows, and neither part is a mere zero."""
+    both = total.notna() & wanted.notna()
+    if both.sum() < _FEWEST or (parts[both] != 0).mean().min() < 1 - _MOSTLY:
+        return False
+    same = np.isclose(total[both], wanted[both], rtol=1e-6, atol=1e-9)
+    return bool(same.mean() > 0.99)
+
+
+def _is_number(values: pd.Series) -> bool:
+    is_numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+    return bool(is_numeric)
 
 
 def _predictive_value(values: pd.Series, labels: pd.Series, target: Target) -> float:

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Sequence
 
 from include.calendar.partitions import Frequency
+from include.development.scaffold.calendar import varying_parts
 from include.development.scaffold.proposal import SOURCE, Feature, Proposal
 from include.development.scaffold.rendering import quoted, rendered, seen
 
@@ -122,4 +123,5 @@ def _parts(proposal: Proposal) -> list[tuple[str, str]]:
         parts.append(("weekday", "dayofweek"))
     if frequency is Frequency.YEARLY:
         parts.append(("month", "month"))
-    return parts
+    varying = varying_parts(proposal.frame[proposal.wish.time])
+    return [(part, function) for part, function in parts if part in varying]

@@ -6,16 +6,38 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from include.development.scaffold.feature_module import backticked, keys_of
 from include.development.scaffold.inspection import Column
 from include.development.scaffold.proposal import SOURCE, Proposal
 from include.development.scaffold.rendering import quoted, rendered
+from include.ingestion.storable_columns import plain
+from include.specification.sections.section import ColumnType
 from include.specification.sections.sources import ROW_ID
 
 _CODE = 92
 _ROWS = 3
-_SPARK_TYPES = {"boolean": "boolean", "string": "string", "moment": "timestamp_ntz"}
+_TEXT_TYPES: dict[ColumnType, str] = {
+    "integer": "bigint",
+    "number": "double",
+    "string": "string",
+    "boolean": "boolean",
+    "date": "date",
+    "timestamp": "timestamp_ntz",
+}
+# By what a table stores, as Arrow spells it.
+_SPARK_TYPES = {
+    "bool": "boolean",
+    "int8": "tinyint",
+    "int16": "smallint",
+    "int32": "int",
+    "int64": "bigint",
+    "float": "float",
+    "double": "double",
+    "date32[day]": "date",
+    "timestamp[us]": "timestamp_ntz",
+}
 
 
 def feature_test(proposal: Proposal) -> str:
@@ -36,6 +58,7 @@ def feature_test(proposal: Proposal) -> str:
         source=SOURCE,
         schema=[quoted(line) for line in schema],
         rows=rows,
+        decimals=any("Decimal(" in line for row in rows for line in row),
         key=names.index(proposal.entity),
         moment={"date": "date", "moment": "datetime"}.get(str(proposal.time)),
     )
@@ -49,21 +72,24 @@ def _tuple(values: Sequence[str]) -> list[str]:
 
 
 def _spark_type(proposal: Proposal, column: Column) -> str:
-    if column.name == proposal.wish.time:
-        return {"year": "int", "text": "string", "date": "date"}.get(
-            str(proposal.time), "timestamp_ntz"
-        )
-    if column.kind == "number":
-        is_fraction = proposal.types.get(column.name) == "number" or not column.whole
-        return "double" if is_fraction or column.missing else "bigint"
-    return _SPARK_TYPES.get(column.kind, "string")
+    """Name the type that the column will have in the table, as Spark spells it."""
+    stated = proposal.types.get(column.name)
+    if stated is not None:
+        return _TEXT_TYPES[stated]
+    if proposal.sample.dialect is not None:
+        return "string"
+    kind = plain(proposal.sample.table.schema.field(column.name).type)
+    if kind is not None and pa.types.is_decimal(kind):
+        return f"decimal({kind.precision},{kind.scale})"
+    return _SPARK_TYPES.get(str(kind), "string")
 
 
 def _value(proposal: Proposal, columns: Mapping[str, Column], name: str, row: int) -> str:
     """Write a usual value of a column as Python; keys differ from row to row."""
     if name == proposal.entity:
         is_number = name in columns and columns[name].kind == "number"
-        return str(row + 1) if is_number else quoted(f"row {row + 1}")
+        kind = _spark_type(proposal, columns[name]) if is_number else "string"
+        return quoted(f"row {row + 1}") if kind == "string" else _number(kind, row + 1)
     column = columns[name]
     if name == proposal.wish.time:
         return _time_value(proposal)
@@ -74,8 +100,14 @@ def _value(proposal: Proposal, columns: Mapping[str, Column], name: str, row: in
             return quoted(column.levels[0])
         case _:
             value = float(np.median(proposal.frame[name].dropna().astype("float64")))
-            is_whole = _spark_type(proposal, column) == "bigint"
-            return str(int(value)) if is_whole else repr(float(f"{value:.6g}"))
+            return _number(_spark_type(proposal, column), value)
+
+
+def _number(kind: str, value: float) -> str:
+    if kind.startswith("decimal"):
+        scale = int(kind.partition(",")[2].rstrip(")"))
+        return f'Decimal("{value:.{scale}f}")'
+    return repr(float(f"{value:.6g}")) if kind in ("double", "float") else str(int(value))
 
 
 def _time_value(proposal: Proposal) -> str:

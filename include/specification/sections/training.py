@@ -116,7 +116,9 @@ class Training(Section):
     """What a training run sees and tries.
 
     Args:
-        window: Number of latest mature partitions.
+        window: Number of latest mature partitions. With a time at least 3 and at least 2 more
+            than ``holdout``; so the smallest history is 4 partitions, of which the last is
+            scored. Without a time 1 is enough.
         holdout: How many of them, the latest, only judge; the search never sees them. Without a
             time (``partition: none``): the share of entities that only judge, in (0, 0.5].
         metric: Metric that the search and the gate go by.

@@ -139,6 +139,48 @@ class TestFeatureFunction:
     def test_a_function_of_any_sources(self, project: Project) -> None:
         assert project.told(code=MODULE.replace("(loans, banks)", "(**sources)")) == []
 
+    def test_a_feature_that_the_suite_expects_and_the_function_lost(self, project: Project) -> None:
+        suite = [
+            '{"name": "checked_features", "expectations": [',
+            '{"type": "expect_table_columns_to_match_set", "kwargs": {',
+            '  "column_set": ["loan_id", "at",',
+            '    "amount", "share"], "exact_match": false}},',
+            '{"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "amount"}},',
+            '{"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "at"}}',
+            "]}",
+        ]
+        (project.root / "checked_features.json").write_text("\n".join(suite))
+        select = 'loans.select("loan_id", "at", "amounts", f.lit(1).alias("share"))'
+        module = f"{project.module}.py"
+        assert project.told(code=MODULE.replace("return loans", f"return {select}", 1)) == [
+            f"error checked_features.json:{line}: {kind}: its columns must be among those that "
+            f"features() returns, got 'amount'; did you mean 'amounts'? Change the line, or "
+            f"return the column in {module}."
+            for line, kind in (
+                (4, "expect_table_columns_to_match_set"),
+                (5, "expect_column_values_to_not_be_null"),
+            )
+        ]
+
+    def test_a_feature_that_an_exact_suite_does_not_list(self, project: Project) -> None:
+        kwargs = {"column_set": ["loan_id", "at"]}
+        suite = {"type": "expect_table_columns_to_match_set", "kwargs": kwargs}
+        path = project.root / "checked_features.json"
+        path.write_text(json.dumps({"name": "checked_features", "expectations": [suite]}))
+        code = MODULE.replace("return loans", 'return loans.select("loan_id", "at", "share")', 1)
+        assert project.told(code=code) == [
+            "error checked_features.json:1: expect_table_columns_to_match_set: must list every "
+            "column that features() returns, got none for 'share'. Add it, or set exact_match to "
+            "false."
+        ]
+
+    def test_a_key_that_the_function_does_not_return(self, project: Project) -> None:
+        code = MODULE.replace("return loans", 'return loans.select("loan_id", "share")', 1)
+        assert project.told(code=code) == [
+            f"error {project.module}.py:1: features(): must return column 'at', got loan_id, "
+            "share. Keep it in the last select."
+        ]
+
     def test_no_such_module(self, project: Project) -> None:
         assert project.told(("pipelines.checked", "pipelines.chekd")) == [
             "error checked.yaml:15: features.function: its module must exist, got no "

@@ -196,7 +196,7 @@ def test_declared_types_win_over_what_the_cells_look_like(landing):
 def test_a_type_of_a_column_that_is_not_there(landing):
     landing.put("a.csv", "id,amount\n1,2\n")
     with pytest.raises(
-        SourceError, match=r"got none called amuont among id, amount. Correct types"
+        SourceError, match=r"called amuont \(perhaps now 'amount'\) among id, amount\. Land it"
     ):
         landing.read(types={"amuont": "number"})
 

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 
+import pyarrow as pa
+
 from include.monitoring.performance import PerformanceRecord
-from include.reports.decisions_page import HEADS, Row
+from include.reports.decisions_page import HEADS, Row, decisions
+from include.steps import monitoring
+from include.storage import ledger
+from include.storage.lake_tables import Lake
+from include.storage.ledger import Kind
+from include.storage.lineage import Origin
 
 RECORD = PerformanceRecord(
     partition="1994",
@@ -47,3 +54,38 @@ def test_a_partition_without_matured_labels() -> None:
     assert found["performance"] == ""
     assert (found["rows"], found["champion"]) == ("1,234", "v1")
     assert found["reason"] == "new_class; better"
+
+
+def test_decisions_name_the_champion_before_and_after(lake: Lake) -> None:
+    def decide(kind: Kind, partition: str, decision: str, run: str, **evidence: object) -> None:
+        origin = Origin("p_train", run, "task")
+        ledger.record(
+            lake, kind, partition, decision, f"why {run}", origin=origin, evidence=evidence
+        )
+
+    def train(
+        partition: str, outcome: str, run: str, champion: int | None, challenger: int
+    ) -> None:
+        decide("promotion", partition, outcome, run, champion=champion, challenger=challenger)
+        decide("training", partition, outcome, run)
+
+    ledger.record(
+        lake, "training", "2005-Q4", "started", "x", origin=Origin("d", "a", "t"), step="started"
+    )
+    train("2005-Q4", "promoted", "a", None, 1)
+    drift = pa.table({"partition": ["2006-Q1"], "model_version": [1], "verdict": ["drift"]})
+    lake.write(monitoring.DRIFT, drift, partitions=["2006-Q1"], origin=Origin("d", "s", "t"))
+    decide("retraining", "2006-Q2", "no", "c")
+    decide("retraining", "2006-Q1", "yes", "b")
+    train("2006-Q1", "promoted", "d", 1, 2)
+    train("2006-Q2", "refused", "e", 2, 3)
+    decide("training", "2006-Q3", "started", "f")
+    found = [(d.partition, d.about, d.decision, d.champion, d.reason) for d in decisions(lake)]
+    assert found == [
+        ("2005-Q4", "training", "promoted", "none -> v1", "why a"),
+        ("2006-Q1", "retraining", "yes", "v1", "why b"),
+        ("2006-Q1", "training", "promoted", "v1 -> v2", "why d"),
+        ("2006-Q2", "retraining", "no", "none", "why c"),
+        ("2006-Q2", "training", "refused", "v2", "why e"),
+        ("2006-Q3", "training", "started", "none", "why f"),
+    ]

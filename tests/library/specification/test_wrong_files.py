@@ -282,6 +282,15 @@ WRONG_QUARTERLY = [
     ),
     ("window: 8", "window: eight", "13: training.window: must be a whole number, got 'eight'."),
     ("window: 8", "window: 0", "13: training.window: must be at least 1, got 0."),
+    (
+        "window: 8",
+        "window: 2",
+        (
+            "13: training.window: must be at least 3 for data with a time (two partitions to learn "
+            "from and one that only judges), got 2. Lengthen it; with a shorter history choose "
+            "shorter partitions, or leave the time out (`partition: none`)."
+        ),
+    ),
     ("window: 8", "window: 8.5", "13: training.window: must be a whole number, got 8.5."),
     (
         "holdout: 2",

@@ -13,7 +13,9 @@ import pytest
 
 from include.development.planning import PlannedDag, PlannedTask, traffic
 from include.specification.pipeline_file import load
+from include.storage.object_store import ObjectStore
 from stack.airflow_api import AirflowApi
+from stack.commands import check as check_command
 from stack.commands.dag_outline import outline
 from stack.commands.plan import deployed_dags
 from stack.errors import StackError
@@ -165,3 +167,20 @@ def test_what_airflow_serves_is_read_as_dags() -> None:
             ),
         )
     }
+
+
+def test_a_store_that_does_not_answer_is_told_and_stops_nothing(
+    shell: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check_command._store() is None
+    assert capsys.readouterr().out == ""
+    monkeypatch.setenv("RELEVO_STORE_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("RELEVO_STORE_ACCESS_KEY", "key")
+    monkeypatch.setenv("RELEVO_STORE_SECRET_KEY", "secret")
+    monkeypatch.setattr(check_command, "_line", lambda text, style: print(text))
+    assert check_command._store() is None
+    assert capsys.readouterr().out.startswith("Landed data are not looked at. ")
+
+
+def test_a_store_that_answers_is_looked_at(store: ObjectStore) -> None:
+    assert check_command._store() == store.settings

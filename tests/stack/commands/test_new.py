@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +13,6 @@ from typer.testing import CliRunner, Result
 
 from include.specification.pipeline_file import load
 from include.storage.object_store import ObjectStore
-from include.storage.settings import STORE_VARIABLES, StoreSettings
 from stack.cli import app
 from stack.commands import new as new_command
 
@@ -25,14 +23,11 @@ CSV = f"id,visits,bought,day\n{ROWS}\n"
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(shell: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that files are written into, a stack that is down, and data."""
-    monkeypatch.setattr(new_command, "REPOSITORY", tmp_path / "project")
-    monkeypatch.setenv("RELEVO_STATE", str(tmp_path / "state"))
-    for name in [name for name in os.environ if name.startswith(STORE_VARIABLES)]:
-        monkeypatch.delenv(name)
-    (tmp_path / "visits.csv").write_text(CSV)
-    return tmp_path
+    monkeypatch.setattr(new_command, "REPOSITORY", shell / "project")
+    (shell / "visits.csv").write_text(CSV)
+    return shell
 
 
 def relevo(*words: str) -> Result:
@@ -58,12 +53,38 @@ def test_it_writes_six_files_and_says_how_to_go_on(project: Path) -> None:
     assert lines[6].startswith("binary target bought; entity id; monthly from 2020-05;")
     assert lines[-3:] == [
         "  ./relevo check visits",
-        f"  ./relevo land visits {project / 'visits.csv'}",
-        "  ./relevo run visits",
+        f"  ./relevo land visits {project / 'visits.csv'} --local",
+        "  ./relevo run visits --local",
     ]
     pipeline = load("visits", project / "project" / "include" / "pipelines")
     assert pipeline.sources["records"].format == "csv"
     assert pipeline.sources["records"].uri == "s3://landing/visits/records/{partition}/"
+
+
+def test_with_the_stack_up_the_next_commands_use_it(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(new_command.Stack, "is_running", lambda self: True)
+    (project / "my visits.csv").write_text(CSV)
+    origin = str(project / "my visits.csv")
+    done = relevo("new", "visits", "--from", origin, "--target", "bought")
+    assert done.stdout.splitlines()[-2:] == [
+        f"  ./relevo land visits '{origin}'",
+        "  ./relevo run visits",
+    ]
+
+
+def test_columns_that_are_left_out_or_odd_are_told(project: Path) -> None:
+    rows = [f"{n},{n % 7},{'yes' if n % 3 else 'no'},{n % 3},x" for n in range(800)]
+    text = "\n".join(["id,visits,bought,bought_before,site", *rows])
+    (project / "visits.csv").write_text(f"{text}\n")
+    done = new(project, "--target", "bought", "--entity", "id")
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    left_out, odd = lines.index("Left out:"), lines.index("Kept, for you to look at:")
+    assert lines[left_out + 1].startswith("  bought_before: looks like the target in disguise")
+    assert lines[left_out + 2] == "  site: constant"
+    assert lines[odd + 1] == "  visits: 7 whole numbers, perhaps codes"
 
 
 def test_it_overwrites_only_when_told(project: Path) -> None:
@@ -132,17 +153,6 @@ def test_wrong_commands(project: Path, words: tuple[str, ...], message: str) -> 
     assert message in done.stderr
 
 
-@pytest.fixture
-def store(
-    project: Path, store_settings: StoreSettings, monkeypatch: pytest.MonkeyPatch
-) -> ObjectStore:
-    """A real store that the environment names."""
-    monkeypatch.setenv("RELEVO_STORE_ENDPOINT_URL", str(store_settings.endpoint_url))
-    monkeypatch.setenv("RELEVO_STORE_ACCESS_KEY", store_settings.access_key)
-    monkeypatch.setenv("RELEVO_STORE_SECRET_KEY", store_settings.secret_key.get_secret_value())
-    return ObjectStore(store_settings)
-
-
 def test_data_on_the_store_stay_where_they_are(project: Path, store: ObjectStore) -> None:
     uri = "s3://landing/new_command/visits.csv"
     store.write(uri, CSV.encode())
@@ -161,3 +171,22 @@ def test_a_file_lands_and_the_answer_says_where(project: Path, store: ObjectStor
     assert done.stdout == ("landed 2 rows in 1 partition (1999-Q1): 1 written, 0 there already\n")
     assert store.exists("s3://landing/loan_default/loans/1999-Q1/loans.parquet")
     store.delete("s3://landing/loan_default/loans/1999-Q1/loans.parquet")
+
+
+def test_a_column_renamed_in_a_later_delivery_is_told_when_it_lands(
+    project: Path, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert new(project, "--target", "bought", "--entity", "id").exit_code == 0
+    folder = project / "project" / "include" / "pipelines"
+    monkeypatch.setattr("include.specification.pipeline_file.load", lambda name: load(name, folder))
+    file = project / "visits.csv"
+    first = relevo("land", "visits", str(file))
+    assert (first.exit_code, len(first.stdout.splitlines())) == (0, 1), first.output
+    file.write_text(CSV.replace("visits", "visits_made", 1))
+    second = relevo("land", "visits", str(file))
+    assert second.exit_code == 0, second.output
+    landed, warning = second.stdout.splitlines()
+    assert "(snapshot-0002): 1 written" in landed
+    assert "It has landed, but ingesting it will stop. source records snapshot-0002:" in warning
+    assert "called visits (perhaps now 'visits_made') among id, visits_made" in warning
+    store.delete_below("s3://landing/visits/")

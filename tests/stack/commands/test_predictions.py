@@ -1,0 +1,117 @@
+"""`./relevo predictions`, `./relevo decisions` and `./relevo airflow`, as they are typed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner, Result
+
+from include.scoring.batch_scoring import TABLE
+from include.storage import ledger
+from include.storage.lake_tables import Lake
+from include.storage.lineage import Origin
+from include.storage.object_store import ObjectStore
+from stack.cli import app
+
+PIPELINE = "telco_churn"
+ORIGIN = Origin("telco_churn_train", "run_1", "task")
+
+
+def relevo(*words: str) -> Result:
+    return CliRunner().invoke(app, words)
+
+
+@pytest.fixture
+def lake(store: ObjectStore) -> Iterator[Lake]:
+    """The tables of a shipped pipeline, empty again afterwards."""
+    yield Lake(store.settings, PIPELINE)
+    for name in (PIPELINE, f"{PIPELINE}_dev"):
+        store.delete_below(f"s3://lake/{name}/")
+
+
+def score(lake: Lake, partition: str, rows: int) -> None:
+    table = pa.table(
+        {
+            "row_id": [f"[row] {number}" for number in range(rows)],
+            "score": [1 / 3] * rows,
+            "partition": [partition] * rows,
+        }
+    )
+    lake.write(TABLE, table, partitions=[partition], origin=ORIGIN)
+
+
+def test_the_latest_partition_is_shown_in_short(lake: Lake) -> None:
+    score(lake, "snapshot-0001", 2)
+    score(lake, "snapshot-0002", 1234)
+    done = relevo("predictions", PIPELINE)
+    assert done.exit_code == 0, done.output
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    assert lines[1].split() == ["row_id", "score"]
+    assert lines[3] == "[row] 0   0.333333"
+    assert lines[-2:] == [
+        "the first 10 of 1,234 rows of snapshot-0002; scored: 2 partitions, snapshot-0001 to "
+        "snapshot-0002",
+        "s3://lake/telco_churn/predictions/ at version 2; --to writes every row to a file",
+    ]
+    one = relevo("predictions", PIPELINE, "--partition", "snapshot-0001").stdout
+    assert "all of 2 rows of snapshot-0001; scored: partition snapshot-0001" in one
+
+
+def test_all_rows_or_those_of_a_partition_go_to_a_file(lake: Lake, shell: Path) -> None:
+    score(lake, "snapshot-0001", 2)
+    score(lake, "snapshot-0002", 30)
+    file = str(shell / "all.parquet")
+    done = relevo("predictions", PIPELINE, "--to", file)
+    assert done.exit_code == 0, done.output
+    assert done.stdout == (
+        f"wrote 32 rows of 2 partitions, snapshot-0001 to snapshot-0002 to {file}\n"
+    )
+    assert pq.read_metadata(file).num_rows == 32
+    words = ("--partition", "snapshot-0002", "--to", file)
+    assert relevo("predictions", PIPELINE, *words).exit_code == 0
+    assert pq.read_metadata(file).num_rows == 30
+
+
+def test_what_a_run_without_airflow_scored(lake: Lake) -> None:
+    score(Lake(lake.settings, f"{PIPELINE}_dev"), "snapshot-0001", 3)
+    done = relevo("predictions", PIPELINE)
+    assert done.exit_code == 1
+    assert "must have been scored, got none" in done.stderr
+    assert "--dev shows what ./relevo run scored" in done.stderr
+    assert "all of 3 rows" in relevo("predictions", PIPELINE, "--dev").stdout
+
+
+def test_decisions_with_champion_and_reason(lake: Lake) -> None:
+    nothing = relevo("decisions", PIPELINE)
+    assert nothing.exit_code == 1
+    assert "got nothing. Trigger telco_churn_train" in nothing.stderr
+    evidence = {"champion": None, "challenger": 1}
+    for kind in ("promotion", "training"):
+        ledger.record(
+            lake, kind, "snapshot-0001", "promoted", "[0.8, 0.9]", origin=ORIGIN, evidence=evidence
+        )
+    done = relevo("decisions", PIPELINE)
+    assert done.exit_code == 0, done.output
+    row = done.stdout.splitlines()[3].split()
+    assert row == ["snapshot-0001", "training", "promoted", *["none", "->", "v1", "[0.8,", "0.9]"]]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("predictions", "telco_chrun"), "did you mean 'telco_churn'?"),
+        (("decisions", "telco_chrun"), "did you mean 'telco_churn'?"),
+        (("predictions", PIPELINE), "must be set, got nothing usable. Start the stack"),
+        (("decisions", PIPELINE), "Or add --local to start just the store."),
+        (("predictions", PIPELINE, "--to", "x.xls"), "must end in .csv or .parquet, got '.xls'"),
+        (("airflow", "dags", "list", "--help"), "must be running, got down. Run `./relevo up`."),
+    ],
+)
+def test_what_is_wrong_is_told(shell: Path, words: tuple[str, ...], message: str) -> None:
+    done = relevo(*words)
+    assert done.exit_code == 1
+    assert message in done.stderr
