@@ -61,6 +61,9 @@ def _join(remote: str) -> Any:
         spark = SparkSession.builder.channelBuilder(channel_builder(address)).create()
         try:
             spark.conf.set("spark.sql.session.timeZone", "UTC")
+            # The server would take the files of a table that begins anew, at a version that it had
+            # before, from a plan that it made then: by the same session, which all tasks share.
+            spark.conf.set("spark.connect.session.planCache.enabled", "false")
         except SparkConnectGrpcException as error:
             if "SESSION_CLOSED" not in str(error) and "SESSION_CHANGED" not in str(error):
                 raise

@@ -19,7 +19,14 @@ import pyarrow as pa
 from include.calendar.partitions import Partition
 from include.errors import TrainingError
 from include.features import labels
-from include.features.feature_columns import HELD_OUT, SLICE, feature_columns, split_kinds
+from include.features.feature_columns import (
+    HELD_OUT,
+    KNOWN_AT,
+    LABEL,
+    SLICE,
+    feature_columns,
+    split_kinds,
+)
 from include.features.feature_function import TABLE as FEATURES
 from include.features.known_labels import known_labels, mature_as_of
 from include.features.point_in_time import join_labels
@@ -31,6 +38,13 @@ from include.storage.lineage import Origin, TableReference
 
 TABLE = "training_sets"
 _MEMORY_SHARE = 0.5
+# A table that an older release began keeps the names that it gave to our columns.
+_EARLIER = {
+    LABEL: "label",
+    KNOWN_AT: "known_at",
+    SLICE: "source_partition",
+    HELD_OUT: "held_out",
+}
 
 
 @dataclass(frozen=True)
@@ -141,28 +155,49 @@ def build_training_set(
     classes = _count_classes(pipeline, partition, joined)
     rows = with_partition(pa.Table.from_pandas(joined, preserve_index=False), str(partition))
     reference = lake.write(
-        TABLE, rows, partitions=[str(partition)], origin=origin.reading(features, known)
+        TABLE,
+        _as_begun(lake, pipeline, rows),
+        partitions=[str(partition)],
+        origin=origin.reading(features, known),
     )
     held_out = int(joined[HELD_OUT].sum())
     return TrainingSet(reference, train, holdout, (len(joined) - held_out, held_out), classes)
 
 
+def read_training_set(
+    lake: Lake, training_set: TrainingSet, columns: Sequence[str] | None = None
+) -> pa.Table:
+    """Read the rows of a training set: keys, features, and ours as ``feature_columns`` names them.
+
+    Args:
+        lake: The pipeline's tables.
+        training_set: Which one.
+        columns: Columns to read; all of them if None.
+    """
+    reference = training_set.reference
+    held = lake.open(reference.table, reference.version).schema().fields
+    earlier = {} if any(field.name == HELD_OUT for field in held) else _EARLIER
+    rows = lake.read(
+        reference.table,
+        partitions=[str(reference.partition)],
+        columns=None if columns is None else [earlier.get(name, name) for name in columns],
+        version=reference.version,
+    )
+    ours = {stored: name for name, stored in earlier.items()}
+    return rows.rename_columns([ours.get(name, name) for name in rows.column_names])
+
+
 def load_training_set(lake: Lake, pipeline: Pipeline, training_set: TrainingSet) -> TrainingData:
     """Read a training set into memory, as candidates are fitted on it."""
-    reference = training_set.reference
-    frame = _sorted(
-        pipeline,
-        lake.read(
-            TABLE, partitions=[str(reference.partition)], version=reference.version
-        ).to_pandas(),
-    )
+    rows = read_training_set(lake, training_set)
+    frame = _sorted(pipeline, rows.to_pandas())
     numeric, categorical = split_kinds(frame, feature_columns(pipeline, list(frame.columns)))
     classes = sorted(set(training_set.classes) - set(training_set.rare))
     problem = Problem.of(pipeline, classes if pipeline.task == "multiclass" else ())
     return TrainingData(
         problem=problem,
         features=prepare(frame, numeric, categorical),
-        labels=problem.encode_labels(frame["label"]),
+        labels=problem.encode_labels(frame[LABEL]),
         partitions=frame[SLICE].to_numpy(object),
         numeric=tuple(numeric),
         categorical=tuple(categorical),
@@ -173,14 +208,24 @@ def load_training_set(lake: Lake, pipeline: Pipeline, training_set: TrainingSet)
 
 def trained_on(lake: Lake, pipeline: Pipeline, training_set: TrainingSet) -> set[Any]:
     """Name the entities whose rows a model was fitted on."""
-    reference = training_set.reference
-    rows = lake.read(
-        TABLE,
-        partitions=[str(reference.partition)],
-        columns=[pipeline.entity, HELD_OUT],
-        version=reference.version,
-    ).to_pandas()
+    rows = read_training_set(lake, training_set, [pipeline.entity, HELD_OUT]).to_pandas()
     return set(rows.loc[~rows[HELD_OUT], pipeline.entity])
+
+
+def _as_begun(lake: Lake, pipeline: Pipeline, rows: pa.Table) -> pa.Table:
+    """Name our columns as the table does that the rows are written to."""
+    if not lake.exists(TABLE) or any(
+        field.name == HELD_OUT for field in lake.open(TABLE).schema().fields
+    ):
+        return rows
+    taken = [name for name in rows.column_names if name in _EARLIER.values()]
+    if taken:
+        raise TrainingError(
+            f"training set {pipeline.name}: features must not be called {', '.join(taken)} in a "
+            f"table {TABLE} that an older release began, got {len(taken)}. Rename them in the "
+            "feature function, or move the table away to begin a new one."
+        )
+    return rows.rename_columns([_EARLIER.get(name, name) for name in rows.column_names])
 
 
 def _sorted(pipeline: Pipeline, frame: pd.DataFrame) -> pd.DataFrame:
@@ -202,7 +247,7 @@ def _count_classes(pipeline: Pipeline, partition: Partition, frame: pd.DataFrame
     """
     if pipeline.task == "regression":
         for side, inside in (("training", ~frame[HELD_OUT]), ("held-out", frame[HELD_OUT])):
-            distinct = frame.loc[inside, "label"].nunique()
+            distinct = frame.loc[inside, LABEL].nunique()
             if distinct < 2:
                 raise TrainingError(
                     f"training set {pipeline.name} as of {partition}: {side} rows must hold "
@@ -210,12 +255,12 @@ def _count_classes(pipeline: Pipeline, partition: Partition, frame: pd.DataFrame
                     "Lengthen training.window or check the labels."
                 )
         return {}
-    visible = frame.loc[~frame[HELD_OUT], "label"].astype(str).value_counts()
+    visible = frame.loc[~frame[HELD_OUT], LABEL].astype(str).value_counts()
     classes = {str(name): int(rows) for name, rows in sorted(visible.items())}
     learnable = [name for name, rows in classes.items() if rows >= MINIMUM_CLASS_ROWS]
     sides = [("training", sorted(classes) if pipeline.task == "binary" else learnable)]
     if pipeline.task == "binary":
-        sides.append(("held-out", sorted(set(frame.loc[frame[HELD_OUT], "label"].astype(str)))))
+        sides.append(("held-out", sorted(set(frame.loc[frame[HELD_OUT], LABEL].astype(str)))))
     for side, found in sides:
         if len(found) < 2:
             inside = frame[HELD_OUT] == (side == "held-out")

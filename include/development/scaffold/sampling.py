@@ -97,6 +97,7 @@ def read_query(url: str, query: str) -> Sample:
         SourceError: If the database cannot answer.
     """
     names, rows = read_first_rows(url, query, LIMIT, "query")
+    check_names("query", names)
     frame = pd.DataFrame.from_records(
         [tuple(row) for row in rows], columns=names, coerce_float=True
     )

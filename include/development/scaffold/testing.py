@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from include.development.scaffold.feature_module import backticked, keys_of
+from include.development.scaffold.feature_module import keys_of
 from include.development.scaffold.inspection import Column
 from include.development.scaffold.proposal import SOURCE, Proposal
 from include.development.scaffold.rendering import quoted, rendered
+from include.spark.column_names import backticked
 from include.specification.sections.sources import ROW_ID
 
 _CODE = 92
