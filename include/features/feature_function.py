@@ -116,13 +116,18 @@ def _compute_one(
 
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         held = list(batches)
-        # Spark may promise a column without nulls and send it as one that could have some.
-        rows = pa.Table.from_batches(held).cast(returned) if held else returned.empty_table()
+        rows = returned.empty_table()
+        if held:
+            rows = pa.Table.from_batches(held).rename_columns(returned.names)
+            # Spark may promise a column without nulls and send it as one that could have some.
+            rows = rows.cast(returned)
         rows = _with_partition(rows, pipeline, wanted)
         files = write_files(StoreSettings.from_environment(), table_uri, rows)
         yield pa.RecordBatch.from_pylist([vars(file) for file in files], schema=_FILES)
 
-    written = features.mapInArrow(write, from_arrow_schema(_FILES)).collect()
+    # mapInArrow itself looks columns up by bare names: by number they are safe.
+    numbered = features.toDF(*(f"_{number}" for number in range(len(returned))))
+    written = numbered.mapInArrow(write, from_arrow_schema(_FILES)).collect()
     files = [DataFile(**row.asDict()) for row in written]
     _check_rows(pipeline, wanted, files)
     return returned, files

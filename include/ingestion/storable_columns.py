@@ -33,6 +33,12 @@ def check_names(what: str, names: Sequence[str]) -> None:
             f"{what} must name every column, got none for column {some(nameless)}. Name it, or "
             "leave it out: it may be the index of a data frame."
         )
+    cut = [name for name in names if "\0" in name]
+    if cut:
+        raise SourceError(
+            f"{what} must not use the character NUL in names, which ends a name in a table, got "
+            f"{some(_shown(cut))}. Rename the column."
+        )
     alike: dict[str, list[str]] = {}
     for name in names:
         alike.setdefault(normalize("NFC", normalize("NFC", name).casefold()), []).append(name)

@@ -219,7 +219,7 @@ def test_a_column_without_any_cell_needs_a_type(landing):
         ('a,b\n1,"x\n2,y\n3,z\n', "every quote must be closed, got unexpected end of data in the"),
         ('a,b\n0,0\n1,"x\n2,"y"\n', "in the row that begins in line 3"),
         ("a,\n1,2\n", "must name every column, got none for column 2"),
-        ("a,a\n1,2\n", "must hold each column once, got a more than once"),
+        ("a,a\n1,2\n", "must hold each column once, got 'a' more than once"),
         ("a,_row\n1,2\n", "got _row. Rename"),
     ],
 )

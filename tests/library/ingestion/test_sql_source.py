@@ -213,7 +213,7 @@ def test_no_rows(store_settings, postgres):
         ("select * from lones", 'the query must run on the database, got relation "lones" does'),
         ("select id frm loans", "syntax error"),
         ("select id from loans where at > :begin", "may use :start, :end and :partition, got :beg"),
-        ("select id, id from loans", "the query must hold each column once, got id more than once"),
+        ("select id, id from loans", "the query must hold each column once, got 'id' more than once"),
         ("select id as _row from loans", "got _row. Rename"),
         ("select array[id] as ids from loans", "column ids must be a number, string, boolean"),
         ("select name::bytea as raw from loans", "column raw must be a number, string, boolean"),
