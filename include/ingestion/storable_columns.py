@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from include.calendar.moments import without_zone
 from include.errors import SourceError
-from include.specification.own_columns import is_reserved
+from include.specification.own_columns import PREDICTIONS, is_reserved
 from include.wording import some
 
 _SHOWN = 80
@@ -58,8 +58,8 @@ def check_names(what: str, names: Sequence[str]) -> None:
     reserved = [name for name in names if is_reserved(name)]
     if reserved:
         raise SourceError(
-            f"{what} must not use 'partition' or names that begin with '_', which Relevo adds "
-            f"itself, got {some(_shown(reserved))}. Rename the column."
+            f"{what} must not use 'partition', {PREDICTIONS!r} or names that begin with '_', which "
+            f"Relevo adds itself, got {some(_shown(reserved))}. Rename the column."
         )
 
 

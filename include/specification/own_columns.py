@@ -7,6 +7,7 @@ the keys alone.
 
 from __future__ import annotations
 
+PREDICTIONS = "(predictions)"  # what verdicts and thresholds of drift call them
 BESIDE_KEYS = (
     "label",
     "known_at",
@@ -20,7 +21,7 @@ BESIDE_KEYS = (
 
 def is_reserved(column: str) -> bool:
     """Tell whether a column's name is one that Relevo gives; tables do not tell case apart."""
-    return column.lower() == "partition" or column.startswith("_")
+    return column.lower() == "partition" or column.startswith("_") or column == PREDICTIONS
 
 
 def may_be_key(column: str) -> bool:

@@ -203,7 +203,7 @@ def test_columns_of_the_platform_are_not_expected_but_reserved(landing):
     landing.put("a.parquet", loans())
     assert landing.read(pa.schema([*SCHEMA, *own])).table.num_rows == 2
     landing.put("a.parquet", loans(_row=pa.array([1, 2])))
-    with pytest.raises(SourceError, match=r"got _row\. Rename"):
+    with pytest.raises(SourceError, match=r"got '_row'\. Rename"):
         landing.read()
 
 
