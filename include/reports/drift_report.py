@@ -61,7 +61,7 @@ def publish_drift_report(
         sample_rows=SAMPLE_ROWS,
         differing=[name for name in shown if name in ours and ours[name] != drifted[name]],
         left_out=sorted(set(columns) - set(held)),
-        more=len(held) - len(shown),
+        hidden=len(held) - len(shown),
     )
     page = html.replace("<body>", f"<body>{banner}", 1)
     uri = f"s3://{REPORTS}/{pipeline.name}/drift/{batch.partition}/index.html"
