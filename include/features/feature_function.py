@@ -140,10 +140,10 @@ def _check_columns(pipeline: Pipeline, columns: Sequence[str]) -> None:
         check_names(subject, columns)
     except SourceError as error:
         raise FeatureError(str(error)) from error
-    for column in pipeline.keys:
-        if column not in columns:
+    for key in pipeline.keys:
+        if key not in columns:
             raise FeatureError(
-                f"{subject}: must return column {column!r}, got {', '.join(columns)}. Keep it in "
+                f"{subject}: must return column {key!r}, got {', '.join(columns)}. Keep it in "
                 "the last select."
             )
 

@@ -45,9 +45,7 @@ def publish_drift_report(
     ours = {item.column: item.drifted for item in verdict.features}
     columns = (*version.numeric, *version.categorical)
     held = [
-        name
-        for name in columns
-        if reference[name].notna().any() and current[name].notna().any()
+        name for name in columns if reference[name].notna().any() and current[name].notna().any()
     ]
     first = set(sorted(held, key=lambda name: not ours.get(name, False))[:SHOWN_FEATURES])
     shown = [name for name in held if name in first]

@@ -143,9 +143,7 @@ def test_the_generated_test_goes_through_the_feature_function(project: Path, spa
     code = (project / "tests" / "pipelines" / f"test_{NAME}.py").read_text(encoding="utf-8")
     module: dict[str, Any] = {}
     exec(code, module)
-    module["load"] = functools.partial(
-        pipeline_file.load, folder=project / "include" / "pipelines"
-    )
+    module["load"] = functools.partial(pipeline_file.load, folder=project / "include" / "pipelines")
     module["load_suite"] = functools.partial(load_suite, folder=project / "expectations")
     module["test_every_row_comes_out_once_with_the_columns_of_the_suite"](spark)
 
