@@ -11,7 +11,7 @@ from include.storage.lake_tables import Lake
 from include.storage.lineage import TableReference
 from include.storage.object_store import ObjectStore
 from include.storage.settings import REPORTS
-from include.templates import render
+from include.templates import render, without_markup
 from include.training.training_sets import TrainingSet
 
 SAMPLE_ROWS = 5_000
@@ -89,16 +89,31 @@ def _evidently(
     from evidently import DataDefinition, Dataset, Report
     from evidently.metrics import ValueDrift
 
+    named = _without_markup(columns)
     definition = DataDefinition(
-        numerical_columns=[name for name in version.numeric if name in columns],
-        categorical_columns=[name for name in version.categorical if name in columns],
+        numerical_columns=[named[name] for name in version.numeric if name in named],
+        categorical_columns=[named[name] for name in version.categorical if name in named],
     )
-    sides = [
-        Dataset.from_pandas(frame[columns], data_definition=definition)
-        for frame in (current, reference)
-    ]
-    report = Report([ValueDrift(column=name, method="psi") for name in columns], include_tests=True)
+    sides = []
+    for frame in (current, reference):
+        shown = frame[columns].rename(columns=named)
+        for name in definition.categorical_columns:
+            shown[name] = shown[name].map(without_markup, na_action="ignore")
+        sides.append(Dataset.from_pandas(shown, data_definition=definition))
+    metrics = [ValueDrift(column=named[name], method="psi") for name in columns]
+    report = Report(metrics, include_tests=True)
     result = report.run(current_data=sides[0], reference_data=sides[1])
     tests = result.dict()["tests"]
     drifted = {name: test["status"] == "FAIL" for name, test in zip(columns, tests, strict=True)}
     return str(result.get_html_str(as_iframe=False)), drifted
+
+
+def _without_markup(columns: list[str]) -> dict[str, str]:
+    """Name columns for Evidently, which puts them into a script of its page as they are."""
+    named: dict[str, str] = {}
+    for column in columns:
+        shown = without_markup(column)
+        while shown in named.values():
+            shown += "'"
+        named[column] = shown
+    return named
