@@ -113,9 +113,8 @@ def _harmless(value: Any) -> Any:
     """Copy a result with angle brackets replaced by look-alikes.
 
     Great Expectations escapes the arguments of an expectation but not the values it found:
-    a landed ``<script>`` would become part of the page. Nor does it escape the names of columns where
-    it makes headings of them. The other arguments are left as they are, because it also reads them
-    again.
+    a landed ``<script>`` would become part of the page. Nor does it escape names of columns in its
+    headings. The other arguments are left as they are, because it also reads them again.
     """
     if isinstance(value, str):
         return without_markup(value)

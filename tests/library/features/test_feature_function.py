@@ -253,6 +253,23 @@ class TestWhatItReturns:
             f": must return column {missing!r}, got {kept}, amount. Keep it in the last select."
         )
 
+    @pytest.mark.parametrize(
+        ("names", "told"),
+        [
+            (("amount", "Amount"), "got 'amount' and 'Amount'"),
+            (("partition",), "got 'partition'"),
+            (("_mine",), "got '_mine'"),
+        ],
+    )
+    def test_names_that_no_table_can_hold(
+        self, computed: Any, names: tuple[str, ...], told: str
+    ) -> None:
+        def features(loans: Any) -> Any:
+            return loans.select("id", "at", *(f.lit(1.0).alias(name) for name in names))
+
+        with pytest.raises(FeatureError, match=f"must .*{told}. Rename"):
+            computed(features, "2005-Q1")
+
     def test_rows_of_another_time(self, computed: Any, lake: Lake) -> None:
         def postpone(loans: Any) -> Any:
             return loans.select("id", (f.col("at") + f.expr("interval 89 days")).alias("at"))
