@@ -6,18 +6,19 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from include.specification.own_columns import is_reserved
 from include.specification.pipeline import Pipeline
-from include.storage.lake_tables import PARTITION
 
 # Columns of a training set that are no features, beside the entity and the event time.
-HELD_OUT = "held_out"
-SLICE = "source_partition"
+LABEL = "_label"
+KNOWN_AT = "_known_at"
+SLICE = "_source_partition"
+HELD_OUT = "_held_out"
 
 
 def feature_columns(pipeline: Pipeline, columns: Sequence[str]) -> list[str]:
     """Name the features among a table's columns, in the table's order."""
-    keys = {*pipeline.keys, PARTITION, "label", "known_at", SLICE, HELD_OUT}
-    return [name for name in columns if name not in keys]
+    return [name for name in columns if name not in pipeline.keys and not is_reserved(name)]
 
 
 def split_kinds(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -20,8 +20,10 @@ import pyarrow.compute as pc
 from include.calendar import partitions
 from include.calendar.moments import to_moments
 from include.calendar.partitions import containing
-from include.errors import FeatureError
+from include.errors import FeatureError, SourceError
 from include.features import labels
+from include.ingestion.storable_columns import check_names
+from include.spark.column_names import column
 from include.spark.lake_source import read
 from include.specification.pipeline import Pipeline
 from include.storage.lake_tables import PARTITION, DataFile, Lake, with_partition, write_files
@@ -109,43 +111,56 @@ def _compute_one(
         for name, reference in sources.items()
     }
     features = function(**frames)
-    for column in pipeline.keys:
-        if column not in features.columns:
-            raise FeatureError(
-                f"feature function {pipeline.features.function}: must return column {column!r}, "
-                f"got {', '.join(features.columns)}. Keep it in the last select."
-            )
+    _check_columns(pipeline, features.columns)
     features = _with_plain_numbers(features, pipeline.keys)
     returned = _arrow_schema(features)
     table_uri = lake.uri(TABLE)
 
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         held = list(batches)
-        # Spark may promise a column without nulls and send it as one that could have some.
-        rows = pa.Table.from_batches(held).cast(returned) if held else returned.empty_table()
+        rows = returned.empty_table()
+        if held:
+            rows = pa.Table.from_batches(held).rename_columns(returned.names)
+            # Spark may promise a column without nulls and send it as one that could have some.
+            rows = rows.cast(returned)
         rows = _with_partition(rows, pipeline, wanted)
         files = write_files(StoreSettings.from_environment(), table_uri, rows)
         yield pa.RecordBatch.from_pylist([vars(file) for file in files], schema=_FILES)
 
-    written = features.mapInArrow(write, from_arrow_schema(_FILES)).collect()
+    # mapInArrow itself looks columns up by bare names: by number they are safe.
+    numbered = features.toDF(*(f"_{number}" for number in range(len(returned))))
+    written = numbered.mapInArrow(write, from_arrow_schema(_FILES)).collect()
     files = [DataFile(**row.asDict()) for row in written]
     _check_rows(pipeline, wanted, files)
     return returned, files
+
+
+def _check_columns(pipeline: Pipeline, columns: Sequence[str]) -> None:
+    """Refuse names that no table can hold, and keys that are not there."""
+    subject = f"feature function {pipeline.features.function}"
+    try:
+        check_names(subject, columns)
+    except SourceError as error:
+        raise FeatureError(str(error)) from error
+    for key in pipeline.keys:
+        if key not in columns:
+            raise FeatureError(
+                f"{subject}: must return column {key!r}, got {', '.join(columns)}. Keep it in "
+                "the last select."
+            )
 
 
 def _with_plain_numbers(features: Any, keys: Sequence[str]) -> Any:
     """Make numbers of booleans and decimals, so that a feature is numeric in every batch."""
     from pyspark.sql.types import BooleanType, DecimalType
 
-    columns = []
-    for field in features.schema:
-        column = features[field.name]
-        if field.name not in keys and isinstance(field.dataType, BooleanType):
-            column = column.cast("int")
-        elif field.name not in keys and isinstance(field.dataType, DecimalType):
-            column = column.cast("double")
-        columns.append(column.alias(field.name))
-    return features.select(*columns)
+    cast = {
+        field.name: column(field.name).cast("int" if kind is BooleanType else "double")
+        for field in features.schema
+        for kind in (BooleanType, DecimalType)
+        if field.name not in keys and isinstance(field.dataType, kind)
+    }
+    return features.withColumns(cast) if cast else features
 
 
 def _frame(

@@ -10,6 +10,8 @@ import pyarrow as pa
 
 from include.calendar.moments import to_moments
 from include.errors import FeatureError
+from include.features.feature_columns import KNOWN_AT, LABEL
+from include.spark.column_names import column
 from include.specification.pipeline import Pipeline
 from include.storage.data_frames import to_series
 from include.storage.lake_tables import PARTITION
@@ -44,19 +46,20 @@ def as_of_join(
 
     _check_key(left, right, on)
     known = [name for name in right.columns if name != on]
+    row, fact = f.struct(*map(column, left.columns)), f.struct(*map(column, known))
     ours = left.select(
-        f.col(on).alias("_key"),
-        f.col(left_time).alias("_time"),
+        column(on).alias("_key"),
+        column(left_time).alias("_time"),
         f.lit(1).alias("_side"),
-        f.struct(*left.columns).alias("_left"),
-        f.lit(None).cast(right.select(f.struct(*known)).schema[0].dataType).alias("_right"),
+        row.alias("_left"),
+        f.lit(None).cast(right.select(fact).schema[0].dataType).alias("_right"),
     )
     theirs = right.select(
-        f.col(on).alias("_key"),
-        f.col(right_time).alias("_time"),
+        column(on).alias("_key"),
+        column(right_time).alias("_time"),
         f.lit(0).alias("_side"),  # at the same time, what was known comes first
-        f.lit(None).cast(left.select(f.struct(*left.columns)).schema[0].dataType).alias("_left"),
-        f.struct(*known).alias("_right"),
+        f.lit(None).cast(left.select(row).schema[0].dataType).alias("_left"),
+        fact.alias("_right"),
     )
     before = (
         Window.partitionBy("_key")
@@ -65,7 +68,7 @@ def as_of_join(
     )
     latest = f.last("_right", ignorenulls=True).over(before)
     joined = ours.unionByName(theirs).withColumn("_right", latest).where(f.col("_side") == 1)
-    return joined.select("_left.*", *(f.col(f"_right.{name}").alias(name) for name in known))
+    return joined.select("_left.*", *(f.col("_right")[name].alias(name) for name in known))
 
 
 def _check_key(left: DataFrame, right: DataFrame, on: str) -> None:
@@ -99,7 +102,7 @@ def join_labels(
         known_before: Labels known at or after this moment do not exist yet.
 
     Returns:
-        The labelled rows with ``label`` and ``known_at``, in the features' order.
+        The labelled rows with ``_label`` and ``_known_at``, in the features' order.
 
     Raises:
         FeatureError: If an entity has several rows and the labels do not say which one they are
@@ -133,8 +136,8 @@ def join_labels(
         theirs.loc[latest].reset_index(names="theirs"), on=joint, how="inner", validate="one_to_one"
     )
     joined = features.iloc[pairs["ours"]].reset_index(drop=True)
-    for name in ("label", "known_at"):
-        joined[name] = known[name].iloc[pairs["theirs"]].array
+    for name, renamed in (("label", LABEL), ("known_at", KNOWN_AT)):
+        joined[renamed] = known[name].iloc[pairs["theirs"]].array
     return joined
 
 

@@ -20,7 +20,8 @@ from include.ingestion.cell_types import ARROW_TYPES
 from include.ingestion.landed_files import QUERY, LandedRows, Slice, read_files
 from include.ingestion.landed_objects import folder_values, list_files
 from include.ingestion.sql_source import read_query
-from include.ingestion.storable_columns import cast, is_reserved
+from include.ingestion.storable_columns import cast, check_names
+from include.specification.own_columns import is_reserved
 from include.specification.sections.sources import ROW_ID, Source
 from include.storage.connections import Connections, from_environment
 from include.storage.object_store import StoredObject
@@ -104,6 +105,8 @@ def read_landed(
         landed = read_files(store_settings, source, where, objects, expected, wanted, subject)
     landed = tuple(item for item in landed if item.rows.num_columns)  # JSON lines without a line
     numbered = row_id and not any(ROW_ID in item.rows.column_names for item in landed)
+    if numbered and landed:
+        check_names(f"{subject}, with {ROW_ID},", [*landed[0].rows.column_names, ROW_ID])
     if numbered and expected is not None:
         expected = pa.schema([field for field in expected if field.name != ROW_ID])
     if not any(item.rows.num_rows for item in landed):

@@ -24,6 +24,7 @@ from include.errors import SourceError
 from include.ingestion.arrow_types import rounding_warnings
 from include.ingestion.landed_objects import ENDINGS, list_folders
 from include.ingestion.parquet_files import read_parquet
+from include.ingestion.storable_columns import check_names
 from include.ingestion.verbatim_csv import decompress, read_cells, write_cells
 from include.specification.pipeline import Pipeline
 from include.specification.sections.sources import PLACEHOLDER, Source
@@ -156,12 +157,15 @@ def _split(
     match source.format:
         case "parquet":
             table = _read_parquet(file, subject, warnings)
+            check_names(subject, table.schema.names)
             for partition, rows in _by_partition(table, time, frequency, subject).items():
                 part = table.take(rows)
                 yield _part(source, name, partition, ".parquet", _parquet(part), part.num_rows)
         case "csv":
             header, lines = read_cells(file.name, _text(file), source.csv)
-            times = _cells(lines, [cell.strip() for cell in header], time)
+            names = [cell.strip() for cell in header]
+            check_names(subject, names)
+            times = _cells(lines, names, time)
             for partition, rows in _by_partition(times, time, frequency, subject).items():
                 kept = [header, *(lines[row] for row in rows.to_pylist())]
                 data = write_cells(kept, source.csv)
@@ -290,13 +294,17 @@ def _read_lines(file: Path) -> list[str]:
 
 def _values(objects: Sequence[str], time: str, subject: str) -> pa.Table:
     found = []
+    names: dict[str, None] = {}
     for number, line in enumerate(objects, start=1):
         try:
-            found.append(json.loads(line).get(time))
-        except (ValueError, AttributeError) as error:
+            row = json.loads(line)
+            names.update(dict.fromkeys(row))
+            found.append(row.get(time))
+        except (ValueError, AttributeError, TypeError) as error:
             raise SourceError(
                 f"{subject}: line {number} must be a JSON object, got {line[:50]!r}. Correct it."
             ) from error
+    check_names(subject, list(names))
     if not any(value is not None for value in found):
         return pa.table({})
     return _times([None if value is None else str(value) for value in found], time)
@@ -315,8 +323,12 @@ def _count(file: Path, source: Source, warnings: list[str]) -> int:
     subject = f"file {file.name}"
     match source.format:
         case "parquet":
-            return int(_read_parquet(file, subject, warnings).num_rows)
+            table = _read_parquet(file, subject, warnings)
+            check_names(subject, table.schema.names)
+            return int(table.num_rows)
         case "csv":
-            return len(read_cells(file.name, _text(file), source.csv)[1])
+            header, rows = read_cells(file.name, _text(file), source.csv)
+            check_names(subject, [cell.strip() for cell in header])
+            return len(rows)
         case "json_lines":
             return len(_read_lines(file))

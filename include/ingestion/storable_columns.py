@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from unicodedata import normalize
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.errors import SourceError
+from include.specification.own_columns import PREDICTIONS, is_reserved
 from include.wording import some
+
+_SHOWN = 80
 
 
 def check_names(what: str, names: Sequence[str]) -> None:
-    """Refuse columns without a name, with the same name, or with one that Relevo takes.
+    """Refuse columns without a name, with names alike, or with one that Relevo takes.
+
+    Everything else that a file or a database allows is a name.
 
     Args:
         what: What has the columns, e.g. ``source loans 2005-Q3: file a.csv``.
@@ -27,18 +33,39 @@ def check_names(what: str, names: Sequence[str]) -> None:
             f"{what} must name every column, got none for column {some(nameless)}. Name it, or "
             "leave it out: it may be the index of a data frame."
         )
-    twice = {name for name in names if list(names).count(name) > 1}
+    cut = [name for name in names if "\0" in name]
+    if cut:
+        raise SourceError(
+            f"{what} must not use the character NUL in names, which ends a name in a table, got "
+            f"{some(_shown(cut))}. Rename the column."
+        )
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(normalize("NFC", normalize("NFC", name).casefold()), []).append(name)
+    repeated = [group for group in alike.values() if len(group) > 1]
+    twice = [group[0] for group in repeated if len(set(group)) == 1]
     if twice:
         raise SourceError(
-            f"{what} must hold each column once, got {some(sorted(twice))} more than once. "
+            f"{what} must hold each column once, got {some(_shown(twice))} more than once. "
+            "Rename one of them."
+        )
+    if repeated:
+        raise SourceError(
+            f"{what} must hold columns that differ by more than case or the way an accent is "
+            f"stored, which tables do not tell apart, got {' and '.join(_shown(repeated[0]))}. "
             "Rename one of them."
         )
     reserved = [name for name in names if is_reserved(name)]
     if reserved:
         raise SourceError(
-            f"{what} must not use 'partition' or names that begin with '_', which Relevo adds "
-            f"itself, got {some(reserved)}. Rename the column."
+            f"{what} must not use 'partition', {PREDICTIONS!r} or names that begin with '_', which "
+            f"Relevo adds itself, got {some(_shown(reserved))}. Rename the column."
         )
+
+
+def _shown(names: Sequence[str]) -> list[str]:
+    """Write names with quotes, so that blanks and what cannot be printed are seen."""
+    return [f"{name[:_SHOWN]}..." if len(name) > _SHOWN else name for name in map(repr, names)]
 
 
 def not_plain(what: str, column: str, found: str) -> SourceError:
@@ -47,11 +74,6 @@ def not_plain(what: str, column: str, found: str) -> SourceError:
         f"{what}: column {column} must be a number, string, boolean, date or timestamp, got "
         f"{found}. Flatten or convert it before landing."
     )
-
-
-def is_reserved(column: str) -> bool:
-    """Tell whether a column's name is one that Relevo gives."""
-    return column == "partition" or column.startswith("_")
 
 
 def cast(what: str, table: pa.Table, target: pa.Schema, whose: str) -> pa.Table:

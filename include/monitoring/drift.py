@@ -21,9 +21,9 @@ from include.monitoring.divergence import (
     sampling_noise,
 )
 from include.monitoring.profiles import CategoricalProfile, NumericProfile, Profile, merge_all
+from include.specification.own_columns import PREDICTIONS
 from include.specification.sections.monitoring import DriftMonitoring
 
-PREDICTIONS = "(predictions)"
 _MISSING = "missing share"
 _UNSEEN = "unseen share"
 _MINIMUM_PARTITIONS = 3

@@ -16,10 +16,10 @@ from typing import Any
 
 from include.quality.report import Failure, ValidationReport
 from include.storage.object_store import ObjectStore, join
+from include.templates import without_markup
 
 PAGE = "index.html"
 RESULT = "result.json"
-_HARMLESS = str.maketrans("<>", "\u2039\u203a")
 
 
 def build_data_docs(report: ValidationReport, folder: Path) -> Path:
@@ -113,16 +113,26 @@ def _harmless(value: Any) -> Any:
     """Copy a result with angle brackets replaced by look-alikes.
 
     Great Expectations escapes the arguments of an expectation but not the values it found:
-    a landed ``<script>`` would become part of the page. The arguments are left as they are, because
-    it also reads them again.
+    a landed ``<script>`` would become part of the page. Nor does it escape names of columns in its
+    headings. The other arguments are left as they are, because it also reads them again.
     """
     if isinstance(value, str):
-        return value.translate(_HARMLESS)
+        return without_markup(value)
     if isinstance(value, Mapping):
         return {
-            _harmless(key): item if key == "expectation_config" else _harmless(item)
+            _harmless(key): _with_harmless_columns(item)
+            if key == "expectation_config"
+            else _harmless(item)
             for key, item in value.items()
         }
     if isinstance(value, list | tuple):
         return [_harmless(item) for item in value]
     return value
+
+
+def _with_harmless_columns(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    arguments = {
+        key: _harmless(item) if key.startswith("column") else item
+        for key, item in configuration["kwargs"].items()
+    }
+    return {**configuration, "kwargs": arguments}

@@ -12,10 +12,12 @@ from include.storage.lake_tables import Lake
 from include.storage.lineage import TableReference
 from include.storage.object_store import ObjectStore
 from include.storage.settings import REPORTS
-from include.templates import render
+from include.templates import render, without_markup
 from include.training.training_sets import TrainingSet
 
 SAMPLE_ROWS = 5_000
+# Evidently's part of the page takes about a tenth of a second a column.
+SHOWN_FEATURES = 100
 
 
 def publish_drift_report(
@@ -40,14 +42,15 @@ def publish_drift_report(
     training_set = TrainingSet.from_dict(version.training_set)
     reference = _sample(lake, pipeline, training_set.reference, version)
     current = _sample(lake, pipeline, batch, version)
-    shown = [
-        name
-        for name in (*version.numeric, *version.categorical)
-        if reference[name].notna().any() and current[name].notna().any()
-    ]
-    html, drifted = _evidently(reference, current, version, shown)
     # Where there is too little data for a verdict, there is none to differ from.
     ours = {item.column: item.drifted for item in verdict.features}
+    columns = (*version.numeric, *version.categorical)
+    held = [
+        name for name in columns if reference[name].notna().any() and current[name].notna().any()
+    ]
+    first = set(sorted(held, key=lambda name: not ours.get(name, False))[:SHOWN_FEATURES])
+    shown = [name for name in held if name in first]
+    html, drifted = _evidently(reference, current, version, shown)
     banner = render(
         "drift_banner",
         pipeline=pipeline.name,
@@ -56,7 +59,8 @@ def publish_drift_report(
         version=version.version,
         sample_rows=SAMPLE_ROWS,
         differing=[name for name in shown if name in ours and ours[name] != drifted[name]],
-        left_out=sorted({*version.numeric, *version.categorical} - set(shown)),
+        left_out=sorted(set(columns) - set(held)),
+        hidden=len(held) - len(shown),
     )
     page = html.replace("<body>", f"<body>{banner}", 1)
     uri = f"s3://{REPORTS}/{pipeline.name}/drift/{batch.partition}/index.html"
@@ -86,16 +90,31 @@ def _evidently(
     from evidently import DataDefinition, Dataset, Report
     from evidently.metrics import ValueDrift
 
+    named = _without_markup(columns)
     definition = DataDefinition(
-        numerical_columns=[name for name in version.numeric if name in columns],
-        categorical_columns=[name for name in version.categorical if name in columns],
+        numerical_columns=[named[name] for name in version.numeric if name in named],
+        categorical_columns=[named[name] for name in version.categorical if name in named],
     )
-    sides = [
-        Dataset.from_pandas(frame[columns], data_definition=definition)
-        for frame in (current, reference)
-    ]
-    report = Report([ValueDrift(column=name, method="psi") for name in columns], include_tests=True)
+    sides = []
+    for frame in (current, reference):
+        shown = frame[columns].rename(columns=named)
+        for name in definition.categorical_columns:
+            shown[name] = shown[name].map(without_markup, na_action="ignore")
+        sides.append(Dataset.from_pandas(shown, data_definition=definition))
+    metrics = [ValueDrift(column=named[name], method="psi") for name in columns]
+    report = Report(metrics, include_tests=True)
     result = report.run(current_data=sides[0], reference_data=sides[1])
     tests = result.dict()["tests"]
     drifted = {name: test["status"] == "FAIL" for name, test in zip(columns, tests, strict=True)}
     return str(result.get_html_str(as_iframe=False)), drifted
+
+
+def _without_markup(columns: list[str]) -> dict[str, str]:
+    """Name columns for Evidently, which puts them into a script of its page as they are."""
+    named: dict[str, str] = {}
+    for column in columns:
+        shown = without_markup(column)
+        while shown in named.values():
+            shown += "'"
+        named[column] = shown
+    return named

@@ -11,7 +11,6 @@ import logging
 import os
 import tempfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -19,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from include.features.feature_columns import HELD_OUT, SLICE, feature_columns, split_kinds
+from include.features.feature_columns import HELD_OUT, LABEL, SLICE, feature_columns, split_kinds
 from include.specification.metric_names import Task
 from include.specification.pipeline import Pipeline
 from include.specification.problem import Problem
@@ -29,9 +28,7 @@ from include.storage.object_store import ObjectStore
 from include.storage.settings import REPORTS
 from include.templates import render
 from include.training import association
-
-if TYPE_CHECKING:
-    from include.training.training_sets import TrainingSet
+from include.training.training_sets import TrainingSet, read_training_set
 
 SAMPLE_ROWS = 50_000
 # skrub's part of the page takes about 0.05 s and 30 kB a column.
@@ -93,20 +90,19 @@ class TargetSlice:
 
 def publish_exploration(lake: Lake, pipeline: Pipeline, training_set: TrainingSet) -> str:
     """Publish the exploratory report on a training set; returns the address of the page."""
-    reference = training_set.reference
-    name = str(reference.partition)
-    rows = lake.read(reference.table, partitions=[name], version=reference.version)
+    name = str(training_set.reference.partition)
+    rows = read_training_set(lake, training_set)
     problem = Problem.of(pipeline)
-    facts = to_pandas(rows.select(["label", SLICE, HELD_OUT]))
+    facts = to_pandas(rows.select([LABEL, SLICE, HELD_OUT]))
     heads, slices = describe_target(
-        problem, problem.encode_labels(facts["label"]), facts[SLICE], facts[HELD_OUT]
+        problem, problem.encode_labels(facts[LABEL]), facts[SLICE], facts[HELD_OUT]
     )
     training = rows.filter(pc.invert(rows[HELD_OUT]))
     frame = _sample(training, pipeline)
     features = describe_features(
         problem.task,
         frame[feature_columns(pipeline, list(frame.columns))],
-        problem.encode_labels(frame["label"]),
+        problem.encode_labels(frame[LABEL]),
         pipeline.training.seed,
     )
     shown = [feature.name for feature in features[:SHOWN_FEATURES]]
@@ -125,7 +121,7 @@ def publish_exploration(lake: Lake, pipeline: Pipeline, training_set: TrainingSe
         alone=_ALONE[problem.task],
         too_good=_TOO_GOOD[problem.task],
         shown_features=len(shown),
-        report=_table_report(frame[["label", *shown]]),
+        report=_table_report(frame[[LABEL, *shown]]),
     )
     uri = exploration_uri(pipeline.name, name)
     ObjectStore(lake.settings).write(uri, page.encode(), "text/html; charset=utf-8")

@@ -22,6 +22,14 @@ from include.spark.lake_source import LakeDataSource
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "relevo://spark")
 # A server closes a session that was idle (an hour by default) and never takes its id again.
 _GENERATIONS = 1000
+_CONFIGURATION = {
+    "spark.sql.session.timeZone": "UTC",
+    # The server would take the files of a table that began anew, at a version that there was
+    # before, from the plan that it made then: it keeps plans for a session, which all tasks share.
+    "spark.connect.session.planCache.enabled": "false",
+    # A column may be called ${x}.
+    "spark.sql.variable.substitute": "false",
+}
 
 
 @contextmanager
@@ -60,7 +68,8 @@ def _join(remote: str) -> Any:
         address = with_parameter(remote, "session_id", str(session_id))
         spark = SparkSession.builder.channelBuilder(channel_builder(address)).create()
         try:
-            spark.conf.set("spark.sql.session.timeZone", "UTC")
+            for name, value in _CONFIGURATION.items():
+                spark.conf.set(name, value)
         except SparkConnectGrpcException as error:
             if "SESSION_CLOSED" not in str(error) and "SESSION_CHANGED" not in str(error):
                 raise

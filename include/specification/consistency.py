@@ -8,6 +8,7 @@ from include.specification import candidate_defaults, metric_names
 from include.specification.candidate_defaults import PRESETS
 from include.specification.located_yaml import Problem
 from include.specification.metric_names import METRICS
+from include.specification.own_columns import BESIDE_KEYS, may_be_key
 from include.specification.pipeline import Pipeline
 from include.specification.sections.sources import PLACEHOLDER, ROW_ID, Source
 from include.wording import nearest
@@ -16,6 +17,7 @@ from include.wording import nearest
 def problems(pipeline: Pipeline) -> tuple[Problem, ...]:
     """List what does not fit together, in the order of the file's sections."""
     found = [
+        *_keys(pipeline),
         *_time(pipeline),
         *_sources(pipeline),
         *_labels(pipeline),
@@ -50,6 +52,18 @@ def _time(pipeline: Pipeline) -> _Found:
             "must be left out with `partition: none`: a snapshot is scored when somebody, or an "
             "event, triggers it. Remove it.",
         )
+
+
+def _keys(pipeline: Pipeline) -> _Found:
+    for key in ("entity", "event_time"):
+        column = getattr(pipeline, key)
+        if column is not None and not may_be_key(column):
+            yield (
+                (key,),
+                f"must not be a column that Relevo adds beside it ({', '.join(BESIDE_KEYS)}, "
+                f"partition, or a name that begins with '_'), got {column!r}. Rename the column "
+                "before it lands, or in the query and the feature function.",
+            )
 
 
 def _sources(pipeline: Pipeline) -> _Found:

@@ -14,6 +14,7 @@ from include.calendar import partitions
 from include.calendar.partitions import Partition
 from include.errors import MonitoringError
 from include.evaluation import prediction_columns
+from include.features.feature_columns import LABEL
 from include.features.feature_function import TABLE as FEATURES
 from include.features.known_labels import known_labels, mature_as_of
 from include.features.point_in_time import join_labels
@@ -225,7 +226,7 @@ def _measure(
     problem = Problem.of(pipeline, version.classes)
     return assess_performance(
         problem,
-        problem.encode_labels(judged["label"]),
+        problem.encode_labels(judged[LABEL]),
         prediction_columns.from_frame(problem, judged),
         partition=measured,
         model_version=version.version,

@@ -6,6 +6,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+_LOOK_ALIKES = str.maketrans("<>", "\u2039\u203a")
+
 
 def render(name: str, **values: Any) -> str:
     """Render ``<name>.html.j2``; every value is escaped unless the template says otherwise."""
@@ -15,3 +17,8 @@ def render(name: str, **values: Any) -> str:
         undefined=StrictUndefined,
     )
     return environment.get_template(f"{name}.html.j2").render(**values)
+
+
+def without_markup(text: str) -> str:
+    """Replace angle brackets by look-alikes, for pages of others that do not escape what landed."""
+    return text.translate(_LOOK_ALIKES)

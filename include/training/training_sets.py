@@ -21,7 +21,14 @@ import pyarrow.compute as pc
 from include.calendar.partitions import Partition
 from include.errors import TrainingError
 from include.features import labels
-from include.features.feature_columns import HELD_OUT, SLICE, feature_columns, split_kinds
+from include.features.feature_columns import (
+    HELD_OUT,
+    KNOWN_AT,
+    LABEL,
+    SLICE,
+    feature_columns,
+    split_kinds,
+)
 from include.features.feature_function import TABLE as FEATURES
 from include.features.known_labels import known_labels, mature_as_of
 from include.features.point_in_time import join_labels
@@ -36,6 +43,13 @@ from include.wording import some
 TABLE = "training_sets"
 _MEMORY_SHARE = 0.5
 _log = logging.getLogger(__name__)
+# A table that an older release began keeps the names that it gave to our columns.
+_EARLIER = {
+    LABEL: "label",
+    KNOWN_AT: "known_at",
+    SLICE: "source_partition",
+    HELD_OUT: "held_out",
+}
 
 
 @dataclass(frozen=True)
@@ -148,16 +162,41 @@ def build_training_set(
     rows = pa.Table.from_pandas(joined, _schema(pipeline, held.schema), preserve_index=False)
     rows = with_partition(rows.cast(as_stored(lake, rows.schema)), str(partition))
     reference = lake.write(
-        TABLE, rows, partitions=[str(partition)], origin=origin.reading(features, known)
+        TABLE,
+        _as_begun(lake, pipeline, rows),
+        partitions=[str(partition)],
+        origin=origin.reading(features, known),
     )
     held_out = int(joined[HELD_OUT].sum())
     return TrainingSet(reference, train, holdout, (len(joined) - held_out, held_out), classes)
 
 
+def read_training_set(
+    lake: Lake, training_set: TrainingSet, columns: Sequence[str] | None = None
+) -> pa.Table:
+    """Read the rows of a training set: keys, features, and ours as ``feature_columns`` names them.
+
+    Args:
+        lake: The pipeline's tables.
+        training_set: Which one.
+        columns: Columns to read; all of them if None.
+    """
+    reference = training_set.reference
+    held = lake.open(reference.table, reference.version).schema().fields
+    earlier = {} if any(field.name == HELD_OUT for field in held) else _EARLIER
+    rows = lake.read(
+        reference.table,
+        partitions=[str(reference.partition)],
+        columns=None if columns is None else [earlier.get(name, name) for name in columns],
+        version=reference.version,
+    )
+    ours = {stored: name for name, stored in earlier.items()}
+    return rows.rename_columns([ours.get(name, name) for name in rows.column_names])
+
+
 def load_training_set(lake: Lake, pipeline: Pipeline, training_set: TrainingSet) -> TrainingData:
     """Read a training set into memory, as candidates are fitted on it."""
-    reference = training_set.reference
-    rows = lake.read(TABLE, partitions=[str(reference.partition)], version=reference.version)
+    rows = read_training_set(lake, training_set)
     frame = _sorted(pipeline, to_pandas(rows))
     numeric, categorical = split_kinds(frame, feature_columns(pipeline, list(frame.columns)))
     classes = sorted(set(training_set.classes) - set(training_set.rare))
@@ -165,7 +204,7 @@ def load_training_set(lake: Lake, pipeline: Pipeline, training_set: TrainingSet)
     return TrainingData(
         problem=problem,
         features=prepare(frame, numeric, categorical),
-        labels=problem.encode_labels(frame["label"]),
+        labels=problem.encode_labels(frame[LABEL]),
         partitions=frame[SLICE].to_numpy(object),
         numeric=tuple(numeric),
         categorical=tuple(categorical),
@@ -176,20 +215,14 @@ def load_training_set(lake: Lake, pipeline: Pipeline, training_set: TrainingSet)
 
 def trained_on(lake: Lake, pipeline: Pipeline, training_set: TrainingSet) -> set[Any]:
     """Name the entities whose rows a model was fitted on."""
-    reference = training_set.reference
-    rows = lake.read(
-        TABLE,
-        partitions=[str(reference.partition)],
-        columns=[pipeline.entity, HELD_OUT],
-        version=reference.version,
-    )
+    rows = read_training_set(lake, training_set, [pipeline.entity, HELD_OUT])
     return set(to_series(rows.filter(pc.invert(rows[HELD_OUT]))[pipeline.entity]))
 
 
 def _schema(pipeline: Pipeline, features: pa.Schema) -> pa.Schema:
     """Keep the types of the features, whatever is missing in this window."""
-    label = pa.field("label", labels.TYPES[pipeline.task])
-    own = [label, pa.field("known_at", pa.timestamp("us")), pa.field(HELD_OUT, pa.bool_())]
+    label = pa.field(LABEL, labels.TYPES[pipeline.task])
+    own = [label, pa.field(KNOWN_AT, pa.timestamp("us")), pa.field(HELD_OUT, pa.bool_())]
     return pa.schema([*(f.with_name(SLICE) if f.name == PARTITION else f for f in features), *own])
 
 
@@ -224,6 +257,22 @@ def _tell_infinities(pipeline: Pipeline, partition: Partition, frame: pd.DataFra
         )
 
 
+def _as_begun(lake: Lake, pipeline: Pipeline, rows: pa.Table) -> pa.Table:
+    """Name our columns as the table does that the rows are written to."""
+    if not lake.exists(TABLE) or any(
+        field.name == HELD_OUT for field in lake.open(TABLE).schema().fields
+    ):
+        return rows
+    taken = [name for name in rows.column_names if name in _EARLIER.values()]
+    if taken:
+        raise TrainingError(
+            f"training set {pipeline.name}: features must not be called {', '.join(taken)} in a "
+            f"table {TABLE} that an older release began, got {len(taken)}. Rename them in the "
+            "feature function, or move the table away to begin a new one."
+        )
+    return rows.rename_columns([_EARLIER.get(name, name) for name in rows.column_names])
+
+
 def _sorted(pipeline: Pipeline, frame: pd.DataFrame) -> pd.DataFrame:
     time = [] if pipeline.event_time is None else [pipeline.event_time]
     return frame.sort_values([*time, pipeline.entity], kind="stable").reset_index(drop=True)
@@ -243,7 +292,7 @@ def _count_classes(pipeline: Pipeline, partition: Partition, frame: pd.DataFrame
     """
     if pipeline.task == "regression":
         for side, inside in (("training", ~frame[HELD_OUT]), ("held-out", frame[HELD_OUT])):
-            distinct = frame.loc[inside, "label"].nunique()
+            distinct = frame.loc[inside, LABEL].nunique()
             if distinct < 2:
                 raise TrainingError(
                     f"training set {pipeline.name} as of {partition}: {side} rows must hold "
@@ -251,12 +300,12 @@ def _count_classes(pipeline: Pipeline, partition: Partition, frame: pd.DataFrame
                     "Lengthen training.window or check the labels."
                 )
         return {}
-    visible = frame.loc[~frame[HELD_OUT], "label"].astype(str).value_counts()
+    visible = frame.loc[~frame[HELD_OUT], LABEL].astype(str).value_counts()
     classes = {str(name): int(rows) for name, rows in sorted(visible.items())}
     learnable = [name for name, rows in classes.items() if rows >= MINIMUM_CLASS_ROWS]
     sides = [("training", sorted(classes) if pipeline.task == "binary" else learnable)]
     if pipeline.task == "binary":
-        sides.append(("held-out", sorted(set(frame.loc[frame[HELD_OUT], "label"].astype(str)))))
+        sides.append(("held-out", sorted(set(frame.loc[frame[HELD_OUT], LABEL].astype(str)))))
     for side, found in sides:
         if len(found) < 2:
             inside = frame[HELD_OUT] == (side == "held-out")

@@ -14,6 +14,7 @@ from include.calendar.moments import to_moments
 from include.calendar.partitions import LAST_YEAR, Frequency, Partition, containing
 from include.errors import SourceError
 from include.specification.sections.schedule import Schedule
+from include.storage.data_frames import to_series
 
 FINEST_FIRST = (
     Frequency.HOURLY,
@@ -154,7 +155,7 @@ def varying_parts(times: pd.Series) -> frozenset[str]:
     held = times.dropna()
     if not pd.api.types.is_datetime64_any_dtype(held):
         values = pa.chunked_array([pa.array(held, from_pandas=True)])
-        held = to_moments(values, f"time {times.name}").to_pandas()
+        held = to_series(to_moments(values, f"time {times.name}"))
     parts = {"hour": held.dt.hour, "weekday": held.dt.dayofweek, "month": held.dt.month}
     return frozenset(name for name, values in parts.items() if values.nunique() > 1)
 

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from include.calendar.partitions import Frequency
 from include.development.scaffold.calendar import varying_parts
 from include.development.scaffold.proposal import SOURCE, Feature, Proposal
-from include.development.scaffold.rendering import quoted, rendered, seen
+from include.development.scaffold.rendering import one_line, prose, quoted, rendered, seen
+from include.spark.column_names import backticked
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CODE = 92
@@ -23,16 +24,17 @@ def selected(proposal: Proposal) -> tuple[list[str], list[str]]:
         lines.append(f"{_moment(proposal, time)},")
         columns.append(time)
     for feature in proposal.features:
-        line = f"{_feature(feature)},"
-        if feature.review and len(f"{line}  # {feature.review}") > _CODE:
-            lines.append(f"# {feature.review}")
-        elif feature.review:
-            line = f"{line}  # {feature.review}"
+        line, review = f"{_feature(feature)},", one_line(feature.review)
+        if review and len(f"{line}  # {review}") > _CODE:
+            lines.append(f"# {review}")
+        elif review:
+            line = f"{line}  # {review}"
         lines.append(line)
         columns.append(feature.column.name)
+    held = {str(name).casefold() for name in proposal.frame}
     for part, function in _parts(proposal):
         name = f"{time}_{part}"
-        if name not in proposal.frame:
+        if name.casefold() not in held:
             lines.append(f"f.{function}({_as_moment(proposal)}).alias({quoted(name)}),")
             columns.append(name)
     return lines, columns
@@ -46,7 +48,7 @@ def feature_module(proposal: Proposal, lines: Sequence[str], columns: Sequence[s
         lines: What the function selects, as :func:`selected` wrote it.
         columns: What it returns.
     """
-    keys = [f"``{name}``" for name in keys_of(proposal)]
+    keys = [f"``{prose(name)}``" for name in keys_of(proposal)]
     count = len(columns) - len(keys)
     left_out = [f"{item.name}: {item.reason}" for item in proposal.left_out]
     return rendered(
@@ -56,10 +58,10 @@ def feature_module(proposal: Proposal, lines: Sequence[str], columns: Sequence[s
         uses_functions=any("f." in line for line in lines),
         source=SOURCE,
         count=count,
-        entity=f"``{proposal.entity}``",
+        entity=f"``{prose(proposal.entity)}``",
         returned=f"{', '.join(keys)} and {count} feature{'' if count == 1 else 's'}",
         lines=lines,
-        left_out=[line for text in left_out for line in textwrap.wrap(text, _CODE)],
+        left_out=[line for text in left_out for line in textwrap.wrap(one_line(text), _CODE)],
     )
 
 
@@ -71,11 +73,6 @@ def keys_of(proposal: Proposal) -> list[str]:
 def _column(name: str) -> str:
     """Name a column in a select; one with a dot would be taken for a structure."""
     return quoted(name) if _PLAIN.fullmatch(name) else f"f.col({quoted(backticked(name))})"
-
-
-def backticked(name: str) -> str:
-    """Write a column name as SQL does, whatever it holds."""
-    return f"`{name.replace('`', '``')}`"
 
 
 def _feature(feature: Feature) -> str:

@@ -18,6 +18,7 @@ from include.development.scaffold.sampling import Sample
 from include.development.scaffold.target import Target, choose_target
 from include.errors import SourceError
 from include.ingestion.cell_types import kind_of
+from include.specification.own_columns import BESIDE_KEYS, may_be_key
 from include.specification.sections.section import ColumnType
 from include.specification.sections.sources import ROW_ID
 from include.storage.data_frames import to_series
@@ -212,6 +213,13 @@ def _check_columns(wish: Wish, place: Place, sample: Sample) -> None:
                 f"--{option.replace('_', '-')} {name}: must be a column of the data"
                 f"{nearest(name, names)}"
             )
+    for option in ("time", "entity"):
+        name = getattr(wish, option)
+        if name is not None and not may_be_key(name):
+            raise SourceError(
+                f"--{option} {name}: must not be a column that Relevo adds beside it "
+                f"({', '.join(BESIDE_KEYS)}), got {name!r}. Rename the column."
+            )
     if wish.time is None and wish.known_at is not None:
         raise SourceError("--known-at: needs --time. Name the column with the time of the row.")
     if wish.time is None and wish.partition not in (None, Frequency.NONE):
@@ -309,11 +317,16 @@ def _entity(
             )
         return wish.entity
     keys = [column for column in columns.values() if column.looks_like_key]
-    found = [column.name for column in keys if column.name not in roles]
+    found = [column.name for column in keys if column.name not in roles and may_be_key(column.name)]
     if not found and place.query is not None:
         raise SourceError(
             "--entity: is needed for a query, whose rows come in no order, got no column that "
             "looks like a key. Name the column that identifies a row."
+        )
+    if not found and any(name.lower() == ROW_ID for name in columns):
+        raise SourceError(
+            f"column {ROW_ID}: must identify a row, because Relevo numbers rows under that name, "
+            "got values that do not. Rename the column, or name another one by --entity."
         )
     return found[0] if found else ROW_ID
 

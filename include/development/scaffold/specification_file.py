@@ -10,7 +10,7 @@ from typing import Any
 
 from include.calendar.partitions import Frequency
 from include.development.scaffold.proposal import SOURCE, Proposal
-from include.development.scaffold.rendering import description, rendered, seen
+from include.development.scaffold.rendering import description, double_quoted, rendered, seen
 from include.specification.metric_names import DEFAULT
 from include.specification.sections.sources import PLACEHOLDER, ROW_ID
 
@@ -18,6 +18,7 @@ _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _YAML_WORDS = {"y", "n", "yes", "no", "true", "false", "on", "off", "null", "nan", "inf"}
 _NOTE = 39  # column of the comments
 _TRIALS = 8
+_LONG_KEY = 1000
 
 
 def pipeline_file(proposal: Proposal) -> str:
@@ -70,9 +71,9 @@ def pipeline_file(proposal: Proposal) -> str:
 def _source_lines(proposal: Proposal) -> list[str]:
     place, sample, wish = proposal.place, proposal.sample, proposal.wish
     if place.query is not None:
-        lines = [f"connection: {_yaml(place.connection)}", f"query: {json.dumps(place.query)}"]
+        lines = [f"connection: {_yaml(place.connection)}", f"query: {double_quoted(place.query)}"]
     else:
-        lines = [f"uri: {json.dumps(place.uri)}"]
+        lines = [f"uri: {double_quoted(str(place.uri))}"]
         if sample.format != "parquet":
             lines.append(f"format: {sample.format}")
     if sample.dialect is not None:
@@ -168,12 +169,18 @@ def _noted(line: str, note: str, indent: int = 0) -> str:
 
 
 def _flow(values: Mapping[str, Any]) -> str:
-    return "{" + ", ".join(f"{_yaml(key)}: {_yaml(value)}" for key, value in values.items()) + "}"
+    return "{" + ", ".join(f"{_key(key)}: {_yaml(value)}" for key, value in values.items()) + "}"
+
+
+def _key(key: str) -> str:
+    """Write a key; a long one must be announced."""
+    text = _yaml(key)
+    return text if len(text) < _LONG_KEY else f"? {text} "
 
 
 def _yaml(value: Any) -> str:
     """Write a scalar; strings that YAML could take for something else are quoted."""
     if isinstance(value, str):
         is_plain = _PLAIN.fullmatch(value) and value.lower() not in _YAML_WORDS
-        return value if is_plain else json.dumps(value, ensure_ascii=False)
+        return value if is_plain else double_quoted(value)
     return json.dumps(value)

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from include.development.scaffold.feature_module import backticked, keys_of
+from include.development.scaffold.feature_module import keys_of
 from include.development.scaffold.inspection import Column
 from include.development.scaffold.proposal import SOURCE, Proposal
 from include.development.scaffold.rendering import quoted, rendered
-from include.ingestion.storable_columns import plain
+from include.ingestion.arrow_types import stored_as
+from include.spark.column_names import backticked
 from include.specification.sections.section import ColumnType
 from include.specification.sections.sources import ROW_ID
 
@@ -78,7 +79,7 @@ def _spark_type(proposal: Proposal, column: Column) -> str:
         return _TEXT_TYPES[stated]
     if proposal.sample.dialect is not None:
         return "string"
-    kind = plain(proposal.sample.table.schema.field(column.name).type)
+    kind = stored_as(proposal.sample.table.schema.field(column.name).type)
     if kind is not None and pa.types.is_decimal(kind):
         return f"decimal({kind.precision},{kind.scale})"
     return _SPARK_TYPES.get(str(kind), "string")

@@ -499,7 +499,7 @@ class TestSnapshots:
     def test_old_acquaintances_are_not_judged(self, snapshots: Told) -> None:
         lake = snapshots.lake
         rows = lake.read("training_sets").to_pandas()
-        fitted = set(rows.loc[~rows["held_out"], "id"])
+        fitted = set(rows.loc[~rows["_held_out"], "id"])
         strangers = {f"c{i}" for i in range(100, 300)} - fitted
         (row,) = lake.read("performance").to_pylist()
         assert 100 < len(strangers) < 200

@@ -17,6 +17,7 @@ import pytest
 from include.calendar.partitions import Frequency, containing
 from include.development.scaffold import calendar, sampling, writing
 from include.development.scaffold.calendar import choose_calendar
+from include.development.scaffold.expectations import WIDE
 from include.development.scaffold.feature_module import selected
 from include.development.scaffold.inspection import inspect, to_frame
 from include.development.scaffold.proposal import Place, Proposal, Wish, propose
@@ -398,6 +399,15 @@ class TestProposal:
         found = reasons(proposal_of(frame, target="bad24"))
         assert "its name is that of bad24, but for digits" in found["bad36"]
 
+    @pytest.mark.parametrize("pattern", ["{}", "x{}"])
+    def test_where_all_columns_are_numbered_no_name_gives_the_target_away(
+        self, pattern: str
+    ) -> None:
+        generator = np.random.default_rng(4)
+        names = [pattern.format(number) for number in range(5)]
+        frame = pd.DataFrame({name: generator.integers(0, 2, ROWS) for name in names})
+        assert kept(proposal_of(frame, target=names[4])) == names[:4]
+
     def test_a_number_that_gives_the_target_away(self) -> None:
         frame = customers()
         frame["minutes"] = GENERATOR.uniform(0, 100, ROWS)
@@ -431,11 +441,17 @@ class TestProposal:
             ({"entity": "churn"}, "column churn: must have one role only"),
             ({"entity": "region"}, "--entity region: must identify a row, got 1000 of 1000"),
             ({"time": "region"}, "--time region: must hold times"),
+            ({"entity": "score"}, "--entity score: must not be a column that Relevo adds beside"),
         ],
     )
     def test_wrong_wishes(self, wish: dict[str, Any], message: str) -> None:
         with pytest.raises(SourceError, match=message):
             proposal_of(customers(), **wish)
+
+    def test_no_key_is_proposed_that_predictions_could_not_hold(self) -> None:
+        assert proposal_of(customers(label=range(ROWS))).entity == "row_id"
+        with pytest.raises(SourceError, match="column row_id: must identify a row"):
+            proposal_of(customers(row_id=GENERATOR.integers(0, 9, ROWS)))
 
     def test_a_query_needs_a_key(self) -> None:
         table = pa.Table.from_pandas(customers(), preserve_index=False)
@@ -505,6 +521,26 @@ class TestFiles:
         proposal = proposal_of(customers(at=at), time="at", partition=partition)
         _, columns = selected(proposal)
         assert [name for name in columns if name.startswith("at_")] == parts
+
+    def test_a_part_of_the_time_is_left_out_where_a_column_is_called_alike(self) -> None:
+        at = pd.date_range("2020-01-01", periods=ROWS, freq="2h")
+        frame = customers(At=at, at_hour=GENERATOR.integers(0, 9, ROWS))
+        _, columns = selected(proposal_of(frame, time="At", partition=Frequency.WEEKLY))
+        assert [name for name in columns if name.lower().startswith("at_")] == [
+            "at_hour",
+            "At_weekday",
+        ]
+
+    def test_of_many_features_the_source_expects_one_thing_each(self) -> None:
+        many = {f"c{number}": GENERATOR.normal(size=60) for number in range(WIDE)}
+        frame = pd.DataFrame({**many, "churn": ["yes", "no"] * 30})
+        for extra, expected in ({}, (403, WIDE + 3)), ({"more": many["c0"]}, (204, 3)):
+            files = writing.render(proposal_of(frame.assign(**extra)))
+            counts = tuple(
+                len(json.loads(files[Path(f"expectations/p_{kind}.json")])["expectations"])
+                for kind in ("records", "features")
+            )
+            assert counts == expected
 
     def test_a_suite_quarantines_keys_and_strays_only(self) -> None:
         frame = customers(key=range(ROWS), y=[0.0] * 500 + [1.0] * 495 + [5.0, 6.0, 7.0, 8.0, 9.0])

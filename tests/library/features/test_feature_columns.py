@@ -9,7 +9,14 @@ import pandas as pd
 import pytest
 
 from include.errors import FeatureError
-from include.features.feature_columns import feature_columns, split_kinds
+from include.features.feature_columns import (
+    HELD_OUT,
+    KNOWN_AT,
+    LABEL,
+    SLICE,
+    feature_columns,
+    split_kinds,
+)
 from include.features.feature_function import load_function
 from include.features.point_in_time import join_labels
 from include.specification.pipeline import Pipeline
@@ -29,8 +36,8 @@ def labels(*rows: tuple[str, int, datetime]) -> pd.DataFrame:
 
 def joined(features: pd.DataFrame, known: pd.DataFrame) -> list[tuple[Any, ...]]:
     result = join_labels(features, known, by_entity(), CLOSED)
-    assert list(result.columns) == ["id", "amount", "label", "known_at"]
-    return [(row.id, row.amount, row.label) for row in result.itertuples()]
+    assert list(result.columns) == ["id", "amount", LABEL, KNOWN_AT]
+    return list(result[["id", "amount", LABEL]].itertuples(index=False, name=None))
 
 
 def by_entity(*, event_time: str | None = None, in_row: bool = False) -> Pipeline:
@@ -58,8 +65,8 @@ class TestJoinLabels:
             ("a", 0, datetime(2005, 5, 1)),  # corrected again, but later
         )
         result = join_labels(loans("a"), known, by_entity(), CLOSED)
-        assert result["label"].tolist() == [1]
-        assert result["known_at"].tolist() == [pd.Timestamp(2005, 3, 1)]
+        assert result[LABEL].tolist() == [1]
+        assert result[KNOWN_AT].tolist() == [pd.Timestamp(2005, 3, 1)]
 
     def test_the_order_of_deliveries_does_not_matter(self) -> None:
         known = labels(("a", 0, datetime(2005, 2, 1)), ("a", 1, datetime(2005, 3, 1)))
@@ -90,7 +97,7 @@ class TestJoinLabels:
         known = labels(("a", 1, datetime(2005, 1, 1)), ("a", 0, datetime(2005, 1, 2)))
         known["ApprovalDate"] = [2, 1]
         result = join_labels(features, known, pipeline, CLOSED)
-        assert result[["x", "label"]].to_numpy().tolist() == [[10, 0], [20, 1]]
+        assert result[["x", LABEL]].to_numpy().tolist() == [[10, 0], [20, 1]]
 
     def test_labels_in_the_row_belong_to_the_row_of_their_partition(self) -> None:
         pipeline = by_entity(in_row=True)
@@ -98,14 +105,24 @@ class TestJoinLabels:
         known = labels(("a", 1, datetime(2005, 1, 1)), ("a", 0, datetime(2005, 1, 2)))
         known["partition"] = ["p2", "p1"]
         result = join_labels(features, known, pipeline, CLOSED)
-        assert result[["x", "label"]].to_numpy().tolist() == [[10, 0], [20, 1]]
+        assert result[["x", LABEL]].to_numpy().tolist() == [[10, 0], [20, 1]]
 
 
 def test_feature_columns_are_all_but_keys_and_labels() -> None:
     pipeline = load("loan_default")
-    columns = ["loan_id", "b", "ApprovalDate", "a", "partition", "label", "known_at"]
-    columns += ["source_partition", "held_out"]
+    columns = ["loan_id", "b", "ApprovalDate", "a", "partition", LABEL, KNOWN_AT, SLICE, HELD_OUT]
     assert feature_columns(pipeline, columns) == ["b", "a"]
+
+
+def test_a_feature_may_be_called_as_earlier_releases_called_our_columns() -> None:
+    names = ["label", "known_at", "source_partition", "held_out", "score", "prediction"]
+    assert feature_columns(load("loan_default"), names) == names
+
+
+def test_a_feature_called_label_keeps_its_values_beside_the_label() -> None:
+    features = loans("a").assign(label=["red"], known_at=["blue"])
+    result = join_labels(features, labels(("a", 1, datetime(2005, 1, 1))), by_entity(), CLOSED)
+    assert result[["label", "known_at", LABEL]].to_numpy().tolist() == [["red", "blue", 1]]
 
 
 def test_kinds_come_from_dtypes_and_keep_their_order() -> None:

@@ -12,13 +12,17 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from pyspark.sql import functions as f
+from pyspark.sql.connect.plan import LogicalPlan
 
 from include.errors import FeatureError
 from include.features.feature_function import compute
+from include.spark.lake_source import read
+from include.spark.session import connect
 from include.specification.pipeline import Pipeline
 from include.specification.sections.sources import Labels, Source
 from include.storage.lake_tables import Lake, with_partition
 from include.storage.lineage import TableReference
+from include.storage.object_store import ObjectStore
 from include.storage.settings import Settings
 
 MakePipeline = Callable[..., Pipeline]
@@ -253,6 +257,23 @@ class TestWhatItReturns:
             f": must return column {missing!r}, got {kept}, amount. Keep it in the last select."
         )
 
+    @pytest.mark.parametrize(
+        ("names", "told"),
+        [
+            (("amount", "Amount"), "got 'amount' and 'Amount'"),
+            (("partition",), "got 'partition'"),
+            (("_mine",), "got '_mine'"),
+        ],
+    )
+    def test_names_that_no_table_can_hold(
+        self, computed: Any, names: tuple[str, ...], told: str
+    ) -> None:
+        def features(loans: Any) -> Any:
+            return loans.select("id", "at", *(f.lit(1.0).alias(name) for name in names))
+
+        with pytest.raises(FeatureError, match=f"must .*{told}. Rename"):
+            computed(features, "2005-Q1")
+
     def test_rows_of_another_time(self, computed: Any, lake: Lake) -> None:
         def postpone(loans: Any) -> Any:
             return loans.select("id", (f.col("at") + f.expr("interval 89 days")).alias("at"))
@@ -308,3 +329,18 @@ def test_booleans_and_decimals_become_numbers_and_keys_stay(
     ]
     assert isinstance(rows[0]["price"], float)
     assert not isinstance(rows[0]["flag"], bool)
+
+
+def test_a_table_that_begins_anew_is_read_anew(
+    services: Settings, lake: Lake, origin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for number in (1, 2):
+        rows = with_partition(pa.table({"id": [number]}), "2005-Q1")
+        version = lake.write("rows", rows, partitions=["2005-Q1"], origin=origin).version
+        # As another process numbers its plans, which then are the same to the byte.
+        monkeypatch.setattr(LogicalPlan, "_nextPlanId", 0)
+        with connect(services.spark_remote) as session:
+            found += read(session, lake, "rows", version=version).select("id").collect()
+        ObjectStore(services.store).delete_below(f"{lake.uri('rows')}/")
+    assert [row.id for row in found] == [1, 2]

@@ -39,6 +39,14 @@ def test_nothing_later_is_joined(spark: Any) -> None:
     ]
 
 
+def test_columns_of_any_name(spark: Any) -> None:
+    left = spark.createDataFrame([("a", 10, 1)], "`the.key` string, `at.x` int, `.` int")
+    right = spark.createDataFrame([("a", 9, 2)], "`the.key` string, `known``at` int, `b.c` int")
+    joined = as_of_join(left, right, on="the.key", left_time="at.x", right_time="known`at")
+    assert joined.columns == ["the.key", "at.x", ".", "known`at", "b.c"]
+    assert [tuple(row) for row in joined.collect()] == [("a", 10, 1, 9, 2)]
+
+
 def test_as_pandas_does_it(spark: Any) -> None:
     generator = np.random.default_rng(0)
     left = pd.DataFrame(

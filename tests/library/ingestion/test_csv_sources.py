@@ -219,8 +219,8 @@ def test_a_column_without_any_cell_needs_a_type(landing):
         ('a,b\n1,"x\n2,y\n3,z\n', "every quote must be closed, got unexpected end of data in the"),
         ('a,b\n0,0\n1,"x\n2,"y"\n', "in the row that begins in line 3"),
         ("a,\n1,2\n", "must name every column, got none for column 2"),
-        ("a,a\n1,2\n", "must hold each column once, got a more than once"),
-        ("a,_row\n1,2\n", "got _row. Rename"),
+        ("a,a\n1,2\n", "must hold each column once, got 'a' more than once"),
+        ("a,_row\n1,2\n", "got '_row'. Rename"),
     ],
 )
 def test_a_malformed_file_loses_no_row_silently(landing, text, words):
@@ -300,7 +300,7 @@ class TestJsonLines:
             ('[{"a": 1}]\n', "line 1 must be one JSON object"),
             ('{"a": {"b": 1}}\n', "column a must be a number, string, boolean, date or timestamp"),
             ('{"a": [1]}\n', "got a nested value in line 1. Flatten"),
-            ('{"_file": 1}\n', "got _file. Rename"),
+            ('{"_file": 1}\n', "got '_file'. Rename"),
             ("{}\n{}\n", "objects must have keys, got 2 without any"),
         ],
     )

@@ -247,7 +247,7 @@ def test_columns_of_the_platform_are_not_expected_but_reserved(landing):
     landing.put("a.parquet", loans())
     assert landing.read(pa.schema([*SCHEMA, *own])).table.num_rows == 2
     landing.put("a.parquet", loans(_row=pa.array([1, 2])))
-    with pytest.raises(SourceError, match=r"got _row\. Rename"):
+    with pytest.raises(SourceError, match=r"got '_row'\. Rename"):
         landing.read()
 
 
@@ -299,7 +299,7 @@ def test_an_all_null_column_takes_its_type_from_a_later_file_or_is_refused(landi
 def test_a_column_that_is_there_twice_is_refused(landing):
     table = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["x", "x"])
     landing.put("a.parquet", table)
-    with pytest.raises(SourceError, match="each column once, got x more than once"):
+    with pytest.raises(SourceError, match="each column once, got 'x' more than once"):
         landing.read()
 
 

@@ -368,6 +368,7 @@ def test_data_docs_are_one_page_without_scripts_or_addresses(tmp_path):
         expectation(f"{EXPECT}be_in_set", "warning", column="bank", value_set=["<b>", "B"]),
         expectation("expect_column_mean_to_be_between", column="amount", max_value=5),
         expectation(f"{EXPECT}not_be_null", column="gone"),
+        expectation(f"{EXPECT}not_be_null", "warning", column="</h5><script>alert(2)</script>"),
     )
     page = data_docs.build_data_docs(report, tmp_path / "docs").read_text()
 
@@ -378,11 +379,11 @@ def test_data_docs_are_one_page_without_scripts_or_addresses(tmp_path):
     assert "<script" not in page
     assert "default-src 'none'" in page
     assert not re.search(r"""(?:src|href)=["'](?!#|data:|result\.json)""", page)
-    assert "2 expectation(s) stop the batch" in page
+    assert "3 expectation(s) stop the batch" in page
     assert "5.5" in page
     assert "Run Info" in page
     result = json.loads((tmp_path / "docs" / "result.json").read_text())
-    assert result["statistics"]["evaluated_expectations"] == 4
+    assert result["statistics"]["evaluated_expectations"] == 5
     assert all("unexpected_index_list" not in item["result"] for item in result["results"])
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from include.calendar.partitions import Frequency
-from include.features.feature_columns import HELD_OUT, SLICE
+from include.features.feature_columns import HELD_OUT, KNOWN_AT, LABEL, SLICE
 from include.reports import exploration_report
 from include.reports.exploration_report import (
     describe_features,
@@ -140,8 +140,8 @@ def training_rows(task: Task, rows: int) -> pd.DataFrame:
             ATTACK: generator.normal(size=rows),
             "constant": 1.0,
             "nothing": pd.Series([None] * rows, dtype=object),
-            "label": label,
-            "known_at": np.full(rows, np.datetime64("2004-06-01", "us")),
+            LABEL: label,
+            KNOWN_AT: np.full(rows, np.datetime64("2004-06-01", "us")),
             SLICE: "2004-Q1",
             HELD_OUT: np.arange(rows) >= max(1, rows // 2),
         }
@@ -184,7 +184,7 @@ class TestPage:
         for name in ("amount", "word", "constant", "nothing", escape(ATTACK)):
             assert f"<td>{name}</td>" in page
         assert "100 rows to train on and 100 held out, 6 features" in page
-        for absent in ("entity-", SLICE, HELD_OUT, "known_at"):
+        for absent in ("entity-", SLICE, HELD_OUT, KNOWN_AT):
             assert absent not in page
 
     @pytest.mark.parametrize("task", ["binary", "multiclass"])
@@ -209,10 +209,10 @@ class TestPage:
 
     def test_held_out_rows_guide_nobody(self, publish: Any) -> None:
         frame = training_rows("binary", 200)
-        frame["amount"] = np.where(frame[HELD_OUT], frame["label"], 0.0)
+        frame["amount"] = np.where(frame[HELD_OUT], frame[LABEL], 0.0)
         page = publish("binary", frame)
         assert "predicts the target almost perfectly" not in page
-        frame["amount"] = frame["label"] * 1.0
+        frame["amount"] = frame[LABEL] * 1.0
         assert "predicts the target almost perfectly" in publish("binary", frame)
 
     def test_a_large_set_is_sampled_and_says_so(

@@ -174,6 +174,7 @@ def test_head_of_a_drift_report_shows_predicted_classes() -> None:
         sample_rows=5000,
         differing=[],
         left_out=[],
+        hidden=0,
     )
     assert "<td>(predictions)</td>" in page
     assert "<th>Cramer&#39;s V</th>" in page

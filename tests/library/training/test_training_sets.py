@@ -237,6 +237,56 @@ class TestTrainingSet:
         inputs = json.loads(history.open("training_sets").history(1)[0]["inputs"])
         assert [item["table"] for item in inputs] == ["features", "labels"]
 
+    def test_features_called_as_our_columns_were_are_learned_from(
+        self, history: Lake, make_pipeline: MakePipeline
+    ) -> None:
+        names = ["label", "held_out", "source_partition", "known_at", "score", "prediction"]
+        rows = history.read(TABLE)
+        moved = [*("id", "at"), *names]
+        columns = {"id": rows["id"], "at": rows["at"], **dict.fromkeys(names, rows["x"])}
+        lake = Lake(history.settings, f"{history.pipeline}x")
+        lake.write(
+            TABLE,
+            pa.table({**columns, "partition": rows["partition"]}),
+            partitions=history.partitions(TABLE),
+            origin=ORIGIN,
+        )
+        labels = history.read(LABELS)
+        lake.write(LABELS, labels, partitions=history.partitions(LABELS), origin=ORIGIN)
+        assert lake.read(TABLE).drop_columns(["partition"]).column_names == moved
+        made = build_training_set(lake, make_pipeline(), quarter("2005-Q3"), ORIGIN)
+        data = load_training_set(lake, make_pipeline(), made)
+        assert data.labels.tolist() == [1, 0, 0, 0] * 3
+        assert data.numeric == tuple(names)
+        for name in names:
+            assert data.features[name].tolist() == [0.0, 1.0, 2.0, 3.0] * 3
+
+    def test_a_table_of_an_earlier_release_is_read_and_goes_on_as_it_is(
+        self, history: Lake, make_pipeline: MakePipeline
+    ) -> None:
+        pipeline = make_pipeline()
+        made = build_training_set(history, pipeline, quarter("2005-Q3"), ORIGIN)
+        rows = history.read("training_sets")
+        earlier = [name.removeprefix("_") for name in rows.column_names]
+        assert earlier[4:] == ["source_partition", "label", "known_at", "held_out", "partition"]
+        lake = Lake(history.settings, f"{history.pipeline}x")
+        for table in (TABLE, LABELS):
+            copied = history.partitions(table)
+            lake.write(table, history.read(table), partitions=copied, origin=ORIGIN)
+        then = lake.write(
+            "training_sets", rows.rename_columns(earlier), partitions=["2005-Q3"], origin=ORIGIN
+        )
+        before = replace(made, reference=then)
+        again = build_training_set(lake, pipeline, quarter("2005-Q3"), ORIGIN)
+        assert lake.read("training_sets").column_names == earlier
+        ours = load_training_set(history, pipeline, made)
+        for stored in (before, again):
+            data = load_training_set(lake, pipeline, stored)
+            pd.testing.assert_frame_equal(data.features, ours.features)
+            assert data.labels.tolist() == ours.labels.tolist()
+            assert data.holdout.tolist() == ours.holdout.tolist()
+            assert trained_on(lake, pipeline, stored) == trained_on(history, pipeline, made)
+
     def test_too_few_mature_partitions(self, history: Lake, make_pipeline: MakePipeline) -> None:
         pipeline = make_pipeline(training={"window": 4})
         with pytest.raises(TrainingError) as caught:
