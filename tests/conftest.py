@@ -29,7 +29,7 @@ atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
 os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(PROJECT / "dags")
 os.environ["AIRFLOW__CORE__PLUGINS_FOLDER"] = str(PROJECT / "plugins")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
-# As tasks run: on a busy machine two threads wait for each other ten times longer than one computes.
+# As tasks run: on a busy machine, two threads wait for each other ten times as long as one works.
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 BUCKETS = ("landing", "lake", "mlflow", "reports")
