@@ -28,6 +28,7 @@ from include.registry.model_files import prepare
 from include.reports.exploration_report import describe_features
 from include.specification import pipeline_file
 from include.specification.problem import Problem
+from include.storage.data_frames import to_pandas
 from include.training.search import train_candidate
 from include.training.training_sets import TrainingData
 
@@ -91,7 +92,7 @@ def _make_table(rows: int, columns: int) -> pa.Table:
 
 
 def _training_data(table: pa.Table) -> TrainingData:
-    frame = table.drop_columns(["id", "y"]).to_pandas()
+    frame = to_pandas(table.drop_columns(["id", "y"]))
     return TrainingData(
         problem=Problem("binary"),
         features=prepare(frame, list(frame.columns), []),
