@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from include.calendar.partitions import Partition
 from include.errors import SourceError
+from include.ingestion.cell_types import ARROW_TYPES
 from include.ingestion.landed_files import QUERY, LandedRows, Slice, list_files, read_files
 from include.ingestion.sql_source import read_query
 from include.ingestion.storable_columns import cast, is_reserved, plain
@@ -121,7 +122,8 @@ def read_landed(
         )
         for item in landed
     ]
-    return LandedBatch(pa.concat_tables(tables), objects, _extra_columns(subject, landed, target))
+    warnings = (*_absent_columns(subject, landed), *_extra_columns(subject, landed, target))
+    return LandedBatch(pa.concat_tables(tables), objects, warnings)
 
 
 def _slice(source: Source, partition: Partition) -> Slice | None:
@@ -187,21 +189,31 @@ def _extra_columns(
     )
 
 
+def _absent_columns(subject: str, landed: Sequence[LandedRows]) -> tuple[str, ...]:
+    return tuple(
+        f"{subject}: {item.label}: no line has a key {some(item.absent)}, which types names: it is "
+        "null in every row. Correct types in the pipeline file, if it is misspelt."
+        for item in landed
+        if item.absent
+    )
+
+
 def _plain_schema(subject: str, source: Source, landed: Sequence[LandedRows]) -> pa.Schema:
-    """Choose the first file's columns in their plain types.
+    """Choose the types of the pipeline file, else the first file's in their plain form.
 
     A column that is all null in one file takes its type from the next that has values.
     """
     fields = []
     for column in landed[0].rows.column_names:
+        if column in source.types:
+            fields.append(pa.field(column, ARROW_TYPES[source.types[column]]))
+            continue
         types = [item.rows.schema.field(column).type for item in landed]
         known = next((kind for kind in types if not pa.types.is_null(kind)), None)
         if known is None:
-            advice = "Land it with its type, or without the column."
+            advice = "Name its type under types in the pipeline file, or land it without it."
             if source.query is not None:
-                advice = "Cast it in the query, or leave it out."
-            elif source.format != "parquet":
-                advice = "Name its type under types in the pipeline file, or land it without it."
+                advice = "Name its type under types in the pipeline file, or cast it in the query."
             raise SourceError(
                 f"{subject}: {landed[0].label}: column {column} must have a type the first time "
                 f"it lands, got only nulls. {advice}"

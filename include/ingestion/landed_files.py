@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -16,9 +13,10 @@ import pyarrow.parquet as pq
 
 from include.calendar.moments import to_moments
 from include.calendar.partitions import Partition
-from include.errors import SourceError, UnavailableError
-from include.ingestion import csv_files, json_lines_files
-from include.ingestion.cell_types import Inference, kind_of, read_as
+from include.errors import SourceError
+from include.ingestion import text_files
+from include.ingestion.cell_types import ARROW_TYPES, Inference, kind_of
+from include.ingestion.readable import FORMATS, readable
 from include.ingestion.storable_columns import check_names, check_types
 from include.ingestion.text_pieces import TextPiece
 from include.specification.sections.section import ColumnType
@@ -28,7 +26,6 @@ from include.storage.settings import StoreSettings
 from include.wording import some
 
 QUERY = "query"
-_FORMATS = {"parquet": "Parquet", "csv": "CSV", "json_lines": "JSON lines"}
 ENDINGS: Mapping[str, tuple[str, ...]] = {
     "parquet": (".parquet",),
     "csv": (".csv", ".tsv", ".txt"),
@@ -83,12 +80,14 @@ class LandedRows:
         positions: int64, one per row: where it stands in the file, from 0.
         unparsed: string, one per row: JSON object of the cells that could not be read as their
             column's type, null if there was none; None for formats that bring their own types.
+        absent: Columns of the pipeline file's types that no line of JSON has: they are null.
     """
 
     name: str
     rows: pa.Table
     positions: pa.ChunkedArray
     unparsed: pa.ChunkedArray | None = None
+    absent: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -111,7 +110,7 @@ def list_files(
     if not listed and not uri.endswith("/"):
         folder = uri.rpartition("/")[0]
         listed = [item for item in store.list(folder) if item.uri == uri]
-    words = _FORMATS[file_format]
+    words = FORMATS[file_format]
     if not listed:
         raise SourceError(
             f"{subject}: must have at least one {words} file in {uri}, got none. "
@@ -170,7 +169,7 @@ def read_files(
     if source.format == "parquet":
         return tuple(_read_parquet(filesystem, path, name, wanted, subject) for name, path in files)
     texts = [
-        (name, partial(_texts, filesystem, path, source, f"{subject}: file {name}"))
+        (name, partial(_pieces, filesystem, path, source, f"{subject}: file {name}"))
         for name, path in files
     ]
     kinds: dict[str, ColumnType | None]
@@ -213,7 +212,7 @@ def _read_parquet(
     filesystem: Any, path: str, name: str, wanted: Slice | None, subject: str
 ) -> LandedRows:
     what = f"{subject}: file {name}"
-    with _readable(what, "parquet"), pq.ParquetFile(path, filesystem=filesystem) as file:
+    with readable(what, "parquet"), pq.ParquetFile(path, filesystem=filesystem) as file:
         check_names(what, file.schema_arrow.names)
         check_types(what, file.schema_arrow)
         if wanted is None:
@@ -235,15 +234,14 @@ def _row_groups(file: pq.ParquetFile, wanted: Slice) -> Iterator[_Piece]:
         start += group.num_rows
 
 
-def _texts(filesystem: Any, path: str, source: Source, what: str) -> Iterator[TextPiece]:
+def _pieces(filesystem: Any, path: str, source: Source, what: str) -> Iterator[TextPiece]:
     def open_file() -> Any:
         return filesystem.open_input_stream(
-            path, compression="gzip" if path.endswith(".gz") else None
+            path, compression="gzip" if path.lower().endswith(".gz") else None
         )
 
-    if source.format == "csv":
-        return csv_files.read_csv(open_file, what, source.csv, source.null_values)
-    return json_lines_files.read_json_lines(open_file, what)
+    for piece in text_files.read_pieces(open_file, what, source.format, source.csv):
+        yield text_files.without_missing(piece, source.missing_words)
 
 
 def _inferred(
@@ -252,14 +250,14 @@ def _inferred(
     """Find out the types that the source's file does not name; None for columns without cells."""
     seen: dict[str, Inference] = {}
     for name, text in texts:
-        with _readable(f"{subject}: file {name}", source.format):
+        with readable(f"{subject}: file {name}", source.format):
             for piece in text():
                 for column in piece.cells.column_names:
                     if column in source.types:
                         continue
-                    inference = seen.setdefault(column, Inference(source.csv.decimal))
+                    inference = seen.setdefault(column, Inference(source.csv))
                     cells = piece.cells[column].combine_chunks()
-                    inference.see(cells, column in piece.quoted)
+                    inference.see(cells, piece.quoted.get(column))
     return {column: inference.kind for column, inference in seen.items()} | dict(source.types)
 
 
@@ -274,66 +272,24 @@ def _read_text(
     def typed() -> Iterator[_Piece]:
         start = 0
         for piece in text():
-            rows, unparsed = _typed(piece.cells, kinds, source.csv.decimal)
+            rows, unparsed = text_files.typed(piece.cells, kinds, source.csv)
             yield start, rows, unparsed
             start += rows.num_rows
 
     what = f"{subject}: file {name}"
-    with _readable(what, source.format):
+    with readable(what, source.format):
         landed = _select(name, typed(), wanted, what)
-    unknown = [column for column in source.types if column not in landed.rows.column_names]
-    if unknown:
-        raise SourceError(
-            f"{what} must have every column that types names, got none called {some(unknown)} "
-            f"among {some(landed.rows.column_names)}. Correct types in the pipeline file."
-        )
-    return landed
-
-
-def _typed(
-    cells: pa.Table, kinds: Mapping[str, ColumnType | None], decimal: str
-) -> tuple[pa.Table, pa.Array]:
-    """Read every column as its type; what cannot be read is null, and told per row as JSON."""
-    columns, faults = [], dict[int, dict[str, str]]()
-    for name in cells.column_names:
-        column, kind = cells[name].combine_chunks(), kinds.get(name, "string")
-        if kind is None:
-            columns.append(pa.nulls(len(column)))
-            continue
-        read = read_as(column, kind, decimal)
-        columns.append(read)
-        wrong = pc.and_(column.is_valid(), read.is_null())
-        positions = pc.indices_nonzero(wrong)
-        for position, original in zip(
-            positions.to_pylist(), column.take(positions).to_pylist(), strict=True
-        ):
-            faults.setdefault(position, {})[name] = original
-    unparsed: list[str | None] = [None] * cells.num_rows
-    for position, originals in faults.items():
-        unparsed[position] = json.dumps(originals, ensure_ascii=False)
-    return pa.table(columns, names=cells.column_names), pa.array(unparsed, pa.string())
-
-
-# How pyarrow tells that the store, and not the file, is the trouble.
-_OUTAGE = re.compile(
-    r"AWS Error (NETWORK_CONNECTION|SLOW_DOWN|SERVICE_UNAVAILABLE|INTERNAL_FAILURE|REQUEST_TIMEOUT"
-    r"|UNKNOWN \(HTTP status 5\d\d\))"
-)
-
-
-@contextmanager
-def _readable(what: str, file_format: str) -> Iterator[None]:
-    try:
-        yield
-    except (pa.ArrowException, OSError, EOFError, UnicodeError) as error:
-        if _OUTAGE.search(str(error)):
-            raise UnavailableError(
-                f"{what}: the store must be able to answer, got {str(error)[:200]}. "
-                "Check that the store runs."
-            ) from error
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        advice = " Correct its encoding in the pipeline file, or land it again."
-        raise SourceError(
-            f"{what} must be readable as {_FORMATS[file_format]}, got {reason.rstrip('.')}."
-            f"{advice if file_format == 'csv' else ' Land it again.'}"
-        ) from error
+    absent = [column for column in source.types if column not in landed.rows.column_names]
+    if not absent:
+        return landed
+    if source.format == "json_lines" and landed.rows.num_columns:
+        # A key that no line has is null, as one that some lines do not have.
+        rows = landed.rows
+        for column in absent:
+            nulls = pa.nulls(rows.num_rows, ARROW_TYPES[source.types[column]])
+            rows = rows.append_column(column, nulls)
+        return replace(landed, rows=rows, absent=tuple(absent))
+    raise SourceError(
+        f"{what} must have every column that types names, got none called {some(absent)} "
+        f"among {some(landed.rows.column_names)}. Correct types in the pipeline file."
+    )

@@ -107,9 +107,7 @@ def read_time_range(
     return _value(first), _value(last)
 
 
-def read_first_rows(
-    url: str, query: str, limit: int, subject: str
-) -> tuple[list[str], list[Sequence[Any]]]:
+def read_first_rows(url: str, query: str, limit: int, subject: str) -> pa.Table:
     """Read the first rows of a query over all of time.
 
     Args:
@@ -119,16 +117,19 @@ def read_first_rows(
         subject: What asks, for messages.
 
     Returns:
-        The columns' names, and the rows as the database sends them.
+        The rows, in the types of :func:`read_query`.
 
     Raises:
-        SourceError: If the database cannot be reached or refuses the query.
+        SourceError: If the database cannot be reached or refuses the query, or sends columns that
+            cannot be stored.
     """
     import sqlalchemy as sa
 
     known = {"start": datetime(1, 1, 1), "end": datetime(9999, 12, 31), "partition": ""}
     with _result(url, "behind it", sa.text(query), known, subject) as result:
-        return list(result.keys()), list(result.fetchmany(limit))
+        table = _to_arrow(list(result.keys()), result.fetchmany(limit), f"{subject}: the query")
+    check_types(f"{subject}: the query", table.schema)
+    return table
 
 
 @contextmanager

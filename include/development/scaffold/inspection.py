@@ -9,8 +9,13 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
+
+from include.development.scaffold.text_columns import is_amount
 
 Kind = Literal["number", "string", "boolean", "moment", "empty"]
+# From here on floats leave whole numbers out.
+MOST_EXACT = 2**53
 _SHOWN_LEVELS = 20
 _KEY_NAME = re.compile(r"(^|_)(id|key|uuid|guid|nr|no|number)(_|$)|[a-z]I[Dd]$")
 _CATALOGUE = re.compile(r"\s")
@@ -27,7 +32,7 @@ class Column:
         missing: Rows without a value.
         distinct: Different values.
         whole: Whether every number is whole.
-        low: Least number; None unless numbers.
+        low: Least number, exact if it is whole; None unless numbers.
         high: Largest number.
         levels: The most frequent values of a string or boolean column, most frequent first.
         is_date: Whether every moment is a midnight.
@@ -39,8 +44,8 @@ class Column:
     missing: int
     distinct: int
     whole: bool = False
-    low: float | None = None
-    high: float | None = None
+    low: int | float | None = None
+    high: int | float | None = None
     levels: tuple[Any, ...] = ()
     is_date: bool = False
 
@@ -66,15 +71,24 @@ class Column:
         if not self.is_unique or self.rows < 2:
             return False
         if self.kind == "string":
-            return not any(_CATALOGUE.search(level) for level in self.levels)
+            amounts = is_amount(pa.array(self.levels, pa.string()))
+            is_catalogue = any(_CATALOGUE.search(level) for level in self.levels)
+            return not is_catalogue and not pc.any(amounts).as_py()
         if self.kind != "number" or not self.whole or self.low is None or self.high is None:
             return False
         is_serial = self.high - self.low < 10 * self.rows
-        return bool(_KEY_NAME.search(self.name)) or is_serial
+        return bool(_KEY_NAME.search(self.name)) or is_serial or self.is_long
+
+    @property
+    def is_long(self) -> bool:
+        """Whether its whole numbers have more digits than a float: no measurement has them."""
+        if not self.whole or self.low is None or self.high is None:
+            return False
+        return max(-self.low, self.high) > MOST_EXACT
 
 
 def to_frame(table: pa.Table) -> pd.DataFrame:
-    """Take typed rows to pandas: whole numbers stay whole where they can, times become naive UTC.
+    """Take typed rows to pandas: whole numbers stay whole, times become naive UTC.
 
     Args:
         table: Plain columns; others (lists, structures) are left as objects.
@@ -85,14 +99,30 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
         if pa.types.is_decimal(column.type):
-            column = column.cast(pa.float64())
+            column = _plain_decimals(column)
         if pa.types.is_date(column.type):
             column = column.cast(pa.timestamp("us"))
-        values = column.to_pandas()
+        values = column.to_pandas(types_mapper=_whole_with_nulls if column.null_count else None)
         if isinstance(values.dtype, pd.DatetimeTZDtype):
             values = values.dt.tz_convert("UTC").dt.tz_localize(None)
         columns[name] = values
     return pd.DataFrame(columns)
+
+
+def _whole_with_nulls(kind: pa.DataType) -> Any:
+    if not pa.types.is_integer(kind):
+        return None
+    return pd.UInt64Dtype() if pa.types.is_uint64(kind) else pd.Int64Dtype()
+
+
+def _plain_decimals(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Read decimals as numbers; whole ones exactly, which may be keys, if need be as texts."""
+    if column.type.scale > 0:
+        return column.cast(pa.float64())
+    try:
+        return column.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return column.cast(pa.string())
 
 
 def inspect(values: pd.Series) -> Column:
@@ -110,16 +140,18 @@ def inspect(values: pd.Series) -> Column:
         midnight = bool((held == held.dt.normalize()).all())
         return Column(name, "moment", rows, missing, distinct, is_date=midnight)
     if pd.api.types.is_numeric_dtype(held):
-        numbers = held.astype("float64")
+        # Whole numbers are compared as such: keys and classes may have any number of digits.
+        exact = pd.api.types.is_integer_dtype(held)
+        number = int if exact else float
         return Column(
             name,
             "number",
             rows,
             missing,
             distinct,
-            whole=bool((numbers % 1 == 0).all()),
-            low=float(numbers.min()),
-            high=float(numbers.max()),
+            whole=exact or bool((held % 1 == 0).all()),
+            low=number(held.min()),
+            high=number(held.max()),
             levels=tuple(sorted(held.unique())) if distinct <= _SHOWN_LEVELS else (),
         )
     return Column(name, "string", rows, missing, distinct, levels=tuple(map(str, levels)))
