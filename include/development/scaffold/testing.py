@@ -54,8 +54,9 @@ def _spark_type(proposal: Proposal, column: Column) -> str:
             str(proposal.time), "timestamp_ntz"
         )
     if column.kind == "number":
-        is_fraction = proposal.types.get(column.name) == "number" or not column.whole
-        return "double" if is_fraction or column.missing else "bigint"
+        is_integer = pd.api.types.is_integer_dtype(proposal.frame[column.name])
+        is_widened = proposal.types.get(column.name) == "number"
+        return "bigint" if is_integer and not is_widened else "double"
     return _SPARK_TYPES.get(column.kind, "string")
 
 
