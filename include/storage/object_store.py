@@ -104,7 +104,7 @@ def _any_key(uri: str) -> tuple[str, str]:
     """Take apart the address of what somebody else may have named: S3 allows any key."""
     bucket, _, key = uri.removeprefix(_SCHEME).partition("/")
     join(f"{_SCHEME}{bucket}" if uri.startswith(_SCHEME) else uri)
-    return bucket, key
+    return bucket, key.removesuffix("/")
 
 
 class ObjectStore:
@@ -152,7 +152,7 @@ class ObjectStore:
             SourceError: If the bucket does not exist or the store does not answer.
         """
         bucket, key = _any_key(uri)
-        prefix = f"{key.removesuffix('/')}/" if key else ""
+        prefix = f"{key}/" if key else ""
         found = []
         with _explained(uri):
             pages = self.client.get_paginator("list_objects_v2").paginate(

@@ -601,7 +601,7 @@ WRONG_MONTHLY = [
     (
         "format: csv",
         "format: parquet",
-        "22: sources.zones.types: are for format csv or json_lines; remove them.",
+        "19: sources.zones.csv: says how CSV files are written, so it needs format csv.",
     ),
     (
         "format: csv",
