@@ -132,7 +132,7 @@ def _with_marks(
     marked = {
         name: cells.drop_null()
         for name, cells in held.items()
-        if name not in quoted and _share(is_amount(cells)) >= 1 - TOLERANCE
+        if name not in quoted and _holds_amounts(cells)
     }
     if not marked:
         return dialect, []
@@ -163,8 +163,10 @@ def _with_marks(
     return chosen, notes
 
 
-def _share(mask: pa.Array) -> float:
-    return float(pc.mean(mask).as_py() or 0.0)
+def _holds_amounts(cells: pa.Array) -> bool:
+    """Tell whether nearly all strings are numbers, and some have marks or a unit."""
+    numeric = float(pc.mean(pc.match_substring_regex(cells, _AMOUNT)).as_py() or 0.0)
+    return numeric >= 1 - TOLERANCE and bool(pc.any(is_amount(cells)).as_py())
 
 
 def _counted(cells: pa.Array, spelt: Collection[str]) -> dict[str, int]:
@@ -219,11 +221,8 @@ def _amounts(table: pa.Table) -> Iterator[str]:
     """Tell of columns that stay text although people would call them numbers."""
     for name in table.column_names:
         cells = table[name].combine_chunks()
-        if not pa.types.is_string(cells.type) or cells.null_count == len(cells):
-            continue
-        amounts = is_amount(cells)
-        if _share(amounts) >= 1 - TOLERANCE:
-            example = cells.filter(amounts)[0].as_py()
+        if pa.types.is_string(cells.type) and _holds_amounts(cells):
+            example = cells.filter(is_amount(cells))[0].as_py()
             yield (
                 f"{name}: such as {example!r} it reads like a number with marks or a unit, and is "
                 "kept as text. Land plain numbers to use it as one."

@@ -113,7 +113,9 @@ class TestReading:
 
     def test_a_line_with_more_cells_is_an_error_with_its_number(self, tmp_path: Path) -> None:
         (tmp_path / "a.csv").write_text("a,b\n1,2\n1,2,3\n")
-        with pytest.raises(SourceError, match=r"file a\.csv: every line must have 2 cells .* in line 3"):
+        with pytest.raises(
+            SourceError, match=r"file a\.csv: every line must have 2 cells .* in line 3"
+        ):
             read_file(tmp_path / "a.csv")
 
     def test_a_folder_on_the_store(self, store_settings: StoreSettings, tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ ANY_KEYS = (
     "größe 日本\u2028.csv",
     "a%20b.csv",
     "a?b#c&d=e.csv",
-    "it's, \"quoted\"; @:$!*~.csv",
+    'it\'s, "quoted"; @:$!*~.csv',
     "{x}[y]^`|<z>.csv",
     "a b/ c d /..e.csv",
 )
