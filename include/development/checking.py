@@ -58,17 +58,18 @@ def check(
         store: A store that answers; None to look at no data.
 
     Returns:
-        Findings, those of the pipeline file first, by line; none if all is well.
+        Findings, those of the pipeline file first, by line; none if all is well. Of a file that is
+        wrong in itself those alone, as loading it tells them.
 
     Raises:
         SpecificationError: If there is no such pipeline file.
     """
     file = pipeline_file.read(name, pipelines)
-    if file.pipeline is None:
+    if file.pipeline is None or file.findings:
+        # What it names can be told only once its parts fit together.
         return file.findings
     checked = Checked(f"{name}.yaml", file.document, file.pipeline)
     found = [
-        *file.findings,
         *check_feature_function(checked),
         *check_returned_columns(checked, expectations),
         *check_own_metrics(checked),

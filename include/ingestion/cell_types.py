@@ -1,4 +1,7 @@
-"""Cells of text files and their types: which type a column has, and what cannot be read as it."""
+"""What a cell of a text file means: whether it is missing, and what it is under a type.
+
+Everything that reads text files decides it here: ingestion, landing, and what proposes a pipeline.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import pyarrow.compute as pc
 
 from include.calendar.moments import MOMENT, read_texts
 from include.specification.sections.section import ColumnType
+from include.specification.sections.sources import CsvDialect
 
 ARROW_TYPES: Mapping[ColumnType, pa.DataType] = {
     "integer": pa.int64(),
@@ -20,52 +24,79 @@ ARROW_TYPES: Mapping[ColumnType, pa.DataType] = {
     "string": pa.string(),
 }
 _TRIED: tuple[ColumnType, ...] = ("integer", "number", "date", "timestamp", "boolean")
+# By type, the wider one beside it: a fraction more, a time of day more.
+_WIDER: Mapping[ColumnType, ColumnType] = {"integer": "number", "date": "timestamp"}
 _INTEGER = r"^[+-]?\d{1,30}(\.0*)?$"
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 # A leading zero marks a code such as 01234, and a float has no room for 19 digits: both would
 # lose what they say, so nobody but the pipeline file may call such a column a number.
 _CODE = r"^[+-]?(0\d|\d{19})"
 _LARGEST = Decimal(2**63 - 1)
+# What people type, by the mark that the pipeline file names.
+_SPELLINGS = {" ": "[\u00a0\u202f]", "'": "\u2019"}
 
 
 class Inference:
     """The narrowest type that fits every cell of a column seen so far.
 
     Args:
-        decimal: Decimal sign of numbers.
+        dialect: How numbers are written.
+        tolerance: Share of cells that a type may leave unread, in [0, 1); boolean and codes are
+            never stretched.
     """
 
-    def __init__(self, decimal: str) -> None:
-        self._decimal = decimal
-        self._possible: list[ColumnType] = list(_TRIED)
-        self._empty = True
+    def __init__(self, dialect: CsvDialect, tolerance: float = 0.0) -> None:
+        self._dialect = dialect
+        self._tolerance = tolerance
+        self._unread: dict[ColumnType, int] = dict.fromkeys(_TRIED, 0)
+        self._cells = 0
 
-    def see(self, cells: pa.Array, quoted: bool = False) -> None:
+    def see(self, cells: pa.Array, quoted: pa.Array | None = None) -> None:
         """Take in more cells; quoted ones (JSON strings) are no numbers and no booleans."""
+        if quoted is not None:
+            quoted = quoted.filter(cells.is_valid())
         cells = cells.drop_null()
         if len(cells) == 0:
             return
-        self._empty = False
-        tried: Iterable[ColumnType] = ("date", "timestamp") if quoted else _TRIED
-        self._possible = [
-            kind for kind in self._possible if kind in tried and _fits(cells, kind, self._decimal)
-        ]
+        self._cells += len(cells)
+        for kind in list(self._unread):
+            unread = _unread(cells, quoted, kind, self._dialect)
+            if unread is None or (unread and (self._tolerance == 0 or kind == "boolean")):
+                del self._unread[kind]
+            else:
+                self._unread[kind] += unread
 
     @property
     def kind(self) -> ColumnType | None:
         """The type; None if there was no cell to tell by."""
-        if self._empty:
+        if not self._cells:
             return None
-        return self._possible[0] if self._possible else "string"
+        for kind, unread in self._unread.items():
+            wider = self._unread.get(_WIDER.get(kind, kind), unread)
+            if unread <= self._tolerance * self._cells and unread <= wider:
+                return kind
+        return "string"
 
 
-def read_as(cells: pa.Array, kind: ColumnType, decimal: str) -> pa.Array:
+def mask_missing(cells: pa.Array, words: Iterable[str]) -> pa.Array:
+    """Make cells null that stand for "missing".
+
+    Args:
+        cells: string.
+        words: What means "missing", whatever its case and spaces around it.
+    """
+    missing = pa.array([word.strip().lower() for word in words], pa.string())
+    folded = pc.utf8_lower(pc.utf8_trim_whitespace(cells))
+    return pc.if_else(pc.is_in(folded, missing), None, cells)
+
+
+def read_as(cells: pa.Array, kind: ColumnType, dialect: CsvDialect) -> pa.Array:
     """Read cells as a type.
 
     Args:
         cells: string.
         kind: The type; ``3.0`` is an integer, midnight is a date, and 1 and 0 are booleans.
-        decimal: Decimal sign of numbers.
+        dialect: How numbers are written.
 
     Returns:
         The cells in the Arrow type of ``ARROW_TYPES``; null where a cell cannot be read.
@@ -74,9 +105,9 @@ def read_as(cells: pa.Array, kind: ColumnType, decimal: str) -> pa.Array:
         return cells
     cells = pc.utf8_trim_whitespace(cells)
     if kind == "integer":
-        return _integers(_with_point(cells, decimal))
+        return _integers(_plain_numbers(cells, dialect))
     if kind == "number":
-        return _numbers(_with_point(cells, decimal))
+        return _numbers(_plain_numbers(cells, dialect))
     if kind == "boolean":
         return _booleans(cells)
     moments = read_texts(cells)
@@ -100,23 +131,43 @@ def kind_of(stored: pa.DataType) -> ColumnType:
     return "boolean" if types.is_boolean(stored) else "string"
 
 
-def _fits(cells: pa.Array, kind: ColumnType, decimal: str) -> bool:
-    if read_as(cells, kind, decimal).null_count:
-        return False
-    if kind == "integer":
-        return not pc.any(pc.match_substring_regex(cells, r"^[+-]?0\d")).as_py()
-    if kind == "number":
-        return not pc.any(pc.match_substring_regex(cells, _CODE)).as_py()
-    if kind == "boolean":
-        return not pc.any(pc.is_in(cells, pa.array(["0", "1"]))).as_py()
-    return True
+def _unread(
+    cells: pa.Array, quoted: pa.Array | None, kind: ColumnType, dialect: CsvDialect
+) -> int | None:
+    """Count the cells that a type cannot hold; None if one shows that it is another type."""
+    read = read_as(cells, kind, dialect).is_valid()
+    if quoted is not None and kind not in ("date", "timestamp"):
+        read = pc.and_not(read, quoted)
+    match kind:
+        case "integer":
+            # A number too large for an integer is a key all the same.
+            codes = pc.and_not(pc.match_substring_regex(cells, _CODE), read)
+            other = pc.or_(codes, pc.match_substring_regex(cells, r"^[+-]?0\d"))
+        case "number":
+            other = pc.match_substring_regex(cells, _CODE)
+        case "boolean":
+            other = pc.is_in(cells, pa.array(["0", "1"]))
+        case _:
+            other = pa.array([False])
+    return None if pc.any(other).as_py() else len(cells) - int(pc.sum(read).as_py() or 0)
 
 
-def _with_point(cells: pa.Array, decimal: str) -> pa.Array:
+def _plain_numbers(cells: pa.Array, dialect: CsvDialect) -> pa.Array:
+    """Write numbers as programs do; null where a mark stands where it must not."""
+    mark, decimal = dialect.thousands, dialect.decimal
+    if mark is not None:
+        if mark in _SPELLINGS:
+            cells = pc.replace_substring_regex(cells, _SPELLINGS[mark], mark)
+        grouped = pc.match_substring(cells, mark)
+        rightly = pc.match_substring_regex(
+            cells, rf"^[+-]?[1-9]\d{{0,2}}([{mark}]\d{{3}})+([{decimal}]\d*)?$"
+        )
+        joined = pc.if_else(rightly, pc.replace_substring(cells, mark, ""), None)
+        cells = pc.if_else(grouped, joined, cells)
     if decimal == ".":
         return cells
-    grouped = pc.match_substring(cells, ".")  # 1.234 with a decimal comma may be a thousand
-    return pc.if_else(grouped, None, pc.replace_substring(cells, decimal, "."))
+    pointed = pc.match_substring(cells, ".")  # 1.234 with a decimal comma may be a thousand
+    return pc.if_else(pointed, None, pc.replace_substring(cells, decimal, "."))
 
 
 def _integers(cells: pa.Array) -> pa.Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -14,83 +14,121 @@ from pyarrow import csv as arrow_csv
 
 from include.errors import SourceError
 from include.ingestion.storable_columns import check_names
+from include.ingestion.text_encoding import HEAD_BYTES, check_encoding, decoder
 from include.ingestion.text_pieces import TextPiece
 from include.specification.sections.sources import CsvDialect
 
+# No row may be longer than this.
 _BLOCK_BYTES = 8 * 1024 * 1024
 _SHOWN = 80
+# Opens the decompressed file from its start, as often as it is called.
+OpenFile = Callable[[], Any]
 
 
-def read_csv(
-    open_file: Any, what: str, dialect: CsvDialect, null_values: Sequence[str]
-) -> Iterator[TextPiece]:
-    """Read a CSV file.
+def read_csv(open_file: OpenFile, what: str, dialect: CsvDialect) -> Iterator[TextPiece]:
+    """Read a CSV file; cells are stripped of spaces around them, and null where nothing is left.
+
+    Args, returned pieces and errors are those of :func:`read_verbatim`.
+    """
+    for piece in read_verbatim(open_file, what, dialect):
+        cells = [pc.utf8_trim_whitespace(column) for column in piece.columns]
+        held = [pc.if_else(pc.equal(column, ""), None, column) for column in cells]
+        names = [name.strip() for name in piece.column_names]
+        yield TextPiece(pa.table(held, names=names))
+
+
+def read_verbatim(open_file: OpenFile, what: str, dialect: CsvDialect) -> Iterator[pa.Table]:
+    """Read a CSV file exactly as its cells stand there.
 
     Args:
-        open_file: Opens the decompressed file from its start, as often as it is called.
+        open_file: Opens the file.
         what: The file, for messages.
         dialect: How it is written.
-        null_values: Cells that mean "missing", whatever their case, beside the empty one.
 
     Returns:
-        At least one piece; cells are stripped of spaces around them.
+        At least one table; every column is string, without nulls.
 
     Raises:
-        SourceError: If a line has another number of cells, a quote is never closed, or a column
-            is refused.
+        SourceError: If it has no header, a line has another number of cells, a quote is never
+            closed, a row is too long, a column is refused, or the encoding is another one.
     """
+    _check_head(open_file, what, dialect)
     invalid: list[str] = []
 
     def remember(row: Any) -> str:
         invalid.append(row.text)
         return "skip"
 
-    missing = pa.array(["", *(value.strip().lower() for value in null_values)], pa.string())
     # A quote that is not closed swallows lines into one cell, and no count of cells shows it.
     spans_lines = False
-    encoding = codecs.lookup(dialect.encoding).name
-    with open_file() as stream:
-        reader = arrow_csv.open_csv(
-            stream,
-            read_options=arrow_csv.ReadOptions(
-                # Only under this name does Arrow read it without Python.
-                encoding="utf8" if encoding == "utf-8" else encoding,
-                block_size=_BLOCK_BYTES,
-                use_threads=False,
-            ),
-            parse_options=arrow_csv.ParseOptions(
-                delimiter=dialect.delimiter,
-                quote_char=dialect.quote,
-                newlines_in_values=True,
-                invalid_row_handler=remember,
-            ),
-            convert_options=arrow_csv.ConvertOptions(
-                default_column_type=pa.string(), strings_can_be_null=False
-            ),
-        )
-        names = [name.strip() for name in reader.schema.names]
-        check_names(what, names)
-        schema = pa.schema([(name, pa.string()) for name in names])
-        yield TextPiece(schema.empty_table())
-        for batch in reader:
-            spans_lines = spans_lines or any(
-                pc.any(pc.match_substring_regex(column, "[\r\n]")).as_py() for column in batch
-            )
-            cells = [pc.utf8_trim_whitespace(column) for column in batch]
-            held = [pc.if_else(pc.is_in(pc.utf8_lower(c), missing), None, c) for c in cells]
-            yield TextPiece(pa.Table.from_arrays(held, schema=schema))
+    try:
+        with open_file() as stream:
+            reader = _open(stream, dialect, remember)
+            names = reader.schema.names
+            names[0] = names[0].removeprefix("\ufeff")  # utf-16-le and -be do not skip the mark
+            check_names(what, [name.strip() for name in names])
+            schema = pa.schema([(name, pa.string()) for name in names])
+            yield schema.empty_table()
+            for batch in reader:
+                spans_lines = spans_lines or any(
+                    pc.any(pc.match_substring_regex(column, "[\r\n]")).as_py() for column in batch
+                )
+                yield pa.Table.from_arrays(batch.columns, schema=schema)
+    except pa.ArrowInvalid as error:
+        if "straddling" not in str(error):
+            raise
+        _check_lines(open_file, what, dialect, len(names))
+        raise SourceError(
+            f"{what}: a row must have at most {_BLOCK_BYTES:,} bytes, got more. Shorten its "
+            "cells, or close the quote that makes it so long, and land it again."
+        ) from error
     if invalid or spans_lines:
         _check_lines(open_file, what, dialect, len(names))
     if invalid:
         raise _wrong_line(what, len(names), f"{invalid[0][:_SHOWN]!r}")
 
 
-def _check_lines(open_file: Any, what: str, dialect: CsvDialect, width: int) -> None:
-    """Go over a suspicious file with a strict and slow reader that knows the lines."""
+def _open(stream: Any, dialect: CsvDialect, remember: Callable[[Any], str]) -> Any:
+    encoding = codecs.lookup(dialect.encoding).name
+    return arrow_csv.open_csv(
+        stream,
+        read_options=arrow_csv.ReadOptions(
+            # Only under this name does Arrow read it without Python.
+            encoding="utf8" if encoding == "utf-8" else encoding,
+            block_size=_BLOCK_BYTES,
+            use_threads=False,
+        ),
+        parse_options=arrow_csv.ParseOptions(
+            delimiter=dialect.delimiter,
+            quote_char=dialect.quote,
+            newlines_in_values=True,
+            invalid_row_handler=remember,
+        ),
+        convert_options=arrow_csv.ConvertOptions(
+            default_column_type=pa.string(), strings_can_be_null=False
+        ),
+    )
+
+
+def _check_head(open_file: OpenFile, what: str, dialect: CsvDialect) -> None:
     with open_file() as stream:
-        encoding = codecs.lookup(dialect.encoding).name
-        encoding = "utf-8-sig" if encoding == "utf-8" else encoding
-        text = io.TextIOWrapper(io.BufferedReader(stream), encoding=encoding, newline="")
+        head = stream.read(HEAD_BYTES)
+    check_encoding(what, head, dialect.encoding)
+    if len(head) < HEAD_BYTES and not head.strip(b"\0\r\n\xef\xbb\xbf\xff\xfe"):
+        raise SourceError(
+            f"{what} must begin with the names of its columns, got nothing. Land it again: the "
+            "upload was cut off."
+        )
+
+
+def _check_lines(open_file: OpenFile, what: str, dialect: CsvDialect, width: int) -> None:
+    """Go over a suspicious file with a strict and slow reader that knows the lines."""
+    # The limit is one for the whole process, and another thread may be reading: only raise it.
+    csv.field_size_limit(max(csv.field_size_limit(), _BLOCK_BYTES))
+    with open_file() as stream:
+        text = io.TextIOWrapper(
+            io.BufferedReader(stream), encoding=decoder(dialect.encoding), newline=""
+        )
         reader = csv.reader(text, delimiter=dialect.delimiter, quotechar=dialect.quote, strict=True)
         line = 1
         try:

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
 
 from include.errors import SourceError
-from include.ingestion.storable_columns import check_names, not_plain
+from include.ingestion.arrow_types import not_plain
+from include.ingestion.storable_columns import check_names
+from include.ingestion.text_encoding import HEAD_BYTES, check_encoding, decoder, marked_encoding
 from include.ingestion.text_pieces import TextPiece
 
 _JSON_LINES = 50_000
 _SHOWN = 80
 
 
-def read_json_lines(open_file: Any, what: str) -> Iterator[TextPiece]:
+def read_json_lines(open_file: Callable[[], Any], what: str) -> Iterator[TextPiece]:
     """Read a file with one JSON object a line; a key that a line does not have is null.
 
     Args:
-        open_file: Opens the decompressed file, UTF-8, from its start.
+        open_file: Opens the decompressed file from its start: UTF-8, or UTF-16 with its mark.
         what: The file, for messages.
 
     Returns:
@@ -31,31 +33,44 @@ def read_json_lines(open_file: Any, what: str) -> Iterator[TextPiece]:
         SourceError: If a line is no JSON object, a value is nested, or a column is refused.
     """
     cells: dict[str, list[str | None]] = {}
-    quoted: set[str] = set()
+    quoted: dict[str, list[int]] = {}
     rows = 0
-    with open_file() as stream:
-        lines = io.TextIOWrapper(io.BufferedReader(stream), encoding="utf-8-sig")
-        for number, line in enumerate(lines, 1):
-            if line.isspace():
-                continue
-            for key, value in _object(what, number, line).items():
-                if key not in cells:
-                    cells[key] = [None] * rows
-                if isinstance(value, dict | list):
-                    raise not_plain(what, key, f"a nested value in line {number}")
-                if type(value) is str:  # and not a number, which is kept as it is written
-                    quoted.add(key)
-                elif isinstance(value, bool):
-                    value = str(value).lower()
-                cells[key].append(value)
-            rows += 1
-            for column in cells.values():
-                if len(column) < rows:
-                    column.append(None)
-            if rows == _JSON_LINES:
-                yield _json_piece(what, cells, quoted, rows)
-                cells, quoted, rows = {}, set(), 0
+    for number, line in lines(open_file, what):
+        for key, value in parsed(what, number, line).items():
+            if key not in cells:
+                cells[key] = [None] * rows
+            if isinstance(value, dict | list):
+                raise not_plain(what, key, f"a nested value in line {number}")
+            if type(value) is str:  # and not a number, which is kept as it is written
+                quoted.setdefault(key, []).append(rows)
+            elif isinstance(value, bool):
+                value = str(value).lower()
+            cells[key].append(value)
+        rows += 1
+        for column in cells.values():
+            if len(column) < rows:
+                column.append(None)
+        if rows == _JSON_LINES:
+            yield _json_piece(what, cells, quoted, rows)
+            cells, quoted, rows = {}, {}, 0
     yield _json_piece(what, cells, quoted, rows)
+
+
+def lines(open_file: Callable[[], Any], what: str) -> Iterator[tuple[int, str]]:
+    """Give the lines that are not blank, with their numbers from 1; only a line feed ends one.
+
+    Raises:
+        SourceError: If the file is of another encoding.
+    """
+    with open_file() as stream:
+        head = stream.read(HEAD_BYTES)
+    encoding = marked_encoding(head) or "utf-8"
+    check_encoding(what, head, encoding)
+    with open_file() as stream:
+        text = io.TextIOWrapper(io.BufferedReader(stream), encoding=decoder(encoding), newline="\n")
+        for number, line in enumerate(text, 1):
+            if not line.isspace():
+                yield number, line.rstrip("\r\n")
 
 
 class _Number(str):
@@ -66,7 +81,12 @@ class _Number(str):
 _DECODER = json.JSONDecoder(parse_int=_Number, parse_float=_Number, parse_constant=lambda _: None)
 
 
-def _object(what: str, number: int, line: str) -> Mapping[str, Any]:
+def parsed(what: str, number: int, line: str) -> Mapping[str, Any]:
+    """Read one object; numbers are strings as they are written.
+
+    Raises:
+        SourceError: If the line is none.
+    """
     try:
         value = _DECODER.decode(line)
     except (ValueError, RecursionError) as error:
@@ -84,7 +104,7 @@ def _no_object(what: str, number: int, line: str) -> SourceError:
 
 
 def _json_piece(
-    what: str, cells: Mapping[str, list[str | None]], quoted: set[str], rows: int
+    what: str, cells: Mapping[str, list[str | None]], quoted: Mapping[str, list[int]], rows: int
 ) -> TextPiece:
     check_names(what, list(cells))
     if rows and not cells:
@@ -93,5 +113,12 @@ def _json_piece(
         )
     return TextPiece(
         pa.table({key: pa.array(column, pa.string()) for key, column in cells.items()}),
-        frozenset(quoted),
+        {key: _mask(positions, rows) for key, positions in quoted.items()},
     )
+
+
+def _mask(positions: list[int], rows: int) -> pa.Array:
+    mask = [False] * rows
+    for position in positions:
+        mask[position] = True
+    return pa.array(mask, pa.bool_())

@@ -227,7 +227,7 @@ def _plain_schema(subject: str, source: Source, landed: Sequence[LandedRows]) ->
         if pa.types.is_null(known):
             advice = "Name its type under types in the pipeline file, or land it without it."
             if source.query is not None:
-                advice = "Cast it in the query, or leave it out."
+                advice = "Name its type under types in the pipeline file, or cast it in the query."
             raise SourceError(
                 f"{subject}: {landed[0].label}: column {column} must have a type the first time "
                 f"it lands, got only nulls. {advice}"

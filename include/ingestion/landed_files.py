@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,9 +14,9 @@ import pyarrow.parquet as pq
 from include.calendar.moments import to_moments
 from include.calendar.partitions import Partition
 from include.errors import SourceError
-from include.ingestion import csv_files, json_lines_files
+from include.ingestion import text_files
 from include.ingestion.arrow_types import rounding_warnings
-from include.ingestion.cell_types import Inference, kind_of, read_as
+from include.ingestion.cell_types import ARROW_TYPES, Inference, kind_of
 from include.ingestion.landed_objects import name_of
 from include.ingestion.parquet_files import read_row_groups
 from include.ingestion.readable import readable
@@ -125,7 +124,7 @@ def read_files(
     if source.format == "parquet":
         return tuple(_read_parquet(filesystem, path, name, wanted, subject) for name, path in files)
     texts = [
-        (name, partial(_texts, filesystem, path, source, f"{subject}: file {name}"))
+        (name, partial(_pieces, filesystem, path, source, f"{subject}: file {name}"))
         for name, path in files
     ]
     kinds: dict[str, ColumnType | None]
@@ -180,15 +179,14 @@ def _read_parquet(
     return replace(landed, warnings=rounding_warnings(what, frozenset(rounded)))
 
 
-def _texts(filesystem: Any, path: str, source: Source, what: str) -> Iterator[TextPiece]:
+def _pieces(filesystem: Any, path: str, source: Source, what: str) -> Iterator[TextPiece]:
     def open_file() -> Any:
         return filesystem.open_input_stream(
             path, compression="gzip" if path.lower().endswith(".gz") else None
         )
 
-    if source.format == "csv":
-        return csv_files.read_csv(open_file, what, source.csv, source.null_values)
-    return json_lines_files.read_json_lines(open_file, what)
+    for piece in text_files.read_pieces(open_file, what, source.format, source.csv):
+        yield text_files.without_missing(piece, source.missing_words)
 
 
 def _inferred(
@@ -202,9 +200,9 @@ def _inferred(
                 for column in piece.cells.column_names:
                     if column in source.types:
                         continue
-                    inference = seen.setdefault(column, Inference(source.csv.decimal))
+                    inference = seen.setdefault(column, Inference(source.csv))
                     cells = piece.cells[column].combine_chunks()
-                    inference.see(cells, column in piece.quoted)
+                    inference.see(cells, piece.quoted.get(column))
     return {column: inference.kind for column, inference in seen.items()} | dict(source.types)
 
 
@@ -219,43 +217,30 @@ def _read_text(
     def typed() -> Iterator[_Piece]:
         start = 0
         for piece in text():
-            rows, unparsed = _typed(piece.cells, kinds, source.csv.decimal)
+            rows, unparsed = text_files.typed(piece.cells, kinds, source.csv)
             yield start, rows, unparsed
             start += rows.num_rows
 
     what = f"{subject}: file {name}"
     with readable(what, source.format):
         landed = _select(name, typed(), wanted, what)
-    unknown = [column for column in source.types if column not in landed.rows.column_names]
-    if unknown:
-        raise SourceError(
-            f"{what} must have every column that types names, got none called "
-            f"{some(renamed(unknown, [*set(landed.rows.column_names) - source.types.keys()]))} "
-            f"among {some(landed.rows.column_names)}. Land it with the old names, or correct types "
-            "in the pipeline file."
+    absent = [column for column in source.types if column not in landed.rows.column_names]
+    if not absent:
+        return landed
+    if source.format == "json_lines" and landed.rows.num_columns:
+        # A key that no line has is null, as one that some lines do not have.
+        rows = landed.rows
+        for column in absent:
+            nulls = pa.nulls(rows.num_rows, ARROW_TYPES[source.types[column]])
+            rows = rows.append_column(column, nulls)
+        warning = (
+            f"{what}: no line has a key {some(absent)}, which types names: it is null in every "
+            "row. Correct types in the pipeline file, if it is misspelt."
         )
-    return landed
-
-
-def _typed(
-    cells: pa.Table, kinds: Mapping[str, ColumnType | None], decimal: str
-) -> tuple[pa.Table, pa.Array]:
-    """Read every column as its type; what cannot be read is null, and told per row as JSON."""
-    columns, faults = [], dict[int, dict[str, str]]()
-    for name in cells.column_names:
-        column, kind = cells[name].combine_chunks(), kinds.get(name, "string")
-        if kind is None:
-            columns.append(pa.nulls(len(column)))
-            continue
-        read = read_as(column, kind, decimal)
-        columns.append(read)
-        wrong = pc.and_(column.is_valid(), read.is_null())
-        positions = pc.indices_nonzero(wrong)
-        for position, original in zip(
-            positions.to_pylist(), column.take(positions).to_pylist(), strict=True
-        ):
-            faults.setdefault(position, {})[name] = original
-    unparsed: list[str | None] = [None] * cells.num_rows
-    for position, originals in faults.items():
-        unparsed[position] = json.dumps(originals, ensure_ascii=False)
-    return pa.table(columns, names=cells.column_names), pa.array(unparsed, pa.string())
+        return replace(landed, rows=rows, warnings=(warning,))
+    raise SourceError(
+        f"{what} must have every column that types names, got none called "
+        f"{some(renamed(absent, [*set(landed.rows.column_names) - source.types.keys()]))} "
+        f"among {some(landed.rows.column_names)}. Land it with the old names, or correct types "
+        "in the pipeline file."
+    )

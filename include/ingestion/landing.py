@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,11 +21,14 @@ from include.calendar import partitions
 from include.calendar.moments import check_years, to_moments
 from include.calendar.partitions import Frequency, containing
 from include.errors import SourceError
+from include.ingestion import csv_files, json_lines_files
 from include.ingestion.arrow_types import rounding_warnings
+from include.ingestion.cell_types import mask_missing, read_as
 from include.ingestion.landed_objects import ENDINGS, list_folders
 from include.ingestion.parquet_files import read_parquet
+from include.ingestion.readable import readable
 from include.ingestion.storable_columns import check_names
-from include.ingestion.verbatim_csv import decompress, read_cells, write_cells
+from include.ingestion.verbatim_csv import decompress, write_cells
 from include.specification.pipeline import Pipeline
 from include.specification.sections.sources import PLACEHOLDER, Source
 from include.storage.object_store import THREADS, ObjectStore, content_type, join
@@ -162,19 +165,18 @@ def _split(
                 part = table.take(rows)
                 yield _part(source, name, partition, ".parquet", _parquet(part), part.num_rows)
         case "csv":
-            header, lines = read_cells(file.name, _text(file), source.csv)
-            names = [cell.strip() for cell in header]
-            check_names(subject, names)
-            times = _cells(lines, names, time)
+            cells = _read_cells(file, source, subject)
+            header = cells.column_names
+            times = _times(cells.rename_columns([name.strip() for name in header]), source, time)
             for partition, rows in _by_partition(times, time, frequency, subject).items():
-                kept = [header, *(lines[row] for row in rows.to_pylist())]
-                data = write_cells(kept, source.csv)
+                columns = [column.to_pylist() for column in cells.take(rows).columns]
+                data = write_cells([header, *zip(*columns, strict=True)], source.csv)
                 yield _part(source, name, partition, ".csv", data, len(rows))
         case "json_lines":
-            objects = _read_lines(file)
-            times = _values(objects, time, subject)
+            objects = _read_lines(file, subject)
+            times = _times(_values(objects, time, subject), source, time)
             for partition, rows in _by_partition(times, time, frequency, subject).items():
-                data = "\n".join([*(objects[row] for row in rows.to_pylist()), ""]).encode()
+                data = "".join(f"{objects[row][1]}\n" for row in rows.to_pylist()).encode()
                 yield _part(source, name, partition, ".jsonl", data, len(rows))
 
 
@@ -277,46 +279,39 @@ def _parquet(rows: pa.Table) -> bytes:
     return buffer.getvalue()
 
 
-def _text(file: Path) -> bytes:
-    return decompress(file.name, file.read_bytes())
+def _opened(file: Path) -> Callable[[], Any]:
+    data = decompress(file.name, file.read_bytes())
+    return lambda: pa.BufferReader(data)
 
 
-def _cells(lines: Sequence[Sequence[str]], header: Sequence[str], time: str) -> pa.Table:
-    if time not in header:
-        return pa.table({name: pa.array([], pa.string()) for name in header})
-    position = header.index(time)
-    return _times([line[position].strip() or None for line in lines], time)
+def _read_cells(file: Path, source: Source, subject: str) -> pa.Table:
+    with readable(subject, source.format):
+        return pa.concat_tables(csv_files.read_verbatim(_opened(file), subject, source.csv))
 
 
-def _read_lines(file: Path) -> list[str]:
-    return [line for line in _text(file).decode("utf-8-sig").splitlines() if line.strip()]
+def _read_lines(file: Path, subject: str) -> list[tuple[int, str]]:
+    with readable(subject, "json_lines"):
+        return list(json_lines_files.lines(_opened(file), subject))
 
 
-def _values(objects: Sequence[str], time: str, subject: str) -> pa.Table:
-    found = []
-    names: dict[str, None] = {}
-    for number, line in enumerate(objects, start=1):
-        try:
-            row = json.loads(line)
-            names.update(dict.fromkeys(row))
-            found.append(row.get(time))
-        except (ValueError, AttributeError, TypeError) as error:
-            raise SourceError(
-                f"{subject}: line {number} must be a JSON object, got {line[:50]!r}. Correct it."
-            ) from error
-    check_names(subject, list(names))
+def _values(objects: Sequence[tuple[int, str]], time: str, subject: str) -> pa.Table:
+    rows = [json_lines_files.parsed(subject, *line) for line in objects]
+    check_names(subject, list(dict.fromkeys(key for row in rows for key in row)))
+    found = [row.get(time) for row in rows]
     if not any(value is not None for value in found):
         return pa.table({})
-    return _times([None if value is None else str(value) for value in found], time)
+    return pa.table({time: pa.array([None if v is None else str(v) for v in found], pa.string())})
 
 
-def _times(texts: Sequence[str | None], time: str) -> pa.Table:
+def _times(cells: pa.Table, source: Source, time: str) -> pa.Table:
     """Hold times as text, or as years if all are whole numbers."""
-    years = [text for text in texts if text is not None and text.removesuffix(".0").isdigit()]
-    if years and len(years) == sum(text is not None for text in texts):
-        numbers = [None if text is None else int(float(text)) for text in texts]
-        return pa.table({time: pa.chunked_array([pa.array(numbers, pa.int64())])})
-    return pa.table({time: pa.chunked_array([pa.array(texts, pa.string())])})
+    if time not in cells.column_names:
+        return cells
+    texts = pc.utf8_trim_whitespace(cells[time].combine_chunks())
+    texts = mask_missing(texts, ["", *source.missing_words(time)])
+    years = read_as(texts, "integer", source.csv)
+    column = years if years.null_count == texts.null_count < len(texts) else texts
+    return pa.table({time: pa.chunked_array([column])})
 
 
 def _count(file: Path, source: Source, warnings: list[str]) -> int:
@@ -327,8 +322,6 @@ def _count(file: Path, source: Source, warnings: list[str]) -> int:
             check_names(subject, table.schema.names)
             return int(table.num_rows)
         case "csv":
-            header, rows = read_cells(file.name, _text(file), source.csv)
-            check_names(subject, [cell.strip() for cell in header])
-            return len(rows)
+            return int(_read_cells(file, source, subject).num_rows)
         case "json_lines":
-            return len(_read_lines(file))
+            return len(_read_lines(file, subject))

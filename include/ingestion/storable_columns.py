@@ -68,14 +68,6 @@ def _shown(names: Sequence[str]) -> list[str]:
     return [f"{name[:_SHOWN]}..." if len(name) > _SHOWN else name for name in map(repr, names)]
 
 
-def not_plain(what: str, column: str, found: str) -> SourceError:
-    """Say that a column can never be stored."""
-    return SourceError(
-        f"{what}: column {column} must be a number, string, boolean, date or timestamp, got "
-        f"{found}. Flatten or convert it before landing."
-    )
-
-
 def cast(what: str, table: pa.Table, target: pa.Schema, whose: str) -> pa.Table:
     """Cast columns to a schema without loss.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
@@ -12,9 +13,10 @@ class TextPiece:
     """Rows of a file that follow each other.
 
     Args:
-        cells: Every column as string.
-        quoted: Columns that hold text by what the format says itself (JSON strings).
+        cells: Every column as string; a blank cell is null.
+        quoted: By column that has some, which cells hold text by what the format says itself
+            (JSON strings), bool, shape (n_rows,).
     """
 
     cells: pa.Table
-    quoted: frozenset[str] = frozenset()
+    quoted: Mapping[str, pa.Array] = field(default_factory=dict)

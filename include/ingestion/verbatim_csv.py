@@ -1,10 +1,8 @@
-"""CSV files as cells, exactly as they stand there."""
+"""Text files as they are written: packed or not, and rows of CSV with their quotes."""
 
 from __future__ import annotations
 
-import csv
 import gzip
-import io
 from collections.abc import Sequence
 
 from include.errors import SourceError
@@ -27,50 +25,20 @@ def decompress(name: str, data: bytes) -> bytes:
         ) from error
 
 
-def read_cells(name: str, data: bytes, dialect: CsvDialect) -> tuple[list[str], list[list[str]]]:
-    """Read header and rows; empty lines are left out.
-
-    Args:
-        name: Name of the file, for messages.
-        data: The decompressed file.
-        dialect: How it is written.
-
-    Raises:
-        SourceError: If it has no header, a line has another number of cells, or the encoding is
-            another one.
-    """
-    encoding = "utf-8-sig" if dialect.encoding == "utf-8" else dialect.encoding
-    try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError as error:
-        raise SourceError(
-            f"file {name}: must be {dialect.encoding}, got byte {error.start} that is not. "
-            "Correct csv.encoding in the pipeline file."
-        ) from error
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=dialect.delimiter, quotechar=dialect.quote
-    )
-    header = next(reader, [])
-    if not header:
-        raise SourceError(f"file {name}: must begin with the names of its columns, got nothing.")
-    rows = []
-    for row in reader:
-        if row and len(row) != len(header):
-            raise SourceError(
-                f"file {name}: line {reader.line_num} must have {len(header)} cells, as the "
-                f"header, got {len(row)}. Correct the line, or the delimiter "
-                f"{dialect.delimiter!r}."
-            )
-        if row:
-            rows.append(row)
-    return header, rows
-
-
 def write_cells(rows: Sequence[Sequence[str]], dialect: CsvDialect) -> bytes:
-    """Write rows in a dialect; cells that need quotes get them."""
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(
-        buffer, delimiter=dialect.delimiter, quotechar=dialect.quote, lineterminator="\n"
-    )
-    writer.writerows(rows)
-    return buffer.getvalue().encode(dialect.encoding)
+    """Write rows in a dialect; cells that need quotes get them.
+
+    Not by Python's writer, which leaves a cell with a carriage return without quotes.
+    """
+    needing = (dialect.delimiter, dialect.quote, "\n", "\r")
+
+    def written(cell: str) -> str:
+        if not any(character in cell for character in needing):
+            return cell
+        doubled = cell.replace(dialect.quote, 2 * dialect.quote)
+        return f"{dialect.quote}{doubled}{dialect.quote}"
+
+    lines = [dialect.delimiter.join(map(written, row)) for row in rows]
+    # An empty line would be no row.
+    text = "".join(f"{line or 2 * dialect.quote}\n" for line in lines)
+    return text.encode(dialect.encoding)

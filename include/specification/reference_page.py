@@ -61,6 +61,7 @@ EXAMPLES: dict[tuple[type[BaseModel], str], str] = {
     (Schedule, "end"): "2009-01-31",
     (Source, "uri"): '"s3://landing/loans/{partition}/"',
     (Source, "null_values"): '["?", "unknown"]',
+    (Source, "null_values_by_column"): "{severity: []}",
     (Source, "types"): "{amount: number, opened: date}",
     (Source, "connection"): "warehouse",
     (Source, "query"): "select * from loans where at >= :start and at < :end",

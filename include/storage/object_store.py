@@ -91,7 +91,7 @@ def join(*parts: str) -> str:
 
 
 def bucket_and_key(uri: str) -> tuple[str, str]:
-    """Take an address apart, checking it on the way; the key has no trailing ``/``.
+    """Take an address that Relevo built apart, checking it; the key has no trailing ``/``.
 
     Raises:
         SourceError: If the address is malformed (see :func:`join`).
@@ -100,10 +100,18 @@ def bucket_and_key(uri: str) -> tuple[str, str]:
     return bucket, key
 
 
+def _any_key(uri: str) -> tuple[str, str]:
+    """Take apart the address of what somebody else may have named: S3 allows any key."""
+    bucket, _, key = uri.removeprefix(_SCHEME).partition("/")
+    join(f"{_SCHEME}{bucket}" if uri.startswith(_SCHEME) else uri)
+    return bucket, key.removesuffix("/")
+
+
 class ObjectStore:
     """Reads and writes objects of one S3-compatible store.
 
-    Connects at first use; from then on it is safe to share between threads.
+    Connects at first use; from then on it is safe to share between threads. Addresses may hold any
+    key that S3 allows; what Relevo writes itself is named by :func:`join`.
 
     Args:
         settings: Where the store is and who asks.
@@ -143,7 +151,7 @@ class ObjectStore:
         Raises:
             SourceError: If the bucket does not exist or the store does not answer.
         """
-        bucket, key = bucket_and_key(uri)
+        bucket, key = _any_key(uri)
         prefix = f"{key}/" if key else ""
         found = []
         with _explained(uri):
@@ -255,7 +263,7 @@ class ObjectStore:
 
     def _locate(self, uri: str) -> dict[str, str]:
         """Spell an address of one object as the client's methods take it."""
-        bucket, key = bucket_and_key(uri)
+        bucket, key = _any_key(uri)
         return {"Bucket": self.settings.bucket(bucket), "Key": key}
 
 

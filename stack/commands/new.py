@@ -51,6 +51,10 @@ def new(
     query: Annotated[
         str | None, typer.Option(help="The select to read, with --from sql://connection.")
     ] = None,
+    missing: Annotated[
+        list[str] | None,
+        typer.Option(help="A word in text files that means missing; may be given several times."),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite the files of a pipeline of this name.")
     ] = False,
@@ -65,7 +69,7 @@ def new(
         try:
             writing.check_name(name)
             with console.status("looking at the data"):
-                place, sample = _look(name, origin, query)
+                place, sample = _look(name, origin, query, missing or ())
                 proposal = propose(wish, place, sample)
                 files = writing.render(proposal)
             written = writing.write(files, REPOSITORY, force=force)
@@ -76,7 +80,9 @@ def new(
     _show(proposal, origin)
 
 
-def _look(name: str, origin: str, query: str | None) -> tuple[Place, Sample]:
+def _look(
+    name: str, origin: str, query: str | None, missing: Sequence[str]
+) -> tuple[Place, Sample]:
     from include.development.scaffold import sampling, writing
     from include.development.scaffold.proposal import Place
     from include.storage.connections import from_environment
@@ -93,9 +99,9 @@ def _look(name: str, origin: str, query: str | None) -> tuple[Place, Sample]:
     if query is not None:
         raise StackError(f"Option --query: needs --from sql://connection, got --from {origin}.")
     if origin.startswith(sampling.S3):
-        sample = sampling.read_objects(store_settings(Layout.from_environment()), origin)
-        return Place(uri=origin), sample
-    return Place(uri=writing.default_uri(name)), sampling.read_file(Path(origin))
+        store = store_settings(Layout.from_environment())
+        return Place(uri=origin), sampling.read_objects(store, origin, missing)
+    return Place(uri=writing.default_uri(name)), sampling.read_file(Path(origin), missing)
 
 
 def _show(proposal: Proposal, origin: str) -> None:
@@ -105,6 +111,8 @@ def _show(proposal: Proposal, origin: str) -> None:
         f"{proposal.target.task} target {proposal.target.column}; entity {proposal.entity}; "
         f"{rhythm}; {len(proposal.features)} columns kept, {len(proposal.left_out)} left out"
     )
+    for note in proposal.sample.text.notes if proposal.sample.text else ():
+        _line(note)
     _show_columns("Left out", name, [(item.name, item.reason) for item in proposal.left_out])
     suspicious = [
         (feature.column.name, feature.review.removeprefix("review: "))

@@ -184,6 +184,9 @@ def _numbers(values: pd.Series) -> np.ndarray:
     """Render a column for a tree, shape (n_rows, 1); strings as codes, the frequent ones first."""
     if pd.api.types.is_datetime64_any_dtype(values):
         numbers = values.astype("int64").astype("float64").mask(values.isna())
+    elif pd.api.types.is_integer_dtype(values):
+        # A tree sees the order only, and floats would make different numbers one.
+        numbers = values.rank(method="dense").astype("float64")
     elif pd.api.types.is_numeric_dtype(values):
         numbers = values.astype("float64")
     else:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from include.development.scaffold.inspection import Column, quantile
+from include.development.scaffold.inspection import Column, inspect, quantile
 from include.development.scaffold.proposal import SOURCE, Proposal
 
 Expectation = dict[str, Any]
@@ -21,6 +21,7 @@ MOST_LEVELS = 20
 # Great Expectations takes about 20 ms for each expectation, and a training runs the suites thrice.
 WIDE = 200
 _MOSTLY = 0.99
+_LONGEST = 200
 
 
 def source_suite(proposal: Proposal) -> str:
@@ -154,8 +155,13 @@ def _missing(column: Column) -> Expectation:
 def _column(proposal: Proposal, column: Column) -> Iterator[Expectation]:
     if column.kind == "number":
         yield from _numbers(proposal, column)
-    elif column.kind == "string" and column.distinct <= MOST_LEVELS:
+    elif column.kind == "string" and _is_listed(column):
         yield _set(column.name, list(column.levels), f"{column.distinct} levels in the sample.")
+
+
+def _is_listed(column: Column) -> bool:
+    """Tell whether a person would read a list of the values of a column of strings."""
+    return column.distinct <= MOST_LEVELS and max(map(len, column.levels)) <= _LONGEST
 
 
 def _numbers(proposal: Proposal, column: Column) -> Iterator[Expectation]:
@@ -174,12 +180,21 @@ def _numbers(proposal: Proposal, column: Column) -> Iterator[Expectation]:
 def _bounds(proposal: Proposal, name: str) -> tuple[float, float]:
     """Widen the range of all but the most extreme 0.2 % by half; zero stays a natural bound."""
     values = proposal.frame[name].dropna()
+    column = inspect(values)
+    if column.is_long:
+        return _long_bounds(int(column.low or 0), int(column.high or 0))
     low, high = quantile(values, 0.001), quantile(values, 0.999)
     margin = 0.5 * (high - low) or max(1.0, abs(high))
     lowest = low - margin
     if values.min() >= 0 and lowest < 0:
         lowest = 0.0
     return _rounded(lowest, math.floor), _rounded(high + margin, math.ceil)
+
+
+def _long_bounds(low: int, high: int) -> tuple[int, int]:
+    """Widen a range of whole numbers that no float holds by half."""
+    margin = (high - low) // 2 or abs(high)
+    return (0 if 0 <= low < margin else low - margin), high + margin
 
 
 def _rounded(value: float, direction: Any) -> float:

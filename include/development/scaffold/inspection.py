@@ -9,10 +9,14 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from include.development.scaffold.text_columns import is_amount
 from include.storage.data_frames import to_series
 
 Kind = Literal["number", "string", "boolean", "moment", "empty"]
+# From here on floats leave whole numbers out.
+MOST_EXACT = 2**53
 _SHOWN_LEVELS = 20
 _KEY_NAME = re.compile(r"(^|_)(id|key|uuid|guid|nr|no|number)(_|$)|[a-z]I[Dd]$")
 _CATALOGUE = re.compile(r"\s")
@@ -29,7 +33,7 @@ class Column:
         missing: Rows without a value.
         distinct: Different values.
         whole: Whether every number is whole.
-        low: Least number; None unless numbers.
+        low: Least number, exact if it is whole; None unless numbers.
         high: Largest number.
         levels: The most frequent values of a string or boolean column, most frequent first.
         is_date: Whether every moment is a midnight.
@@ -41,8 +45,8 @@ class Column:
     missing: int
     distinct: int
     whole: bool = False
-    low: float | None = None
-    high: float | None = None
+    low: int | float | None = None
+    high: int | float | None = None
     levels: tuple[Any, ...] = ()
     is_date: bool = False
 
@@ -68,11 +72,20 @@ class Column:
         if not self.is_unique or self.rows < 2:
             return False
         if self.kind == "string":
-            return not any(_CATALOGUE.search(level) for level in self.levels)
+            amounts = is_amount(pa.array(self.levels, pa.string()))
+            is_catalogue = any(_CATALOGUE.search(level) for level in self.levels)
+            return not is_catalogue and not pc.any(amounts).as_py()
         if self.kind != "number" or not self.whole or self.low is None or self.high is None:
             return False
         is_serial = self.high - self.low < 10 * self.rows
-        return bool(_KEY_NAME.search(self.name)) or is_serial
+        return bool(_KEY_NAME.search(self.name)) or is_serial or self.is_long
+
+    @property
+    def is_long(self) -> bool:
+        """Whether its whole numbers have more digits than a float: no measurement has them."""
+        if not self.whole or self.low is None or self.high is None:
+            return False
+        return max(-self.low, self.high) > MOST_EXACT
 
 
 def to_frame(table: pa.Table) -> pd.DataFrame:
@@ -94,13 +107,13 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
 
 
 def _numbers(decimals: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Take whole decimals to whole numbers if those can hold them, and others to floats."""
+    """Read decimals as numbers; whole ones exactly, which may be keys, if need be as texts."""
     if decimals.type.scale > 0:
         return decimals.cast(pa.float64())
     try:
         return decimals.cast(pa.int64())
     except pa.ArrowInvalid:
-        return decimals
+        return decimals.cast(pa.string())
 
 
 def inspect(values: pd.Series) -> Column:
@@ -118,16 +131,18 @@ def inspect(values: pd.Series) -> Column:
         midnight = bool((held == held.dt.normalize()).all())
         return Column(name, "moment", rows, missing, distinct, is_date=midnight)
     if pd.api.types.is_numeric_dtype(held):
-        numbers = held.astype("float64")
+        # Whole numbers are compared as such: keys and classes may have any number of digits.
+        exact = pd.api.types.is_integer_dtype(held)
+        number = int if exact else float
         return Column(
             name,
             "number",
             rows,
             missing,
             distinct,
-            whole=bool((numbers % 1 == 0).all()),
-            low=float(numbers.min()),
-            high=float(numbers.max()),
+            whole=exact or bool((held % 1 == 0).all()),
+            low=number(held.min()),
+            high=number(held.max()),
             levels=tuple(sorted(held.unique())) if distinct <= _SHOWN_LEVELS else (),
         )
     return Column(name, "string", rows, missing, distinct, levels=tuple(map(str, levels)))

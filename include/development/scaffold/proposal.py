@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,14 +11,12 @@ import pyarrow as pa
 
 from include.calendar.moments import MOMENT, check_years, to_moments
 from include.calendar.partitions import Frequency
-from include.development.scaffold import text_types
 from include.development.scaffold.calendar import Calendar, choose_calendar
 from include.development.scaffold.disguise import Disguise, find_disguises
 from include.development.scaffold.inspection import Column, inspect, to_frame
 from include.development.scaffold.sampling import Sample
 from include.development.scaffold.target import Target, choose_target
 from include.errors import SourceError
-from include.ingestion.cell_types import kind_of
 from include.specification.own_columns import BESIDE_KEYS, may_be_key
 from include.specification.sections.section import ColumnType
 from include.specification.sections.sources import ROW_ID
@@ -101,8 +100,7 @@ class Proposal:
         calendar: Rhythm; None for snapshots.
         features: Columns kept.
         left_out: Columns left out.
-        null_values: Cells of CSV files that mean "missing"; empty for other formats.
-        types: Types of columns of text files.
+        types: Types that the pipeline file states, by column.
         quarantined: Share of the sample's rows that the proposed suite moves to quarantine.
     """
 
@@ -116,7 +114,6 @@ class Proposal:
     calendar: Calendar | None
     features: tuple[Feature, ...]
     left_out: tuple[LeftOut, ...]
-    null_values: tuple[str, ...]
     types: dict[str, ColumnType]
     quarantined: float
 
@@ -150,20 +147,16 @@ def propose(wish: Wish, place: Place, sample: Sample) -> Proposal:
         SourceError: If a named column does not exist or does not fit its role.
     """
     _check_columns(wish, place, sample)
-    settled = _settled(wish, sample)
-    frame = to_frame(sample.table) if settled is None else settled.frame
+    frame = to_frame(sample.table)
     columns = {str(name): inspect(frame[name]) for name in frame.columns}
     target = choose_target(frame[wish.target], columns[wish.target], wish.positive)
-    types = _types(wish, sample, settled)
-    moments, time = _moments(wish.time, sample, types, frame, columns)
+    moments, time = _moments(wish.time, sample, frame, columns)
     if moments is not None:
         check_years(_arrow(moments), f"--time {wish.time}")
     known_at = None
     if wish.known_at is not None:
-        known_at, _ = _moments(wish.known_at, sample, types, frame, columns, optional=True)
+        known_at, _ = _moments(wish.known_at, sample, frame, columns, optional=True)
     entity = _entity(wish, place, frame, columns, moments)
-    if types.get(entity) == "number":
-        types = {**types, entity: "integer"}  # a key that was found only now
     calendar = None
     if moments is not None:
         calendar = choose_calendar(
@@ -181,7 +174,9 @@ def propose(wish: Wish, place: Place, sample: Sample) -> Proposal:
             f"pipeline {wish.name}: at least one column must be usable as a feature, got none of "
             f"{len(columns)}. Bring more columns."
         )
-    bad = pd.Series(False, index=frame.index) if settled is None else settled.unparsed.copy()
+    bad = pd.Series(False, index=frame.index)
+    if sample.text is not None:
+        bad |= sample.text.unparsed.to_numpy(zero_copy_only=False)
     bad |= frame[wish.target].isin(target.strays)
     if entity in frame:
         bad |= frame[entity].isna() | _repeated(frame[entity], moments)
@@ -196,8 +191,7 @@ def propose(wish: Wish, place: Place, sample: Sample) -> Proposal:
         calendar,
         features,
         left_out,
-        () if settled is None else settled.null_values,
-        types,
+        _types(sample, columns, {entity, *_exact(wish, target)}),
         float(bad.mean()),
     )
 
@@ -232,34 +226,28 @@ def _check_columns(wish: Wish, place: Place, sample: Sample) -> None:
         raise SourceError(f"column {', '.join(twice)}: must have one role only. Correct the names.")
 
 
-def _settled(wish: Wish, sample: Sample) -> text_types.Settled | None:
-    if sample.dialect is None:
-        return None
-    whole = {name for name in (wish.target, wish.entity, wish.time) if name is not None}
-    settled = text_types.settle(sample.table, sample.dialect.decimal, whole)
-    target = settled.frame[wish.target]
-    if settled.types.get(wish.target) == "integer" and target.nunique() > 20:
-        settled = text_types.settle(sample.table, sample.dialect.decimal, whole - {wish.target})
-    return settled
+def _exact(wish: Wish, target: Target) -> set[str]:
+    """Name the columns whose numbers must stay whole: times, and the target if it is a class."""
+    classes = wish.target if target.task != "regression" else None
+    return {name for name in (wish.time, wish.known_at, classes) if name is not None}
 
 
-def _types(wish: Wish, sample: Sample, settled: text_types.Settled | None) -> dict[str, ColumnType]:
-    """Name the types that the pipeline file must state, because the files do not."""
-    if settled is not None:
-        return settled.types
-    if sample.format == "parquet":
-        held = {name: sample.table.schema.field(name).type for name in sorted(sample.differing)}
-        return {n: kind_of(kind) for n, kind in held.items() if not pa.types.is_decimal(kind)}
-    if sample.format != "json_lines":
-        return {}
-    times = [name for name in (wish.time, wish.known_at) if name is not None]
-    return {name: "timestamp" for name in times if pa.types.is_timestamp(sample.table[name].type)}
+def _types(
+    sample: Sample, columns: dict[str, Column], exact: Collection[str]
+) -> dict[str, ColumnType]:
+    """Name the types that the pipeline file states; of other numbers a later 2.5 is no error."""
+    is_text = sample.text is not None
+    return {
+        name: "number"
+        if is_text and kind == "integer" and name not in exact and not columns[name].is_long
+        else kind
+        for name, kind in sample.types.items()
+    }
 
 
 def _moments(
     name: str | None,
     sample: Sample,
-    types: dict[str, ColumnType],
     frame: pd.DataFrame,
     columns: dict[str, Column],
     *,
@@ -275,7 +263,7 @@ def _moments(
         )
     if column.kind == "moment":
         moments = frame[name]
-        is_date = pa.types.is_date(sample.table[name].type) or types.get(name) == "date"
+        is_date = pa.types.is_date(sample.table[name].type)
         return moments, "date" if is_date else "moment"
     values = (
         frame[name].astype("Int64") if column.kind == "number" and column.whole else frame[name]
@@ -373,6 +361,8 @@ def _reason(
         return "a time: turn it into a duration if it is known when the row comes"
     if column.looks_like_key:
         return "a key: every row has its own value"
+    if column.is_long:
+        return "an identifier: whole numbers of more than 15 digits"
     if column.is_text:
         return f"free text: {column.distinct:,} different values in {column.rows:,} rows"
     if moments is not None and column.kind == "string" and _follows(frame[column.name], moments):

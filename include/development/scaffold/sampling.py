@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.json
 
+from include.development.scaffold.text_columns import TextColumns, choose
 from include.errors import SourceError
-from include.ingestion.arrow_types import check_types, rounding_warnings, widest
+from include.ingestion.arrow_types import rounding_warnings, widest
+from include.ingestion.cell_types import kind_of
 from include.ingestion.landed_objects import ENDINGS, data_files, folder_values, name_of
 from include.ingestion.parquet_files import read_parquet
+from include.ingestion.readable import readable
 from include.ingestion.sql_source import read_first_rows
-from include.ingestion.storable_columns import cast, check_names
-from include.ingestion.verbatim_csv import decompress, read_cells
-from include.specification.sections.sources import CsvDialect
+from include.ingestion.storable_columns import cast
+from include.ingestion.text_encoding import decoder, marked_encoding
+from include.ingestion.text_files import joined, read_pieces
+from include.ingestion.verbatim_csv import decompress
+from include.specification.sections.section import ColumnType
+from include.specification.sections.sources import NULL_VALUES, CsvDialect
 from include.storage.object_store import ObjectStore
 from include.storage.settings import StoreSettings
 from include.wording import some
@@ -42,43 +48,51 @@ class Sample:
     """What was looked at.
 
     Args:
-        table: Sampled rows in their order; cells of CSV files are strings as they stand there,
-            stripped.
+        table: Sampled rows in their order and in the types in which they will be ingested.
         rows: Rows in all, of which the table may be a part.
         format: Of the files; None for a query.
-        dialect: How CSV files are written; None for other formats.
-        differing: Columns whose type is not the same in all files.
+        types: Types that the pipeline file must state, by column.
+        text: How text files are read; None for other formats.
         warnings: What a person should know although nothing is wrong.
     """
 
     table: pa.Table
     rows: int
     format: Format | None
-    dialect: CsvDialect | None = None
-    differing: frozenset[str] = frozenset()
+    types: Mapping[str, ColumnType] = field(default_factory=dict)
+    text: TextColumns | None = None
     warnings: tuple[str, ...] = ()
 
 
-def read_file(path: Path) -> Sample:
+def read_file(path: Path, missing: Collection[str] = ()) -> Sample:
     """Sample a local file.
+
+    Args:
+        path: The file.
+        missing: Words in text files that a person said mean "missing".
 
     Raises:
         SourceError: If there is no such file, or it is not one of the formats.
     """
     if not path.is_file():
         raise SourceError(f"file {path}: must be an existing file, got none. Correct the path.")
-    return _read([(path.name, path.read_bytes())])
+    return _read([(path.name, path.read_bytes())], missing)
 
 
-def read_objects(settings: StoreSettings, uri: str) -> Sample:
+def read_objects(settings: StoreSettings, uri: str, missing: Collection[str] = ()) -> Sample:
     """Sample one object, or all those below a folder.
+
+    Args:
+        settings: Where the store is.
+        uri: Address of the object or the folder.
+        missing: Words in text files that a person said mean "missing".
 
     Raises:
         SourceError: If there is none, they are of several formats, or the store does not answer.
     """
     store = ObjectStore(settings)
     if store.exists(uri):
-        return _read([(uri.rpartition("/")[2], store.read(uri))])
+        return _read([(uri.rpartition("/")[2], store.read(uri))], missing)
     found = data_files(store.list(uri), uri, "data")
     items = found.files
     if not items:
@@ -86,7 +100,7 @@ def read_objects(settings: StoreSettings, uri: str) -> Sample:
     # Evenly spread over the names, which are often in the order of time.
     size = sum(item.size for item in items)
     chosen = items[:: max(1, -(-size // _MOST_BYTES))]
-    sample = _read([(item.name, store.read(item.uri)) for item in chosen])
+    sample = _read([(item.name, store.read(item.uri)) for item in chosen], missing)
     read = sum(item.size for item in chosen)
     columns = {name_of(item, uri): sample.table.column_names for item in chosen}
     return replace(
@@ -107,7 +121,7 @@ def read_query(url: str, query: str) -> Sample:
         SourceError: If the database cannot answer.
     """
     table = read_first_rows(url, query, LIMIT, "query")
-    return Sample(table, table.num_rows, None)
+    return Sample(table, table.num_rows, None, _kinds(table.schema, table.column_names))
 
 
 def format_of(name: str) -> Format:
@@ -126,61 +140,62 @@ def format_of(name: str) -> Format:
 
 
 def sniff(data: bytes) -> CsvDialect:
-    """Guess how a CSV file is written; the decimal comma is decided by its cells.
+    """Guess how a CSV file is written; the marks of numbers are decided by its cells.
 
     Args:
         data: The decompressed file, or its first part.
     """
-    encoding = "utf-8" if _is_utf8(data) else "cp1252" if _fits(data, "cp1252") else "latin-1"
-    lines = data[:_SNIFFED].decode(encoding, errors="replace").splitlines()
-    head = "\n".join(lines[:-1] or lines)
+    encoding = marked_encoding(data) or next(
+        name for name in ("utf-8", "cp1252", "latin-1") if _fits(data, name)
+    )
+    head = data[:_SNIFFED].decode(decoder(encoding), errors="ignore")
+    whole, _, cut = head.rpartition("\n")
     try:
-        delimiter = csv.Sniffer().sniff(head, delimiters=",;\t|").delimiter
+        delimiter = csv.Sniffer().sniff(whole or cut, delimiters=",;\t|").delimiter
     except csv.Error:
         delimiter = ","
-    cells = [
-        cell.strip() for row in csv.reader(head.splitlines(), delimiter=delimiter) for cell in row
-    ]
-    commas = sum(_is_number(cell.replace(",", ".", 1)) for cell in cells if "," in cell)
-    points = sum(_is_number(cell) for cell in cells if "." in cell)
-    return CsvDialect(
-        delimiter=delimiter,
-        encoding=encoding,
-        decimal="," if delimiter != "," and commas > points else ".",
-    )
+    return CsvDialect(delimiter=delimiter, encoding=encoding)
 
 
-def _read(files: Sequence[tuple[str, bytes]]) -> Sample:
+def _read(files: Sequence[tuple[str, bytes]], missing: Collection[str]) -> Sample:
     formats = {format_of(name) for name, _ in files}
     if len(formats) > 1:
         raise SourceError(
             f"files: must be of one format, got {', '.join(sorted(formats))}. Name a folder with "
             "one data set."
         )
-    form, dialect = formats.pop(), None
+    form = formats.pop()
     if form == "parquet":
         return _read_parquet(files)
+    texts = [(name, decompress(name, data)) for name, data in files]
+    dialect = sniff(texts[0][1]) if form == "csv" else CsvDialect()
+    pieces = []
+    for name, data in texts:
+        what = f"file {name}"
+        with readable(what, form):
+            pieces.append(joined(read_pieces(partial(pa.BufferReader, data), what, form, dialect)))
     if form == "csv":
-        dialect = sniff(decompress(*files[0]))
-    tables = [_table(name, data, form, dialect) for name, data in files]
-    for (name, _), table in zip(files, tables, strict=True):
-        check_names(f"file {name}", table.column_names)
-        check_types(f"file {name}", table.schema)
+        _check_same_columns([piece.cells for piece in pieces])
+    text = choose(joined(pieces), dialect, NULL_VALUES if form == "csv" else (), missing)
+    drawn = _drawn(text.table.num_rows)
+    rows = text.table.num_rows
+    if drawn is not None:
+        text = replace(text, table=text.table.take(drawn), unparsed=text.unparsed.take(drawn))
+    return Sample(text.table, rows, form, text.types, text)
+
+
+def _check_same_columns(tables: Sequence[pa.Table]) -> None:
     columns = set(tables[0].column_names)
     if any(set(table.column_names) != columns for table in tables):
         raise SourceError("files: must have the same columns, got several layouts.")
-    rows = sum(table.num_rows for table in tables)
-    whole = pa.concat_tables(tables, promote_options="permissive")
-    return Sample(_thin(whole), rows, form, dialect)
 
 
 def _read_parquet(files: Sequence[tuple[str, bytes]]) -> Sample:
     """Read Parquet files, whose columns may differ in what holds the same values."""
     decoded = [read_parquet(io.BytesIO(data), f"file {name}") for name, data in files]
     tables = [item.rows for item in decoded]
+    _check_same_columns(tables)
     names = tables[0].column_names
-    if any(set(table.column_names) != set(names) for table in tables):
-        raise SourceError("files: must have the same columns, got several layouts.")
     kinds = {name: [table.schema.field(name).type for table in tables] for name in names}
     fields = []
     for name in names:
@@ -198,54 +213,35 @@ def _read_parquet(files: Sequence[tuple[str, bytes]]) -> Sample:
             for (file, _), table in zip(files, tables, strict=True)
         ]
     )
-    differing = {name for name in names if set(kinds[name]) != {kinds[name][0]}}
-    differing |= {name for name in names if pa.types.is_null(kinds[name][0])}
-    warnings = rounding_warnings("data", frozenset().union(*(item.rounded for item in decoded)))
+    # Whichever file lands first would decide where files differ or one holds only nulls.
+    differing = [name for name in names if set(kinds[name]) != {kinds[name][0]}]
+    differing += [name for name in names if pa.types.is_null(kinds[name][0])]
+    drawn = _drawn(whole.num_rows)
     return Sample(
-        _thin(whole),
+        whole if drawn is None else whole.take(drawn),
         whole.num_rows,
         "parquet",
-        differing=frozenset(differing),
-        warnings=warnings,
+        _kinds(whole.schema, sorted(set(differing))),
+        warnings=rounding_warnings("data", frozenset().union(*(item.rounded for item in decoded))),
     )
 
 
-def _table(name: str, data: bytes, form: Format, dialect: CsvDialect | None) -> pa.Table:
-    try:
-        if dialect is not None:
-            header, rows = read_cells(name, decompress(name, data), dialect)
-            cells = zip(*rows, strict=True) if rows else ([] for _ in header)
-            columns = [pa.array([cell.strip() for cell in column], pa.string()) for column in cells]
-            return pa.table(columns, names=[column.strip() for column in header])
-        return pa.json.read_json(io.BytesIO(decompress(name, data)))
-    except (pa.ArrowException, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise SourceError(f"file {name}: must be readable as {form}, got {reason}.") from error
+def _kinds(schema: pa.Schema, names: Collection[str]) -> dict[str, ColumnType]:
+    """Name the types of columns; no type of the pipeline file is a decimal."""
+    held = {name: schema.field(name).type for name in names}
+    return {name: kind_of(kind) for name, kind in held.items() if not pa.types.is_decimal(kind)}
 
 
-def _thin(table: pa.Table) -> pa.Table:
-    """Draw at most LIMIT rows at random, in their order."""
-    if table.num_rows <= LIMIT:
-        return table
-    drawn = np.random.default_rng(_SEED).choice(table.num_rows, LIMIT, replace=False)
-    return table.take(pa.array(np.sort(drawn)))
-
-
-def _is_utf8(data: bytes) -> bool:
-    return _fits(data, "utf-8")
+def _drawn(rows: int) -> pa.Array | None:
+    """Draw at most LIMIT rows at random, in their order; None if there are no more."""
+    if rows <= LIMIT:
+        return None
+    return pa.array(np.sort(np.random.default_rng(_SEED).choice(rows, LIMIT, replace=False)))
 
 
 def _fits(data: bytes, encoding: str) -> bool:
     try:
         data.decode(encoding)
     except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
         return False
     return True

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from include.calendar.partitions import Frequency
 from include.development.scaffold.proposal import SOURCE, Proposal
 from include.development.scaffold.rendering import description, double_quoted, rendered, seen
+from include.development.scaffold.text_columns import TextColumns
 from include.specification.metric_names import DEFAULT
 from include.specification.sections.sources import PLACEHOLDER, ROW_ID
 
@@ -19,6 +20,7 @@ _YAML_WORDS = {"y", "n", "yes", "no", "true", "false", "on", "off", "null", "nan
 _NOTE = 39  # column of the comments
 _TRIALS = 8
 _LONG_KEY = 1000
+_WIDTH = 92
 
 
 def pipeline_file(proposal: Proposal) -> str:
@@ -76,13 +78,10 @@ def _source_lines(proposal: Proposal) -> list[str]:
         lines = [f"uri: {double_quoted(str(place.uri))}"]
         if sample.format != "parquet":
             lines.append(f"format: {sample.format}")
-    if sample.dialect is not None:
-        dialect = sample.dialect.model_dump(exclude_defaults=True)
-        if dialect:
-            lines.append(f"csv: {_flow(dialect)}")
-        lines.append(f"null_values: {json.dumps(list(proposal.null_values))}")
+    if sample.text is not None:
+        lines += _text_lines(sample.text, sample.format)
     if proposal.types:
-        lines.append(f"types: {_flow(proposal.types)}")
+        lines += _wrapped("types", proposal.types)
     is_whole = place.query is not None or PLACEHOLDER not in (place.uri or "")
     if wish.time is not None and is_whole:
         lines.append(f"time: {_yaml(wish.time)}")
@@ -99,6 +98,38 @@ def _source_lines(proposal: Proposal) -> list[str]:
     note = "" if wish.known_at or not wish.time else "review: known with the row, or known_at?"
     lines.append(_noted(f"labels: {_flow(labels)}", note, 4))
     return lines
+
+
+def _text_lines(text: TextColumns, form: str | None) -> Iterator[str]:
+    """Say how text is read, so that no default of ingestion decides it."""
+    dialect = text.dialect.model_dump(exclude_defaults=True)
+    if dialect:
+        yield f"csv: {_flow(dialect)}"
+    if form == "csv" or text.null_values:
+        yield f"null_values: {_list(text.null_values)}"
+    if text.null_values_by_column:
+        by_column = [
+            f"{_key(name)}: {_list(words)}" for name, words in text.null_values_by_column.items()
+        ]
+        yield f"null_values_by_column: {{{', '.join(by_column)}}}"
+
+
+def _wrapped(key: str, values: Mapping[str, Any]) -> list[str]:
+    """Write a section on one line, or on as few as it needs."""
+    items = [f"{_key(name)}: {_yaml(value)}" for name, value in values.items()]
+    lines = [f"{key}: {{{items[0]}"]
+    for item in items[1:]:
+        if len(lines[-1]) + len(item) > _WIDTH:
+            lines[-1] += ","
+            lines.append(f"  {item}")
+        else:
+            lines[-1] += f", {item}"
+    lines[-1] += "}"
+    return lines
+
+
+def _list(values: Sequence[str]) -> str:
+    return f"[{', '.join(map(double_quoted, values))}]"
 
 
 def _schedule(proposal: Proposal) -> str | None:

@@ -77,8 +77,6 @@ def _spark_type(proposal: Proposal, column: Column) -> str:
     stated = proposal.types.get(column.name)
     if stated is not None:
         return _TEXT_TYPES[stated]
-    if proposal.sample.dialect is not None:
-        return "string"
     kind = stored_as(proposal.sample.table.schema.field(column.name).type)
     if kind is not None and pa.types.is_decimal(kind):
         return f"decimal({kind.precision},{kind.scale})"

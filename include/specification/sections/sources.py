@@ -67,12 +67,15 @@ class CsvDialect(Section):
         quote: Character around a cell that holds the delimiter.
         encoding: Encoding of the text, as Python names it.
         decimal: Decimal mark of numbers.
+        thousands: Mark between thousands, e.g. ``","`` where numbers are written 1,000.50; a
+            number without it is read as well.
     """
 
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     quote: Annotated[str, Field(min_length=1, max_length=1)] = '"'
     encoding: str = "utf-8"
     decimal: Literal[".", ","] = "."
+    thousands: Literal[",", ".", "'", " "] | None = None
 
     @field_validator("encoding")
     @classmethod
@@ -85,6 +88,14 @@ class CsvDialect(Section):
                 "must be an encoding that Python knows, such as utf-8 or latin-1"
             ) from error
         return encoding
+
+    @model_validator(mode="after")
+    def _tells_marks_apart(self) -> Self:
+        if self.thousands == self.decimal:
+            raise SectionError(
+                {"thousands": f"must differ from decimal, got {self.thousands!r} for both"}
+            )
+        return self
 
 
 class Source(Section):
@@ -100,11 +111,13 @@ class Source(Section):
         format: Of the files. A name that ends in ``.gz`` is decompressed.
         csv: How CSV files are written.
         null_values: Cells of CSV files that mean "missing", whatever their case; the empty cell
-            and spaces always do.
-        types: Type by column of CSV and JSON lines files; others are inferred when the source
-            lands first. A cell that cannot be read as its type moves its row to quarantine.
-            Parquet files bring their types; name one that differs between files, or of a column
-            that holds nothing but nulls in the first.
+            and spaces always do. Strings of JSON lines, which have null, only where this is set.
+        null_values_by_column: The same for single columns, in place of ``null_values``; an empty
+            list keeps every word, e.g. a class None.
+        types: Type by column; others are inferred when the source lands first. A cell of a text
+            file that cannot be read as its type moves its row to quarantine. Parquet files and
+            queries bring their types; name one that differs between files, or of a column that
+            may hold nothing but nulls.
         connection: Airflow connection of a SQL source.
         query: ``select`` of a SQL source; ``:start`` and ``:end`` stand for the partition's first
             moment and the first moment after it, ``:partition`` for its name. Decimals stay
@@ -123,6 +136,7 @@ class Source(Section):
     format: Literal["parquet", "csv", "json_lines"] = "parquet"
     csv: CsvDialect = CsvDialect()
     null_values: tuple[str, ...] = NULL_VALUES
+    null_values_by_column: Mapping[str, tuple[str, ...]] = {}
     types: Mapping[str, ColumnType] = {}
     connection: str | None = None
     query: str | None = None
@@ -156,8 +170,10 @@ class Source(Section):
             raise SectionError({given: f"needs {missing} beside it"})
         if self.query is not None and not re.match(r"(?is)^\s*(select|with)\b", self.query):
             raise SectionError({"query": f"must be one select, got {self.query[:40]!r}"})
-        if self.types and self.query is not None:
-            raise SectionError({"types": "are for files; remove them, and cast in the query"})
+        if self.null_values_by_column and (self.query is not None or self.format == "parquet"):
+            raise SectionError(
+                {"null_values_by_column": "are for format csv or json_lines; remove them"}
+            )
         if self.format != "csv" and "csv" in self.model_fields_set:
             raise SectionError({"csv": "says how CSV files are written, so it needs format csv"})
         return self
@@ -166,6 +182,11 @@ class Source(Section):
     def is_partitioned(self) -> bool:
         """Whether each partition has a folder of its own."""
         return self.uri is not None and PLACEHOLDER in self.uri
+
+    def missing_words(self, column: str) -> tuple[str, ...]:
+        """Name the cells of a column of text that mean "missing"."""
+        is_said = self.format == "csv" or "null_values" in self.model_fields_set
+        return self.null_values_by_column.get(column, self.null_values if is_said else ())
 
     def location(self, partition: str) -> str:
         """Name the folder of one partition."""

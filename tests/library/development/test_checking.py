@@ -107,6 +107,30 @@ def test_a_wrong_file_is_told_as_loading_it_does(project: Project) -> None:
     assert {item.level for item in project.check()} == {"error"}
 
 
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        (
+            ("task: binary", "task: regression"),
+            "training.candidates.logistic_regression: cannot do task regression",
+        ),
+        (
+            ("    labels: {column: bad, known_at: known}\n", ""),
+            "exactly one source must have labels",
+        ),
+        (("event_time: at\n", ""), "event_time: required"),
+    ],
+)
+def test_a_file_that_does_not_fit_together_is_told_as_loading_it_does(
+    project: Project, edit: tuple[str, str], told: str
+) -> None:
+    project.write(edit)
+    with pytest.raises(SpecificationError) as caught:
+        load("checked", project.root)
+    assert "\n".join(map(str, project.check())) == str(caught.value)
+    assert told in str(caught.value)
+
+
 def test_a_missing_file_is_an_error_of_its_own(project: Project) -> None:
     project.write()
     with pytest.raises(SpecificationError, match=r"pipeline chekd: .*did you mean 'checked'"):

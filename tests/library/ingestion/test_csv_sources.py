@@ -153,6 +153,55 @@ def test_a_byte_order_mark_and_utf_16(landing):
     assert landing.read(csv={"encoding": "utf-16"}).table["name"].to_pylist() == ["ä"]
 
 
+@pytest.mark.parametrize(
+    ("encoding", "said", "words"),
+    [
+        ("utf-16", "utf-8", "must be utf-8, got the byte order mark of utf-16. Write csv: {encod"),
+        ("utf-8-sig", "latin-1", "must be latin-1, got the byte order mark of utf-8"),
+        ("utf-16-le", "utf-8", "must be utf-8, got NUL bytes, as files of utf-16 have"),
+        ("utf-16-le", "latin-1", "must be latin-1, got NUL bytes"),
+        ("utf-8", "utf-16", "must begin with the byte order mark of utf-16, got none"),
+    ],
+)
+def test_an_encoding_that_the_file_contradicts(landing, encoding, said, words):
+    landing.put("a.csv", "id,name\n1,abc\n".encode(encoding))
+    with pytest.raises(SourceError) as caught:
+        landing.read(csv={"encoding": said})
+    assert words in str(caught.value)
+
+
+def test_utf_16_without_a_mark_is_read_if_it_is_said(landing):
+    landing.put("a.csv", "id,name\n1,ä\n".encode("utf-16-be"))
+    landing.put("b.csv", "\ufeffid,name\n1,ä\n".encode("utf-16-be"))
+    table = landing.read(csv={"encoding": "utf-16-be"}).table
+    assert table["name"].to_pylist() == ["ä", "ä"]
+
+
+def test_marks_between_thousands(landing):
+    landing.put("a.csv", 'x,n\n"1,000.50","1,000"\n"2,5",7\n"-12,345,678",x\n"0,500","1,00"\n')
+    types = {"x": "number", "n": "integer"}
+    table = landing.read(csv={"thousands": ","}, types=types).table
+    assert table["x"].to_pylist() == [1000.5, None, -12345678.0, None]
+    assert table["n"].to_pylist() == [1000, 7, None, None]
+    assert landing.read(csv={"thousands": ","}).table.schema.field("x").type == pa.string()
+
+
+def test_words_for_missing_of_a_single_column(landing):
+    landing.put("a.csv", "n,grade\nNone,None\n1,NA\n")
+    table = landing.read(null_values_by_column={"grade": ["NA"]}).table
+    assert table["n"].to_pylist() == [None, 1]
+    assert table["grade"].to_pylist() == ["None", None]
+
+
+def test_a_long_cell_with_lines_and_one_that_is_too_long(landing, monkeypatch):
+    landing.put("a.csv", f'id,note\n1,"{"w" * 140_000}\nx"\n')
+    assert len(landing.read().table["note"][0].as_py()) == 140_002
+    monkeypatch.setattr("include.ingestion.csv_files._BLOCK_BYTES", 1000)
+    landing.put("a.csv", f"id,note\n1,a\n2,{'w' * 3000}\n")
+    with pytest.raises(SourceError, match="a row must have at most 1,000 bytes, got more"):
+        landing.read()
+
+
 def test_a_wrong_encoding_is_named(landing):
     landing.put("a.csv", "id,name\n1,ä\n".encode("latin-1"))
     with pytest.raises(SourceError, match=r"file a\.csv must be readable as CSV, .* encoding"):
@@ -277,6 +326,28 @@ class TestJsonLines:
         assert table["late"].to_pylist() == [None, "ü"]
         assert table["_row"].to_pylist() == [0, 1]
         assert table["_unparsed"].to_pylist() == [None, None]
+
+    def test_only_a_line_feed_ends_a_line(self, landing):
+        landing.put("a.jsonl", '{"c": "a\u2028b\x85c"}\r\n{"c": "d"}')
+        assert self.read(landing)["c"].to_pylist() == ["a\u2028b\x85c", "d"]
+
+    def test_utf_16_by_its_mark(self, landing):
+        landing.put("a.jsonl", '{"c": "ä"}\n'.encode("utf-16"))
+        assert self.read(landing)["c"].to_pylist() == ["ä"]
+
+    def test_words_for_missing_count_only_where_the_file_names_them(self, landing):
+        landing.put("a.jsonl", '{"c": "None", "n": "n/a"}\n{"c": "x", "n": 1}\n')
+        types = {"c": "string", "n": "number"}
+        assert self.read(landing, types=types)["c"].to_pylist() == ["None", "x"]
+        table = self.read(landing, types=types, null_values=["n/a"])
+        assert table["n"].to_pylist() == [None, 1]
+        assert table["_unparsed"].null_count == 2
+
+    def test_a_key_that_no_line_has_is_null_and_told(self, landing):
+        landing.put("a.jsonl", '{"c": "x"}\n')
+        batch = landing.read(format="json_lines", types={"promo": "string", "c": "string"})
+        assert batch.table["promo"].to_pylist() == [None]
+        assert "no line has a key promo, which types names" in batch.warnings[0]
 
     def test_values_that_do_not_fit(self, landing):
         landing.put("a.json", '{"n": "many", "s": 1.50}\n{"n": 2, "s": true}\n')

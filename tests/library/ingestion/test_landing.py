@@ -347,3 +347,46 @@ class TestEdges:
         (warning,) = landed.warnings
         assert "/records/snapshot-0001 copy, " in warning
         assert "partitions of the source are named like 'snapshot-0001'" in warning
+
+
+class TestText:
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-8-sig"])
+    def test_odd_characters_and_marks_survive(
+        self, store: ObjectStore, tmp_path: Path, encoding: str
+    ) -> None:
+        name = encoding.removesuffix("-sig")
+        pipeline = make(source={"format": "csv", "csv": {"encoding": name}})
+        cells = '1,2005-01-01,"a\u2028b\x85c\x1cd"\n2,2005-02-01,"x\ry"\n'
+        (tmp_path / "a.csv").write_bytes(f"id,at,c\n{cells}".encode(encoding))
+        landed = land(store, pipeline, tmp_path / "a.csv")
+        assert dict(landed.rows) == {"2005-Q1": 2}
+        text = store.read(landed.written[0]).decode(name)
+        assert text == 'id,at,c\n1,2005-01-01,a\u2028b\x85c\x1cd\n2,2005-02-01,"x\ry"\n'
+
+    def test_a_quote_that_is_never_closed_loses_no_row(
+        self, store: ObjectStore, tmp_path: Path
+    ) -> None:
+        (tmp_path / "a.csv").write_text('id,at,c\n1,2005-01-01,"x\n2,2005-02-01,y\n')
+        with pytest.raises(SourceError, match=r"file a\.csv: every quote must be closed"):
+            land(store, make(source={"format": "csv"}), tmp_path / "a.csv")
+
+    def test_a_long_cell(self, store: ObjectStore, tmp_path: Path) -> None:
+        (tmp_path / "a.csv").write_text(f'id,at,c\n1,2005-01-01,"{"w" * 140_000}\nx"\n')
+        landed = land(store, make(source={"format": "csv"}), tmp_path / "a.csv")
+        assert dict(landed.rows) == {"2005-Q1": 1}
+
+    def test_lines_of_json_end_at_line_feeds(self, store: ObjectStore, tmp_path: Path) -> None:
+        text = '{"at": "2005-01-01", "c": "a\u2028b"}\r\n\n{"at": "2005-02-01", "c": "\x85"}\n'
+        (tmp_path / "a.jsonl").write_bytes(text.encode())
+        landed = land(store, make(source={"format": "json_lines"}), tmp_path / "a.jsonl")
+        assert dict(landed.rows) == {"2005-Q1": 2}
+        (tmp_path / "a.jsonl").write_bytes(f"{text}[1]\n".encode())
+        with pytest.raises(SourceError, match="line 4 must be one JSON object"):
+            land(store, make(source={"format": "json_lines"}), tmp_path / "a.jsonl")
+
+    def test_a_time_that_is_spelt_missing_is_missing(
+        self, store: ObjectStore, tmp_path: Path
+    ) -> None:
+        (tmp_path / "a.csv").write_text("id,at\n1,2005-01-01\n2,NULL\n")
+        with pytest.raises(SourceError, match="column at: must hold a time in every row, got 1"):
+            land(store, make(source={"format": "csv"}), tmp_path / "a.csv")

@@ -250,7 +250,7 @@ def test_no_rows(store_settings, postgres):
         ("select id as _row from loans", "got '_row'. Rename"),
         ("select array[id] as ids from loans", "column ids must be a number, string, boolean"),
         ("select name::bytea as raw from loans", "column raw must be a number, string, boolean"),
-        ("select null as nothing from loans", "got only nulls. Cast it in the query"),
+        ("select null as nothing from loans", "got only nulls. Name its type under types"),
         ("select 1/0 as x", "division by zero"),
     ],
 )

@@ -621,11 +621,6 @@ WRONG_MONTHLY = [
         "19: sources.zones.csv: says how CSV files are written, so it needs format csv.",
     ),
     (
-        "    connection: warehouse\n",
-        "    connection: warehouse\n    types: {zone: integer}\n",
-        "10: sources.trips.types: are for files; remove them, and cast in the query.",
-    ),
-    (
         "format: csv",
         "format: xlsx",
         (

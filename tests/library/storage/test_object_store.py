@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 
 from include.errors import SourceError
@@ -56,6 +58,34 @@ def test_write_read_exists_delete(store):
     store.delete(uri)
     store.delete(uri)
     assert not store.exists(uri)
+
+
+ANY_KEYS = (
+    "my data+v1 (copy).csv",
+    "größe 日本\u2028.csv",
+    "a%20b.csv",
+    "a?b#c&d=e.csv",
+    'it\'s, "quoted"; @:$!*~.csv',
+    "{x}[y]^`|<z>.csv",
+    "a b/ c d /..e.csv",
+)
+
+
+def test_any_key_that_s3_allows_can_be_used(store, store_settings):
+    folder = f"s3://landing/{uuid.uuid4().hex} odd & more/"
+    uris = sorted(f"{folder}{key}" for key in ANY_KEYS)
+    for uri in uris:
+        store.write(uri, uri.encode())
+    assert [item.uri for item in store.list(folder)] == uris
+    filesystem = store_settings.filesystem()
+    for uri in uris:
+        assert store.exists(uri)
+        assert store.read(uri) == uri.encode()
+        with filesystem.open_input_stream(store_settings.path(uri)) as stream:
+            assert stream.read() == uri.encode()
+        store.delete(uri)
+        assert not store.exists(uri)
+    assert store.list(folder) == ()
 
 
 def test_list_is_recursive_and_sorted_by_address(store):

@@ -1,0 +1,66 @@
+"""Which encoding a text file has, by the byte order mark at its start, and whether that is said."""
+
+from __future__ import annotations
+
+import codecs
+
+from include.errors import SourceError
+
+# How much of a file is looked at.
+HEAD_BYTES = 64 * 1024
+# UTF-32 first: its mark begins as that of UTF-16 does. The decoders of these names skip the mark.
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+    (codecs.BOM_UTF8, "utf-8"),
+)
+_WIDE = ("utf-16", "utf-32")
+
+
+def marked_encoding(head: bytes) -> str | None:
+    """Name the encoding that a file's byte order mark says; None without one.
+
+    Args:
+        head: The first bytes of the file.
+    """
+    return next((name for mark, name in _MARKS if head.startswith(mark)), None)
+
+
+def decoder(encoding: str) -> str:
+    """Name the codec that reads an encoding and skips its byte order mark."""
+    name = codecs.lookup(encoding).name
+    return "utf-8-sig" if name == "utf-8" else name
+
+
+def check_encoding(what: str, head: bytes, encoding: str) -> None:
+    """Refuse a file whose first bytes contradict its encoding; it would be read as other letters.
+
+    Args:
+        what: The file, for messages.
+        head: Its first bytes.
+        encoding: What ``csv.encoding`` says, or UTF-8.
+
+    Raises:
+        SourceError: If it has the mark of another encoding, UTF-16 and UTF-32 have none, or NUL
+            bytes tell that its characters are wider.
+    """
+    name, marked = codecs.lookup(encoding).name, marked_encoding(head)
+    family = name.removesuffix("-le").removesuffix("-be").removesuffix("-sig")
+    if marked is not None and marked != family:
+        raise SourceError(
+            f"{what} must be {encoding}, got the byte order mark of {marked}. Write "
+            f"csv: {{encoding: {marked}}} in the pipeline file, or save the file as {encoding}."
+        )
+    if name in _WIDE and marked is None:
+        raise SourceError(
+            f"{what} must begin with the byte order mark of {name}, got none. Write "
+            f"csv: {{encoding: {name}-le}}, or the encoding that it has, in the pipeline file."
+        )
+    if family not in _WIDE and b"\0" in head:
+        raise SourceError(
+            f"{what} must be {encoding}, got NUL bytes, as files of utf-16 have. Save it as UTF-8 "
+            "or with a byte order mark; or, of a CSV file, name its encoding, such as csv: "
+            "{encoding: utf-16-le}, in the pipeline file."
+        )
