@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +141,27 @@ class TestReading:
         sample = read_objects(store_settings, "s3://landing/scaffold/many/")
         assert sample.table["a"].to_pylist() == [0, 2, 4, 6, 8]
         assert sample.rows == 10
+
+    def test_types_are_stated_where_parquet_files_differ(
+        self, store_settings: StoreSettings
+    ) -> None:
+        store, uri = ObjectStore(store_settings), "s3://landing/scaffold/my data (copy)/"
+        for name, promo in (("1", pa.nulls(2)), ("2", pa.array(["a", "b"]))):
+            buffer = io.BytesIO()
+            pq.write_table(pa.table({"n": [1, 2], "promo": promo}), buffer)
+            store.write(f"{uri}{name}+v1.parquet", buffer.getvalue())
+        assert read_objects(store_settings, uri).types == {"promo": "string"}
+        assert read_objects(store_settings, f"{uri}2+v1.parquet").types == {}
+
+    def test_a_query_states_its_types(self, tmp_path: Path) -> None:
+        import sqlite3
+
+        with sqlite3.connect(tmp_path / "a.db") as database:
+            database.execute("create table t (id integer, x real, promo text)")
+            database.execute(f"insert into t values ({2**53 + 1}, 0.5, null), (null, 1, null)")
+        sample = read_query(f"sqlite:///{tmp_path / 'a.db'}", "select * from t")
+        assert sample.table["id"].to_pylist() == [2**53 + 1, None]
+        assert sample.types == {"id": "integer", "x": "number", "promo": "string"}
 
     def test_a_query_with_the_partitions_ends(self, tmp_path: Path) -> None:
         import sqlite3
@@ -429,6 +452,39 @@ class TestProposal:
                 Place(connection="c", query="select 1"),
                 Sample(table, ROWS, None),
             )
+
+
+class TestLongNumbers:
+    """Whole numbers of more digits than a float has stay what they are."""
+
+    IDS = tuple(2**53 + 1 + 7919 * n for n in range(ROWS))
+
+    def test_with_a_null_they_are_read_exactly(self) -> None:
+        table = pa.table({"id": pa.array([*self.IDS, None], pa.int64())})
+        assert to_frame(table)["id"].tolist()[:-1] == list(self.IDS)
+        whole = pa.array([Decimal(number) for number in self.IDS], pa.decimal128(38, 0))
+        assert to_frame(pa.table({"id": whole}))["id"].tolist() == list(self.IDS)
+
+    def test_they_are_keys(self) -> None:
+        proposal = proposal_of(customers(number_of_it=list(self.IDS)))
+        assert proposal.entity == "number_of_it"
+
+    def test_classes_are_told_apart(self) -> None:
+        first = 2**53
+        codes = np.where(customers()["churn"] == "yes", first + 1, first)
+        target = proposal_of(customers(churn=codes)).target
+        assert (target.task, sorted(target.classes)) == ("binary", [first, first + 1])
+        assert target.positive == first + 1
+
+    def test_bounds_are_whole(self) -> None:
+        proposal = proposal_of(customers(churn=[2**60 + n for n in range(ROWS)]), target="churn")
+        suite = json.loads(writing.render(proposal)[Path("expectations/p_records.json")])
+        (bounds,) = (
+            item["kwargs"]
+            for item in suite["expectations"]
+            if item["type"].endswith("be_between") and item["kwargs"].get("column") == "churn"
+        )
+        assert (bounds["min_value"], bounds["max_value"]) == (2**60 - 499, 2**60 + 999 + 499)
 
 
 class TestFiles:

@@ -296,6 +296,12 @@ def test_an_all_null_column_takes_its_type_from_a_later_file_or_is_refused(landi
     assert landing.read().table["x"].to_pylist() == [None, None, "v", None]
 
 
+def test_a_column_without_values_takes_the_type_of_the_pipeline_file(landing):
+    landing.put("a.parquet", loans(promo=pa.nulls(2)))
+    landing.source = landing.source.model_copy(update={"types": {"promo": "string"}})
+    assert landing.read().table.schema.field("promo").type == pa.string()
+
+
 def test_a_column_that_is_there_twice_is_refused(landing):
     table = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["x", "x"])
     landing.put("a.parquet", table)
