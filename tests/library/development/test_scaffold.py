@@ -622,14 +622,16 @@ class TestEdges:
             )
         sample = read_objects(store_settings, "s3://landing/scaffold/differ/")
         assert sample.table.to_pydict() == {"n": [1, 2**40], "c": [None, "x"], "v": ["a", "b"]}
-        assert sample.differing == {"n", "c"}
+        assert sample.types == {"c": "string", "n": "integer"}
 
-    def test_a_type_that_differs_between_files_is_named_in_the_pipeline_file(self) -> None:
+    def test_a_type_that_holds_only_nulls_is_named_in_the_pipeline_file(
+        self, tmp_path: Path
+    ) -> None:
         table = pa.Table.from_pandas(customers(), preserve_index=False)
-        table = table.append_column("promo", pa.nulls(ROWS))
-        sample = Sample(table, ROWS, "parquet", differing=frozenset(["promo", "score"]))
+        pq.write_table(table.append_column("promo", pa.nulls(ROWS)), tmp_path / "a.parquet")
+        sample = read_file(tmp_path / "a.parquet")
         proposal = propose(Wish("p", "churn"), Place(uri=writing.default_uri("p")), sample)
-        assert proposal.types == {"promo": "string", "score": "number"}
+        assert proposal.types == {"promo": "string"}
 
     @pytest.mark.parametrize("cut", [4, -1])
     def test_a_parquet_file_that_is_cut_off(self, tmp_path: Path, cut: int) -> None:
