@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import typer
 
 from stack.commands.airflow import ALL_PASSES_ON, airflow
@@ -28,6 +30,7 @@ from stack.commands.status import status
 from stack.commands.test import PASSES_ON, test
 from stack.commands.up import up
 from stack.commands.upgrade import upgrade
+from stack.embedded.environment import ONE_THREAD
 
 app = typer.Typer(
     name="relevo",
@@ -64,7 +67,8 @@ app.command()(upgrade)
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line, which computes as tasks do."""
+    os.environ.update(ONE_THREAD)
     app(prog_name="relevo")
 
 

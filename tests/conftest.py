@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from stack.embedded.environment import ONE_THREAD
+
 if TYPE_CHECKING:
     from include.storage.settings import Settings, StoreSettings
 
@@ -29,8 +31,8 @@ atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
 os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(PROJECT / "dags")
 os.environ["AIRFLOW__CORE__PLUGINS_FOLDER"] = str(PROJECT / "plugins")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
-# As tasks run: on a busy machine, two threads wait for each other ten times as long as one works.
-os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+# On a busy machine, two threads wait for each other ten times as long as one works.
+os.environ.update(ONE_THREAD)
 
 BUCKETS = ("landing", "lake", "mlflow", "reports")
 # The server's gRPC ports are these plus 10,000; both ranges stay below the kernel's ports for

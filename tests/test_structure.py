@@ -47,6 +47,7 @@ LIGHT = (
     "include.storage.object_store",
     "include.quality.suites",
     "include.wording",
+    "stack.cli",  # it sets what numeric libraries read when they are loaded
 )
 # What docs and the tests of teams import: it may move no more.
 ADDRESSES = {

@@ -6,13 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from include.calendar import partitions
 from include.development.run_dates import run_dates
 from include.specification.pipeline import Pipeline
-from include.storage.ledger import Entry
 from include.storage.settings import LAKE
+
+if TYPE_CHECKING:
+    from include.storage.ledger import Entry
 
 MLFLOW = "MLflow"
 PAGES = "pages"

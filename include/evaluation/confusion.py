@@ -8,41 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Table = NDArray[np.float64]
-# What a table tells; any other function of scikit-learn needs the rows.
-FUNCTIONS = frozenset(
-    {
-        *("accuracy_score", "balanced_accuracy_score", "cohen_kappa_score", "f1_score"),
-        *("matthews_corrcoef", "precision_score", "recall_score"),
-    }
-)
-
-
-def statistic(function: str, average: str) -> Callable[[Table], float]:
-    """Name the function of a table, float64, shape (n_classes, n_classes), truth by prediction.
-
-    Args:
-        function: Function of ``sklearn.metrics``, one of ``FUNCTIONS``.
-        average: ``binary`` (of the class 1), ``macro``, ``micro`` or ``weighted``; for those
-            functions that know it.
-    """
-    match function:
-        case "accuracy_score":
-            return _accuracy
-        case "balanced_accuracy_score":
-            return _balanced_accuracy
-        case "cohen_kappa_score":
-            return _kappa
-        case "matthews_corrcoef":
-            return _matthews
-        case _:
-            kind = function.removesuffix("_score")
-            return lambda table: _averaged(kind, average, table)
 
 
 def _accuracy(table: Table) -> float:
@@ -69,15 +41,49 @@ def _matthews(table: Table) -> float:
     return float(together / math.sqrt(spread)) if spread else 0.0
 
 
-def _averaged(kind: str, average: str, table: Table) -> float:
+def _precision(table: Table) -> tuple[Any, Any]:
+    return table.diagonal(), table.sum(axis=0)
+
+
+def _recall(table: Table) -> tuple[Any, Any]:
+    return table.diagonal(), table.sum(axis=1)
+
+
+def _f1(table: Table) -> tuple[Any, Any]:
+    return 2 * table.diagonal(), table.sum(axis=1) + table.sum(axis=0)
+
+
+_WHOLE: dict[str, Callable[[Table], float]] = {
+    "accuracy_score": _accuracy,
+    "balanced_accuracy_score": _balanced_accuracy,
+    "cohen_kappa_score": _kappa,
+    "matthews_corrcoef": _matthews,
+}
+# Shares of each class, which are averaged: what stands above the line, and below.
+_SHARES: dict[str, Callable[[Table], tuple[Any, Any]]] = {
+    "f1_score": _f1,
+    "precision_score": _precision,
+    "recall_score": _recall,
+}
+# What a table tells; any other function of scikit-learn needs the rows.
+FUNCTIONS = _WHOLE.keys() | _SHARES.keys()
+
+
+def statistic(function: str, average: str) -> Callable[[Table], float]:
+    """Name the function of a table, float64, shape (n_classes, n_classes), truth by prediction.
+
+    Args:
+        function: Function of ``sklearn.metrics``, one of ``FUNCTIONS``.
+        average: ``binary`` (of the class 1), ``macro``, ``micro`` or ``weighted``; for those
+            functions that know it.
+    """
+    return _WHOLE.get(function) or partial(_averaged, _SHARES[function], average)
+
+
+def _averaged(shares: Callable[[Table], tuple[Any, Any]], average: str, table: Table) -> float:
     """Average precision, recall or F1 of the classes; 0 where a class has none."""
     truth, predicted = table.sum(axis=1), table.sum(axis=0)
-    shares: dict[str, tuple[Any, Any]] = {
-        "precision": (table.diagonal(), predicted),
-        "recall": (table.diagonal(), truth),
-        "f1": (2 * table.diagonal(), truth + predicted),
-    }
-    above, below = shares[kind]
+    above, below = shares(table)
     values = np.divide(above, below, out=np.zeros(len(table)), where=below > 0)
     match average:
         case "binary":

@@ -21,6 +21,9 @@ from stack.embedded.ports import LOOPBACK
 PART_VARIABLE = "RELEVO_PART"
 DAGS_VARIABLE = "RELEVO_DAGS_FOLDER"
 TASKS_AT_A_TIME = 6
+# Sums over a varying number of threads differ in the last digits. Libraries read these when they
+# are loaded, so whoever computes beside the tasks (commands, tests) sets them first.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 # What a part may inherit from the shell that ran `up`. Anything else, such as
 # the cloud keys or the Airflow settings of another project, stays outside.
 INHERITED = frozenset(
@@ -112,9 +115,7 @@ def quiet_libraries() -> dict[str, str]:
         "MLFLOW_LOGGING_LEVEL": "WARNING",
         "GX_ANALYTICS_ENABLED": "false",
         "GIT_PYTHON_REFRESH": "quiet",
-        # Sums over a varying number of threads differ in the last digits.
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
+        **ONE_THREAD,
     }
 
 

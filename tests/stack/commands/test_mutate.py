@@ -54,6 +54,7 @@ def test_slow():
 """
 # The command line, on a project that holds one of the modules and its tests.
 PROGRAM = """
+import signal
 import sys
 from pathlib import Path
 
@@ -61,6 +62,8 @@ import typer
 
 from stack.commands import mutate
 
+# Of a test run in the background, children ignore an interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 mutate.REPOSITORY = Path(sys.argv.pop(1))
 typer.run(mutate.mutate)
 """
