@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from include.errors import SourceError, UnavailableError
-from include.ingestion.landed_files import _readable
+from include.ingestion.readable import readable
 from include.storage.lake_tables import Lake
 from include.storage.object_store import ObjectStore
 from include.storage.settings import StoreSettings
@@ -50,7 +50,7 @@ def test_objects(overloaded: StoreSettings) -> None:
 def test_landed_files(overloaded: StoreSettings) -> None:
     with (
         pytest.raises(UnavailableError, match="the store must be able to answer"),
-        _readable("file s3://landing/x.parquet", "parquet"),
+        readable("file s3://landing/x.parquet", "parquet"),
     ):
         pq.ParquetFile(overloaded.filesystem().open_input_file("landing/x.parquet"))
 
@@ -58,7 +58,7 @@ def test_landed_files(overloaded: StoreSettings) -> None:
 def test_a_file_that_is_broken_stays_broken() -> None:
     with (
         pytest.raises(SourceError, match="must be readable") as caught,
-        _readable("file s3://landing/x.parquet", "parquet"),
+        readable("file s3://landing/x.parquet", "parquet"),
     ):
         pq.ParquetFile(pa.BufferReader(b"no parquet"))
     assert not isinstance(caught.value, UnavailableError)
