@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from include.errors import FeatureError
+from include.features.feature_columns import KNOWN_AT, LABEL
 from include.features.point_in_time import as_of_join, join_labels
 from include.specification.pipeline import Pipeline
 from include.storage.data_frames import to_pandas
@@ -139,14 +140,14 @@ class TestLabels:
         table = known(*rows[::-1])
         table["id"] = to_pandas(pa.table({"id": pa.array(cells[::-1]).cast(right)}))["id"]
         joined = join_labels(features(ids, left), table, pipeline, JUNE)
-        assert list(joined.columns) == ["x", "id", "at", "partition", "label", "known_at"]
+        assert list(joined.columns) == ["x", "id", "at", "partition", LABEL, KNOWN_AT]
         assert joined["x"].tolist() == list(range(20))
-        assert joined["label"].tolist() == [at % 2 for at in range(20)]
+        assert joined[LABEL].tolist() == [at % 2 for at in range(20)]
 
     def test_whole_numbers_of_another_width(self, pipeline: Pipeline) -> None:
         table = known((7, 1, JANUARY, "2005-Q1"), kind=pa.int64())
         joined = join_labels(features([7, 8], pa.int16()), table, pipeline, JUNE)
-        assert joined[["x", "label"]].to_numpy().tolist() == [[0, 1]]
+        assert joined[["x", LABEL]].to_numpy().tolist() == [[0, 1]]
 
     @pytest.mark.parametrize(
         ("ids", "told"),
@@ -172,7 +173,7 @@ class TestLabels:
         self, pipeline: Pipeline, first: Any, second: Any, turned: int
     ) -> None:
         rows = [("a", 0, *first), ("a", 1, *second)][::turned]
-        assert join_labels(features(["a"]), known(*rows), pipeline, JUNE)["label"].tolist() == [1]
+        assert join_labels(features(["a"]), known(*rows), pipeline, JUNE)[LABEL].tolist() == [1]
 
     @pytest.mark.parametrize("turned", [1, -1])
     def test_contradictions_of_old_tables_are_no_lottery(
@@ -188,7 +189,7 @@ class TestLabels:
         copies = known(*rows[:1], *rows[:1])
         assert len(join_labels(features(["a"]), copies, pipeline, JUNE)) == 1
         settled = known(*rows, ("a", 1, MARCH, "2005-Q1"))
-        assert join_labels(features(["a"]), settled, pipeline, JUNE)["label"].tolist() == [1]
+        assert join_labels(features(["a"]), settled, pipeline, JUNE)[LABEL].tolist() == [1]
 
     @pytest.mark.parametrize("kind", [pa.timestamp("us"), pa.date32(), pa.string()])
     def test_event_times_of_every_type(
