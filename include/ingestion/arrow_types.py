@@ -167,10 +167,9 @@ def decode(what: str, table: pa.Table, start: int = 0) -> Decoded:
         if pa.types.is_timestamp(column.type):
             _check_times(what, name, column, start)
             column = without_zone(column)
-            whole = pc.floor_temporal(column, unit="microsecond")
-            if column.type.unit == "ns" and pc.any(pc.not_equal(whole, column)).as_py():
-                rounded.add(name)
-            column = whole
+            if column.type.unit == "ns":
+                column, is_rounded = _to_microseconds(column)
+                rounded |= {name} if is_rounded else set()
         elif pa.types.is_uint64(column.type):
             _check_whole(what, name, column, start)
         try:
@@ -239,6 +238,15 @@ def _unpacked(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if kind.extension_name == "arrow.bool8":
         return storage.cast(pa.bool_())
     return storage
+
+
+def _to_microseconds(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, bool]:
+    """Cut nanoseconds off, and tell whether there were any; whole numbers do it to the edges."""
+    ticks = column.cast(pa.int64())
+    towards_zero = pc.divide(ticks, 1000)
+    rest = pc.subtract(ticks, pc.multiply(towards_zero, 1000))
+    micros = pc.subtract(towards_zero, pc.less(rest, 0).cast(pa.int64()))
+    return micros.cast(MOMENT), bool(pc.any(pc.not_equal(rest, 0)).as_py())
 
 
 def _check_times(what: str, name: str, column: pa.ChunkedArray, start: int) -> None:

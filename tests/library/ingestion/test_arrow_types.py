@@ -211,6 +211,15 @@ def test_nanoseconds_are_cut_off_downwards_and_named() -> None:
     assert decoded.rounded == {"at"}
 
 
+def test_nanoseconds_reach_to_both_ends_of_what_they_can_say() -> None:
+    ends = pa.array([-(2**63) + 1, 2**63 - 1], pa.int64()).view(pa.timestamp("ns"))
+    rows = decode("file a", pa.table({"at": ends})).rows
+    assert rows["at"].cast(pa.int64()).to_pylist() == [
+        -9_223_372_036_854_776,
+        9_223_372_036_854_775,
+    ]
+
+
 @pytest.mark.parametrize(
     ("kinds", "widest_kind"),
     [
