@@ -216,6 +216,18 @@ def widest(kinds: list[pa.DataType]) -> pa.DataType | None:
         return None
 
 
+def by_file(kinds: Mapping[str, pa.DataType]) -> str:
+    """Tell each type that a column has, with the first file that brings it.
+
+    Args:
+        kinds: Types by what people call the file, in the order of the files.
+    """
+    first: dict[str, str] = {}
+    for label, kind in kinds.items():
+        first.setdefault(str(kind), label)
+    return some(f"{kind} in {label}" for kind, label in first.items())
+
+
 def _unpacked(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Take encodings and extension types off a column."""
     kind = column.type

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from include.calendar.partitions import Partition
 from include.errors import SourceError
-from include.ingestion.arrow_types import stored_as, widest
+from include.ingestion.arrow_types import by_file, stored_as, widest
 from include.ingestion.cell_types import ARROW_TYPES
 from include.ingestion.landed_files import QUERY, LandedRows, Slice, read_files
 from include.ingestion.landed_objects import folder_values, list_files
@@ -218,11 +218,9 @@ def _plain_schema(subject: str, source: Source, landed: Sequence[LandedRows]) ->
         named = source.types.get(column)
         known = widest(list(types.values())) if named is None else ARROW_TYPES[named]
         if known is None:
-            differing = dict(reversed([(str(kind), label) for label, kind in types.items()]))
             raise SourceError(
                 f"{subject}: column {column} must have one type in all files, got "
-                f"{some(f'{kind} in {label}' for kind, label in reversed(differing.items()))}. "
-                "Land the files with one layout."
+                f"{by_file(types)}. Land the files with one layout."
             )
         if pa.types.is_null(known):
             advice = "Name its type under types in the pipeline file, or land it without it."

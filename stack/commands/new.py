@@ -113,6 +113,8 @@ def _show(proposal: Proposal, origin: str) -> None:
     )
     for note in proposal.sample.text.notes if proposal.sample.text else ():
         _line(note)
+    for warning in proposal.sample.warnings:
+        _line(f"warning: {warning}")
     _show_columns("Left out", name, [(item.name, item.reason) for item in proposal.left_out])
     suspicious = [
         (feature.column.name, feature.review.removeprefix("review: "))
@@ -120,8 +122,6 @@ def _show(proposal: Proposal, origin: str) -> None:
         if feature.review
     ]
     _show_columns("Kept, for you to look at", name, suspicious)
-    for warning in proposal.sample.warnings:
-        _line(f"warning: {warning}")
     _line("\nReview what it proposes (comments say where), then:")
     for line in _next_steps(name, origin):
         _line(f"  {line}")

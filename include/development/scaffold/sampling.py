@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from include.development.scaffold.text_columns import TextColumns, choose
 from include.errors import SourceError
-from include.ingestion.arrow_types import rounding_warnings, widest
+from include.ingestion.arrow_types import by_file, rounding_warnings, widest
 from include.ingestion.cell_types import kind_of
 from include.ingestion.landed_objects import ENDINGS, data_files, folder_values, name_of
 from include.ingestion.parquet_files import read_parquet
@@ -29,7 +29,6 @@ from include.specification.sections.section import ColumnType
 from include.specification.sections.sources import NULL_VALUES, CsvDialect
 from include.storage.object_store import ObjectStore
 from include.storage.settings import StoreSettings
-from include.wording import some
 
 LIMIT = 200_000
 SQL = "sql://"
@@ -100,7 +99,7 @@ def read_objects(settings: StoreSettings, uri: str, missing: Collection[str] = (
     # Evenly spread over the names, which are often in the order of time.
     size = sum(item.size for item in items)
     chosen = items[:: max(1, -(-size // _MOST_BYTES))]
-    sample = _read([(item.name, store.read(item.uri)) for item in chosen], missing)
+    sample = _read([(name_of(item, uri), store.read(item.uri)) for item in chosen], missing)
     read = sum(item.size for item in chosen)
     columns = {name_of(item, uri): sample.table.column_names for item in chosen}
     return replace(
@@ -201,7 +200,8 @@ def _read_parquet(files: Sequence[tuple[str, bytes]]) -> Sample:
     for name in names:
         kind = widest(kinds[name])
         if kind is None:
-            found = some(dict.fromkeys(map(str, kinds[name])))
+            labels = [f"file {file}" for file, _ in files]
+            found = by_file(dict(zip(labels, kinds[name], strict=True)))
             raise SourceError(
                 f"files: column {name} must have one type in all of them, got {found}. Write them "
                 "with one layout."

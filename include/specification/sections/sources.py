@@ -104,24 +104,26 @@ class Source(Section):
     Args:
         uri: Folder of one partition's files, where ``{partition}`` stands for its name; or,
             without it, one file or folder that holds every partition: its rows are picked by
-            ``time``, or taken whole if there is none. Left aside with a warning are leftovers of
-            writers and editors (a part of the path below begins with `_`, `.`, `~` or `#`, ends
-            in `~`, `.tmp`, `.part`, `.crdownload` and the like, or is `Thumbs.db` or
-            `desktop.ini`) and folders that are no partition.
+            ``time``, or taken whole if there is none. Left aside with a warning are folders that
+            are no partition, and what writers and editors leave behind: a part of the path below
+            begins with `_`, `.`, `~` or `#`, ends in `~`, `.tmp`, `.part`, `.crdownload` and the
+            like, or is `Thumbs.db` or `desktop.ini`.
         format: Of the files. A name that ends in ``.gz`` is decompressed.
         csv: How CSV files are written.
         null_values: Cells of CSV files that mean "missing", whatever their case; the empty cell
-            and spaces always do. Strings of JSON lines, which have null, only where this is set.
+            and spaces always do. JSON lines have null, so of their strings only those that are
+            named here do.
         null_values_by_column: The same for single columns, in place of ``null_values``; an empty
             list keeps every word, e.g. a class None.
-        types: Type by column; others are inferred when the source lands first. A cell of a text
-            file that cannot be read as its type moves its row to quarantine. Parquet files and
-            queries bring their types; name one that differs between files, or of a column that
-            may hold nothing but nulls.
+        types: Type by column. Of text files, others are inferred when the source first lands,
+            and a cell that cannot be read as its type moves its row to quarantine. Parquet files
+            and queries bring types: name one only where it differs between files, or where a
+            column may hold nothing but nulls.
         connection: Airflow connection of a SQL source.
         query: ``select`` of a SQL source; ``:start`` and ``:end`` stand for the partition's first
             moment and the first moment after it, ``:partition`` for its name. Decimals stay
-            decimals, unless they have neither a scale of their own nor whole values (an average).
+            decimals; those without a declared scale (an average) become floating-point numbers,
+            unless all are whole.
         time: Column with the time of the row, naive UTC; needed where a query or a single file
             holds every partition.
         history: How many earlier partitions the feature function sees as well.

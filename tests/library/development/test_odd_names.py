@@ -36,56 +36,40 @@ TARGET = 'the.target" of `it`'
 SCRIPT = "</script><script>alert(1)</script>"
 NAMES = [
     "petal.width",
-    "a.b",
     ".",
     "*",
-    "`tick`",
     "``",
-    "it's",
-    'say "hi"',
     "'one' \"two\"",
     'a"""b',
     "a/b",
-    "back\\slash",
     "a\\nb",
-    " lead",
-    "trail ",
+    " around ",
     "[]{}():,;=",
-    "${dollar}",
-    "{{ jinja }}",
-    "{% raw %}",
+    "${dollar} $column",
+    "{{ jinja }} {% raw %}",
     "%s 100%",
     "tab\tnew\nline",
     "#hash",
-    "$column",
     "?",
     "-",
     "1",
-    "2024",
     "class",
     "select",
     "null",
-    "true",
     "index",
     "stra\u00dfe",
-    "\u65e5\u672c\u8a9e",
-    "\U0001f600",
-    "nbsp\u00a0x",
+    "\u65e5\u672c\u8a9e \U0001f600",
+    "nbsp\u00a0x right\u202eleft \x7f",
     "line\u2028separator",
-    "right\u202eleft",
     "\ufeffbom",
-    "\x7f",
-    "long " * 60,
+    "long <body>&amp; " * 20,
     SCRIPT,
-    "<body>&amp;",
     "label",
     "known_at",
     "held_out",
     "source_partition",
     "score",
     "prediction",
-    "probabilities",
-    "probability",
     "model_version",
     "entity",
 ]
@@ -154,7 +138,9 @@ def test_they_are_landed_learned_from_and_scored(
     importlib.invalidate_caches()
     store = ObjectStore(services.store)
     pipeline = pipeline_file.load(NAME, project / "include" / "pipelines")
-    candidates = {"logistic_regression": pipeline.training.candidates["logistic_regression"]}
+    # One fit: how well it learns is not the question.
+    candidate = pipeline.training.candidates["logistic_regression"].model_copy(update={"trials": 0})
+    candidates = {"logistic_regression": candidate}
     training = pipeline.training.model_copy(update={"candidates": candidates})
     pipeline = pipeline.model_copy(update={"training": training})
     land(store, pipeline, rows)

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from include.calendar.partitions import Frequency, containing
+from include.calendar.partitions import Frequency, containing, parse
 from include.development.scaffold import calendar, sampling, writing
 from include.development.scaffold.calendar import choose_calendar
 from include.development.scaffold.expectations import WIDE
@@ -33,10 +33,13 @@ from include.development.scaffold.sampling import (
 )
 from include.development.scaffold.target import choose_target
 from include.errors import SourceError, SpecificationError
+from include.ingestion.landed_batch import read_landed
 from include.specification.pipeline_file import load
+from include.specification.sections.sources import Source
 from include.storage.object_store import ObjectStore
 from include.storage.settings import StoreSettings
 
+DAY = date(2020, 1, 1)
 ROWS = 1000
 GENERATOR = np.random.default_rng(0)
 
@@ -61,6 +64,12 @@ def proposal_of(frame: pd.DataFrame, **wish: Any) -> Proposal:
         Place(uri=writing.default_uri("p")),
         Sample(table, len(frame), "parquet"),
     )
+
+
+def put_parquet(settings: StoreSettings, uri: str, **columns: Any) -> None:
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(columns), buffer)
+    ObjectStore(settings).write(uri, buffer.getvalue())
 
 
 def reasons(proposal: Proposal) -> dict[str, str]:
@@ -623,6 +632,40 @@ class TestEdges:
         sample = read_objects(store_settings, "s3://landing/scaffold/differ/")
         assert sample.table.to_pydict() == {"n": [1, 2**40], "c": [None, "x"], "v": ["a", "b"]}
         assert sample.types == {"c": "string", "n": "integer"}
+
+    @pytest.mark.parametrize(
+        ("first", "second", "stated"),
+        [
+            (pa.array([1], pa.int16()), pa.array([2.5]), "number"),
+            (pa.array([0.5], pa.float32()), pa.array([0.1]), "number"),
+            (pa.array([DAY]), pa.array([datetime(2020, 1, 2, 3)]), "timestamp"),
+            (pa.array(["a"]).dictionary_encode(), pa.array(["b"]), None),
+        ],
+    )
+    def test_ingestion_takes_the_stated_type_whichever_file_lands_first(
+        self, store_settings: StoreSettings, first: pa.Array, second: pa.Array, stated: str | None
+    ) -> None:
+        uri = f"s3://landing/scaffold/widen_{first.type.id}/"
+        for number, column in enumerate((first, second)):
+            put_parquet(store_settings, f"{uri}snapshot-000{number + 1}/a.parquet", x=column)
+        sample = read_objects(store_settings, uri)
+        assert sample.types == ({} if stated is None else {"x": stated})
+        source = Source(uri=f"{uri}{{partition}}/", suite="s", types=sample.types)
+        for number in (1, 2):
+            partition = parse(f"snapshot-000{number}", Frequency.NONE)
+            landed = read_landed(store_settings, "records", source, partition).table
+            assert landed.schema.field("x").type == sample.table.schema.field("x").type
+
+    def test_files_without_a_common_type_are_refused(self, store_settings: StoreSettings) -> None:
+        uri = "s3://landing/scaffold/no_common_type/"
+        put_parquet(store_settings, f"{uri}a.parquet", code=[1], n=[1])
+        put_parquet(store_settings, f"{uri}b.parquet", code=["01"], n=[2.5])
+        with pytest.raises(SourceError) as caught:
+            read_objects(store_settings, uri)
+        assert str(caught.value) == (
+            "files: column code must have one type in all of them, got int64 in file a.parquet, "
+            "string in file b.parquet. Write them with one layout."
+        )
 
     def test_a_type_that_holds_only_nulls_is_named_in_the_pipeline_file(
         self, tmp_path: Path
