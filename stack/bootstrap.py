@@ -163,7 +163,8 @@ def main(arguments: Sequence[str]) -> NoReturn:
         environment.ensure(development=not NEEDS_DEVELOPMENT.isdisjoint(arguments[:1]))
     except KeyboardInterrupt:
         raise SystemExit(130) from None
-    inherited = dict(os.environ)
+    # Else every process would compile its packages again, which takes as long as importing them.
+    inherited = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     paths = [str(REPOSITORY), *filter(None, [inherited.get("PYTHONPATH")])]
     inherited["PYTHONPATH"] = os.pathsep.join(paths)
     python = str(environment.python)

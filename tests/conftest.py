@@ -33,6 +33,8 @@ os.environ["AIRFLOW__CORE__PLUGINS_FOLDER"] = str(PROJECT / "plugins")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 # On a busy machine, two threads wait for each other ten times as long as one works.
 os.environ.update(ONE_THREAD)
+# Servers that live for minutes: compile little, collect garbage on one thread.
+os.environ["JAVA_TOOL_OPTIONS"] = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 BUCKETS = ("landing", "lake", "mlflow", "reports")
 # The server's gRPC ports are these plus 10,000; both ranges stay below the kernel's ports for

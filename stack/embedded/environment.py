@@ -30,6 +30,7 @@ INHERITED = frozenset(
     (
         *("HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TMPDIR", "PATH"),
         *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+        "JAVA_TOOL_OPTIONS",  # certificates and proxies of Java, its memory and its compiler
         *("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"),
     )
 )

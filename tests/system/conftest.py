@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import re
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +23,7 @@ from include.storage.object_store import ObjectStore
 from include.storage.settings import MlflowSettings, Settings, StoreSettings
 from stack.airflow_api import AirflowApi
 from stack.embedded.configuration import REGION, Configuration
-from stack.embedded.layout import Layout
+from stack.embedded.layout import REPOSITORY, Layout
 from stack.embedded.operation import Stack
 
 PIPELINE = "loan_default"
@@ -28,6 +31,7 @@ SCORE, TRAIN = f"{PIPELINE}_score", f"{PIPELINE}_train"
 FIRST_LANDED, FIRST_TRAINING, FIRST_SCORED = "2001-Q1", "2004-Q4", "2005-Q1"
 # Labels of 2005-Q4 are the last that the tests need.
 LAST_LANDED = "2005-Q4"
+TRIALS = 1
 _DONE = ("success", "failed")
 
 
@@ -72,7 +76,7 @@ class SystemStack:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
-            time.sleep(0.5)
+            time.sleep(1)
 
     def log(self, dag_id: str, run_id: str, task: dict[str, Any]) -> str:
         """Read the log of a task's latest try."""
@@ -90,7 +94,8 @@ class SystemStack:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SystemStack]:
     """The stack after the first training and the first scored partition; stopped at the end."""
-    layout = Layout(tmp_path_factory.mktemp("stack") / "state")
+    folder = tmp_path_factory.mktemp("stack")
+    layout = Layout(folder / "state", with_short_searches(folder / "project"))
     operation = Stack(layout)
     operation.up(print)
     try:
@@ -107,6 +112,19 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SystemStack]:
         yield system
     finally:
         operation.down(print)
+
+
+def with_short_searches(folder: Path) -> Path:
+    """Lay out the project as it is, but for the trials of the pipelines' searches: one each."""
+    folder.mkdir()
+    for path in REPOSITORY.iterdir():
+        if path.name != "include":
+            (folder / path.name).symlink_to(path)
+    without = shutil.ignore_patterns("__pycache__")
+    include = shutil.copytree(REPOSITORY / "include", folder / "include", ignore=without)
+    for file in (include / "pipelines").glob("*.yaml"):
+        file.write_text(re.sub(r"trials: \d+", f"trials: {TRIALS}", file.read_text()))
+    return folder
 
 
 def backfill_runs(system: SystemStack) -> list[str]:

@@ -231,8 +231,7 @@ class SparkCluster:
             **({} if name == CONNECT else {"SPARK_DAEMON_MEMORY": "256m"}),
             "PATH": os.environ["PATH"],
             "HOME": os.environ.get("HOME", "/"),
-            # Six JVMs that live for seconds: compile little, collect garbage on one thread.
-            "JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+            "JAVA_TOOL_OPTIONS": os.environ["JAVA_TOOL_OPTIONS"],
             "JAVA_HOME": str(self._java_home),
             "SPARK_HOME": str(self._spark_home),
             "SPARK_CONF_DIR": str(configuration),

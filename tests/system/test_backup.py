@@ -47,7 +47,8 @@ def test_a_lost_stack_goes_on_from_its_backup_after_an_upgrade(
     stack: SystemStack, tmp_path: Path
 ) -> None:
     """The stack of all system tests is the one that is lost: this test is the last of them."""
-    lost, restored = stack.layout, Layout(tmp_path / "restored")
+    lost = stack.layout
+    restored = Layout(tmp_path / "restored", lost.repository)
     backup = tmp_path / "backup"
 
     live_until_1996(stack)
