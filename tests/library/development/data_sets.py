@@ -176,7 +176,9 @@ def generate(key: str, root: Path) -> Generated:
     folders = FOLDERS[1:] if "taxi" in case.file else FOLDERS
     found = [folder / case.file for folder in folders if (folder / case.file).is_file()]
     if not found:
-        pytest.skip(f"nothing is said of {case.file}: it is not shipped, and not in {FOLDERS[1]}")
+        pytest.skip(
+            f"{case.file} is not looked at: not shipped, nor in shared/data beside the project"
+        )
     name = f"{PREFIX}{key}"
     wish, place = Wish(name, **case.wish), Place(uri=writing.default_uri(name))
     proposal = propose(wish, place, read_file(found[0]))
