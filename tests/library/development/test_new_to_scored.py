@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from include.development.checking import check
@@ -40,11 +41,7 @@ def test_what_new_wrote_scores(
     key: str, root: Path, spark: Any, services: Settings, imported: None
 ) -> None:
     generated = generate(key, root)
-    pipeline = loaded(generated)
-    name, candidate = next(iter(pipeline.training.candidates.items()))
-    quick = {name: candidate.model_copy(update={"trials": 0})}
-    training = pipeline.training.model_copy(update={"candidates": quick})
-    lives(pipeline.model_copy(update={"training": training}), generated, spark, services, FEW)
+    lives(quick(loaded(generated)), generated, spark, services, FEW)
 
 
 @pytest.mark.proof
@@ -54,6 +51,53 @@ def test_what_new_wrote_scores_as_it_was_written(
 ) -> None:
     generated = generate(key, root)
     lives(loaded(generated), generated, spark, services, MANY)
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("key", ["trips", "taxi_tip"])
+def test_a_later_training_goes_on_with_the_tables_of_the_first(
+    key: str,
+    root: Path,
+    spark: Any,
+    services: Settings,
+    imported: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Columns that were whole in the first window have nulls in the second."""
+    generated = generate(key, root)
+    pipeline = quick(loaded(generated))
+    land(ObjectStore(services.store), pipeline, generated.file)
+    lake = Lake(services.store, f"{pipeline.name}_dev")
+    assert run(spark, services, pipeline, told, partition="2019-06", sample=FEW).promoted
+    monkeypatch.setattr(ObjectStore, "delete_below", lambda store, uri: None)
+    run(spark, services, pipeline, told, partition="2020-12", sample=FEW)
+    assert lake.partitions("training_sets") == ["2019-05", "2020-11"]
+    whole = [
+        field
+        for field in pa.schema(lake.open("features").schema().to_arrow())
+        if pa.types.is_integer(field.type)
+    ]
+    sets = lake.read("training_sets")
+    assert [sets.schema.field(field.name).type for field in whole] == [f.type for f in whole]
+    missing = {
+        month: sum(rows[field.name].null_count for field in whole)
+        for month in lake.partitions("training_sets")
+        for rows in [lake.read("training_sets", partitions=[month])]
+    }
+    assert missing["2019-05"] < missing["2020-11"]
+
+
+def quick(pipeline: Pipeline) -> Pipeline:
+    """Keep the first candidate, with its parameters as they are."""
+    name, candidate = next(iter(pipeline.training.candidates.items()))
+    candidates = {name: candidate.model_copy(update={"trials": 0})}
+    training = pipeline.training.model_copy(update={"candidates": candidates})
+    return pipeline.model_copy(update={"training": training})
+
+
+def told(step: str, outcome: str, seconds: float) -> None:
+    """Show a step where pytest shows output."""
+    print(f"{seconds:6.1f} s  {step}: {outcome}")
 
 
 def loaded(generated: Generated) -> Pipeline:
@@ -75,14 +119,8 @@ def lives(
     landed = land(ObjectStore(services.store), pipeline, generated.file)
     assert sum(landed.rows.values()) == generated.proposal.sample.rows
     assert landed.warnings == ()
-    told: list[str] = []
-
-    def report(step: str, outcome: str, seconds: float) -> None:
-        told.append(f"{seconds:6.1f} s  {step}: {outcome}")
-        print(told[-1])
-
-    result = run(spark, services, pipeline, report, sample=sample)
-    assert result.promoted, told
+    result = run(spark, services, pipeline, told, sample=sample)
+    assert result.promoted
     assert result.scored == list(landed.rows)[-1]
     lake = Lake(services.store, result.pipeline)
     every_row_has_its_prediction(lake, pipeline, landed, result.scored, sample)
