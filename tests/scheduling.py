@@ -23,6 +23,7 @@ SHARED = {
     "services": (
         "tests/system/test_spark_cluster.py",
         "tests/library/development/test_local_run.py",
+        "tests/library/development/test_new_to_scored.py",
         "tests/library/development/test_odd_names.py",
         "tests/library/development/test_scaffold_files.py",
         "tests/library/features/test_feature_function.py",

@@ -12,8 +12,10 @@ from include.errors import SourceError
 
 MOMENT = pa.timestamp("us")
 _YEARS = (1000, 9999)
-# ISO 8601 also has forms without dashes, which could as well be numbers.
-_ISO_DATE_FIRST = r"^\d{4}-\d{2}-\d{2}([T ].+)?$"
+# ISO 8601 also has forms without dashes, which could as well be numbers. Slashes after a year can
+# be read in one way only; 03/04/2005 cannot.
+_DATE_FIRST = r"^\d{4}(-\d{2}-\d{2}|/\d{2}/\d{2})([T ].+)?$"
+_DATE_LENGTH = len("2005-07-14")
 
 
 def to_moments(column: pa.ChunkedArray, subject: str) -> pa.ChunkedArray:
@@ -21,8 +23,8 @@ def to_moments(column: pa.ChunkedArray, subject: str) -> pa.ChunkedArray:
 
     Args:
         column: Timestamps (with a time zone they are taken to UTC), dates, ISO 8601 strings (with
-            ``Z`` or an offset they are taken to UTC), or whole years from 1000 to 9999, which
-            stand for their first moment.
+            ``Z`` or an offset they are taken to UTC; also with slashes, as 2005/07/14), or whole
+            years from 1000 to 9999, which stand for their first moment.
         subject: What the column is, for messages.
 
     Returns:
@@ -97,8 +99,8 @@ def check_years(moments: pa.ChunkedArray, subject: str) -> None:
 
 
 def read_texts(texts: pa.Array) -> pa.Array:
-    """Read ISO 8601 strings as timestamp[us]; null where a string is none."""
-    unlike = pc.invert(pc.match_substring_regex(texts, _ISO_DATE_FIRST))
+    """Read ISO 8601 strings, perhaps with slashes, as timestamp[us]; null where one is none."""
+    unlike = pc.invert(pc.match_substring_regex(texts, _DATE_FIRST))
     encoded = pc.if_else(unlike, None, texts).dictionary_encode()  # few dates, many rows
     moments = [_moment(text) for text in encoded.dictionary.to_pylist()]
     return pa.array(moments, MOMENT).take(encoded.indices)
@@ -114,7 +116,8 @@ def without_zone(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _moment(text: str) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(text)
+        dashed = text[:_DATE_LENGTH].replace("/", "-") + text[_DATE_LENGTH:]
+        moment = datetime.fromisoformat(dashed)
         return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
     except (ValueError, OverflowError):
         return None

@@ -1,4 +1,4 @@
-"""`./relevo test`: all tests, the quick ones, or some."""
+"""`./relevo test`: all tests, the quick ones, the long proofs, or some."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ _STRUCTURE = (
     "tests/test_scheduling.py",
 )
 _NOT_SLOW = ("-m", "not slow")
+# Left out of everything else by pyproject.toml.
+_PROOFS = ("-m", "proof")
 # The library, the Airflow layer and the structure, without what asks for a server.
 QUICK = ("tests/library", "tests/operators", "tests/dags", *_STRUCTURE, *_NOT_SLOW)
 # The word after one of these is no choice of tests, even if a folder is called so.
@@ -36,26 +38,38 @@ def test(
     quick: Annotated[
         bool, typer.Option("--quick", help="Without what starts servers: after each edit.")
     ] = False,
+    proofs: Annotated[
+        bool,
+        typer.Option("--proofs", help="The long proofs alone: every data set as `new` wrote it."),
+    ] = False,
     compose: Annotated[
         bool, typer.Option("--compose", help="The stage on docker-compose, 25 minutes.")
     ] = False,
 ) -> None:
     """Run the tests; arguments are handed to pytest."""
+    if quick + proofs + compose > 1:
+        with shown_errors():
+            raise ConfigurationError(
+                "Options --quick, --proofs, --compose: must be one at most, because each names "
+                "tests that the others leave out, got several. Leave all but one out."
+            )
     if compose:
         command = [sys.executable, "-m", "tests.compose.engine", *context.args]
     else:
         words, chosen = named_tests(context.args)
-        if not quick and any(map(_opens_a_browser, chosen or ["tests"])):
+        if not (quick or proofs) and any(map(_opens_a_browser, chosen or ["tests"])):
             with shown_errors():
                 _ensure_chromium()
-        command = [sys.executable, "-m", "pytest", *planned(quick, bool(chosen)), *words]
+        command = [sys.executable, "-m", "pytest", *planned(quick, proofs, bool(chosen)), *words]
     os.chdir(REPOSITORY)
     sys.stdout.flush()
     os.execv(command[0], command)
 
 
-def planned(quick: bool, chosen: bool) -> tuple[str, ...]:
+def planned(quick: bool, proofs: bool, chosen: bool) -> tuple[str, ...]:
     """Say what pytest is told besides the words of the user, who may have chosen tests."""
+    if proofs:  # they share servers, so a second worker would have nothing to do
+        return _PROOFS if chosen else (*EVERYTHING, *_PROOFS)
     if chosen:
         return _NOT_SLOW if quick else ()
     return (*(QUICK if quick else EVERYTHING), *WORKERS)

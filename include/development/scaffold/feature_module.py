@@ -35,7 +35,8 @@ def selected(proposal: Proposal) -> tuple[list[str], list[str]]:
     for part, function in _parts(proposal):
         name = f"{time}_{part}"
         if name.casefold() not in held:
-            lines.append(f"f.{function}({_as_moment(proposal)}).alias({quoted(name)}),")
+            moment = "".join(_as_moment(proposal))
+            lines.append(f"{_aliased([f'f.{function}({moment})'], name)},")
             columns.append(name)
     return lines, columns
 
@@ -60,7 +61,7 @@ def feature_module(proposal: Proposal, lines: Sequence[str], columns: Sequence[s
         count=count,
         entity=f"``{prose(proposal.entity)}``",
         returned=f"{', '.join(keys)} and {count} feature{'' if count == 1 else 's'}",
-        lines=lines,
+        lines=[part for line in lines for part in line.split("\n")],
         left_out=[line for text in left_out for line in textwrap.wrap(one_line(text), _CODE)],
     )
 
@@ -81,31 +82,46 @@ def _feature(feature: Feature) -> str:
     column = reference if reference.startswith("f.") else f"f.col({reference})"
     match kind:
         case "string":
-            return f"f.trim({reference}).alias({quoted(name)})"
+            return _aliased([f"f.trim({reference})"], name)
         case "boolean":
-            return f'{column}.cast("int").alias({quoted(name)})'
+            return _aliased([column, '.cast("int")'], name)
         case _:
             return reference
+
+
+def _aliased(calls: Sequence[str], name: str) -> str:
+    """Chain calls and name the result; what is too long for a line is broken as ruff does."""
+    alias = f".alias({quoted(name)})"
+    line = "".join([*calls, alias])
+    if len(line) < _CODE:
+        return line
+    if len(calls) > 1:
+        return "\n".join([*calls, alias])
+    return f"{calls[0]}.alias(\n    {quoted(name)}\n)"
 
 
 def _moment(proposal: Proposal, name: str) -> str:
     is_raw = proposal.time == "moment"
-    return _column(name) if is_raw else f"{_as_moment(proposal)}.alias({quoted(name)})"
+    return _column(name) if is_raw else _aliased(_as_moment(proposal), name)
 
 
-def _as_moment(proposal: Proposal) -> str:
+def _as_moment(proposal: Proposal) -> list[str]:
+    """Write the event time as a moment, as calls to chain."""
     reference = _column(str(proposal.wish.time))
     match proposal.time:
         case "text":
+            # Spark knows dates with dashes only.
+            if proposal.frame[proposal.wish.time].str.contains("/").any():
+                reference = f'f.translate({reference}, "/", "-")'
             # Through a moment with a zone, so that an offset in the text counts.
-            return f'f.to_timestamp({reference}).cast("timestamp_ntz")'
+            return [f"f.to_timestamp({reference})", '.cast("timestamp_ntz")']
         case "year":
-            return f'f.make_date({reference}, f.lit(1), f.lit(1)).cast("timestamp_ntz")'
+            return [f"f.make_date({reference}, f.lit(1), f.lit(1))", '.cast("timestamp_ntz")']
         case "date":
             column = reference if reference.startswith("f.") else f"f.col({reference})"
-            return f'{column}.cast("timestamp_ntz")'
+            return [column, '.cast("timestamp_ntz")']
         case _:
-            return reference
+            return [reference]
 
 
 def _parts(proposal: Proposal) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ from include.calendar.partitions import Frequency
 from include.development.scaffold.calendar import Calendar, choose_calendar
 from include.development.scaffold.disguise import Disguise, find_disguises
 from include.development.scaffold.inspection import Column, inspect, to_frame
-from include.development.scaffold.sampling import Sample
+from include.development.scaffold.sampling import MOST_CODES, Sample
 from include.development.scaffold.target import Target, choose_target
 from include.errors import SourceError
 from include.specification.own_columns import BESIDE_KEYS, may_be_key
@@ -26,7 +26,6 @@ from include.wording import nearest
 SOURCE = "records"
 SMALL = 5_000
 RARE = 0.10
-_FEW_CODES = 12
 _TOLERATED = 0.01
 TimeKind = Literal["moment", "date", "text", "year"]
 
@@ -383,6 +382,6 @@ def _review(column: Column, target: Target, disguise: Disguise | None) -> str:
         return f"review: {disguise.reason}; is it known before the target is?"
     if target.column.lower() in column.name.lower():
         return f"review: its name holds {target.column}; is it known before the target is?"
-    if column.kind == "number" and column.whole and 2 < column.distinct <= _FEW_CODES:
+    if column.kind == "number" and column.whole and 2 < column.distinct <= MOST_CODES:
         return f"review: {column.distinct} whole numbers, perhaps codes"
     return ""

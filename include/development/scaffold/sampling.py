@@ -12,6 +12,7 @@ from typing import Literal, get_args
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from include.development.scaffold.text_columns import TextColumns, choose
 from include.errors import SourceError
@@ -31,6 +32,8 @@ from include.storage.object_store import ObjectStore
 from include.storage.settings import StoreSettings
 
 LIMIT = 200_000
+# A column of so few different whole numbers may hold codes.
+MOST_CODES = 12
 SQL = "sql://"
 S3 = "s3://"
 Format = Literal["parquet", "csv", "json_lines"]
@@ -213,16 +216,35 @@ def _read_parquet(files: Sequence[tuple[str, bytes]]) -> Sample:
             for (file, _), table in zip(files, tables, strict=True)
         ]
     )
-    # Whichever file lands first would decide where files differ or one holds only nulls.
-    differing = [name for name in names if set(kinds[name]) != {kinds[name][0]}]
-    differing += [name for name in names if pa.types.is_null(kinds[name][0])]
+    for name in filter(lambda name: _is_whole(whole[name]), names):
+        whole = whole.set_column(names.index(name), name, whole[name].cast(pa.int64()))
+    # Whichever file lands first would decide where files differ or one holds only nulls, and where
+    # a later one holds numbers: of "1" and 1.0 no function of Spark makes an error.
+    stated = [
+        name
+        for name in names
+        if set(kinds[name]) != {whole.schema.field(name).type}
+        or pa.types.is_null(kinds[name][0])
+        or pa.types.is_string(kinds[name][0])
+        or pa.types.is_boolean(kinds[name][0])
+    ]
     drawn = _drawn(whole.num_rows)
     return Sample(
         whole if drawn is None else whole.take(drawn),
         whole.num_rows,
         "parquet",
-        _kinds(whole.schema, sorted(set(differing))),
+        _kinds(whole.schema, stated),
         warnings=rounding_warnings("data", frozenset().union(*(item.rounded for item in decoded))),
+    )
+
+
+def _is_whole(column: pa.ChunkedArray) -> bool:
+    """Tell codes and counts that pandas made floats, because one of them is missing."""
+    if not pa.types.is_floating(column.type) or not 0 < column.null_count < len(column):
+        return False
+    levels = pc.unique(column).drop_null()
+    return len(levels) <= MOST_CODES and bool(
+        pc.all(pc.and_(pc.is_finite(levels), pc.equal(levels, pc.round(levels)))).as_py()
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import functools
 import importlib
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,19 +15,18 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-import include.pipelines
 from include.development.checking import check
 from include.development.local_run import run
 from include.development.scaffold import writing
 from include.development.scaffold.proposal import Place, Wish, propose
 from include.development.scaffold.sampling import read_file
 from include.ingestion.landing import land
-from include.quality import suites
 from include.quality.suites import load_suite
 from include.specification import pipeline_file
 from include.storage.lake_tables import Lake
 from include.storage.object_store import ObjectStore
 from include.storage.settings import Settings
+from tests.library.development import data_sets
 
 NAME = "odd_names"
 ENTITY = "the\nid"
@@ -93,17 +91,11 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def project(rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The files that are proposed for it, where a pipeline finds its own."""
-    root = tmp_path_factory.mktemp("project")
-    wish = Wish(NAME, target=TARGET, entity=ENTITY)
-    proposal = propose(wish, Place(uri=writing.default_uri(NAME)), read_file(rows))
-    writing.write(writing.render(proposal), root)
-    with pytest.MonkeyPatch.context() as patch:
-        folder = str(root / "include" / "pipelines")
-        patch.setattr(include.pipelines, "__path__", [*include.pipelines.__path__, folder])
-        expectations = root / "expectations"
-        patch.setattr(suites, "load_suite", functools.partial(load_suite, folder=expectations))
+    with data_sets.project(tmp_path_factory.mktemp("project")) as root:
+        wish = Wish(NAME, target=TARGET, entity=ENTITY)
+        proposal = propose(wish, Place(uri=writing.default_uri(NAME)), read_file(rows))
+        writing.write(writing.render(proposal), root)
         yield root
-    sys.modules.pop(f"include.pipelines.{NAME}", None)
 
 
 def test_the_files_hold_the_names_as_they_are(project: Path) -> None:

@@ -3,166 +3,40 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-import include.pipelines
-from include.calendar.partitions import Frequency
 from include.development.checking import check
-from include.development.scaffold import writing
-from include.development.scaffold.proposal import Place, Proposal, Wish, propose
-from include.development.scaffold.sampling import read_file
 from include.quality import validation
 from include.quality.suites import load_suite
 from include.specification import pipeline_file
+from tests.library.development.data_sets import CASES, PROJECT, Generated, generate, project
 
-PROJECT = Path(__file__).parents[3]
-# Six of the nine files are shipped; the three large ones lie where only the developers have them.
-FOLDERS = (PROJECT / "tests" / "data", PROJECT.parent / "shared" / "data")
 ROWS = 3_000
-PREFIX = "scaffolded_"
-
-
-@dataclass(frozen=True)
-class Case:
-    """A data set and what a user says about it; what must come out."""
-
-    file: str
-    wish: dict[str, Any]
-    task: str
-    entity: str
-    partition: Frequency
-    left_out: tuple[str, ...] = ()
-
-
-CASES = {
-    "caravan": Case(
-        "caravan_propensity.parquet", {"target": "Purchase"}, "binary", "row_id", Frequency.NONE
-    ),
-    "belanche": Case(
-        "credit_data_belanche.parquet", {"target": "Status"}, "binary", "row_id", Frequency.NONE
-    ),
-    "german_credit": Case(
-        "german_credit.parquet", {"target": "creditability"}, "binary", "row_id", Frequency.NONE
-    ),
-    "taxi_fare": Case(
-        "nyc_taxi_2018_2020.parquet",
-        {"target": "fare_amount", "time": "pickup_datetime"},
-        "regression",
-        "row_id",
-        Frequency.WEEKLY,
-        ("dropoff_datetime", "file_month"),
-    ),
-    "taxi_tip": Case(
-        "nyc_taxi_2018_2020.parquet",
-        {"target": "tip_amount", "time": "pickup_datetime", "partition": Frequency.MONTHLY},
-        "regression",
-        "row_id",
-        Frequency.MONTHLY,
-        ("dropoff_datetime", "file_month"),
-    ),
-    "flights": Case(
-        "nycflights13_joined.parquet",
-        {"target": "arr_delay", "time": "time_hour"},
-        "regression",
-        "row_id",
-        Frequency.DAILY,
-        ("year",),
-    ),
-    "rodents": Case(
-        "portal_rodents_1977_2002.parquet",
-        {"target": "species_id", "time": "year", "entity": "record_id"},
-        "multiclass",
-        "record_id",
-        Frequency.YEARLY,
-    ),
-    "loans": Case(
-        "sba_loans_2000_2008.parquet",
-        {
-            "target": "bad24",
-            "time": "ApprovalDate",
-            "entity": "loan_id",
-            "known_at": "label_time_24",
-        },
-        "binary",
-        "loan_id",
-        Frequency.QUARTERLY,
-        ("Zip", "ApprovalFY", "bad36", "label_time_36"),
-    ),
-    "dirty_credit": Case(
-        "south_german_credit_dirty.csv",
-        {"target": "kredit", "positive": "0"},
-        "binary",
-        "row_id",
-        Frequency.NONE,
-        ("mixed_type_col",),
-    ),
-    "telco": Case(
-        "telco_churn_ibm.parquet", {"target": "churn"}, "binary", "row_id", Frequency.NONE
-    ),
-}
-
-
-@dataclass(frozen=True)
-class Generated:
-    """A pipeline that was written."""
-
-    name: str
-    case: Case
-    proposal: Proposal
-    root: Path
-
-    def module(self, path: str) -> Any:
-        """Load a Python file of it that is no module of the project."""
-        found = importlib.util.spec_from_file_location(Path(path).stem, self.root / path)
-        assert found is not None
-        assert found.loader is not None
-        module = importlib.util.module_from_spec(found)
-        found.loader.exec_module(module)
-        return module
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A project of its own whose feature functions can be imported as those of this one."""
-    folder = tmp_path_factory.mktemp("project")
-    path = str(folder / "include" / "pipelines")
-    include.pipelines.__path__.append(path)
-    yield folder
-    include.pipelines.__path__.remove(path)
-    for name in [name for name in sys.modules if f"pipelines.{PREFIX}" in name]:
-        del sys.modules[name]
+    """A project of its own."""
+    with project(tmp_path_factory.mktemp("project")) as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module", params=CASES)
 def generated(request: pytest.FixtureRequest, root: Path) -> Generated:
     """The files for one data set, written into that project."""
-    case = CASES[request.param]
-    # Of the taxi trips only some columns are shipped.
-    folders = FOLDERS[1:] if "taxi" in case.file else FOLDERS
-    found = [folder / case.file for folder in folders if (folder / case.file).is_file()]
-    if not found:
-        pytest.skip(f"the pipeline proposed for {case.file} is not checked: it is not shipped")
-    name = f"{PREFIX}{request.param}"
-    proposal = propose(
-        Wish(name, **case.wish), Place(uri=writing.default_uri(name)), read_file(found[0])
-    )
-    writing.write(writing.render(proposal), root)
-    importlib.invalidate_caches()
-    return Generated(name, case, proposal, root)
+    return generate(request.param, root)
 
 
 def test_it_decides_as_a_person_would(generated: Generated) -> None:
     case = generated.case
-    pipeline = pipeline_file.load(generated.name, generated.root / "include" / "pipelines")
+    pipeline = pipeline_file.load(generated.name, generated.pipelines)
     assert (pipeline.task, pipeline.entity, pipeline.partition) == (
         case.task,
         case.entity,
@@ -172,12 +46,13 @@ def test_it_decides_as_a_person_would(generated: Generated) -> None:
 
 
 def test_the_pipeline_file_is_short_and_everything_checks(generated: Generated) -> None:
-    pipelines = generated.root / "include" / "pipelines"
-    lines = (pipelines / f"{generated.name}.yaml").read_text(encoding="utf-8").splitlines()
+    lines = (
+        (generated.pipelines / f"{generated.name}.yaml").read_text(encoding="utf-8").splitlines()
+    )
     assert len(lines) < 40
     found = check(
         generated.name,
-        pipelines=pipelines,
+        pipelines=generated.pipelines,
         expectations=generated.root / "expectations",
         dags=generated.root / "dags",
     )
@@ -185,7 +60,7 @@ def test_the_pipeline_file_is_short_and_everything_checks(generated: Generated) 
 
 
 def test_the_suite_can_be_evaluated_and_quarantines_what_it_says(generated: Generated) -> None:
-    pipeline = pipeline_file.load(generated.name, generated.root / "include" / "pipelines")
+    pipeline = pipeline_file.load(generated.name, generated.pipelines)
     source = pipeline.sources["records"]
     frame = generated.proposal.frame.head(ROWS)
     report = validation.validate(
@@ -203,7 +78,7 @@ def test_the_suite_can_be_evaluated_and_quarantines_what_it_says(generated: Gene
 def test_the_feature_function_returns_what_its_suite_expects(
     generated: Generated, spark: Any
 ) -> None:
-    pipeline = pipeline_file.load(generated.name, generated.root / "include" / "pipelines")
+    pipeline = pipeline_file.load(generated.name, generated.pipelines)
     features = importlib.import_module(f"include.pipelines.{generated.name}").features
     written = generated.module(f"tests/pipelines/test_{generated.name}.py")
     returned = features(spark.createDataFrame(written.ROWS, written.SCHEMA))

@@ -16,11 +16,14 @@ from include.calendar.partitions import parse
 from include.development.scaffold import writing
 from include.development.scaffold.proposal import Place, Wish, propose
 from include.development.scaffold.sampling import Sample, read_file, read_objects
+from include.errors import SourceError
 from include.ingestion.landed_batch import read_landed
 from include.ingestion.landing import land
 from include.specification import pipeline_file
 from include.specification.consistency import problems
 from include.specification.pipeline import Pipeline
+from include.steps.landed_probe import probe
+from include.storage.lake_tables import Lake
 from include.storage.object_store import ObjectStore
 from include.storage.settings import StoreSettings
 
@@ -121,3 +124,32 @@ def test_a_query_keeps_its_text(tmp_path: Path, time: str | None) -> None:
     source = pipeline.sources["records"]
     assert (source.connection, source.query, source.time) == ("shop", query, time)
     assert problems(pipeline) == ()
+
+
+def test_numbers_that_were_texts_are_told_before_they_are_stored(
+    store_settings: StoreSettings, tmp_path: Path
+) -> None:
+    """A frame that went through pandas: "1" became 1, and beside a null 1.0."""
+    path, name = tmp_path / "visits.parquet", f"p{uuid.uuid4().hex[:12]}"
+    save(visits().assign(vendor=np.resize(["1", "2", None], ROWS)), path)
+    pipeline = write(name, Place(uri=writing.default_uri(name)), read_file(path), tmp_path)
+    save(visits().assign(vendor=np.resize([1.0, 2.0, np.nan], ROWS)), path)
+    landed = land(ObjectStore(store_settings), pipeline, path)
+    last = parse(list(landed.rows)[-1], pipeline.partition)
+    with pytest.raises(SourceError, match=r"column vendor must be string as in .*, got double"):
+        probe(Lake(store_settings, name), pipeline, "records", last)
+
+
+def test_codes_are_whole_whoever_saved_the_file(
+    store_settings: StoreSettings, tmp_path: Path
+) -> None:
+    path, name = tmp_path / "visits.parquet", f"p{uuid.uuid4().hex[:12]}"
+    save(visits().assign(vendor=np.resize([1.0, 2.0, np.nan], ROWS)), path)
+    pipeline = write(name, Place(uri=writing.default_uri(name)), read_file(path), tmp_path)
+    for kind in ("float64", "Int8"):
+        save(visits().assign(vendor=pd.array(np.resize([1, 2, np.nan], ROWS), kind)), path)
+        landed = land(ObjectStore(store_settings), pipeline, path, replace=True)
+        last = parse(list(landed.rows)[-1], pipeline.partition)
+        column = probe(Lake(store_settings, name), pipeline, "records", last).table["vendor"]
+        assert column.type == pa.int64()
+        assert set(column.to_pylist()) == {1, 2, None}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -80,6 +82,38 @@ def test_named_tests_run_alone(
 
 def test_named_tests_can_be_the_quick_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     assert handed_over(monkeypatch, ROOM, "--quick") == ["-m", "pytest", "-m", "not slow", ROOM]
+
+
+def test_proofs_run_alone_on_one_worker_and_without_a_browser(
+    monkeypatch: pytest.MonkeyPatch, installed: list[str]
+) -> None:
+    told = ["-m", "proof", "-x"]
+    words = handed_over(monkeypatch, "--proofs", "-x")
+    assert words == ["-m", "pytest", *test_command.EVERYTHING, *told]
+    assert handed_over(monkeypatch, ROOM, "--proofs", "-x") == [
+        "-m",
+        "pytest",
+        *told[:2],
+        ROOM,
+        "-x",
+    ]
+    assert installed == []
+
+
+def test_proofs_are_left_out_of_everything_else() -> None:
+    project = tomllib.loads(Path(REPOSITORY, "pyproject.toml").read_text(encoding="utf-8"))
+    options = shlex.split(project["tool"]["pytest"]["ini_options"]["addopts"])
+    assert options[options.index("-m") + 1] == "not proof"
+
+
+@pytest.mark.parametrize("words", [["--quick", "--proofs"], ["--proofs", "--compose"]])
+def test_only_one_kind_of_tests_runs(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+    monkeypatch.setattr(os, "execv", lambda program, words: started.append(program))
+    answer = CliRunner().invoke(app, ["test", *words])
+    assert answer.exit_code != 0
+    assert "must be one at most" in " ".join(answer.output.split())
+    assert started == []
 
 
 @pytest.mark.parametrize("path", ["tests", "tests/system", "tests/system/test_browser.py"])
