@@ -130,7 +130,7 @@ class _Steps:
     def registry(self) -> Registry:
         return Registry(self.lake, self.tracking)
 
-    def complete_history(self, as_of: Partition) -> list[str]:
+    def complete_history(self, as_of: Partition) -> None:
         """Prepare as many partitions as training needs, from the latest back."""
         names: list[str] = []
         reach = window = self.pipeline.training.window
@@ -148,7 +148,7 @@ class _Steps:
             )
             mature = mature_as_of(self.lake, self.pipeline, as_of) if names else ()
             if len(mature) >= window or first <= self.earliest:
-                return names
+                return
             # Labels come late: go further back.
             reach *= 2
 
@@ -166,10 +166,14 @@ class _Steps:
         training.start(lake, pipeline, as_of, origin)
         parent = self.tracking.parent(origin.dag_run_id, {"relevo.partition": str(as_of)})
         with self.step("build_training_set") as told:
-            names = self.complete_history(as_of)
+            self.complete_history(as_of)
             training_set = training_sets.build_training_set(lake, pipeline, as_of, origin)
             rows, held_out = training_set.rows
-            told.append(f"{len(names)} partitions, {rows:,} rows to train, {held_out:,} held out")
+            count = len(training_set.train) + len(training_set.holdout)
+            told.append(
+                f"{count} partition{'' if count == 1 else 's'}, {rows:,} rows to train, "
+                f"{held_out:,} held out"
+            )
             if training_set.rare:
                 told.append(f"too rare to be learned: {training_set.rare}")
         with self.step("explore_training_set"):

@@ -115,12 +115,17 @@ def _show_dag(pipeline: Pipeline, dag: PlannedDag) -> None:
 
 def describe_schedule(pipeline: Pipeline, dag: PlannedDag) -> str:
     """Say when a DAG runs, and about which partitions next."""
-    from include.calendar.partitions import example
+    from include.calendar.partitions import example, latest_closed
     from include.development.planning import next_runs
     from include.development.run_dates import run_dates
 
     if dag.dag_id.endswith("_train"):
-        return f"when {pipeline.name}_score asks for it, or by hand; one run a partition"
+        asked = f"when {pipeline.name}_score asks for it, or by hand; one run a partition"
+        first = next(run_dates(pipeline), None)
+        if first is None or not pipeline.has_time:
+            return asked
+        before = latest_closed(first, pipeline.partition).shift(-1)
+        return f"{asked}; the first scoring run needs one as of {before} or earlier"
     if pipeline.schedule is None:
         return f"by hand; a partition is named like {example(pipeline.partition)}"
     runs = next_runs(pipeline, datetime.now(UTC).replace(tzinfo=None))

@@ -14,6 +14,7 @@ from include.calendar.moments import to_moments
 from include.calendar.partitions import LAST_YEAR, Frequency, Partition, containing
 from include.errors import SourceError
 from include.specification.sections.schedule import Schedule
+from include.specification.sections.training import Training
 from include.storage.data_frames import to_series
 
 FINEST_FIRST = (
@@ -54,6 +55,8 @@ FEWEST_PARTITIONS = 4
 # Held-out partitions must hold this many rows of either class to judge a model.
 ENOUGH_OF_CLASS = 30
 _STRAY = 0.05
+# Share of a partition's labels that a training asks for unless the pipeline file says otherwise.
+COVERAGE: float = Training.model_fields["coverage"].default
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,8 @@ def choose_calendar(
     if known_at is not None:  # without a time, or with one such as 9999-12-31, it never is
         labels = labels.where(known_at < datetime(LAST_YEAR + 1, 1, 1))
     scale = rows / max(1, len(moments))
-    frequency = wanted or _frequency(subject, moments, labels, finest, scale)
+    settled = _settled(moments, labels, known_at)
+    frequency = wanted or _frequency(subject, moments, labels.where(settled), finest, scale)
     counts = _counts(moments, frequency)
     if len(counts) < FEWEST_PARTITIONS:
         longest = _longest(moments, FINEST_FIRST[FINEST_FIRST.index(finest) :])
@@ -123,14 +127,19 @@ def choose_calendar(
             f"{len(counts)}. {shorter}, or leave --time out: the data are then snapshots."
         )
     names = [_partition(start, frequency) for start in counts.index]
-    known_share = labels.notna().groupby(_starts(moments, frequency)).mean()[counts.index]
+    partition = _starts(moments, frequency)
+    whole = settled.groupby(partition).all()[counts.index]
+    known_share = labels.notna().groupby(partition).mean()[whole[whole].index]
     coverage = None
-    if known_share.quantile(0.1) < 0.99:
+    if len(known_share) and known_share.quantile(0.1) < COVERAGE:
         coverage = max(0.05, round(float(known_share.quantile(0.1)) * 0.9, 2))
     window, holdout = _WINDOWS[frequency]
     window = max(3, min(window, len(names) // 2))
     holdout = min(holdout, max(1, window // 4))
-    matured = _matured(moments, labels, known_at, frequency, names, counts.index)
+    matured = _matured(
+        *(moments, labels, known_at, frequency, names, counts.index),
+        coverage=COVERAGE if coverage is None else coverage,
+    )
     first = _first_scored(subject, names, matured, window)
     while first is None and window > 3:
         window -= 1
@@ -202,7 +211,10 @@ def _holds_both(
     if labels.dtype != "float64" or set(labels.dropna().unique()) != {0.0, 1.0}:
         return True
     rarer = 1.0 if labels.mean() <= 0.5 else 0.0
-    held = (labels == rarer).groupby(_starts(moments, frequency)).sum()[starts] * scale
+    at = _starts(moments, frequency)
+    held = (labels == rarer).groupby(at).sum()[starts] * scale
+    # Labels that are still to come tell nothing of their partition.
+    held = held[labels.groupby(at).count()[starts] > 0]
     return bool(held.quantile(0.1) >= ENOUGH_OF_CLASS)
 
 
@@ -242,12 +254,29 @@ def _matured(
     frequency: Frequency,
     names: Sequence[Partition],
     starts: pd.Index,
+    coverage: float,
 ) -> list[datetime]:
-    """Say when (nearly) all labels of each partition were known."""
+    """Say when as many labels of each partition were known as a training asks for."""
     if known_at is None:
-        return [name.end for name in names]
-    known = known_at[labels.notna()].groupby(_starts(moments, frequency)).quantile(0.99)[starts]
-    return [max(name.end, at.to_pydatetime()) for name, at in zip(names, known, strict=True)]
+        return [name.start for name in names]
+    partition = _starts(moments, frequency)
+    known = known_at[labels.notna()].groupby(partition)
+    # As training counts: rows whose label never comes are rows.
+    share = known.rank(method="first") / partition.map(partition.value_counts())
+    reached = known_at[share >= coverage].groupby(partition).min().reindex(starts)
+    return [
+        datetime.max if pd.isna(at) else max(name.start, at.to_pydatetime())
+        for name, at in zip(names, reached, strict=True)
+    ]
+
+
+def _settled(moments: pd.Series, labels: pd.Series, known_at: pd.Series | None) -> pd.Series:
+    """Mark the rows whose label has had the time that labels take to come."""
+    held = labels.notna()
+    if known_at is None:
+        return moments <= moments[held].max()
+    reach = max(moments.max(), known_at[held].max())
+    return moments + (known_at - moments)[held].quantile(0.99) <= reach
 
 
 def _first_scored(
@@ -255,7 +284,7 @@ def _first_scored(
 ) -> Partition | None:
     """Find the partition after the first one as of which a window of partitions is mature."""
     for name in names[:-1]:
-        if sum(at <= name.end for at in matured) >= window:
+        if sum(at < name.end for at in matured) >= window:
             return name.shift(1)
     return None
 

@@ -357,7 +357,8 @@ def _reason(
     if disguise is not None and disguise.is_sure:
         return f"looks like the target in disguise: review ({disguise.reason})"
     if column.kind == "moment":
-        return "a time: turn it into a duration if it is known when the row comes"
+        role = "" if moments is not None else f"if the row came then, --time {column.name}; else "
+        return f"a time: {role}turn it into a duration if it is known when the row comes"
     if column.looks_like_key:
         return "a key: every row has its own value"
     if column.is_long:

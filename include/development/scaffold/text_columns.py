@@ -40,6 +40,8 @@ _AMOUNT = (
     r"\s?[%$€£¥)]?$"
 )
 _DIGITS = r"^[-+]?\d+$"
+# Dates that are not ISO 8601: which number is the day and which the month, only people know.
+_DATE = r"^\d{1,2}([./-])\d{1,2}([./-])(\d{4}|\d{2})\b|^\d{4}[./]\d{1,2}[./]\d{1,2}\b"
 _MOST_LEVELS = 200
 _FREQUENT = 0.01
 
@@ -104,6 +106,7 @@ def choose(
     table, unparsed = typed(read.cells, types, dialect)
     notes += list(_told(words, types, null_values, by_column, cells.num_rows))
     notes += list(_amounts(table))
+    notes += list(_dates(table))
     return TextColumns(
         table, dialect, types, null_values, by_column, unparsed.is_valid(), tuple(notes)
     )
@@ -226,4 +229,18 @@ def _amounts(table: pa.Table) -> Iterator[str]:
             yield (
                 f"{name}: such as {example!r} it reads like a number with marks or a unit, and is "
                 "kept as text. Land plain numbers to use it as one."
+            )
+
+
+def _dates(table: pa.Table) -> Iterator[str]:
+    """Tell of columns that stay text although people would call them dates."""
+    for name in table.column_names:
+        cells = table[name].combine_chunks().drop_null()
+        if not pa.types.is_string(cells.type) or not len(cells):
+            continue
+        reads = pc.match_substring_regex(cells, _DATE)
+        if pc.mean(reads).as_py() >= 1 - TOLERANCE:
+            yield (
+                f"{name}: such as {cells.filter(reads)[0].as_py()!r} it reads like a date, and is "
+                "kept as text. Write dates like 2005-07-14 to use it as a time."
             )

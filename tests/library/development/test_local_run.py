@@ -237,7 +237,7 @@ class TestLabelsThatComeLater:
         # As of 2005-Q1 the latest mature quarter is 2004-Q3, so that it has to look back further
         # than the window is long.
         assert loans.steps["build_training_set"] == (
-            "5 partitions, 240 rows to train, 120 held out"
+            "3 partitions, 240 rows to train, 120 held out"
         )
         (entry,) = ledger.entries(loans.lake, "promotion")
         assert (entry.partition, entry.decision) == ("2005-Q1", "promoted")
@@ -326,7 +326,7 @@ class TestClassesOfOneFile:
 
     def test_rare_classes_are_told_and_not_learned(self, animals: Told) -> None:
         assert animals.steps["build_training_set"] == (
-            "4 partitions, 204 rows to train, 102 held out; too rare to be learned: {'rat': 4}"
+            "3 partitions, 204 rows to train, 102 held out; too rare to be learned: {'rat': 4}"
         )
         (registered, _) = sorted(
             animals.lake.read(REGISTRY).to_pylist(), key=lambda row: row["event"], reverse=True
@@ -413,7 +413,7 @@ class TestNumbersOfAQuery:
         assert (trips.result.promoted, trips.result.scored) == (True, "2020-05")
 
     def test_a_sample_of_every_partition(self, trips: Told) -> None:
-        assert trips.steps["build_training_set"] == "4 partitions, 100 rows to train, 50 held out"
+        assert trips.steps["build_training_set"] == "3 partitions, 100 rows to train, 50 held out"
         assert trips.steps["ingest and validate trips"] == "50 rows, 0 quarantined"
         assert trips.lake.row_counts("raw_rates") == dict.fromkeys(
             ("2020-01", "2020-02", "2020-03", "2020-04", "2020-05"), 1

@@ -322,6 +322,29 @@ class TestCalendar:
         with pytest.raises(SourceError, match="labels of at least 3 partitions must be known"):
             self.calendar(moments, wanted=Frequency.MONTHLY, known_at=known_at)
 
+    def test_labels_that_are_still_to_come_change_neither_coverage_nor_length(self) -> None:
+        at = pd.Series(pd.to_datetime(self.spread(12_000, 366)))
+        known_at = at + pd.Timedelta(days=90)
+        come = known_at <= datetime(2020, 12, 31)
+        labels = pd.Series(np.arange(12_000) % 3 == 0, dtype=float)
+        calendar = self.calendar(list(at), labels=labels.where(come), known_at=known_at.where(come))
+        told = self.calendar(list(at), labels=labels, known_at=known_at)
+        assert (calendar.frequency, calendar.coverage) == (told.frequency, None)
+        assert calendar.first == told.first
+        # The same file with the outcome in the row: its last months have none.
+        assert self.calendar(list(at), labels=labels.where(come)).coverage is None
+
+    @pytest.mark.parametrize(("days", "first"), [(29, "2020-07"), (30, "2020-08")])
+    def test_a_label_that_comes_as_the_partition_closes_comes_too_late(
+        self, days: int, first: str
+    ) -> None:
+        moments = [datetime(2020, month, 1) for month in range(1, 13) for _ in range(100)]
+        at = pd.Series(pd.to_datetime(moments))
+        # All of June are known on the 30th of June, or as June closes.
+        known_at = at + pd.Timedelta(days=days)
+        calendar = self.calendar(moments, wanted=Frequency.MONTHLY, known_at=known_at)
+        assert str(calendar.first) == first
+
     def test_live_data_get_no_end(self) -> None:
         moments = self.spread(12_000, 366)
         assert self.calendar(moments).schedule.end is not None

@@ -101,6 +101,17 @@ class TestTypes:
         assert found.table["c"][0].as_py() == value
         assert "numbers" in found.notes[0]
 
+    @pytest.mark.parametrize("cell", ["31.01.2023", "1/31/23", "2023/1/31", "31-01-2023 06:00"])
+    def test_dates_that_stay_text_are_told(self, cell: str) -> None:
+        assert chosen([cell] * 20).notes == (
+            f"c: such as {cell!r} it reads like a date, and is kept as text. Write dates like "
+            "2005-07-14 to use it as a time.",
+        )
+
+    @pytest.mark.parametrize("cell", ["2023-01-31", "1.2.3.4", "12/34", "a 31.01.2023", None])
+    def test_other_cells_are_no_such_dates(self, cell: str | None) -> None:
+        assert chosen([cell] * 20).notes == ()
+
     def test_amounts_that_stay_text_are_told(self) -> None:
         assert chosen(["$1,000.50", "$7"]).notes == (
             "c: such as '$1,000.50' it reads like a number with marks or a unit, and is kept as "
@@ -394,7 +405,8 @@ def test_long_identifiers_that_come_back_are_no_measurement(tmp_path: Path) -> N
     assert proposal.types["account"] == "integer"
     assert {item.name: item.reason for item in proposal.left_out} == {
         "account": "an identifier: whole numbers of more than 15 digits",
-        "at": "a time: turn it into a duration if it is known when the row comes",
+        "at": "a time: if the row came then, --time at; else turn it into a duration if it is "
+        "known when the row comes",
     }
 
 

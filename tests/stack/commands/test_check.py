@@ -64,7 +64,8 @@ def test_a_right_pipeline_is_ok_and_shows_its_dags(tmp_path: Path) -> None:
     )
     assert lines[2].strip() == SCORE_STEPS
     assert lines[3] == (
-        "  loan_default_train  when loan_default_score asks for it, or by hand; one run a partition"
+        "  loan_default_train  when loan_default_score asks for it, or by hand; one run a "
+        "partition; the first scoring run needs one as of 2004-Q3 or earlier"
     )
     assert "train_candidate [hist_gradient_boosting, logistic_regression]" in lines[4]
     assert list(tmp_path.iterdir()) == []
