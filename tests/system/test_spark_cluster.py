@@ -349,6 +349,7 @@ class TestLosses:
         assert "ExecutorLostFailure" in cluster.events()  # a task was in the middle of its file
         cluster.start(WORKERS[0])
 
+    @pytest.mark.proof  # its short form is the loss of a worker
     def test_the_master_and_then_all_workers_until_one_is_back(
         self, batch: Batch, cluster: SparkCluster, scoring_begun: Any
     ) -> None:
@@ -365,6 +366,7 @@ class TestLosses:
         batch.check(running.result(timeout=600))
         cluster.start(WORKERS[0])
 
+    @pytest.mark.proof  # its short form is the loss of a worker
     def test_the_connect_server_between_two_calls(
         self, batch: Batch, cluster: SparkCluster
     ) -> None:
