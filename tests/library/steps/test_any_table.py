@@ -132,7 +132,7 @@ GOOD_NAMES = st.sampled_from(
         *('say "hi"', "{partition}", "\u2028", "index", "row_id", "class", "naïve", "🙂"),
     ]
 ) | st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_size=8).filter(
-    lambda name: name[0] != "_" and folded(name) not in ("id", "target", "partition")
+    lambda name: name[0] != "_" and folded(name) not in ("id", "long", "target", "partition")
 )
 BAD_NAMES = ("_own", "partition", "Partition", "ID", "Target", "", "a\0b")
 # Columns that no table can hold, by what is wrong with them.
@@ -147,6 +147,10 @@ BAD_COLUMNS: tuple[tuple[str, pa.DataType, Any], ...] = (
     ("wrong", pa.timestamp("ms"), years("ms")[0] - 1),
     ("wrong", pa.timestamp("us"), years("us")[1]),
 )
+
+
+# In every table, because few draws have both: whole numbers that no float holds, and a null.
+LONG = pa.array([2**53 + row if row % 7 else None for row in range(ROWS)], pa.int64())
 
 
 @st.composite
@@ -185,10 +189,11 @@ def tables(draw: Callable[..., Any]) -> pa.Table:
     return pa.Table.from_arrays(
         [
             pa.array(cells, kind),
+            LONG,
             *(draw(columns(draw(kinds))) for _ in names),
             pa.array([row + 0.5 for row in range(ROWS)]),
         ],
-        names=["id", *names, "target"],
+        names=["id", "long", *names, "target"],
     )
 
 
