@@ -274,9 +274,12 @@ def _settled(moments: pd.Series, labels: pd.Series, known_at: pd.Series | None) 
     """Mark the rows whose label has had the time that labels take to come."""
     held = labels.notna()
     if known_at is None:
-        return moments <= moments[held].max()
-    reach = max(moments.max(), known_at[held].max())
-    return moments + (known_at - moments)[held].quantile(0.99) <= reach
+        latest, reach = moments, moments[held].max()
+    else:
+        latest = moments + (known_at - moments)[held].quantile(0.99)
+        reach = max(moments.max(), known_at[held].max())
+    settled: pd.Series = latest <= reach
+    return settled
 
 
 def _first_scored(
