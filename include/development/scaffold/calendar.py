@@ -273,10 +273,13 @@ def _matured(
 def _settled(moments: pd.Series, labels: pd.Series, known_at: pd.Series | None) -> pd.Series:
     """Mark the rows whose label has had the time that labels take to come."""
     held = labels.notna()
+    settled: pd.Series
     if known_at is None:
-        return moments <= moments[held].max()
-    reach = max(moments.max(), known_at[held].max())
-    return moments + (known_at - moments)[held].quantile(0.99) <= reach
+        settled = moments <= moments[held].max()
+    else:
+        reach = max(moments.max(), known_at[held].max())
+        settled = moments + (known_at - moments)[held].quantile(0.99) <= reach
+    return settled
 
 
 def _first_scored(
