@@ -273,12 +273,12 @@ def _matured(
 def _settled(moments: pd.Series, labels: pd.Series, known_at: pd.Series | None) -> pd.Series:
     """Mark the rows whose label has had the time that labels take to come."""
     held = labels.notna()
+    settled: pd.Series
     if known_at is None:
-        latest, reach = moments, moments[held].max()
+        settled = moments <= moments[held].max()
     else:
-        latest = moments + (known_at - moments)[held].quantile(0.99)
         reach = max(moments.max(), known_at[held].max())
-    settled: pd.Series = latest <= reach
+        settled = moments + (known_at - moments)[held].quantile(0.99) <= reach
     return settled
 
 
