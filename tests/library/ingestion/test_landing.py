@@ -311,7 +311,9 @@ class TestEdges:
         self, store: ObjectStore, tmp_path: Path, partition: str
     ) -> None:
         twice = ROWS.append_column("id", ROWS["id"])
-        with pytest.raises(SourceError, match=r"must hold each column once, got .id. more than once"):
+        with pytest.raises(
+            SourceError, match=r"must hold each column once, got .id. more than once"
+        ):
             land(store, make(partition), parquet(tmp_path, twice))
         with pytest.raises(SourceError, match=r"file file\.parquet must have columns, got none"):
             land(store, make(partition), parquet(tmp_path, pa.table({})))
