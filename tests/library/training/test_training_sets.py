@@ -197,12 +197,12 @@ class TestTrainingSet:
         for as_of in ("2004-Q3", "2004-Q4"):
             made = build_training_set(lake, pipeline, quarter(as_of), ORIGIN)
             held = lake.read("training_sets", partitions=[as_of])
-            assert dict(zip(held["id"].to_pylist(), held["label"].to_pylist(), strict=True)) == {
+            assert dict(zip(held["id"].to_pylist(), held["_label"].to_pylist(), strict=True)) == {
                 entity: label for entity, label in truth.items() if entity in held["id"].to_pylist()
             }
             assert (held.num_rows, held.schema.field("n").type) == (120, pa.int32())
             assert held["n"].null_count == (3 if as_of == "2004-Q3" else 0)
-            fitted = held.filter(pc.invert(held["held_out"]))["id"].to_pylist()
+            fitted = held.filter(pc.invert(held["_held_out"]))["id"].to_pylist()
             assert trained_on(lake, pipeline, made) == set(fitted)
             data = load_training_set(lake, pipeline, made)
             assert data.numeric == ("x", "n")
