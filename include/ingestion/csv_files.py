@@ -14,7 +14,7 @@ from pyarrow import csv as arrow_csv
 
 from include.errors import SourceError
 from include.ingestion.storable_columns import check_names
-from include.ingestion.text_encoding import HEAD_BYTES, check_encoding, decoder
+from include.ingestion.text_encoding import HEAD_BYTES, check_encoding, check_letters, decoder
 from include.ingestion.text_pieces import TextPiece
 from include.specification.sections.sources import CsvDialect
 
@@ -114,6 +114,8 @@ def _check_head(open_file: OpenFile, what: str, dialect: CsvDialect) -> None:
     with open_file() as stream:
         head = stream.read(HEAD_BYTES)
     check_encoding(what, head, dialect.encoding)
+    with open_file() as stream:
+        check_letters(what, stream, dialect.encoding)
     if len(head) < HEAD_BYTES and not head.strip(b"\0\r\n\xef\xbb\xbf\xff\xfe"):
         raise SourceError(
             f"{what} must begin with the names of its columns, got nothing. Land it again: the "

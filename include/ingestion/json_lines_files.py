@@ -77,18 +77,41 @@ class _Number(str):
     """A JSON number as it is written, so that no digit is lost."""
 
 
-# NaN and the infinities, which some writers put where a number is missing, are no JSON.
-_DECODER = json.JSONDecoder(parse_int=_Number, parse_float=_Number, parse_constant=lambda _: None)
+class _TwiceError(ValueError):
+    """A key that an object has more than once: JSON would keep its last value only."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    held = dict(pairs)
+    if len(held) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _TwiceError(next(key for key in keys if keys.count(key) > 1))
+    return held
+
+
+# NaN, which some writers put where a number is missing, is no JSON. Neither are the infinities,
+# but they are values: cells that no number can be read from.
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object,
+    parse_int=_Number,
+    parse_float=_Number,
+    parse_constant=lambda name: None if name == "NaN" else _Number(name),
+)
 
 
 def parsed(what: str, number: int, line: str) -> Mapping[str, Any]:
     """Read one object; numbers are strings as they are written.
 
     Raises:
-        SourceError: If the line is none.
+        SourceError: If the line is none, or has a key twice.
     """
     try:
         value = _DECODER.decode(line)
+    except _TwiceError as error:
+        raise SourceError(
+            f"{what}: line {number} must have each key once, got {str(error)!r} more than once. "
+            "Rename or remove one of them."
+        ) from error
     except (ValueError, RecursionError) as error:
         raise _no_object(what, number, line) from error
     if not isinstance(value, dict):

@@ -24,7 +24,7 @@ from include.errors import SourceError
 from include.ingestion import csv_files, json_lines_files
 from include.ingestion.arrow_types import rounding_warnings
 from include.ingestion.cell_types import mask_missing, read_as
-from include.ingestion.landed_objects import ENDINGS, list_folders
+from include.ingestion.landed_objects import ENDINGS, endings_of, list_folders
 from include.ingestion.parquet_files import read_parquet
 from include.ingestion.readable import readable
 from include.ingestion.storable_columns import check_names
@@ -215,12 +215,28 @@ def _whole(
     warnings: list[str],
 ) -> _Part:
     data = file.read_bytes()
-    ending = "".join(file.suffixes[-2:]) if file.name.endswith(".gz") else file.suffix
+    is_packed = file.suffix.lower() == ".gz"
+    ending = "".join(file.suffixes[-2:]) if is_packed else file.suffix
     if number is None:
         number = _free(store, source, f"{name}{ending.lower()}", data, warnings)
     partition = str(partitions.snapshot(number))
+    _check_alone(store, source, partition, name, ending.lower())
     rows = _count(file, source, warnings)
     return _part(source, name, partition, ending.lower(), data, rows)
+
+
+def _check_alone(
+    store: ObjectStore, source: Source, partition: str, name: str, ending: str
+) -> None:
+    """Refuse what landed there as another kind of file: both would be read, its rows twice."""
+    folder = source.location(partition)
+    others = [f"{name}{other}" for other in endings_of(source.format) if other != ending]
+    found = [item.uri for item in store.list(folder) if item.name in others]
+    if found:
+        raise SourceError(
+            f"landing: {partition} must not hold the rows of two files, got {some(found)} beside "
+            f"{name}{ending}. Delete it, or land the file under another --snapshot."
+        )
 
 
 def _free(store: ObjectStore, source: Source, file: str, data: bytes, warnings: list[str]) -> int:

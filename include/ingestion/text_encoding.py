@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from typing import Any
 
 from include.errors import SourceError
 
@@ -17,6 +18,7 @@ _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
 )
 _WIDE = ("utf-16", "utf-32")
+_READ_BYTES = 1024 * 1024
 
 
 def marked_encoding(head: bytes) -> str | None:
@@ -64,3 +66,43 @@ def check_encoding(what: str, head: bytes, encoding: str) -> None:
             "or with a byte order mark; or, of a CSV file, name its encoding, such as csv: "
             "{encoding: utf-16-le}, in the pipeline file."
         )
+
+
+def check_letters(what: str, stream: Any, encoding: str) -> None:
+    """Refuse UTF-8 under the name of an encoding of single bytes, which reads any bytes as letters.
+
+    Text of such an encoding with a letter beyond ASCII is next to never valid UTF-8.
+
+    Args:
+        what: The file, for messages.
+        stream: The decompressed file from its start.
+        encoding: What ``csv.encoding`` says.
+
+    Raises:
+        SourceError: If every letter beyond ASCII in the file is one of UTF-8.
+    """
+    if not _is_single_byte(encoding):
+        return
+    reader, beyond = codecs.getincrementaldecoder("utf-8")(), False
+    try:
+        while data := stream.read(_READ_BYTES):
+            beyond = beyond or not data.isascii()
+            reader.decode(data)
+        reader.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return
+    if beyond:
+        raise SourceError(
+            f"{what} must be {encoding}, got UTF-8, whose letters would be read as others. Save "
+            f"the file as {encoding}, or write csv: {{encoding: utf-8}} in the pipeline file."
+        )
+
+
+def _is_single_byte(encoding: str) -> bool:
+    """Tell whether each byte beyond ASCII is a letter of its own."""
+    name = codecs.lookup(encoding).name
+    return (
+        name != "ascii"
+        and all(len(bytes([byte]).decode(name, errors="replace")) == 1 for byte in range(128, 256))
+        and len(b"\xc3\xb6".decode(name, errors="replace")) == 2
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Sequence
 
 from include.errors import SourceError
@@ -19,7 +20,7 @@ def decompress(name: str, data: bytes) -> bytes:
         return data
     try:
         return gzip.decompress(data)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise SourceError(
             f"file {name}: must be gzip, as its name says, got {error}. Make it again."
         ) from error

@@ -107,13 +107,18 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
 
 
 def _numbers(decimals: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Read decimals as numbers; whole ones exactly, which may be keys, if need be as texts."""
-    if decimals.type.scale > 0:
+    """Read decimals as numbers; whole ones exactly, which may be keys, if need be as texts.
+
+    Databases write whole numbers with decimals, too: 17.0000000000.
+    """
+    try:
+        whole = decimals.cast(pa.decimal128(38, 0))
+    except pa.ArrowInvalid:
         return decimals.cast(pa.float64())
     try:
-        return decimals.cast(pa.int64())
+        return whole.cast(pa.int64())
     except pa.ArrowInvalid:
-        return decimals.cast(pa.string())
+        return whole.cast(pa.string())
 
 
 def inspect(values: pd.Series) -> Column:

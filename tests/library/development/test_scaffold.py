@@ -500,6 +500,14 @@ class TestLongNumbers:
         whole = pa.array([Decimal(number) for number in self.IDS], pa.decimal128(38, 0))
         assert to_frame(pa.table({"id": whole}))["id"].tolist() == list(self.IDS)
 
+    @pytest.mark.parametrize("scale", [0, 2, 10])
+    def test_whole_decimals_are_exact_whatever_their_scale(self, scale: int) -> None:
+        whole = pa.array([Decimal(-number) for number in self.IDS], pa.decimal128(38, scale))
+        parts = pa.array([Decimal("0.5"), *[None] * (ROWS - 1)], pa.decimal128(38, 2))
+        frame = to_frame(pa.table({"id": whole, "part": parts}))
+        assert frame["id"].tolist() == [-number for number in self.IDS]
+        assert frame["part"][0] == 0.5
+
     def test_they_are_keys(self) -> None:
         proposal = proposal_of(customers(number_of_it=list(self.IDS)))
         assert proposal.entity == "number_of_it"

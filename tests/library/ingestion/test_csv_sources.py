@@ -170,6 +170,23 @@ def test_an_encoding_that_the_file_contradicts(landing, encoding, said, words):
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize("said", ["cp1252", "latin-1", "iso8859-15", "cp1251"])
+def test_utf_8_is_not_read_as_letters_of_single_bytes(landing, said):
+    ascii_first = "id,name\n" + "1,Bonn\n" * 20_000
+    landing.put("a.csv", f"{ascii_first}2,Köln\n")
+    with pytest.raises(SourceError, match=rf"file a\.csv must be {said}, got UTF-8, whose letters"):
+        landing.read(csv={"encoding": said})
+    landing.put("a.csv", ascii_first)
+    assert landing.read(csv={"encoding": said}).table.num_rows == 20_000
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "cp1251", "shift_jis", "gb18030", "ascii"])
+def test_letters_of_the_encoding_that_is_said_are_read(landing, encoding):
+    name = {"cp1252": "Köln", "cp1251": "Москва", "ascii": "Bonn"}.get(encoding, "東京")
+    landing.put("a.csv", f"id,name\n1,{name}\n".encode(encoding))
+    assert landing.read(csv={"encoding": encoding}).table["name"].to_pylist() == [name]
+
+
 def test_utf_16_without_a_mark_is_read_if_it_is_said(landing):
     landing.put("a.csv", "id,name\n1,ä\n".encode("utf-16-be"))
     landing.put("b.csv", "\ufeffid,name\n1,ä\n".encode("utf-16-be"))
@@ -331,6 +348,13 @@ class TestJsonLines:
         landing.put("a.jsonl", '{"c": "a\u2028b\x85c"}\r\n{"c": "d"}')
         assert self.read(landing)["c"].to_pylist() == ["a\u2028b\x85c", "d"]
 
+    def test_an_infinity_is_told_and_not_taken_for_missing(self, landing):
+        landing.put("a.jsonl", '{"x": Infinity}\n{"x": -Infinity}\n{"x": NaN}\n{"x": 1.5}\n')
+        table = self.read(landing, types={"x": "number"})
+        assert table["x"].to_pylist() == [None, None, None, 1.5]
+        unparsed = ['{"x": "Infinity"}', '{"x": "-Infinity"}', None, None]
+        assert table["_unparsed"].to_pylist() == unparsed
+
     def test_utf_16_by_its_mark(self, landing):
         landing.put("a.jsonl", '{"c": "ä"}\n'.encode("utf-16"))
         assert self.read(landing)["c"].to_pylist() == ["ä"]
@@ -369,6 +393,7 @@ class TestJsonLines:
         [
             ('{"a": 1}\n{"a": }\n', "line 2 must be one JSON object, got '{\"a\": }'"),
             ('[{"a": 1}]\n', "line 1 must be one JSON object"),
+            ('{"a": 1}\n{"a": 1, "a": 2}\n', "line 2 must have each key once, got 'a' more"),
             ('{"a": {"b": 1}}\n', "column a must be a number, string, boolean, date or timestamp"),
             ('{"a": [1]}\n', "got a nested value in line 1. Flatten"),
             ('{"_file": 1}\n', "got '_file'. Rename"),

@@ -350,6 +350,34 @@ class TestEdges:
         assert "/records/snapshot-0001 copy, " in warning
         assert "partitions of the source are named like 'snapshot-0001'" in warning
 
+    @pytest.mark.parametrize("name", ["a.CSV", "a.csv.gz", "a.CSV.GZ", "a.txt"])
+    def test_one_snapshot_never_holds_the_rows_of_two_files(
+        self, store: ObjectStore, tmp_path: Path, name: str
+    ) -> None:
+        pipeline = make("none", source={"format": "csv"})
+        file = tmp_path / name
+        data = b"id,bad\n1,0\n2,1\n"
+        file.write_bytes(gzip.compress(data, mtime=0) if name.lower().endswith(".gz") else data)
+        landed = land(store, pipeline, file, snapshot=1)
+        ending = name.lower().removeprefix("a")
+        assert landed.written == (
+            f"s3://landing/{pipeline.name}/records/snapshot-0001/records{ending}",
+        )
+        assert land(store, pipeline, file, snapshot=1).written == ()
+        other = tmp_path / "b.tsv"
+        other.write_bytes(data)
+        with pytest.raises(SourceError, match=rf"two files, got \S+/records{ending} beside"):
+            land(store, pipeline, other, snapshot=1, replace=True)
+
+    def test_a_packed_file_that_is_broken_inside_is_named(
+        self, store: ObjectStore, tmp_path: Path
+    ) -> None:
+        packed = bytearray(gzip.compress("".join(f"{i},{i * i}\n" for i in range(999)).encode()))
+        packed[200:220] = b"\xff" * 20
+        (tmp_path / "a.csv.gz").write_bytes(packed)
+        with pytest.raises(SourceError, match=r"file a\.csv\.gz: must be gzip, as its name says"):
+            land(store, make(source={"format": "csv"}), tmp_path / "a.csv.gz")
+
 
 class TestText:
     @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-8-sig"])
