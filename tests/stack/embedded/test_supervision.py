@@ -112,7 +112,7 @@ def test_killed_supervisord_leaves_orphans_that_down_ends(trial: Trial) -> None:
     wait_until(lambda: not stack.is_running(), "supervisord is gone")
     assert stack.has_orphans()
     assert {p.environ()["RELEVO_PART"] for p in trial.processes()} == {"first", "family"}
-    assert len(trial.processes()) == 3
+    wait_until(lambda: len(trial.processes()) == 3, "the family's child is there")
     assert stack.down(trial.lines.append)
     assert trial.processes() == []
 
