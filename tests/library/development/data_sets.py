@@ -197,6 +197,6 @@ def generate(key: str, root: Path) -> Generated:
     name = f"{PREFIX}{key}"
     wish, place = Wish(name, **case.wish), Place(uri=writing.default_uri(name))
     proposal = propose(wish, place, read_file(found[0]))
-    writing.write(writing.render(proposal), root)
+    writing.write(writing.render(proposal), root, force=True)  # another test may have been here
     importlib.invalidate_caches()
     return Generated(name, case, found[0], proposal, root)

@@ -71,7 +71,7 @@ def test_a_later_training_goes_on_with_the_tables_of_the_first(
     assert run(spark, services, pipeline, told, partition="2019-06", sample=FEW).promoted
     monkeypatch.setattr(ObjectStore, "delete_below", lambda store, uri: None)
     run(spark, services, pipeline, told, partition="2020-12", sample=FEW)
-    assert lake.partitions("training_sets") == ["2019-05", "2020-11"]
+    assert lake.partitions("training_sets") == ("2019-05", "2020-11")
     whole = [
         field
         for field in pa.schema(lake.open("features").schema().to_arrow())
