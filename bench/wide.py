@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from threadpoolctl import threadpool_limits
 
 from include.development.scaffold import writing
 from include.development.scaffold.proposal import Place, Wish, propose
@@ -53,34 +54,32 @@ def main() -> None:
             files = writing.render(propose(wish, place, read_file(root / "rows.parquet")))
             writing.write(files, root)
 
-        seconds = {"./relevo new": _seconds(scaffold)}
+        _seconds("./relevo new", scaffold)
+        checks = fits = 0.0
         suites = [load_suite(f"{NAME}_{kind}", root / "expectations") for kind in SUITES]
         count = sum(len(suite["expectations"]) for suite in suites)
         for kind, suite in zip(SUITES, suites, strict=True):
             # The training set is checked by the suite of the features once more.
             times = 2 if kind == "features" else 1
-            seconds[f"suite of {kind}"] = times * _seconds(
-                lambda suite=suite, kind=kind: validate(table, suite, source=kind, partition="x")
+            checks += times * _seconds(
+                f"suite of {kind}{', each of 2' if times == 2 else ''}",
+                lambda suite=suite, kind=kind: validate(table, suite, source=kind, partition="x"),
             )
         data = _training_data(table)
-        seconds["exploration"] = _seconds(
-            lambda: describe_features("binary", data.features, data.labels, 7)
+        checks += _seconds(
+            "exploration", lambda: describe_features("binary", data.features, data.labels, 7)
         )
         pipeline = pipeline_file.load(NAME, root / "include" / "pipelines")
     rules = pipeline.training
-    checks = sum(value for name, value in seconds.items() if name != "./relevo new")
-    fits = 0.0
     for name, candidate in rules.candidates.items():
-        seconds[name] = _seconds(
+        fits += _seconds(
+            name,
             lambda name=name, candidate=candidate: train_candidate(
                 name, pipeline.candidate(name), data, rules, trials=candidate.trials
-            )
+            ),
         )
-        fits += seconds[name]
     print(f"{options.rows:,} rows x {options.columns:,} columns, {count:,} expectations")
-    for name, value in seconds.items():
-        print(f"{name:<24} {value:7.1f} s")
-    print(f"checks / fits            {checks / fits:7.2f}  ({checks:.1f} s, {fits:.1f} s)")
+    print(f"checks / fits                {checks / fits:7.2f}  ({checks:.1f} s, {fits:.1f} s)")
 
 
 def _make_table(rows: int, columns: int) -> pa.Table:
@@ -105,11 +104,16 @@ def _training_data(table: pa.Table) -> TrainingData:
     )
 
 
-def _seconds(action: Callable[[], object]) -> float:
+def _seconds(name: str, action: Callable[[], object]) -> float:
     start = time.process_time()
     action()
-    return time.process_time() - start
+    seconds = time.process_time() - start
+    # At once: a run that is stopped has told what it measured.
+    print(f"{name:<28} {seconds:7.1f} s", flush=True)
+    return seconds
 
 
 if __name__ == "__main__":
-    main()
+    # As tasks and commands do: threads that wait for one another would count as work.
+    with threadpool_limits(1):
+        main()
