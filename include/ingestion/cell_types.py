@@ -31,6 +31,10 @@ _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 # A leading zero marks a code such as 01234, and a float has no room for 19 digits: both would
 # lose what they say, so nobody but the pipeline file may call such a column a number.
 _CODE = r"^[+-]?(0\d|\d{19})"
+# So long that a float may have no room for it.
+_LONG = r"^[+-]?\d{16,18}(\.0*)?$"
+# Digits of a second behind the sixth that are not all zero.
+_FINER = r"[T ]\d{2}:?\d{2}:?\d{2}[.,]\d{6}\d*[1-9]"
 _LARGEST = Decimal(2**63 - 1)
 # What people type, by the mark that the pipeline file names.
 _SPELLINGS = {" ": "[\u00a0\u202f]", "'": "\u2019"}
@@ -95,7 +99,8 @@ def read_as(cells: pa.Array, kind: ColumnType, dialect: CsvDialect) -> pa.Array:
 
     Args:
         cells: string.
-        kind: The type; ``3.0`` is an integer, midnight is a date, and 1 and 0 are booleans.
+        kind: The type; ``3.0`` is an integer, midnight is a date, and 1 and 0 are booleans. A
+            whole number that a float would round is no number.
         dialect: How numbers are written.
 
     Returns:
@@ -115,6 +120,15 @@ def read_as(cells: pa.Array, kind: ColumnType, dialect: CsvDialect) -> pa.Array:
         return moments
     midnight = pc.equal(moments, pc.floor_temporal(moments, unit="day"))
     return pc.if_else(midnight, moments, None).cast(pa.date32())
+
+
+def is_finer(cells: pa.Array) -> bool:
+    """Tell whether a cell holds a time finer than a microsecond, which a timestamp cuts off.
+
+    Args:
+        cells: string.
+    """
+    return bool(pc.any(pc.match_substring_regex(cells, _FINER)).as_py())
 
 
 def kind_of(stored: pa.DataType) -> ColumnType:
@@ -144,7 +158,7 @@ def _unread(
             codes = pc.and_not(pc.match_substring_regex(cells, _CODE), read)
             other = pc.or_(codes, pc.match_substring_regex(cells, r"^[+-]?0\d"))
         case "number":
-            other = pc.match_substring_regex(cells, _CODE)
+            other = pc.or_(pc.match_substring_regex(cells, _CODE), _inexact(cells))
         case "boolean":
             other = pc.is_in(cells, pa.array(["0", "1"]))
         case _:
@@ -184,7 +198,16 @@ def _integers(cells: pa.Array) -> pa.Array:
 def _numbers(cells: pa.Array) -> pa.Array:
     plain = pc.if_else(pc.match_substring_regex(cells, _NUMBER), cells, None)
     numbers = pc.replace_substring_regex(plain, r"^\+", "").cast(pa.float64())
-    return pc.if_else(pc.is_finite(numbers), numbers, None)
+    held = pc.and_not(pc.is_finite(numbers), _inexact(plain))
+    return pc.if_else(held, numbers, None)
+
+
+def _inexact(cells: pa.Array) -> pa.Array:
+    """Tell which whole numbers a float would turn into others."""
+    whole = _integers(pc.if_else(pc.match_substring_regex(cells, _LONG), cells, None))
+    # Compared as whole numbers: beside a float Arrow would round them first.
+    rounded = whole.cast(pa.float64(), safe=False).cast(pa.int64(), safe=False)
+    return pc.fill_null(pc.not_equal(whole, rounded), False)
 
 
 def _booleans(cells: pa.Array) -> pa.Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,6 +22,8 @@ from include.specification.sections.sources import CsvDialect
 # No row may be longer than this.
 _BLOCK_BYTES = 8 * 1024 * 1024
 _SHOWN = 80
+_SCANNED_CHARACTERS = 1024 * 1024
+_OVERLAP = 64
 # Opens the decompressed file from its start, as often as it is called.
 OpenFile = Callable[[], Any]
 
@@ -60,7 +63,7 @@ def read_verbatim(open_file: OpenFile, what: str, dialect: CsvDialect) -> Iterat
         return "skip"
 
     # A quote that is not closed swallows lines into one cell, and no count of cells shows it.
-    spans_lines = False
+    is_suspicious = _check_characters(open_file, what, dialect)
     try:
         with open_file() as stream:
             reader = _open(stream, dialect, remember)
@@ -70,7 +73,7 @@ def read_verbatim(open_file: OpenFile, what: str, dialect: CsvDialect) -> Iterat
             schema = pa.schema([(name, pa.string()) for name in names])
             yield schema.empty_table()
             for batch in reader:
-                spans_lines = spans_lines or any(
+                is_suspicious = is_suspicious or any(
                     pc.any(pc.match_substring_regex(column, "[\r\n]")).as_py() for column in batch
                 )
                 yield pa.Table.from_arrays(batch.columns, schema=schema)
@@ -82,7 +85,7 @@ def read_verbatim(open_file: OpenFile, what: str, dialect: CsvDialect) -> Iterat
             f"{what}: a row must have at most {_BLOCK_BYTES:,} bytes, got more. Shorten its "
             "cells, or close the quote that makes it so long, and land it again."
         ) from error
-    if invalid or spans_lines:
+    if invalid or is_suspicious:
         _check_lines(open_file, what, dialect, len(names))
     if invalid:
         raise _wrong_line(what, len(names), f"{invalid[0][:_SHOWN]!r}")
@@ -123,6 +126,32 @@ def _check_head(open_file: OpenFile, what: str, dialect: CsvDialect) -> None:
         )
 
 
+def _check_characters(open_file: OpenFile, what: str, dialect: CsvDialect) -> bool:
+    """Refuse NUL characters, and tell whether a quote stands in the middle of a cell.
+
+    Arrow reads ``"Smith" Jr`` as ``Smith Jr``; but ``5" pipe`` is written so.
+    """
+    quote, ends = re.escape(dialect.quote), f"{re.escape(dialect.delimiter)}\\r\\n"
+    inside = re.compile(rf"{quote}(?!{quote}| *(?:[{ends}]|\Z))(?<![{ends}\ufeff{quote}]{quote})")
+    is_found, before, lines = False, "\n", 0
+    with open_file() as stream:
+        text = io.TextIOWrapper(
+            io.BufferedReader(stream), decoder(dialect.encoding), errors="replace", newline=""
+        )
+        while read := text.read(_SCANNED_CHARACTERS):
+            if "\0" in read:
+                line = lines + read.partition("\0")[0].count("\n") + 1
+                raise SourceError(
+                    f"{what} must hold text, got a NUL character in line {line}, as in a file "
+                    "that was cut off while it was written. Write it again."
+                )
+            lines += read.count("\n")
+            held = before + read
+            is_found = is_found or inside.search(held) is not None
+            before = held[-_OVERLAP:]
+    return is_found
+
+
 def _check_lines(open_file: OpenFile, what: str, dialect: CsvDialect, width: int) -> None:
     """Go over a suspicious file with a strict and slow reader that knows the lines."""
     # The limit is one for the whole process, and another thread may be reading: only raise it.
@@ -140,7 +169,7 @@ def _check_lines(open_file: OpenFile, what: str, dialect: CsvDialect, width: int
                 line = reader.line_num + 1
         except csv.Error as error:
             raise SourceError(
-                f"{what}: every quote must be closed, got {error} in the row that begins in line "
+                f"{what}: every quote must be closed, at the end of its cell, got {error} in the row that begins in line "
                 f"{line}. Correct that line, or csv.quote in the pipeline file, and land it again."
             ) from error
 

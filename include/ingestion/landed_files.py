@@ -214,16 +214,20 @@ def _read_text(
     wanted: Slice | None,
     subject: str,
 ) -> LandedRows:
-    def typed() -> Iterator[_Piece]:
+    rounded: set[str] = set()
+
+    def pieces() -> Iterator[_Piece]:
         start = 0
         for piece in text():
-            rows, unparsed = text_files.typed(piece.cells, kinds, source.csv)
-            yield start, rows, unparsed
-            start += rows.num_rows
+            typed = text_files.typed(piece.cells, kinds, source.csv)
+            rounded.update(typed.rounded)
+            yield start, typed.rows, typed.unparsed
+            start += typed.rows.num_rows
 
     what = f"{subject}: file {name}"
     with readable(what, source.format):
-        landed = _select(name, typed(), wanted, what)
+        landed = _select(name, pieces(), wanted, what)
+    landed = replace(landed, warnings=rounding_warnings(what, frozenset(rounded)))
     absent = [column for column in source.types if column not in landed.rows.column_names]
     if not absent:
         return landed
@@ -237,7 +241,7 @@ def _read_text(
             f"{what}: no line has a key {some(absent)}, which types names: it is null in every "
             "row. Correct types in the pipeline file, if it is misspelt."
         )
-        return replace(landed, rows=rows, warnings=(warning,))
+        return replace(landed, rows=rows, warnings=(*landed.warnings, warning))
     raise SourceError(
         f"{what} must have every column that types names, got none called "
         f"{some(renamed(absent, [*set(landed.rows.column_names) - source.types.keys()]))} "

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
+from include.calendar.moments import MOMENT
 
 from include.errors import SourceError
 from include.ingestion.arrow_types import Decoded, check_types, decode
@@ -29,7 +34,7 @@ def read_parquet(source: Any, what: str) -> Decoded:
     """
     with readable(what, "parquet"), open_parquet(source) as file:
         _check(what, file.schema_arrow)
-        return decode(what, file.read())
+        return _decoded(what, file, (source, None), range(file.num_row_groups))
 
 
 def read_row_groups(
@@ -55,7 +60,7 @@ def read_row_groups(
         schema = file.schema_arrow
         _check(what, schema)
         if may_hold is None:
-            yield 0, decode(what, file.read())
+            yield 0, _decoded(what, file, (path, filesystem), range(file.num_row_groups))
             return
         yield 0, decode(what, schema.empty_table())
         column, start = schema.get_field_index(time), 0
@@ -64,8 +69,31 @@ def read_row_groups(
         for index in range(file.num_row_groups):
             group = file.metadata.row_group(index)
             if not is_moment or may_hold(group, column):
-                yield start, decode(what, file.read_row_group(index), start)
+                yield start, _decoded(what, file, (path, filesystem), [index], start)
             start += group.num_rows
+
+
+def _decoded(
+    what: str, file: pq.ParquetFile, place: tuple[Any, Any], groups: Sequence[int], start: int = 0
+) -> Decoded:
+    """Read row groups; old times (INT96) once more, to tell what is finer than a microsecond."""
+    decoded = decode(what, file.read_row_groups(groups), start)
+    names = file.schema_arrow.names
+    old = [name for name in names if file.schema.column(names.index(name)).physical_type == "INT96"]
+    if not old:
+        return decoded
+    with open_parquet(*place, old_times="ns") as exact:
+        ticks = exact.read_row_groups(groups, columns=old)
+    rounded = {name for name in old if _is_finer(decoded.rows[name], ticks[name])}
+    return replace(decoded, rounded=decoded.rounded | rounded)
+
+
+def _is_finer(moments: pa.ChunkedArray, ticks: pa.ChunkedArray) -> bool:
+    """Tell whether nanoseconds hold more than the microseconds that they became."""
+    first, after = (pa.scalar(datetime(year, 1, 1), MOMENT) for year in (1678, 2262))
+    is_exact = pc.and_(pc.greater_equal(moments, first), pc.less(moments, after))
+    floored = pc.floor_temporal(ticks, unit="microsecond")
+    return bool(pc.any(pc.and_(is_exact, pc.not_equal(floored, ticks))).as_py())
 
 
 def _check(what: str, schema: pa.Schema) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import codecs
 from typing import Any
 
+from charset_normalizer import from_bytes
+
 from include.errors import SourceError
 
 # How much of a file is looked at.
@@ -19,6 +21,14 @@ _MARKS = (
 )
 _WIDE = ("utf-16", "utf-32")
 _READ_BYTES = 1024 * 1024
+# Of other scripts a guess can be made; of the many for Europe's accents this is the usual one.
+_LATIN = "cp1252"
+_SCRIPTS = (
+    *("cp932", "euc_jp", "gb18030", "big5", "cp949"),
+    *("cp1251", "koi8_r", "cp1253", "cp1255", "cp1256"),
+)
+_GUESSED_LINES = 2_000
+_FEWEST_LETTERS = 8
 
 
 def marked_encoding(head: bytes) -> str | None:
@@ -34,6 +44,35 @@ def decoder(encoding: str) -> str:
     """Name the codec that reads an encoding and skips its byte order mark."""
     name = codecs.lookup(encoding).name
     return "utf-8-sig" if name == "utf-8" else name
+
+
+def guessed_encoding(data: bytes) -> str:
+    """Guess the encoding of a file without a byte order mark.
+
+    Any bytes are letters of some encoding, so a person has to be told of any but UTF-8.
+
+    Args:
+        data: The file.
+    """
+    if _fits(data, "utf-8"):
+        return "utf-8"
+    lines = [line for line in data.splitlines() if not line.isascii()]
+    sample = b"\n".join(lines[:_GUESSED_LINES])
+    best = from_bytes(sample, cp_isolation=[_LATIN, *_SCRIPTS]).best()
+    if best is not None and best.encoding in _SCRIPTS and _fits(data, best.encoding):
+        letters = [c for c in sample.decode(best.encoding) if not c.isascii() or c.isalpha()]
+        others = [c for c in letters if not c.isascii()]
+        if len(set(others)) >= _FEWEST_LETTERS and 2 * len(others) >= len(letters):
+            return best.encoding
+    return _LATIN if _fits(data, _LATIN) else "latin-1"
+
+
+def _fits(data: bytes, encoding: str) -> bool:
+    try:
+        data.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def check_encoding(what: str, head: bytes, encoding: str) -> None:

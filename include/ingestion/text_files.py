@@ -4,16 +4,33 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.ingestion import csv_files, json_lines_files
-from include.ingestion.cell_types import mask_missing, read_as
+from include.ingestion.cell_types import is_finer, mask_missing, read_as
 from include.ingestion.text_pieces import TextPiece
 from include.specification.sections.section import ColumnType
 from include.specification.sections.sources import CsvDialect
+
+
+@dataclass(frozen=True)
+class TypedRows:
+    """Rows of a text file in the types of their columns.
+
+    Args:
+        rows: The columns, null where a cell cannot be read.
+        unparsed: Of each row the cells that cannot, as a JSON object, null if there is none;
+            string, shape (n_rows,).
+        rounded: Columns with times finer than a microsecond, which were cut off.
+    """
+
+    rows: pa.Table
+    unparsed: pa.Array
+    rounded: frozenset[str]
 
 
 def read_pieces(
@@ -64,19 +81,15 @@ def without_missing(piece: TextPiece, words_of: Callable[[str], Sequence[str]]) 
 
 def typed(
     cells: pa.Table, kinds: Mapping[str, ColumnType | None], dialect: CsvDialect
-) -> tuple[pa.Table, pa.Array]:
+) -> TypedRows:
     """Read every column as its type.
 
     Args:
         cells: Strings, null where missing.
         kinds: Type by column; None for one without cells, and string where none is given.
         dialect: How numbers are written.
-
-    Returns:
-        The columns, null where a cell cannot be read; and of each row the cells that cannot, as a
-        JSON object, null if there is none.
     """
-    columns, faults = [], dict[int, dict[str, str]]()
+    columns, faults, rounded = [], dict[int, dict[str, str]](), set()
     for name in cells.column_names:
         column, kind = cells[name].combine_chunks(), kinds.get(name, "string")
         if kind is None:
@@ -84,6 +97,8 @@ def typed(
             continue
         read = read_as(column, kind, dialect)
         columns.append(read)
+        if kind == "timestamp" and is_finer(column):
+            rounded.add(name)
         wrong = pc.and_(column.is_valid(), read.is_null())
         positions = pc.indices_nonzero(wrong)
         for position, original in zip(
@@ -93,7 +108,8 @@ def typed(
     unparsed: list[str | None] = [None] * cells.num_rows
     for position, originals in faults.items():
         unparsed[position] = json.dumps(originals, ensure_ascii=False)
-    return pa.table(columns, names=cells.column_names), pa.array(unparsed, pa.string())
+    rows = pa.table(columns, names=cells.column_names)
+    return TypedRows(rows, pa.array(unparsed, pa.string()), frozenset(rounded))
 
 
 def _unquoted(piece: TextPiece) -> pa.Array:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow.parquet as pq
 
 
-def open_parquet(source: Any, filesystem: Any = None) -> pq.ParquetFile:
+def open_parquet(
+    source: Any, filesystem: Any = None, old_times: Literal["us", "ns"] = "us"
+) -> pq.ParquetFile:
     """Open a Parquet file.
 
     Old writers (Spark, Impala) store times as INT96, which Arrow reads as nanoseconds unless told
@@ -17,5 +19,6 @@ def open_parquet(source: Any, filesystem: Any = None) -> pq.ParquetFile:
     Args:
         source: Path or open file.
         filesystem: Where the path is; the local one if None.
+        old_times: What INT96 is read as. Nanoseconds are exact, but reach from 1678 to 2261 only.
     """
-    return pq.ParquetFile(source, filesystem=filesystem, coerce_int96_timestamp_unit="us")
+    return pq.ParquetFile(source, filesystem=filesystem, coerce_int96_timestamp_unit=old_times)

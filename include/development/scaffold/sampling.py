@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,7 +24,7 @@ from include.ingestion.parquet_files import read_parquet
 from include.ingestion.readable import readable
 from include.ingestion.sql_source import read_first_rows
 from include.ingestion.storable_columns import cast
-from include.ingestion.text_encoding import decoder, marked_encoding
+from include.ingestion.text_encoding import decoder, guessed_encoding, marked_encoding
 from include.ingestion.text_files import joined, read_pieces
 from include.ingestion.verbatim_csv import decompress
 from include.specification.sections.section import ColumnType
@@ -147,9 +148,7 @@ def sniff(data: bytes) -> CsvDialect:
     Args:
         data: The decompressed file, or its first part.
     """
-    encoding = marked_encoding(data) or next(
-        name for name in ("utf-8", "cp1252", "latin-1") if _fits(data, name)
-    )
+    encoding = marked_encoding(data) or guessed_encoding(data)
     head = data[:_SNIFFED].decode(decoder(encoding), errors="ignore")
     whole, _, cut = head.rpartition("\n")
     try:
@@ -183,7 +182,20 @@ def _read(files: Sequence[tuple[str, bytes]], missing: Collection[str]) -> Sampl
     rows = text.table.num_rows
     if drawn is not None:
         text = replace(text, table=text.table.take(drawn), unparsed=text.unparsed.take(drawn))
-    return Sample(text.table, rows, form, text.types, text)
+    warnings = _encoding_warnings(texts[0][1], dialect.encoding)
+    return Sample(text.table, rows, form, text.types, text, warnings)
+
+
+def _encoding_warnings(data: bytes, encoding: str) -> tuple[str, ...]:
+    """Show what a guessed encoding makes of a word: only a person sees whether it is one."""
+    if encoding == "utf-8" or marked_encoding(data) is not None:
+        return ()
+    line = next(line for line in data.splitlines() if not line.isascii()).decode(encoding)
+    word = next(word for word in re.split(r'[ ,;|\t"]+', line) if not word.isascii())
+    return (
+        f"data: is not UTF-8 and was read as {encoding}, with words such as {word!r}. Correct "
+        "csv.encoding in the pipeline file if that is no word.",
+    )
 
 
 def _check_same_columns(tables: Sequence[pa.Table]) -> None:
@@ -259,11 +271,3 @@ def _drawn(rows: int) -> pa.Array | None:
     if rows <= LIMIT:
         return None
     return pa.array(np.sort(np.random.default_rng(_SEED).choice(rows, LIMIT, replace=False)))
-
-
-def _fits(data: bytes, encoding: str) -> bool:
-    try:
-        data.decode(encoding)
-    except UnicodeDecodeError:
-        return False
-    return True

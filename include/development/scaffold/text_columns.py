@@ -13,6 +13,7 @@ from itertools import product
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from include.ingestion.arrow_types import rounding_warnings
 from include.ingestion.cell_types import Inference, mask_missing
 from include.ingestion.text_files import typed, without_missing
 from include.ingestion.text_pieces import TextPiece
@@ -103,12 +104,14 @@ def choose(
         if kept:
             by_column[name] = tuple(word for word in null_values if word.lower() not in kept)
     read = without_missing(piece, lambda name: by_column.get(name, null_values))
-    table, unparsed = typed(read.cells, types, dialect)
+    rows = typed(read.cells, types, dialect)
+    table = rows.rows
     notes += list(_told(words, types, null_values, by_column, cells.num_rows))
     notes += list(_amounts(table))
     notes += list(_dates(table))
+    notes += rounding_warnings("data", rows.rounded)
     return TextColumns(
-        table, dialect, types, null_values, by_column, unparsed.is_valid(), tuple(notes)
+        table, dialect, types, null_values, by_column, rows.unparsed.is_valid(), tuple(notes)
     )
 
 

@@ -112,6 +112,8 @@ class TestReading:
             ("a;b\n1;x\n3;z\n", "utf-16", (";", "utf-16")),
             ("a;b\n1;x\n3;z\n", "utf-8-sig", (";", "utf-8")),
             ("a;b\n1;x\u2028,\x85,\n3;z\n", "utf-8", (";", "utf-8")),
+            ("名前,市\n山田太郎,千代田区\n鈴木花子,大阪市\n", "shift_jis", (",", "cp932")),
+            ("имя;город\nИван;Москва\nАнна;Киев\n", "cp1251", (";", "cp1251")),
         ],
     )
     def test_a_dialect_is_sniffed(

@@ -213,12 +213,10 @@ def test_new_and_ingestion_read_every_cell_alike(
         null_values_by_column=text.null_values_by_column,
     )
     piece = joined(read_pieces(partial(pa.BufferReader, path.read_bytes()), "a", form, source.csv))
-    rows, unparsed = typed(
-        without_missing(piece, source.missing_words).cells, source.types, source.csv
-    )
-    assert rows.num_rows == len(cells)
-    assert rows.equals(sample.table)
-    assert unparsed.is_valid().equals(text.unparsed)
+    read = typed(without_missing(piece, source.missing_words).cells, source.types, source.csv)
+    assert read.rows.num_rows == len(cells)
+    assert read.rows.equals(sample.table)
+    assert read.unparsed.is_valid().equals(text.unparsed)
 
 
 class Project:

@@ -282,8 +282,11 @@ def test_a_column_without_any_cell_needs_a_type(landing):
             "every line must have 2 cells as the first one has, got 1 in line 4",
         ),
         ('a,b\n1,"x\ny"\n1,2,3\n', "got 3 in line 4"),
-        ('a,b\n1,"x\n2,y\n3,z\n', "every quote must be closed, got unexpected end of data in the"),
+        ('a,b\n1,"x\n2,y\n3,z\n', "at the end of its cell, got unexpected end of data in the"),
         ('a,b\n0,0\n1,"x\n2,"y"\n', "in the row that begins in line 3"),
+        ('a,b\n0,0\n1,"Smith" Jr\n', "in the row that begins in line 3"),
+        ("a,b\n" + '0,"0"\n' * 200_000 + '1,"Sm"ith\n', "row that begins in line 200002"),
+        ("a,b\n" + "0,0\n" * 200_000 + "1,\0\0\n", "got a NUL character in line 200002"),
         ("a,\n1,2\n", "must name every column, got none for column 2"),
         ("a,a\n1,2\n", "must hold each column once, got 'a' more than once"),
         ("a,_row\n1,2\n", "got '_row'. Rename"),
@@ -299,6 +302,32 @@ def test_a_malformed_file_loses_no_row_silently(landing, text, words):
 def test_a_cell_may_hold_lines_and_quotes(landing):
     landing.put("a.csv", 'id,note\n1,"two\nlines, ""quoted"""\n2,5" pipe\n')
     assert landing.read().table["note"].to_pylist() == ['two\nlines, "quoted"', '5" pipe']
+
+
+def test_blanks_after_a_quoted_cell_are_left_out(landing):
+    landing.put("a.csv", 'id,note\n"1" ,"a, b" \n"2",""\n')
+    batch = landing.read()
+    assert batch.table["id"].to_pylist() == [1, 2]
+    assert batch.table["note"].to_pylist() == ["a, b", None]
+
+
+@pytest.mark.parametrize("types", [{}, {"at": "timestamp"}])
+def test_what_is_finer_than_a_microsecond_is_cut_off_and_told(landing, types):
+    landing.put("a.csv", "id,at\n1,2005-07-01T00:00:00.123456789\n2,2005-07-01 00:00:00.5\n")
+    batch = landing.read(types=types)
+    assert batch.table["at"].to_pylist()[0] == datetime(2005, 7, 1, 0, 0, 0, 123456)
+    (warning,) = batch.warnings
+    assert "file a.csv: at: times are kept to the microsecond" in warning
+
+
+def test_no_whole_number_is_rounded(landing):
+    """Beside a fraction, a column of long whole numbers is text; in a column of numbers they are told."""
+    cells = ["12345678901234567", "1e16", "0.5", "1234567890123456"]
+    landing.put("a.csv", "id,x\n" + "".join(f"{i},{cell}\n" for i, cell in enumerate(cells)))
+    assert landing.read().table["x"].to_pylist() == cells
+    batch = landing.read(types={"x": "number"})
+    assert batch.table["x"].to_pylist() == [None, 1e16, 0.5, 1234567890123456.0]
+    assert batch.table["_unparsed"].to_pylist() == ['{"x": "12345678901234567"}', None, None, None]
 
 
 def test_a_file_that_is_cut_off_is_named(landing):

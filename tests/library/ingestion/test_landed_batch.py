@@ -198,8 +198,12 @@ def test_lossless_differences_are_cast_silently(landing, wanted, found, values):
     assert batch.warnings == ()
 
 
-def test_what_is_finer_than_a_microsecond_is_cut_off_and_told(landing):
-    landing.put("a.parquet", loans(x=pa.array([-1, 1_999], pa.timestamp("ns"))))
+@pytest.mark.parametrize("old_times", [False, True])
+def test_what_is_finer_than_a_microsecond_is_cut_off_and_told(landing, old_times):
+    table = loans(x=pa.array([-1, 1_999], pa.timestamp("ns")))
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, use_deprecated_int96_timestamps=old_times)
+    landing.put("a.parquet", buffer.getvalue())
     for expected in (None, SCHEMA.append(pa.field("x", pa.timestamp("us")))):
         batch = landing.read(expected)
         assert batch.table["x"].to_pylist() == [
