@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from include.calendar.moments import MOMENT
-
 from include.errors import SourceError
 from include.ingestion.arrow_types import Decoded, check_types, decode
 from include.ingestion.readable import readable

@@ -321,7 +321,7 @@ def test_what_is_finer_than_a_microsecond_is_cut_off_and_told(landing, types):
 
 
 def test_no_whole_number_is_rounded(landing):
-    """Beside a fraction, a column of long whole numbers is text; in a column of numbers they are told."""
+    """Beside a fraction they are text; in a column that is called a number they are told."""
     cells = ["12345678901234567", "1e16", "0.5", "1234567890123456"]
     landing.put("a.csv", "id,x\n" + "".join(f"{i},{cell}\n" for i, cell in enumerate(cells)))
     assert landing.read().table["x"].to_pylist() == cells
