@@ -170,7 +170,8 @@ def _check_lines(open_file: OpenFile, what: str, dialect: CsvDialect, width: int
         except csv.Error as error:
             raise SourceError(
                 f"{what}: every quote must be closed, at the end of its cell, got {error} in the "
-                f"row that begins in line {line}. Correct that line, or csv.quote in the pipeline file, and land it again."
+                f"row that begins in line {line}. Correct that line, or csv.quote in the pipeline "
+                "file, and land it again."
             ) from error
 
 
