@@ -355,9 +355,10 @@ def _reference(data: TrainingData, scores: np.ndarray[Any, Any]) -> Reference:
 
 def _requirements(estimator: str) -> list[str]:
     """Name the distributions that a model needs to be loaded, from its import path."""
-    package = estimator.partition(".")[0]
-    found = importlib.metadata.packages_distributions().get(package, [])
-    return sorted({"scikit-learn", "skops", *found[:1]})
+    package, names = estimator.partition(".")[0], {"scikit-learn", "skops"}
+    if package != "sklearn":  # to look it up takes a second, because it reads every distribution
+        names.update(importlib.metadata.packages_distributions().get(package, [])[:1])
+    return sorted(names)
 
 
 def _digest(data: TrainingData) -> str:

@@ -101,17 +101,16 @@ class Lake:
 
     def partitions(self, table: str) -> tuple[str, ...]:
         """List the partitions of a table, sorted; none if it was never written."""
-        if not self.exists(table):
+        delta = self._held(table)
+        if delta is None:
             return ()
-        found = {item[PARTITION] for item in self.open(table).partitions()}
-        return tuple(sorted(found))
+        return tuple(sorted({item[PARTITION] for item in delta.partitions()}))
 
     def row_counts(self, table: str) -> dict[str, int]:
         """Count the rows of each partition, from the log alone."""
-        if not self.exists(table):
-            return {}
+        delta = self._held(table)
         counts: dict[str, int] = {}
-        for file in self._files(self.open(table)):
+        for file in () if delta is None else self._files(delta):
             counts[file.partition] = counts.get(file.partition, 0) + file.rows
         return counts
 
@@ -278,18 +277,26 @@ class Lake:
         raise AssertionError("unreachable: Retrying returns or raises")
 
     def _ensure(self, table: str, schema: pa.Schema, *, partitioned: bool = True) -> DeltaTable:
-        if not self.exists(table):
-            # Two tasks may make it at once: the one that comes second takes what is there.
-            with suppress(CommitFailedError):
-                DeltaTable.create(
-                    self._url(table),
-                    schema=schema,
-                    mode="ignore",
-                    partition_by=[PARTITION] if partitioned else None,
-                    storage_options=self.settings.storage_options(),
-                    commit_properties=CommitProperties(max_commit_retries=0),
-                )
+        if (held := self._held(table)) is not None:
+            return held
+        # Two tasks may make it at once: the one that comes second takes what is there.
+        with suppress(CommitFailedError):
+            DeltaTable.create(
+                self._url(table),
+                schema=schema,
+                mode="ignore",
+                partition_by=[PARTITION] if partitioned else None,
+                storage_options=self.settings.storage_options(),
+                commit_properties=CommitProperties(max_commit_retries=0),
+            )
         return self.open(table)
+
+    def _held(self, table: str) -> DeltaTable | None:
+        """Open a table as it is now; None if it was never written."""
+        try:
+            return DeltaTable(self._url(table), storage_options=self.settings.storage_options())
+        except TableNotFoundError:
+            return None
 
     def _check_schema(self, table: str, delta: DeltaTable, schema: pa.Schema) -> None:
         held = pa.schema(delta.schema().to_arrow())

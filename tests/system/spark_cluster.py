@@ -138,13 +138,13 @@ class SparkCluster:
         self._processes.clear()
 
     def workers(self) -> list[dict[str, Any]]:
-        """Ask the master which workers are alive; none while it does not answer."""
+        """Ask the master which workers are alive; none while it does not answer, or not yet so."""
         try:
             with urllib.request.urlopen(
                 f"http://{LOOPBACK}:{self._ports['master-ui']}/json"
             ) as page:
                 known = json.load(page)["workers"]
-        except OSError:
+        except (OSError, ValueError):
             return []
         return [worker for worker in known if worker["state"] == "ALIVE"]
 

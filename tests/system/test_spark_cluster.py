@@ -52,7 +52,7 @@ pytestmark = pytest.mark.system
 
 BATCH, BEFORE = "2005-Q1", "2004-Q4"
 STARTS = {BEFORE: datetime(2004, 10, 1), BATCH: datetime(2005, 1, 1)}
-FILES, ROWS = 12, 20_000
+FILES, ROWS = 12, 8_000
 ON_BOTH = {"0", "1"}  # Spark's names of the executors of a cluster that has lost none
 ORIGIN = Origin("p_score", "run_1", "task_1", commit="abc1234")
 

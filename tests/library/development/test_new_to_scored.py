@@ -23,8 +23,8 @@ from include.storage.object_store import ObjectStore
 from include.storage.settings import Settings
 from tests.library.development.data_sets import CASES, Generated, generate, project
 
-# Text with bad cells and a snapshot; Parquet and a snapshot; dates and partitions.
-SHORT = ("dirty_credit", "german_credit", "weather")
+# Text with bad cells and a snapshot; dates and partitions.
+SHORT = ("dirty_credit", "weather")
 # Rows of a partition.
 FEW, MANY = 400, 1_000
 ROBUST = "hist_gradient_boosting"

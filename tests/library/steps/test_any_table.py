@@ -285,7 +285,7 @@ def is_good(keys: list[Any]) -> list[bool]:
     return [key is not None and keys.count(key) == 1 for key in keys]
 
 
-@EXAMPLES(max_examples=25)
+@EXAMPLES(max_examples=15)
 @given(table=tables())
 def test_parquet_comes_back_as_it_was_and_rows_without_a_key_are_set_aside(
     table: pa.Table, services: Settings, begun: Path
@@ -316,7 +316,7 @@ def test_parquet_comes_back_as_it_was_and_rows_without_a_key_are_set_aside(
         assert json.loads(text)["id"] in (keys[row], str(keys[row]))
 
 
-@EXAMPLES(max_examples=25)
+@EXAMPLES(max_examples=15)
 @given(table=tables(), wrong=st.sampled_from(BAD_COLUMNS), row=st.integers(0, ROWS - 1))
 def test_what_no_table_can_hold_is_refused_with_its_name(
     table: pa.Table, wrong: tuple[str, pa.DataType, Any], row: int, services: Settings, begun: Path
@@ -345,7 +345,7 @@ CELLS: dict[str, tuple[pa.DataType, st.SearchStrategy[Any], Callable[[Any], str]
 }
 
 
-@EXAMPLES(max_examples=25)
+@EXAMPLES(max_examples=15)
 @given(data=st.data())
 def test_cells_of_text_are_read_as_their_types(
     data: st.DataObject, services: Settings, begun: Path
@@ -380,7 +380,7 @@ def test_cells_of_text_are_read_as_their_types(
             assert raw.schema.field(name).type == CELLS[name][0]
 
 
-@EXAMPLES(max_examples=8)
+@EXAMPLES(max_examples=5)
 @given(table=tables())
 def test_features_and_training_set_hold_what_was_landed(
     table: pa.Table, spark: Any, services: Settings, begun: Path
