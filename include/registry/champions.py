@@ -150,9 +150,8 @@ class Registry:
         return int(latest["version"])
 
     def _events(self) -> list[dict[str, Any]]:
-        if not self.lake.exists(TABLE):
-            return []
-        return list(self.lake.read(TABLE).to_pylist())
+        held = self.lake.read_held(TABLE)
+        return [] if held is None else list(held.to_pylist())
 
     def _append(
         self,

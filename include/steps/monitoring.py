@@ -238,9 +238,8 @@ def _measure(
 
 
 def _predictions(lake: Lake, partition: str) -> pd.DataFrame:
-    if not lake.exists(batch_scoring.TABLE):
-        return pd.DataFrame()
-    return to_pandas(lake.read(batch_scoring.TABLE, partitions=[partition]))
+    held = lake.read_held(batch_scoring.TABLE, [partition])
+    return pd.DataFrame() if held is None else to_pandas(held)
 
 
 def _worst(verdicts: Sequence[str]) -> Literal["drop", "no drop", "cannot tell"]:
@@ -275,4 +274,5 @@ def _write(
 
 def rows(lake: Lake, table: str) -> list[dict[str, Any]]:
     """Read all rows of ``drift`` or ``performance``; none if it was never written."""
-    return list(lake.read(table).to_pylist()) if lake.exists(table) else []
+    held = lake.read_held(table)
+    return [] if held is None else list(held.to_pylist())

@@ -315,8 +315,8 @@ def _empty(
 ) -> Validated:
     """Accept a batch without rows: what an earlier one left behind goes."""
     name, table = str(partition), quarantine_table(dataset)
-    if lake.exists(table):
-        held = pa.schema(lake.open(table).schema().to_arrow())
+    held = lake.schema(table)
+    if held is not None:
         lake.write(table, held.empty_table(), partitions=[name], origin=origin.reading(batch))
     _write_labels(lake, pipeline, dataset, rows, partition, origin.reading(batch))
     return Validated(replace(batch, partition=name, rows=0), 0, None, {})
@@ -358,7 +358,5 @@ def _spread(rows: pa.Table, sample: int | None) -> pa.Table:
 def landed_schema(lake: Lake, source: str) -> pa.Schema | None:
     """Take the schema that a source had so far; None before the first batch."""
     table = raw_table(source)
-    if not lake.exists(table):
-        return None
-    held = pa.schema(lake.open(table).schema().to_arrow())
-    return pa.schema([field for field in held if field.name != PARTITION])
+    held = lake.schema(table)
+    return None if held is None else pa.schema([f for f in held if f.name != PARTITION])

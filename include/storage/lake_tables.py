@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction
+from pyarrow.fs import SubTreeFileSystem
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from include.errors import TableError
@@ -99,12 +100,15 @@ class Lake:
                 "Run the task that writes it, or restore the version."
             ) from error
 
+    def schema(self, table: str) -> pa.Schema | None:
+        """Tell the columns of a table; None if it was never written."""
+        delta = self._held(table)
+        return None if delta is None else pa.schema(delta.schema().to_arrow())
+
     def partitions(self, table: str) -> tuple[str, ...]:
         """List the partitions of a table, sorted; none if it was never written."""
         delta = self._held(table)
-        if delta is None:
-            return ()
-        return tuple(sorted({item[PARTITION] for item in delta.partitions()}))
+        return tuple(sorted({item[PARTITION] for item in delta.partitions()} if delta else ()))
 
     def row_counts(self, table: str) -> dict[str, int]:
         """Count the rows of each partition, from the log alone."""
@@ -157,12 +161,26 @@ class Lake:
         Raises:
             TableError: If there is no such table or version.
         """
-        delta = self.open(table, version)
+        return self._rows(table, self.open(table, version), partitions, columns)
+
+    def read_held(self, table: str, partitions: Sequence[str] | None = None) -> pa.Table | None:
+        """Read the latest version as :meth:`read` does; None if it was never written."""
+        delta = self._held(table)
+        return None if delta is None else self._rows(table, delta, partitions)
+
+    def _rows(
+        self,
+        table: str,
+        delta: DeltaTable,
+        partitions: Sequence[str] | None,
+        columns: Sequence[str] | None = None,
+    ) -> pa.Table:
+        root = self.settings.path(self.uri(table))
         wanted = None if partitions is None else pa.array(list(partitions), pa.string())
         return delta.to_pyarrow_table(
             filters=None if wanted is None else pc.field(PARTITION).isin(wanted),
             columns=None if columns is None else list(columns),
-            filesystem=self._filesystem(table),
+            filesystem=SubTreeFileSystem(root, self.settings.filesystem()),
         )
 
     def write(
@@ -338,12 +356,6 @@ class Lake:
     def _url(self, table: str) -> str:
         """Address of a table as the store knows it, for delta-rs."""
         return f"s3://{self.settings.path(self.uri(table))}"
-
-    def _filesystem(self, table: str) -> Any:
-        from pyarrow.fs import SubTreeFileSystem
-
-        root = self.settings.path(self.uri(table))
-        return SubTreeFileSystem(root, self.settings.filesystem())
 
 
 def write_files(settings: StoreSettings, table_uri: str, rows: pa.Table) -> tuple[DataFile, ...]:

@@ -228,9 +228,9 @@ def _schema(pipeline: Pipeline, features: pa.Schema) -> pa.Schema:
 
 def as_stored(lake: Lake, schema: pa.Schema) -> pa.Schema:
     """Take floats where the table has them from when a missing value made whole numbers floats."""
-    if not lake.exists(TABLE):
+    held = lake.schema(TABLE)
+    if held is None:
         return schema
-    held = pa.schema(lake.open(TABLE).schema().to_arrow())
     stored = {field.name: field.type for field in held if pa.types.is_floating(field.type)}
     return pa.schema(
         [
@@ -259,9 +259,8 @@ def _tell_infinities(pipeline: Pipeline, partition: Partition, frame: pd.DataFra
 
 def _as_begun(lake: Lake, pipeline: Pipeline, rows: pa.Table) -> pa.Table:
     """Name our columns as the table does that the rows are written to."""
-    if not lake.exists(TABLE) or any(
-        field.name == HELD_OUT for field in lake.open(TABLE).schema().fields
-    ):
+    held = lake.schema(TABLE)
+    if held is None or HELD_OUT in held.names:
         return rows
     taken = [name for name in rows.column_names if name in _EARLIER.values()]
     if taken:
