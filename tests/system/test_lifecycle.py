@@ -223,7 +223,7 @@ def test_drift_starts_a_training_and_the_next_partition_waits_for_it(stack: Syst
         (
             "validate_loans",
             lambda good: {"loans.parquet": _bytes(_spoil(good, 0.2))},
-            ["loans.parquet", "GrAppv", "1800 of 9000 rows"],
+            ["loans.parquet", "GrAppv", "600 of 3000 rows"],
         ),
     ],
     ids=["corrupt", "zero bytes", "no rows", "missing column", "wrong type", "20 % bad"],
@@ -275,9 +275,9 @@ def _task_ids(stack: SystemStack, dag_id: str, run_id: str) -> set[str]:
 
 
 def _good_loans(stack: SystemStack) -> pd.DataFrame:
-    """Take 9,000 loans of another quarter, with new keys and the dates of the bad one."""
+    """Take 3,000 loans of another quarter, with new keys and the dates of the bad one."""
     data = stack.store.read(f"s3://landing/{PIPELINE}/loans/2005-Q3/loans.parquet")
-    loans = pd.read_parquet(io.BytesIO(data)).dropna(subset=["Bank"]).head(9_000)
+    loans = pd.read_parquet(io.BytesIO(data)).dropna(subset=["Bank"]).head(3_000)
     loans["loan_id"] = [f"9{number:09d}" for number in range(len(loans))]
     loans["ApprovalDate"] = pd.Series(
         pd.Timestamp("2006-01-15"), index=loans.index, dtype="datetime64[us]"
