@@ -127,6 +127,25 @@ def data_files(objects: Iterable[StoredObject], uri: str, subject: str) -> Lande
     return LandedFiles(tuple(files), tuple(warnings))
 
 
+def copies(files: Iterable[StoredObject], uri: str, subject: str) -> tuple[str, ...]:
+    """Tell of files with the same content, such as ``a (1).parquet`` beside ``a.parquet``.
+
+    Args:
+        files: Files with rows.
+        uri: The address below which they are.
+        subject: Whose they are, for messages.
+    """
+    alike: dict[tuple[int, str], list[str]] = {}
+    for item in files:
+        alike.setdefault((item.size, item.etag), []).append(name_of(item, uri))
+    return tuple(
+        f"{subject}: {some(names)} in {uri} are the same to the byte, and the rows of each are "
+        "read. Delete all but one, if they are copies."
+        for names in alike.values()
+        if len(names) > 1
+    )
+
+
 def folder_values(columns: Mapping[str, Sequence[str]], subject: str) -> tuple[str, ...]:
     """Tell of values that stand in the names of folders (``country=DE/``) and in no column.
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from pyspark.sql.connect.plan import LogicalPlan
 
+from include.calendar.partitions import Frequency
 from include.development.local_run import run
 from include.development.scaffold import writing
 from include.development.scaffold.proposal import Place, Wish, propose
@@ -60,7 +61,7 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 def propose_from(path: Path) -> Any:
-    wish = Wish(NAME, target="y", time="at", entity="id", partition="monthly")
+    wish = Wish(NAME, target="y", time="at", entity="id", partition=Frequency.MONTHLY)
     return propose(wish, Place(uri=writing.default_uri(NAME)), read_file(path))
 
 
