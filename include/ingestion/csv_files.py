@@ -149,13 +149,15 @@ def _check_header(what: str, names: Sequence[str]) -> None:
 
 
 def _check_characters(open_file: OpenFile, what: str, dialect: CsvDialect) -> bool:
-    """Refuse NUL characters, and tell whether a quote stands in the middle of a cell.
+    """Refuse NUL characters, and tell whether a quote stands elsewhere than around a cell.
 
-    Arrow reads ``"Smith" Jr`` as ``Smith Jr``; but ``5" pipe`` is written so.
+    Arrow reads ``"Smith" Jr`` as ``Smith Jr``, and a last quote that is not closed as a cell; but
+    ``5" pipe`` is written so. What is quoted is taken out, with a NUL in its place: beside that
+    must be the end of a cell.
     """
-    quote, ends = re.escape(dialect.quote), f"{re.escape(dialect.delimiter)}\\r\\n"
-    inside = re.compile(rf"{quote}(?!{quote}| *(?:[{ends}]|\Z))(?<![{ends}\ufeff{quote}]{quote})")
-    is_found, before, lines = False, "\n", 0
+    ends = f"{re.escape(dialect.delimiter)}\\r\\n"
+    beside = re.compile(rf"\0(?:(?<![{ends}\ufeff\0]\0)|(?!\0| *(?:[{ends}]|\Z)))")
+    is_found, is_quoted, before, lines = False, False, "\n", 0
     with open_file() as stream:
         text = io.TextIOWrapper(
             io.BufferedReader(stream), decoder(dialect.encoding), errors="replace", newline=""
@@ -168,10 +170,13 @@ def _check_characters(open_file: OpenFile, what: str, dialect: CsvDialect) -> bo
                     "that was cut off while it was written. Write it again."
                 )
             lines += read.count("\n")
-            held = before + read
-            is_found = is_found or inside.search(held) is not None
+            pieces = read.split(dialect.quote)
+            plain = pieces[is_quoted::2]
+            is_quoted ^= len(pieces) % 2 == 0
+            held = before + "\0".join(plain) + ("\0" if is_quoted and plain else "")
+            is_found = is_found or beside.search(held) is not None
             before = held[-_OVERLAP:]
-    return is_found
+    return is_found or is_quoted
 
 
 def _check_lines(open_file: OpenFile, what: str, dialect: CsvDialect, width: int) -> None:

@@ -314,6 +314,9 @@ def test_a_column_without_any_cell_needs_a_type(landing):
         ('a,b\n1,"x\n2,y\n3,z\n', "at the end of its cell, got unexpected end of data in the"),
         ('a,b\n0,0\n1,"x\n2,"y"\n', "in the row that begins in line 3"),
         ('a,b\n0,0\n1,"Smith" Jr\n', "in the row that begins in line 3"),
+        ('a,b\n0,0\n1,"cut o', "got unexpected end of data in the row that begins in line 3"),
+        ('a,b\n0,0\n1,""Smith""\n', "in the row that begins in line 3"),
+        ('a,b\n0,0\n"1,"2,x\n', "in the row that begins in line 3"),
         ("a,b\n" + '0,"0"\n' * 200_000 + '1,"Sm"ith\n', "row that begins in line 200002"),
         ("a,b\n" + "0,0\n" * 200_000 + "1,\0\0\n", "got a NUL character in line 200002"),
         ("a,\n1,2\n", "must name every column, got none for column 2"),
@@ -347,6 +350,13 @@ def test_a_header_alone_is_a_file_without_rows_whether_its_line_ends_or_not(land
 def test_a_cell_may_hold_lines_and_quotes(landing):
     landing.put("a.csv", 'id,note\n1,"two\nlines, ""quoted"""\n2,5" pipe\n')
     assert landing.read().table["note"].to_pylist() == ['two\nlines, "quoted"', '5" pipe']
+
+
+def test_quotes_are_followed_over_pieces_of_a_file(landing, monkeypatch):
+    monkeypatch.setattr("include.ingestion.csv_files._SCANNED_CHARACTERS", 3)
+    landing.put("a.csv", 'id,note\n1,"a, ""b"",c"\n"2" ,"""d"\n3,""\n')
+    notes = landing.read().table["note"].to_pylist()
+    assert notes == ['a, "b",c', '"d', None]
 
 
 def test_blanks_after_a_quoted_cell_are_left_out(landing):
