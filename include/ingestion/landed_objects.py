@@ -40,7 +40,10 @@ UNFINISHED = (
     ".crc",
     "_$folder$",
 )
-_FILE_MANAGERS = ("thumbs.db", "desktop.ini")
+_FILE_MANAGERS = (
+    *("thumbs.db", "desktop.ini", "icon\r"),
+    *("$recycle.bin", "system volume information", "lost+found", "@eadir"),
+)
 # Of tables whose files are not all of them rows that the table still has.
 _TABLE_LOGS = {"_delta_log", ".hoodie"}
 

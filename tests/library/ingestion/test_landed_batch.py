@@ -484,6 +484,10 @@ class TestLeftovers:
         ".a.parquet.swp",
         "more/Thumbs.db",
         "desktop.ini",
+        "Icon\r",
+        "$RECYCLE.BIN/$R0.parquet",
+        "lost+found/#1.parquet",
+        "@eaDir/a.parquet",
         ".DS_Store",
         "unfinished.tmp/a.parquet",
     )
