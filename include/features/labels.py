@@ -32,6 +32,7 @@ TYPES: dict[Task, pa.DataType] = {
 }
 _LISTED = 5
 _POSITION = "_position"
+_NOT_BY_ROW = "it gives other than one value for each row"
 # An expression comes from a file: it may compute, and not read other files.
 _CLOSED: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": "false",
@@ -200,11 +201,12 @@ def _computed(expression: str, rows: pa.Table, subject: str) -> pa.ChunkedArray:
                 f"select ({expression}\n) as label, {_POSITION} from landed order by {_POSITION}"
             ).to_arrow_table()
         except duckdb.Error as error:
-            raise _no_sql(subject, expression, str(error)) from error
-    if found.column_names != ["label", _POSITION] or not found[_POSITION].equals(
-        numbered[_POSITION]
-    ):
-        raise _no_sql(subject, expression, "it gives other than one value for each row")
+            is_grouped = _POSITION in str(error).splitlines()[0]  # beside max(x) it must not stand
+            reason = _NOT_BY_ROW if is_grouped else str(error)
+            raise _no_sql(subject, expression, reason) from error
+    is_by_row = found.column_names == ["label", _POSITION]
+    if not is_by_row or not found[_POSITION].equals(numbered[_POSITION]):
+        raise _no_sql(subject, expression, _NOT_BY_ROW)
     kind = found.schema.field("label").type
     if stored_as(kind) is None:
         raise _no_sql(subject, expression, f"it gives {kind}, which no label can be")
