@@ -22,6 +22,7 @@ SHARED = {
     ),
     "services": (
         "tests/system/test_spark_cluster.py",
+        "tests/library/development/test_edge_data.py",
         "tests/library/development/test_local_run.py",
         "tests/library/development/test_new_to_scored.py",
         "tests/library/development/test_odd_names.py",

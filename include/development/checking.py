@@ -95,7 +95,7 @@ def _expression(checked: Checked) -> Iterator[Finding]:
     with duckdb.connect(config={"enable_external_access": "false"}) as connection:
         try:
             # Parsed only: the columns that it names are not known before data land.
-            statements = connection.extract_statements(f"select ({expression}) as label")
+            statements = connection.extract_statements(f"select ({expression}\n) as label")
         except duckdb.Error as error:
             yield checked.error(
                 location,

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from include.calendar.moments import to_moments
 from include.calendar.partitions import Partition
 from include.errors import SourceError
+from include.ingestion.arrow_types import stored_as
 from include.monitoring.binning import text_of
 from include.specification.metric_names import Task
 from include.specification.pipeline import Pipeline
@@ -30,6 +31,8 @@ TYPES: dict[Task, pa.DataType] = {
     "regression": pa.float64(),
 }
 _LISTED = 5
+_POSITION = "_position"
+_NOT_BY_ROW = "it gives other than one value for each row"
 # An expression comes from a file: it may compute, and not read other files.
 _CLOSED: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": "false",
@@ -128,7 +131,7 @@ def _referenced(pipeline: Pipeline, expression: str, columns: Sequence[str]) -> 
     """Name the columns that an expression mentions, as DuckDB itself reads it."""
     with duckdb.connect(config=_CLOSED) as connection:
         tree = connection.execute(
-            "select json_serialize_sql(?)", [f"select ({expression}) as label from landed"]
+            "select json_serialize_sql(?)", [f"select ({expression}\n) as label from landed"]
         ).fetchall()[0][0]
     parsed = json.loads(tree)
     if parsed["error"]:
@@ -182,13 +185,32 @@ def _values(pipeline: Pipeline, rows: pa.Table, subject: str) -> pa.ChunkedArray
         values = _column(rows, str(labels.column), subject)
         # Classes such as 2005-07-14, without a time of day.
         return values.cast(pa.string()) if pa.types.is_date(values.type) else values
+    return _computed(labels.expression, rows, subject)
+
+
+def _computed(expression: str, rows: pa.Table, subject: str) -> pa.ChunkedArray:
+    """Compute an expression for each row, in the order of the rows.
+
+    A window leaves rows in an order of its own, so each takes its position along.
+    """
+    numbered = rows.append_column(_POSITION, pa.array(range(rows.num_rows), pa.int64()))
     with duckdb.connect(config=_CLOSED) as connection:
-        connection.register("landed", rows)
+        connection.register("landed", numbered)
         try:
-            found = connection.sql(f"select ({labels.expression}) as label from landed")
-            return found.to_arrow_table()["label"]
+            found = connection.sql(
+                f"select ({expression}\n) as label, {_POSITION} from landed order by {_POSITION}"
+            ).to_arrow_table()
         except duckdb.Error as error:
-            raise _no_sql(subject, labels.expression, str(error)) from error
+            is_grouped = _POSITION in str(error).splitlines()[0]  # beside max(x) it must not stand
+            reason = _NOT_BY_ROW if is_grouped else str(error)
+            raise _no_sql(subject, expression, reason) from error
+    is_by_row = found.column_names == ["label", _POSITION]
+    if not is_by_row or not found[_POSITION].equals(numbered[_POSITION]):
+        raise _no_sql(subject, expression, _NOT_BY_ROW)
+    kind = found.schema.field("label").type
+    if stored_as(kind) is None:
+        raise _no_sql(subject, expression, f"it gives {kind}, which no label can be")
+    return found["label"]
 
 
 def _no_sql(subject: str, expression: str, reason: str) -> SourceError:

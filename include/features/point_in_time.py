@@ -18,6 +18,7 @@ from include.storage.lake_tables import PARTITION
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+    from pyspark.sql.types import StructField
 
 
 def as_of_join(
@@ -35,16 +36,19 @@ def as_of_join(
 
     Returns:
         The rows and columns of ``left``, then the columns of ``right`` without its key; null
-        where nothing was known yet.
+        where nothing was known yet. Rows of ``right`` without a key are about nobody, and nobody
+        knows from when on those without a time are known: both are left out.
 
     Raises:
-        FeatureError: If the keys are of types that are not compared exactly, such as texts and
-            numbers.
+        FeatureError: If the keys or the times are of types that are not compared exactly, such
+            as texts and numbers.
     """
     from pyspark.sql import Window
     from pyspark.sql import functions as f
 
-    _check_key(left, right, on)
+    _check_types("the key", left.schema[on], right.schema[on])
+    _check_types("the time", left.schema[left_time], right.schema[right_time])
+    right = right.where(column(on).isNotNull() & column(right_time).isNotNull())
     known = [name for name in right.columns if name != on]
     row, fact = f.struct(*map(column, left.columns)), f.struct(*map(column, known))
     ours = left.select(
@@ -71,17 +75,18 @@ def as_of_join(
     return joined.select("_left.*", *(f.col("_right")[name].alias(name) for name in known))
 
 
-def _check_key(left: DataFrame, right: DataFrame, on: str) -> None:
-    """Refuse keys that Spark would make texts or floats of to compare them."""
+def _check_types(what: str, left: StructField, right: StructField) -> None:
+    """Refuse columns that Spark would make texts or floats of to compare them."""
     from pyspark.sql.types import DoubleType, FloatType, StringType
 
-    ours, theirs = left.schema[on].dataType, right.schema[on].dataType
-    odd = (StringType, DoubleType, FloatType)
-    if ours != theirs and (isinstance(ours, odd) or isinstance(theirs, odd)):
+    kinds = (left.dataType, right.dataType)
+    if kinds[0] != kinds[1] and any(
+        isinstance(kind, StringType | DoubleType | FloatType) for kind in kinds
+    ):
         raise FeatureError(
-            f"as_of_join on {on}: the key must be of one type on both sides, got "
-            f"{ours.simpleString()} on the left and {theirs.simpleString()} on the right. Cast one "
-            "of them."
+            f"as_of_join on {left.name}: {what} must be of one type on both sides, got "
+            f"{kinds[0].simpleString()} on the left and {kinds[1].simpleString()} on the right. "
+            "Cast one of them."
         )
 
 

@@ -26,13 +26,14 @@ ARROW_TYPES: Mapping[ColumnType, pa.DataType] = {
 _TRIED: tuple[ColumnType, ...] = ("integer", "number", "date", "timestamp", "boolean")
 # By type, the wider one beside it: a fraction more, a time of day more.
 _WIDER: Mapping[ColumnType, ColumnType] = {"integer": "number", "date": "timestamp"}
-_INTEGER = r"^[+-]?\d{1,30}(\.0*)?$"
-_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
-# A leading zero marks a code such as 01234, and a float has no room for 19 digits: both would
-# lose what they say, so nobody but the pipeline file may call such a column a number.
+# A leading zero marks a code such as 01234, which is no number: it would become another code.
+_INTEGER = r"^[+-]?(0|[1-9]\d{0,29})(\.0*)?$"
+_NUMBER = r"^[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
+# Neither is what a float has no room for; one such cell tells that its column holds codes.
 _CODE = r"^[+-]?(0\d|\d{19})"
-# So long that a float may have no room for it.
+# So long that a float may have no room for it; an integer has room for the first kind.
 _LONG = r"^[+-]?\d{16,18}(\.0*)?$"
+_LONGER = r"^[+-]?\d{19,}(\.0*)?$"
 # Digits of a second behind the sixth that are not all zero.
 _FINER = r"[T ]\d{2}:?\d{2}:?\d{2}[.,]\d{6}\d*[1-9]"
 _LARGEST = Decimal(2**63 - 1)
@@ -100,7 +101,7 @@ def read_as(cells: pa.Array, kind: ColumnType, dialect: CsvDialect) -> pa.Array:
     Args:
         cells: string.
         kind: The type; ``3.0`` is an integer, midnight is a date, and 1 and 0 are booleans. A
-            whole number that a float would round is no number.
+            whole number that a float would round is no number, and neither is ``01234``.
         dialect: How numbers are written.
 
     Returns:
@@ -207,7 +208,17 @@ def _inexact(cells: pa.Array) -> pa.Array:
     whole = _integers(pc.if_else(pc.match_substring_regex(cells, _LONG), cells, None))
     # Compared as whole numbers: beside a float Arrow would round them first.
     rounded = whole.cast(pa.float64(), safe=False).cast(pa.int64(), safe=False)
-    return pc.fill_null(pc.not_equal(whole, rounded), False)
+    inexact = pc.fill_null(pc.not_equal(whole, rounded), False)
+    longer = pc.if_else(pc.match_substring_regex(cells, _LONGER), cells, None)
+    if longer.null_count == len(longer):
+        return inexact
+    rounded = [cell is not None and _is_rounded(cell) for cell in longer.to_pylist()]
+    return pc.or_(inexact, pa.array(rounded, pa.bool_()))
+
+
+def _is_rounded(cell: str) -> bool:
+    digits = cell.partition(".")[0]
+    return Decimal(digits) != Decimal(float(digits))
 
 
 def _booleans(cells: pa.Array) -> pa.Array:

@@ -6,7 +6,8 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -22,6 +23,7 @@ from include.specification.sections.sources import CsvDialect
 # No row may be longer than this.
 _BLOCK_BYTES = 8 * 1024 * 1024
 _SHOWN = 80
+_NAMED_DELIMITER = re.compile(r"sep=.?", re.IGNORECASE)
 _SCANNED_CHARACTERS = 1024 * 1024
 _OVERLAP = 64
 # Opens the decompressed file from its start, as often as it is called.
@@ -55,7 +57,9 @@ def read_verbatim(open_file: OpenFile, what: str, dialect: CsvDialect) -> Iterat
         SourceError: If it has no header, a line has another number of cells, a quote is never
             closed, a row is too long, a column is refused, or the encoding is another one.
     """
-    _check_head(open_file, what, dialect)
+    head = _checked_head(open_file, what, dialect)
+    if head is not None:
+        open_file = partial(pa.BufferReader, head)
     invalid: list[str] = []
 
     def remember(row: Any) -> str:
@@ -69,7 +73,7 @@ def read_verbatim(open_file: OpenFile, what: str, dialect: CsvDialect) -> Iterat
             reader = _open(stream, dialect, remember)
             names = reader.schema.names
             names[0] = names[0].removeprefix("\ufeff")  # utf-16-le and -be do not skip the mark
-            check_names(what, [name.strip() for name in names])
+            _check_header(what, [name.strip() for name in names])
             schema = pa.schema([(name, pa.string()) for name in names])
             yield schema.empty_table()
             for batch in reader:
@@ -113,27 +117,47 @@ def _open(stream: Any, dialect: CsvDialect, remember: Callable[[Any], str]) -> A
     )
 
 
-def _check_head(open_file: OpenFile, what: str, dialect: CsvDialect) -> None:
+def _checked_head(open_file: OpenFile, what: str, dialect: CsvDialect) -> bytes | None:
+    """Check how a file begins; gives a file of one line with an end to it, which Arrow wants."""
     with open_file() as stream:
         head = stream.read(HEAD_BYTES)
     check_encoding(what, head, dialect.encoding)
     with open_file() as stream:
         check_letters(what, stream, dialect.encoding)
-    if len(head) < HEAD_BYTES and not head.strip(b"\0\r\n\xef\xbb\xbf\xff\xfe"):
+    if len(head) == HEAD_BYTES:
+        return None
+    text = head.decode(decoder(dialect.encoding), errors="replace")
+    if not text.strip("\0\r\n\ufeff"):
         raise SourceError(
             f"{what} must begin with the names of its columns, got nothing. Land it again: the "
             "upload was cut off."
         )
+    if "\n" in text or "\r" in text:
+        return None
+    return f"{head.decode(decoder(dialect.encoding))}\n".encode(dialect.encoding)
+
+
+def _check_header(what: str, names: Sequence[str]) -> None:
+    first, *others = names
+    if _NAMED_DELIMITER.fullmatch(first) and not any(others):
+        raise SourceError(
+            f"{what} must begin with the names of its columns, got {first!r}, by which Excel is "
+            "told the delimiter. Remove that line, and name the delimiter as csv.delimiter in the "
+            "pipeline file."
+        )
+    check_names(what, names)
 
 
 def _check_characters(open_file: OpenFile, what: str, dialect: CsvDialect) -> bool:
-    """Refuse NUL characters, and tell whether a quote stands in the middle of a cell.
+    """Refuse NUL characters, and tell whether a quote stands elsewhere than around a cell.
 
-    Arrow reads ``"Smith" Jr`` as ``Smith Jr``; but ``5" pipe`` is written so.
+    Arrow reads ``"Smith" Jr`` as ``Smith Jr``, and a last quote that is not closed as a cell; but
+    ``5" pipe`` is written so. What is quoted is taken out, with a NUL in its place: beside that
+    must be the end of a cell.
     """
-    quote, ends = re.escape(dialect.quote), f"{re.escape(dialect.delimiter)}\\r\\n"
-    inside = re.compile(rf"{quote}(?!{quote}| *(?:[{ends}]|\Z))(?<![{ends}\ufeff{quote}]{quote})")
-    is_found, before, lines = False, "\n", 0
+    ends = f"{re.escape(dialect.delimiter)}\\r\\n"
+    beside = re.compile(rf"\0(?:(?<![{ends}\ufeff\0]\0)|(?!\0| *(?:[{ends}]|\Z)))")
+    is_found, is_quoted, before, lines = False, False, "\n", 0
     with open_file() as stream:
         text = io.TextIOWrapper(
             io.BufferedReader(stream), decoder(dialect.encoding), errors="replace", newline=""
@@ -146,10 +170,13 @@ def _check_characters(open_file: OpenFile, what: str, dialect: CsvDialect) -> bo
                     "that was cut off while it was written. Write it again."
                 )
             lines += read.count("\n")
-            held = before + read
-            is_found = is_found or inside.search(held) is not None
+            pieces = read.split(dialect.quote)
+            plain = pieces[is_quoted::2]
+            is_quoted ^= len(pieces) % 2 == 0
+            held = before + "\0".join(plain) + ("\0" if is_quoted and plain else "")
+            is_found = is_found or beside.search(held) is not None
             before = held[-_OVERLAP:]
-    return is_found
+    return is_found or is_quoted
 
 
 def _check_lines(open_file: OpenFile, what: str, dialect: CsvDialect, width: int) -> None:

@@ -116,7 +116,20 @@ def parsed(what: str, number: int, line: str) -> Mapping[str, Any]:
         raise _no_object(what, number, line) from error
     if not isinstance(value, dict):
         raise _no_object(what, number, line)
+    if "\\u" in line:
+        _check_characters(what, number, value)
     return value
+
+
+def _check_characters(what: str, number: int, value: Mapping[str, Any]) -> None:
+    """Refuse what JSON can escape and no text holds: one half of a pair of surrogates."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise SourceError(
+            f"{what}: line {number} must hold whole characters, got half of one, "
+            f"{error.object[error.start]!r}, as of a text that was cut. Write that text again."
+        ) from error
 
 
 def _no_object(what: str, number: int, line: str) -> SourceError:

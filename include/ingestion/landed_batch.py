@@ -18,7 +18,7 @@ from include.errors import SourceError
 from include.ingestion.arrow_types import by_file, stored_as, widest
 from include.ingestion.cell_types import ARROW_TYPES
 from include.ingestion.landed_files import QUERY, LandedRows, Slice, read_files
-from include.ingestion.landed_objects import folder_values, list_files
+from include.ingestion.landed_objects import copies, folder_values, list_files, name_of
 from include.ingestion.sql_source import read_query
 from include.ingestion.storable_columns import cast, check_names
 from include.specification.own_columns import is_reserved
@@ -103,6 +103,9 @@ def read_landed(
         found = list_files(store_settings, where, source.format, subject)
         objects, warnings = found.files, found.warnings
         landed = read_files(store_settings, source, where, objects, expected, wanted, subject)
+        holding = {item.name for item in landed if item.rows.num_rows}
+        held = [item for item in objects if name_of(item, where) in holding]
+        warnings += copies(held, where, subject)
     landed = tuple(item for item in landed if item.rows.num_columns)  # JSON lines without a line
     numbered = row_id and not any(ROW_ID in item.rows.column_names for item in landed)
     if numbered and landed:

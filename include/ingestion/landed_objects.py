@@ -40,7 +40,10 @@ UNFINISHED = (
     ".crc",
     "_$folder$",
 )
-_FILE_MANAGERS = ("thumbs.db", "desktop.ini")
+_FILE_MANAGERS = (
+    *("thumbs.db", "desktop.ini", "icon\r"),
+    *("$recycle.bin", "system volume information", "lost+found", "@eadir"),
+)
 # Of tables whose files are not all of them rows that the table still has.
 _TABLE_LOGS = {"_delta_log", ".hoodie"}
 
@@ -125,6 +128,25 @@ def data_files(objects: Iterable[StoredObject], uri: str, subject: str) -> Lande
             "that it has deleted; they are read. Land an export of it, or read it by a query."
         )
     return LandedFiles(tuple(files), tuple(warnings))
+
+
+def copies(files: Iterable[StoredObject], uri: str, subject: str) -> tuple[str, ...]:
+    """Tell of files with the same content, such as ``a (1).parquet`` beside ``a.parquet``.
+
+    Args:
+        files: Files with rows.
+        uri: The address below which they are.
+        subject: Whose they are, for messages.
+    """
+    alike: dict[tuple[int, str], list[str]] = {}
+    for item in files:
+        alike.setdefault((item.size, item.etag), []).append(name_of(item, uri))
+    return tuple(
+        f"{subject}: {some(names)} in {uri} are the same to the byte, and the rows of each are "
+        "read. Delete all but one, if they are copies."
+        for names in alike.values()
+        if len(names) > 1
+    )
 
 
 def folder_values(columns: Mapping[str, Sequence[str]], subject: str) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from include.calendar.partitions import Partition
 from include.errors import SourceError, UnavailableError
 from include.ingestion.arrow_types import check_types, decode
 from include.ingestion.landed_files import QUERY, LandedRows, Slice
-from include.ingestion.storable_columns import check_names
+from include.ingestion.storable_columns import check_names, to_decimal
 
 _ROWS = 50_000
 _CONNECT_SECONDS = 10
@@ -208,7 +208,7 @@ def _with_scale(column: pa.ChunkedArray, declared: int | None) -> pa.ChunkedArra
     """Take decimals to a type that does not hang on the values of this batch."""
     digits = column.type.scale
     if digits <= 0 or (declared is not None and digits <= declared):
-        return column.cast(pa.decimal128(38, max(declared or 0, 0)))
+        return to_decimal(column, pa.decimal128(38, max(declared or 0, 0)))
     values = [None if value is None else float(value) for value in column.to_pylist()]
     return pa.chunked_array([pa.array(values, pa.float64())])
 

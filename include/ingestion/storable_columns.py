@@ -97,6 +97,21 @@ def cast(what: str, table: pa.Table, target: pa.Schema, whose: str) -> pa.Table:
     return pa.table(columns, names=target.names)
 
 
+def to_decimal(column: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArray:
+    """Cast decimals or whole numbers to a decimal, by their values and not by their type.
+
+    Raises:
+        pa.ArrowInvalid: If a value does not fit.
+    """
+    if pa.types.is_integer(column.type):
+        column = column.cast(pa.decimal128(38, 0))
+    stored = column.cast(target)
+    # Where more digits than 128 bits hold come out, pyarrow 25 goes on with the rest of them.
+    if pa.types.is_decimal(column.type) and not stored.cast(column.type).equals(column):
+        raise pa.ArrowInvalid(f"more digits than {target} has")
+    return stored
+
+
 def _may_cast(source: pa.DataType, target: pa.DataType) -> bool:
     """Tell whether a cast can be without loss; whether it is depends on the values.
 
@@ -133,4 +148,6 @@ def _exact(column: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArray:
         if not cast.cast(column.type, safe=False).equals(column):
             raise pa.ArrowInvalid("more digits than a float has")
         return cast
+    if types.is_decimal(target):
+        return to_decimal(column, target)
     return column.cast(target, safe=True)

@@ -34,8 +34,9 @@ class Labels(Section):
     Args:
         column: Column that holds the label; a row without a value has no label yet.
         expression: SQL expression (DuckDB) over the source's columns that gives the label, in
-            place of a column, e.g. ``arr_delay > 15``. The feature function sees none of the
-            columns that it names, but for the entity and the event time.
+            place of a column, e.g. ``arr_delay > 15``; a window in it sees the rows of the
+            partition. The feature function sees none of the columns that it names, but for the
+            entity and the event time.
         known_at: Column with the time at which the label became known, naive UTC. Without it, a
             label in the row is known with the row, and one of another source when it lands.
         positive: The value of the column that means 1; needed by a binary label that is neither
@@ -107,7 +108,7 @@ class Source(Section):
             ``time``, or taken whole if there is none. Left aside with a warning are folders that
             are no partition, and what writers and editors leave behind: a part of the path below
             begins with `_`, `.`, `~` or `#`, ends in `~`, `.tmp`, `.part`, `.crdownload` and the
-            like, or is `Thumbs.db` or `desktop.ini`.
+            like, or is a file manager's own, such as `Thumbs.db` or `$RECYCLE.BIN`.
         format: Of the files. A name that ends in ``.gz`` is decompressed.
         csv: How CSV files are written.
         null_values: Cells of CSV files that mean "missing", whatever their case; the empty cell
@@ -116,9 +117,9 @@ class Source(Section):
         null_values_by_column: The same for single columns, in place of ``null_values``; an empty
             list keeps every word, e.g. a class None.
         types: Type by column. Of text files, others are inferred when the source first lands,
-            and a cell that cannot be read as its type moves its row to quarantine. Parquet files
-            and queries bring types: name one only where it differs between files, or where a
-            column may hold nothing but nulls.
+            and a cell that cannot be read as its type, such as `01014` as a number, moves its row
+            to quarantine. Parquet files and queries bring types: name one only where it differs
+            between files, or where a column may hold nothing but nulls.
         connection: Airflow connection of a SQL source.
         query: ``select`` of a SQL source; ``:start`` and ``:end`` stand for the partition's first
             moment and the first moment after it, ``:partition`` for its name. Decimals stay

@@ -134,6 +134,18 @@ class TestReading:
         ):
             read_file(tmp_path / "a.csv")
 
+    @pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
+    def test_names_that_no_table_tells_apart_are_refused_at_first_sight(
+        self, tmp_path: Path, ending: str
+    ) -> None:
+        path = tmp_path / f"a{ending}"
+        if ending == ".parquet":
+            pq.write_table(pa.table({"x": [1], "X": [2]}), path)
+        else:
+            path.write_text("x,X\n1,2\n" if ending == ".csv" else '{"x": 1, "X": 2}\n')
+        with pytest.raises(SourceError, match=r"tables do not tell apart, got 'x' and 'X'\."):
+            read_file(path)
+
     def test_a_folder_on_the_store(self, store_settings: StoreSettings, tmp_path: Path) -> None:
         store = ObjectStore(store_settings)
         for part in ("1", "2"):

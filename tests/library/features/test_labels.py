@@ -73,6 +73,45 @@ def test_an_expression_over_a_column_that_is_not_there(labelled: Any) -> None:
     assert "delay" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("expression", "labels"),
+    [
+        ("row_number() over (order by x desc)", [1, 4, 2, 3]),
+        ("sum(x) over (partition by kind)", [12, 3, 12, 3]),
+        ("lead(x) over (partition by kind order by x)", [None, 2, 8, None]),
+        ("(select max(x) from landed) - x", [0, 7, 4, 6]),
+        ("x -- as it is", [8, 1, 4, 2]),
+    ],
+)
+def test_an_expression_may_look_at_other_rows_and_keeps_its_own(
+    labelled: Any, expression: str, labels: list[float | None]
+) -> None:
+    landed = rows(x=[8, 1, 4, 2], kind=["a", "b", "a", "b"])
+    found = derive(labelled("regression", expression=expression), landed, QUARTER)
+    told = dict(zip(found["id"].to_pylist(), found["label"].to_pylist(), strict=True))
+    expected = {f"e{at}": label for at, label in enumerate(labels) if label is not None}
+    assert told == expected
+
+
+@pytest.mark.parametrize(
+    ("expression", "told"),
+    [
+        ("max(x)", "it gives other than one value for each row. Correct"),
+        ("unnest([x, x])", "it gives other than one value for each row. Correct"),
+        ("*", "it gives other than one value for each row. Correct"),
+        ("[x]", "it gives list<l: int64>, which no label can be. Correct the expression."),
+        ("x, x", "which no label can be. Correct the expression."),
+    ],
+)
+def test_an_expression_gives_one_plain_value_for_each_row(
+    labelled: Any, expression: str, told: str
+) -> None:
+    with pytest.raises(SourceError) as caught:
+        derive(labelled("multiclass", expression=expression), rows(x=[1, 2]), QUARTER)
+    assert "source outcomes 2005-Q1: labels.expression must be SQL over" in str(caught.value)
+    assert told in str(caught.value)
+
+
 def test_the_positive_value_is_one_and_the_other_is_zero(labelled: Any) -> None:
     pipeline = labelled("binary", column="kredit", positive=0)
     found = derive(pipeline, rows(kredit=pa.array([1.0, 0.0, None, 1.0])), QUARTER)

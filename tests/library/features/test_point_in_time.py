@@ -40,6 +40,17 @@ def test_nothing_later_is_joined(spark: Any) -> None:
     ]
 
 
+def test_nobody_knows_what_has_no_key_or_no_time(spark: Any) -> None:
+    left = spark.createDataFrame([("a", 10), (None, 10), ("a", None)], "customer string, at int")
+    right = spark.createDataFrame(
+        [("a", None, "not yet"), (None, 1, "of nobody"), (None, None, "of nobody")],
+        "customer string, known int, plan string",
+    )
+    joined = as_of_join(left, right, on="customer", left_time="at", right_time="known").collect()
+    assert len(joined) == 3
+    assert {(row.known, row.plan) for row in joined} == {(None, None)}
+
+
 def test_columns_of_any_name(spark: Any) -> None:
     left = spark.createDataFrame([("a", 10, 1)], "`the.key` string, `at.x` int, `.` int")
     right = spark.createDataFrame([("a", 9, 2)], "`the.key` string, `known``at` int, `b.c` int")
@@ -88,6 +99,13 @@ def test_keys_that_spark_would_bend_to_compare_them(spark: Any, kinds: tuple[str
         "as_of_join on customer: the key must be of one type on both sides, got "
         f"{kinds[0]} on the left and {kinds[1]} on the right. Cast one of them."
     )
+
+
+def test_times_that_spark_would_bend_to_compare_them(spark: Any) -> None:
+    left = spark.createDataFrame([], "customer string, at timestamp")
+    right = spark.createDataFrame([], "customer string, known string")
+    with pytest.raises(FeatureError, match=r"on at: the time must be of one type .* got timestamp"):
+        as_of_join(left, right, on="customer", left_time="at", right_time="known")
 
 
 def known(*rows: tuple[Any, int, datetime, str], kind: pa.DataType | None = None) -> pd.DataFrame:

@@ -13,6 +13,7 @@ import pytest
 
 from include.calendar.partitions import Frequency, parse, snapshot
 from include.errors import SourceError
+from include.ingestion.cell_types import kind_of
 from include.ingestion.landed_batch import LandedBatch, read_landed
 from include.quality import data_docs, quarantine, validation
 from include.specification.sections.sources import Source
@@ -134,6 +135,34 @@ def test_a_type_must_fit_every_cell_without_loss(landing, cells, kind):
     assert table.schema.field("x").type == kind
     if kind == pa.string():
         assert table["x"].to_pylist() == cells
+
+
+@pytest.mark.parametrize(
+    ("first", "later", "found"),
+    [
+        (["10001", "2"], ["01014", "-007", "0", "-0"], [None, None, 0, 0]),
+        (["1.5", "2"], ["01014", "00.5", "0.5", ".5"], [None, None, 0.5, 0.5]),
+        (
+            ["1.5", "2"],
+            ["1234567890123456789", "12345678901234567168", "9" * 400, "1e22"],
+            [None, 12345678901234567168.0, None, 1e22],
+        ),
+    ],
+)
+def test_no_first_batch_makes_a_number_of_a_code(landing, first, later, found):
+    def text(cells):
+        return "id,v\n" + "".join(f"{row},{cell}\n" for row, cell in enumerate(cells))
+
+    landing.put("a.csv", text(first))
+    begun = landing.read().table
+    landing.put("a.csv", text(later))
+    for expected, types in ((begun.schema, {}), (None, {"v": kind_of(begun["v"].type)})):
+        table = landing.read(expected, types=types).table
+        assert table["v"].to_pylist() == found
+        assert table["_unparsed"].to_pylist() == [
+            json.dumps({"v": cell}) if value is None else None
+            for cell, value in zip(later, found, strict=True)
+        ]
 
 
 def test_dialect_encoding_and_compression(landing):
@@ -285,11 +314,16 @@ def test_a_column_without_any_cell_needs_a_type(landing):
         ('a,b\n1,"x\n2,y\n3,z\n', "at the end of its cell, got unexpected end of data in the"),
         ('a,b\n0,0\n1,"x\n2,"y"\n', "in the row that begins in line 3"),
         ('a,b\n0,0\n1,"Smith" Jr\n', "in the row that begins in line 3"),
+        ('a,b\n0,0\n1,"cut o', "got unexpected end of data in the row that begins in line 3"),
+        ('a,b\n0,0\n1,""Smith""\n', "in the row that begins in line 3"),
+        ('a,b\n0,0\n"1,"2,x\n', "in the row that begins in line 3"),
         ("a,b\n" + '0,"0"\n' * 200_000 + '1,"Sm"ith\n', "row that begins in line 200002"),
         ("a,b\n" + "0,0\n" * 200_000 + "1,\0\0\n", "got a NUL character in line 200002"),
         ("a,\n1,2\n", "must name every column, got none for column 2"),
         ("a,a\n1,2\n", "must hold each column once, got 'a' more than once"),
         ("a,_row\n1,2\n", "got '_row'. Rename"),
+        ("sep=,\na,b\n1,2\n", "got 'sep=', by which Excel is told the delimiter. Remove that line"),
+        ("\ufeffsep=;\r\na;b\r\n1;2\r\n", "got 'sep=;', by which Excel is told the delimiter."),
     ],
 )
 def test_a_malformed_file_loses_no_row_silently(landing, text, words):
@@ -299,9 +333,30 @@ def test_a_malformed_file_loses_no_row_silently(landing, text, words):
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252"])
+def test_a_header_alone_is_a_file_without_rows_whether_its_line_ends_or_not(landing, encoding):
+    expected = pa.schema([("größe", pa.int64()), ("b", pa.string())])
+    dialect = {"encoding": encoding.removesuffix("-sig")}
+    for text in ("größe,b", "größe,b\n"):
+        landing.put("a.csv", text.encode(encoding))
+        table = landing.read(expected, csv=dialect, allow_empty=True).table
+        assert (table.num_rows, table.column_names[:2]) == (0, ["größe", "b"])
+    landing.put("a.csv", "größe,c".encode(encoding))
+    landing.put("b.csv", "größe,b\n1,x\n".encode(encoding))
+    with pytest.raises(SourceError, match="all files must have the same columns"):
+        landing.read(expected, csv=dialect)
+
+
 def test_a_cell_may_hold_lines_and_quotes(landing):
     landing.put("a.csv", 'id,note\n1,"two\nlines, ""quoted"""\n2,5" pipe\n')
     assert landing.read().table["note"].to_pylist() == ['two\nlines, "quoted"', '5" pipe']
+
+
+def test_quotes_are_followed_over_pieces_of_a_file(landing, monkeypatch):
+    monkeypatch.setattr("include.ingestion.csv_files._SCANNED_CHARACTERS", 3)
+    landing.put("a.csv", 'id,note\n1,"a, ""b"",c"\n"2" ,"""d"\n3,""\n')
+    notes = landing.read().table["note"].to_pylist()
+    assert notes == ['a, "b",c', '"d', None]
 
 
 def test_blanks_after_a_quoted_cell_are_left_out(landing):
@@ -427,6 +482,8 @@ class TestJsonLines:
             ('{"a": [1]}\n', "got a nested value in line 1. Flatten"),
             ('{"_file": 1}\n', "got '_file'. Rename"),
             ("{}\n{}\n", "objects must have keys, got 2 without any"),
+            ('{"a": "\\ud83d\\ude00"}\n\n{"a": "\\ud83d"}\n', "line 3 must hold whole characters"),
+            ('{"\\udc00": 1}\n', "got half of one, '\\udc00', as of a text that was cut. Write"),
         ],
     )
     def test_what_is_refused(self, landing, text, words):

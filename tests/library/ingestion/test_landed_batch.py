@@ -66,7 +66,7 @@ SCHEMA = pa.schema([("loan_id", pa.string()), ("amount", pa.int64())])
 def test_rows_of_all_files_carry_their_file_and_position(landing):
     landing.put("b.parquet", loans())
     landing.put("a.parquet", loans().slice(0, 1))
-    landing.put("more/c.parquet", loans().slice(0, 1))
+    landing.put("more/c.parquet", loans().slice(1, 1))
     landing.put("_SUCCESS", b"")
 
     batch = landing.read()
@@ -184,6 +184,7 @@ def test_a_wrong_type_is_named_with_file_and_column(landing, column, words):
             pa.array([Decimal("1.50"), None], pa.decimal128(5, 2)),
             [Decimal("1.50"), None],
         ),
+        (pa.decimal128(12, 2), pa.array([10**9, None]), [Decimal(10**9), None]),
         (pa.int64(), pa.array([Decimal(10**18 + 1), None]), [10**18 + 1, None]),
         (pa.int64(), pa.array([Decimal("1.00"), None]), [1, None]),
         (pa.int64(), pa.array([2.0**53 - 1, None]), [2**53 - 1, None]),
@@ -228,6 +229,9 @@ def test_what_is_finer_than_a_microsecond_is_cut_off_and_told(landing, old_times
         (pa.float64(), pa.array([Decimal(10**17 + 1), None])),
         (pa.float64(), pa.array([Decimal("0.12345678901234567"), None])),
         (pa.decimal128(5, 0), pa.array([Decimal("1.5"), None])),
+        (pa.decimal128(12, 2), pa.array([10**10, None])),
+        (pa.decimal128(38, 38), pa.array([10**10, None])),  # Arrow wraps around at 128 bits
+        (pa.decimal128(38, 10), pa.array([Decimal(3 * 10**28), None], pa.decimal128(38, 2))),
     ],
 )
 def test_no_number_is_rounded(landing, wanted, found):
@@ -480,6 +484,10 @@ class TestLeftovers:
         ".a.parquet.swp",
         "more/Thumbs.db",
         "desktop.ini",
+        "Icon\r",
+        "$RECYCLE.BIN/$R0.parquet",
+        "lost+found/#1.parquet",
+        "@eaDir/a.parquet",
         ".DS_Store",
         "unfinished.tmp/a.parquet",
     )
@@ -525,6 +533,18 @@ class TestLeftovers:
             in second
         )
 
+    def test_copies_are_read_and_told_unless_they_have_no_rows(self, landing):
+        for name in ("a.parquet", "a (1).parquet"):
+            landing.put_any(name, loans())
+            landing.put_any(f"empty {name}", loans().slice(0, 0))
+        landing.put("b.parquet", loans(amount=[3, 4]))
+        batch = landing.read()
+        assert batch.table.num_rows == 6
+        assert batch.warnings == (
+            f"source loans 2005-Q3: a (1).parquet, a.parquet in {landing.folder} are the same to "
+            "the byte, and the rows of each are read. Delete all but one, if they are copies.",
+        )
+
     def test_an_object_that_the_source_names_itself_is_read(self, landing):
         landing.put("_export.parquet", loans())
         landing.source = Source(uri=f"{landing.folder}_export.parquet", suite="loans")
@@ -532,7 +552,7 @@ class TestLeftovers:
 
     def test_a_value_in_the_name_of_a_folder_is_told_unless_it_is_a_column(self, landing):
         landing.put("country=DE/loan_id=a/1.parquet", loans())
-        landing.put("country=FR/loan_id=b/1.parquet", loans())
+        landing.put("country=FR/loan_id=b/1.parquet", loans().slice(1))
         assert landing.read().warnings == (
             "source loans 2005-Q3: folder country=DE names a value that is no column of its "
             "files, and is not read. Write it into the files as a column if it matters.",
