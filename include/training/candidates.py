@@ -25,6 +25,7 @@ from include.errors import TrainingError
 from include.estimators import ClassFolds, EncodedClassifier, OversampledClassifier, ScarceColumns
 from include.specification.candidate_defaults import Encoding, Preset
 from include.specification.metric_names import Task
+from include.specification.sections.training import Calibration
 from include.wording import nearest
 
 _CALIBRATION_FOLDS = 3
@@ -44,7 +45,7 @@ def build(
     categorical: Sequence[str],
     *,
     imbalance: Literal["none", "class_weight", "smote"] = "none",
-    calibration: Literal["none", "sigmoid", "isotonic"] = "none",
+    calibration: Calibration = "none",
     seed: int,
 ) -> Any:
     """Make an unfitted estimator of a candidate; needs no data, so that a check can call it.

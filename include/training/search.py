@@ -16,11 +16,13 @@ from include.evaluation.metric_values import higher_is_better, measure
 from include.registry.model_files import scores_of, without_infinities
 from include.specification.candidate_defaults import Preset
 from include.specification.problem import Problem
-from include.specification.sections.training import Training
+from include.specification.sections.training import Calibration, Training
 from include.training.candidates import build
 from include.training.training_sets import TrainingData
 
 _FOLDS = 5
+# Of a binary model they see nothing but the order of the scores.
+_OF_THE_ORDER = ("roc_auc", "average_precision")
 
 Fold = tuple[NDArray[np.bool_], NDArray[np.bool_]]
 
@@ -73,7 +75,9 @@ def train_candidate(
         folds = _shuffled_folds(problem, labels, rules.seed)
     _check_folds(name, problem, folds, labels, partitions)
 
-    def fit(parameters: Mapping[str, Any], rows: NDArray[np.bool_]) -> Any:
+    def fit(
+        parameters: Mapping[str, Any], rows: NDArray[np.bool_], calibration: Calibration
+    ) -> Any:
         learned = rows & _is_learned(problem, labels, rows)
         estimator = build(
             preset,
@@ -82,7 +86,7 @@ def train_candidate(
             data.numeric,
             data.categorical,
             imbalance=rules.imbalance,
-            calibration=rules.calibration,
+            calibration=calibration,
             seed=rules.seed,
         )
         with _explained(name, parameters):
@@ -91,7 +95,7 @@ def train_candidate(
     def validate(parameters: Mapping[str, Any], trial: optuna.Trial | None) -> float:
         values: list[float] = []
         for step, (rows, check) in enumerate(folds):
-            estimator = fit(parameters, rows)
+            estimator = fit(parameters, rows, _calibration_of_folds(problem, rules))
             with _explained(name, parameters):
                 scores = scores_of(estimator, problem, features[check])
             values.append(measure(rules.metric, problem, labels[check], scores))
@@ -118,8 +122,14 @@ def train_candidate(
         value = float(study.best_value)
     else:
         value = validate(parameters, None)
-    estimator = fit(parameters, np.ones(len(labels), np.bool_))
+    estimator = fit(parameters, np.ones(len(labels), np.bool_), rules.calibration)
     return TrainedCandidate(name, parameters, value, estimator, problem.classes)
+
+
+def _calibration_of_folds(problem: Problem, rules: Training) -> Calibration:
+    """Leave out of validation what changes no order of scores, and takes five fits of six."""
+    of_the_order = problem.task == "binary" and rules.metric in _OF_THE_ORDER
+    return "none" if of_the_order and rules.calibration == "sigmoid" else rules.calibration
 
 
 def _suggest(preset: Preset, trial: optuna.Trial) -> dict[str, Any]:

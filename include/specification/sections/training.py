@@ -29,6 +29,8 @@ from include.specification.sections.section import (
 )
 from include.wording import nearest
 
+Calibration = Literal["none", "sigmoid", "isotonic"]
+
 
 def _kind_of_search(value: Any) -> str | None:
     if isinstance(value, Mapping | SearchRange):
@@ -134,7 +136,7 @@ class Training(Section):
     metric: str = ""
     candidates: Annotated[Mapping[Name, Candidate], Field(min_length=1)]
     imbalance: Literal["none", "class_weight", "smote"] = "none"
-    calibration: Literal["none", "sigmoid", "isotonic"] = "none"
+    calibration: Calibration = "none"
     seed: int = 7
     coverage: Annotated[float, Field(gt=0, le=1)] = 0.99
 

@@ -10,6 +10,7 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
+from sklearn.calibration import CalibratedClassifierCV
 
 from include.errors import TrainingError
 from include.registry.model_files import scores_of
@@ -17,6 +18,7 @@ from include.specification.candidate_defaults import PRESETS, Preset, names_for
 from include.specification.problem import Problem
 from include.specification.sections.training import Training
 from include.training import search
+from include.training.candidates import build
 from include.training.search import TrainedCandidate, train_candidate
 from include.training.training_sets import TrainingData
 
@@ -352,6 +354,35 @@ def test_rare_classes_and_unknown_ones_do_not_stop_a_training(
     assert scores.shape == (240, 4)
     np.testing.assert_allclose(scores.sum(axis=1), 1)
     assert found.classes == ("high", "low", "mid", "rare")
+
+
+@pytest.mark.parametrize(
+    ("metric", "calibration", "is_left_out"),
+    [
+        ("roc_auc", "sigmoid", True),
+        ("average_precision", "sigmoid", True),
+        ("roc_auc", "isotonic", False),  # it makes ties
+        ("log_loss", "sigmoid", False),
+    ],
+)
+def test_folds_leave_a_calibration_out_that_their_metric_does_not_see(
+    monkeypatch: pytest.MonkeyPatch, metric: str, calibration: Any, is_left_out: bool
+) -> None:
+    """The value is the same, and the model that is left in the end is calibrated."""
+    asked: list[str] = []
+
+    def spy(*arguments: Any, **how: Any) -> Any:
+        asked.append(how["calibration"])
+        return build(*arguments, **how)
+
+    monkeypatch.setattr(search, "build", spy)
+    found = fit("logistic_regression", synthetic(), metric=metric, calibration=calibration)
+    assert isinstance(found.estimator, CalibratedClassifierCV)
+    assert asked[-1] == calibration
+    assert set(asked[:-1]) == {"none" if is_left_out else calibration}
+    monkeypatch.setattr(search, "_calibration_of_folds", lambda problem, rules: calibration)
+    again = fit("logistic_regression", synthetic(), metric=metric, calibration=calibration)
+    assert found.validation == pytest.approx(again.validation, rel=1e-12)
 
 
 def test_parameters_that_the_estimator_refuses() -> None:
