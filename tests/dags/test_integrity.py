@@ -453,7 +453,7 @@ def test_a_broken_pipeline_file_breaks_its_own_dags_only(tmp_path: Path) -> None
         shutil.copytree(
             PROJECT / name,
             tmp_path / name,
-            ignore=shutil.ignore_patterns("__pycache__", "*.parquet"),
+            ignore=shutil.ignore_patterns("*.parquet"),
         )
     pipelines = tmp_path / "include" / "pipelines"
     text = (pipelines / "loan_default.yaml").read_text()

@@ -120,8 +120,7 @@ def with_short_searches(folder: Path) -> Path:
     for path in REPOSITORY.iterdir():
         if path.name != "include":
             (folder / path.name).symlink_to(path)
-    without = shutil.ignore_patterns("__pycache__")
-    include = shutil.copytree(REPOSITORY / "include", folder / "include", ignore=without)
+    include = shutil.copytree(REPOSITORY / "include", folder / "include")
     for file in (include / "pipelines").glob("*.yaml"):
         file.write_text(re.sub(r"trials: \d+", f"trials: {TRIALS}", file.read_text()))
     return folder

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import json
+import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +27,9 @@ START_SECONDS = 120
 ANSWER_SECONDS = 60
 MANAGER = "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"
 BACKEND = "airflow.secrets.local_filesystem.LocalFilesystemBackend"
+# A new database, for all that this process makes: to migrate one takes as long as to serve it.
+_MIGRATED = Path(tempfile.mkdtemp(prefix="fab-airflow-")) / "airflow.db"
+atexit.register(shutil.rmtree, _MIGRATED.parent, ignore_errors=True)
 
 
 @dataclass
@@ -145,7 +151,11 @@ def make(folder: Path, store: StoreSettings | None = None, **settings: str) -> F
     airflow = FabAirflow(
         layout, f"http://{LOOPBACK}:{configuration.port('api-server')}", environment
     )
-    airflow.run("airflow", "db", "migrate")
+    if _MIGRATED.is_file():
+        shutil.copy(_MIGRATED, layout.airflow_database)
+    else:
+        airflow.run("airflow", "db", "migrate")
+        shutil.copy(layout.airflow_database, _MIGRATED)
     return airflow
 
 

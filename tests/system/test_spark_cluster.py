@@ -208,6 +208,7 @@ def assert_same(left: pd.DataFrame, right: pd.DataFrame) -> None:
 class TestTheSame:
     """Row for row what the local Spark gives."""
 
+    @pytest.mark.proof  # its short form: scores, which are read and written in the same way
     def test_features_with_a_shuffle_and_a_point_in_time_join(
         self,
         services: Settings,

@@ -45,7 +45,7 @@ def relevo(project: Path, state: Path, *arguments: str) -> subprocess.CompletedP
 def project(tmp_path: Path) -> Path:
     """A copy of the project with the loan pipeline alone."""
     for name in ("include", "plugins", "dags", "expectations", "stack"):
-        ignored = shutil.ignore_patterns("__pycache__", "*.parquet", "example_data")
+        ignored = shutil.ignore_patterns("*.parquet", "example_data")
         shutil.copytree(PROJECT / name, tmp_path / name, ignore=ignored)
     for path in (tmp_path / "include" / "pipelines").glob("*.yaml"):
         if path.stem != "loan_default":
