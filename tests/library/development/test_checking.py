@@ -435,6 +435,8 @@ class TestSources:
 
     def test_another_pipeline_that_is_wrong_is_not_our_finding(self, project: Project) -> None:
         (project.root / "broken.yaml").write_text("task: [")
+        (project.root / "folder.yaml").mkdir()
+        (project.root / "dangling.yaml").symlink_to(project.root / "gone")
         assert project.told() == []
 
 
