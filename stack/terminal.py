@@ -22,7 +22,7 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 @contextlib.contextmanager
 def shown_errors() -> Iterator[None]:
-    """Turn an error of the stack or a file into a message and exit code 1, an interrupt into 130."""
+    """Turn an error of the stack or a file into a message and exit code 1, interrupts into 130."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
