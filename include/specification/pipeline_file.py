@@ -82,7 +82,7 @@ def read(name: str, folder: Path = PIPELINES) -> PipelineFile:
         SpecificationError: If there is no such file.
     """
     path = folder / f"{name}.yaml"
-    if name not in names(folder):
+    if path not in folder.glob("*.yaml"):
         raise SpecificationError(
             f"pipeline {name}: its file must be {path.name} in {folder}, got none"
             f"{nearest(name, names(folder))}"
