@@ -33,6 +33,7 @@ _MOST_LEVELS = 20
 _PROBES = 12
 _FEW = 3
 _HALF = 0.5
+_LARGEST = 3e38
 # Shares of rows that are what the target says: told, left out, and that with ranges.
 _ALIKE = 0.95
 _SAME = 0.99
@@ -218,7 +219,8 @@ def _predictive_value(values: pd.Series, labels: pd.Series, target: Target) -> f
     from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score
     from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-    numbers = _numbers(values)
+    # Trees hold 32 bits; marks for missing such as the largest double have more.
+    numbers = _numbers(values).clip(-_LARGEST, _LARGEST)
     if target.task == "regression":
         # A few absurd values would decide R2 alone.
         bounds = np.quantile(labels, [0.005, 0.995])

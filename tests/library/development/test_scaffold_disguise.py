@@ -154,6 +154,14 @@ class TestNumbers:
         assert list(found) == ["first"]
         assert "R2" in found["first"]
 
+    @pytest.mark.parametrize("is_class", [True, False])
+    def test_marks_for_missing_beyond_32_bits(
+        self, rng: np.random.Generator, is_class: bool
+    ) -> None:
+        target = rng.integers(0, 2, ROWS) if is_class else rng.normal(size=ROWS)
+        size = np.where(rng.random(ROWS) < 0.1, np.finfo("float64").max, rng.normal(size=ROWS))
+        assert left_out({"target": target, "size": size, "low": -size}) == {}
+
     def test_columns_that_only_go_along_are_kept(self, rng: np.random.Generator) -> None:
         size = rng.normal(size=ROWS)
         price = size + rng.normal(size=ROWS)
