@@ -22,13 +22,21 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 @contextlib.contextmanager
 def shown_errors() -> Iterator[None]:
-    """Turn an error of the stack into a message and exit code 1, an interrupt into 130."""
+    """Turn an error of the stack or a file into a message and exit code 1, interrupts into 130."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
         yield
     except StackError as error:
         errors.print(str(error), style="red", markup=False)
+        raise typer.Exit(1) from error
+    except OSError as error:
+        # Of a file that a person named or that is theirs: a name too long, no right, a full disk.
+        if error.filename is None:
+            raise
+        said = error.strerror or type(error).__name__
+        text = f"file {error.filename}: must be usable, got: {said}. Name another, or mend it."
+        errors.print(text, style="red", markup=False)
         raise typer.Exit(1) from error
     except KeyboardInterrupt:
         errors.print("interrupted", style="red")

@@ -155,6 +155,8 @@ def _shared_landings(checked: Checked, folder: Path) -> Iterator[Finding]:
         if other == checked.pipeline.name:
             continue
         path = folder / f"{other}.yaml"
+        if not path.is_file():
+            continue
         for uri in _uris(path, path.stat().st_mtime_ns):
             if uri in uris:
                 yield checked.warning(

@@ -5,13 +5,15 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 _KEEPS_COLUMNS = frozenset(
     (
         *("filter", "where", "distinct", "dropDuplicates", "drop_duplicates", "orderBy", "sort"),
-        *("limit", "repartition", "cache", "persist"),
+        *("limit", "repartition", "cache", "persist", "fillna", "dropna", "replace"),
+        *("union", "unionAll", "alias"),
     )
 )
 
@@ -27,14 +29,18 @@ def returned_columns(function: Callable[..., Any]) -> tuple[str, ...] | None:
         made in a loop, or everything of a source is passed on.
     """
     try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(function))))
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError):
         return None
-    body = list(_own_statements(tree.body[0]))
-    returns = [node for node in body if isinstance(node, ast.Return)]
+    outline = tree.body[0]
+    if hasattr(function, "__wrapped__") or not isinstance(outline, ast.FunctionDef):
+        return None  # what a decorator does with the frame is not in this text
+    returns = [node for node in _own_statements(outline) if isinstance(node, ast.Return)]
     if len(returns) != 1 or returns[0].value is None:
         return None
-    names = _Names(_assigned(body), inspect.unwrap(function).__globals__)
+    local = {*_stored(outline), *_parameters(outline)}
+    constants = {name: value for name, value in function.__globals__.items() if name not in local}
+    names = _Names(_assigned(outline), constants)
     found = names.of_frame(returns[0].value)
     return None if found is None else tuple(found)
 
@@ -100,7 +106,7 @@ def _column(node: ast.expr) -> str | None:
     if not isinstance(node, ast.Call):
         return None
     name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-    if name == "alias" and node.args:
+    if name == "alias" and len(node.args) == 1:
         return _text(node.args[0])
     if name in ("col", "column") and node.args:
         return _plain(_text(node.args[0]))
@@ -121,9 +127,12 @@ def _plain(name: str | None) -> str | None:
 def _changed(method: str, before: Sequence[str], named: Sequence[str]) -> list[str] | None:
     match method:
         case "withColumn":
-            return list(dict.fromkeys([*before, *named]))
+            # Spark compares names without their case.
+            held = {name.lower() for name in before}
+            return [*before, *(name for name in named if name.lower() not in held)]
         case "drop":
-            return [name for name in before if name not in named]
+            gone = {name.lower() for name in named}
+            return [name for name in before if name.lower() not in gone]
         case _:
             if len(named) != 2:
                 return None
@@ -138,12 +147,37 @@ def _own_statements(node: ast.AST) -> Iterator[ast.AST]:
             yield from _own_statements(child)
 
 
-def _assigned(body: Sequence[ast.AST]) -> dict[str, ast.expr]:
-    found: dict[str, list[ast.expr]] = {}
-    for node in body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            found.setdefault(node.targets[0].id, []).append(node.value)
-    return {name: values[0] for name, values in found.items() if len(values) == 1}
+def _stored(function: ast.AST) -> Counter[str]:
+    """Count how often a function gives a value to each of its variables."""
+    return Counter(
+        node.id
+        for node in ast.walk(function)
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)
+    )
+
+
+def _parameters(function: ast.AST) -> set[str]:
+    return {node.arg for node in ast.walk(function) if isinstance(node, ast.arg)}
+
+
+def _assigned(function: ast.FunctionDef) -> dict[str, ast.expr]:
+    """Name the variables that are what the function assigns to them, once and in any case."""
+    stored = _stored(function)
+    # A list may be changed by its methods (`append`) or its items.
+    touched = {
+        node.value.id
+        for node in ast.walk(function)
+        if isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.value, ast.Name)
+    }
+    found = {}
+    for node in function.body:
+        if not (isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)):
+            continue
+        name, value = node.targets[0].id, node.value
+        is_changed = name in touched and isinstance(value, ast.List | ast.Tuple)
+        if stored[name] == 1 and not is_changed:
+            found[name] = value
+    return found
 
 
 def _text(node: ast.expr) -> str | None:

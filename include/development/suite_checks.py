@@ -63,7 +63,7 @@ def check_columns(suite: str, folder: Path, columns: Columns) -> Iterator[Findin
     except SpecificationError:
         return
     text = (folder / f"{suite}.json").read_text(encoding="utf-8")
-    for item, (start, end) in zip(expectations, _positions(text), strict=True):
+    for item, (start, end) in zip(expectations, _positions(text, len(expectations)), strict=True):
         for name in _expected(item["kwargs"]):
             if name not in columns.names:
                 at = text.find(json.dumps(name, ensure_ascii=False), start, end)
@@ -94,15 +94,27 @@ def _expected(arguments: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _positions(text: str) -> Iterator[tuple[int, int]]:
-    """Find where each expectation of a suite begins and ends in its text."""
-    opening = re.search(r'"expectations"\s*:\s*\[', text)
-    at = opening.end() if opening else len(text)
+def _positions(text: str, count: int) -> list[tuple[int, int]]:
+    """Find where each of the expectations of a suite begins and ends in its text.
+
+    Where that is not plain, e.g. under a key that is written in escapes, it is the whole text.
+    """
+    for opening in re.finditer(r'"expectations"\s*:\s*\[', text):
+        found = list(_objects(text, opening.end()))
+        if len(found) == count:  # other than a list of the same name in meta
+            return found
+    return [(0, len(text))] * count
+
+
+def _objects(text: str, at: int) -> Iterator[tuple[int, int]]:
     decoder = json.JSONDecoder()
     while at < len(text):
         at += len(text[at:]) - len(text[at:].lstrip(" \t\r\n,"))
         if text[at : at + 1] != "{":
             return
-        _, end = decoder.raw_decode(text, at)
+        try:
+            _, end = decoder.raw_decode(text, at)
+        except ValueError:  # the word stands within a text
+            return
         yield at, end
         at = end

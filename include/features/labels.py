@@ -137,8 +137,16 @@ def _referenced(pipeline: Pipeline, expression: str, columns: Sequence[str]) -> 
     if parsed["error"]:
         raise _no_sql(f"source {pipeline.label_source}", expression, parsed["error_message"])
     mentioned: set[str] = set()
+    tables = [node for node in _nodes(parsed) if node.get("type") == "BASE_TABLE"]
+    whole = {str(node["alias"] or node["table_name"]).casefold() for node in tables}
+    whole -= {name.casefold() for name in columns}  # a column of the table's name comes first
     for node in _nodes(parsed):
-        if node.get("class") == "STAR" or node.get("column_names") == ["landed"]:
+        if node.get("class") == "POSITIONAL_REFERENCE":
+            raise _no_sql(
+                f"source {pipeline.label_source}", expression, "a number such as #2 is no column"
+            )
+        row = [part.casefold() for part in node.get("column_names") or ()]
+        if node.get("class") == "STAR" or (len(row) == 1 and row[0] in whole):
             return set(columns)  # a choice of columns, or the row as a whole
         if node.get("class") == "COLUMN_REF":
             # All parts: the column of a table, or the field of a column. SQL does not tell case.

@@ -47,11 +47,12 @@ def load_suite(name: str, folder: Path = EXPECTATIONS) -> dict[str, Any]:
         )
     try:
         suite = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise SpecificationError(
             f"suite {path.name}: must be JSON, got {error}. Correct the line."
         ) from error
-    if not isinstance(suite, dict) or not suite.get("expectations"):
+    held = suite.get("expectations") if isinstance(suite, dict) else None
+    if not isinstance(held, list) or not held:
         raise SpecificationError(
             f"suite {path.name}: must be an object with at least one of expectations, got none. "
             "A suite that expects nothing would pass anything."
@@ -93,7 +94,10 @@ def _checked_expectation(subject: str, item: Any) -> dict[str, Any]:
         )
     implementation = get_expectation_impl(kind)
     arguments = sorted(set(implementation.__fields__) - _OWN_ARGUMENTS)
-    kwargs = {key: _midnight(key, value) for key, value in (item.get("kwargs") or {}).items()}
+    given = item.get("kwargs") or {}
+    if not isinstance(given, dict):
+        raise SpecificationError(f"{subject}: kwargs must be an object, got {given!r:.100}.")
+    kwargs = {key: _midnight(key, value) for key, value in given.items()}
     for key in kwargs:
         if key not in arguments:
             raise SpecificationError(

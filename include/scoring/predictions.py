@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,7 +99,8 @@ def export(lake: Lake, held: Scored, file: Path) -> int:
             f"file {file}: must be writable, got {error.strerror or error}. Name another one."
         ) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # such as a name that is too long, which is told above
+            part.unlink(missing_ok=True)
     return rows
 
 

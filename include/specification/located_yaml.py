@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,10 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
 Location = tuple[str | int, ...]
+# With aliases counted as often as they are used: a few lines could stand for billions of values.
+_MOST_NODES = 100_000
+_TEXT = "tag:yaml.org,2002:str"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _BRACKETS = {
     "while parsing a flow mapping": ("{", "}"),
     "while parsing a flow sequence": ("[", "]"),
@@ -70,6 +75,22 @@ class Document:
 class _Constructor(SafeConstructor):
     """Leaves a day that no calendar has, such as 2005-02-30, as text for the models to refuse."""
 
+    def construct_object(self, node: Node, deep: bool = False) -> Any:
+        """Say where a value stands that its type cannot hold: !!int x, or 5,000 digits."""
+        try:
+            value = super().construct_object(node, deep=deep)
+            if isinstance(value, int):
+                float(value)  # a number of 400 digits is none that a key could mean
+        except (KeyError, ValueError, OverflowError) as error:
+            raise MarkedYAMLError(
+                problem=f"a value that cannot be read ({error})", problem_mark=node.start_mark
+            ) from error
+        if isinstance(value, str) and _SURROGATE.search(value):
+            raise MarkedYAMLError(
+                problem="half a character such as \\ud800", problem_mark=node.start_mark
+            )
+        return value
+
     def construct_yaml_timestamp(self, node: ScalarNode, values: Any = None) -> Any:
         try:
             return super().construct_yaml_timestamp(node, values)
@@ -100,7 +121,7 @@ def read(path: Path) -> Document:
         if node is None:
             return Document(None, {})
         lines: dict[Location, int] = {}
-        problems = tuple(_walk(node, (), lines, ()))
+        problems = tuple(_walk(node, (), lines, (), itertools.count(1)))
         return Document(yaml.constructor.construct_document(node), lines, problems)
     except MarkedYAMLError as error:
         return _broken(*_explain(error, text))
@@ -112,6 +133,8 @@ def read(path: Path) -> Document:
         )
     except YAMLError as error:
         return _broken(1, f"must be YAML, got {error}. Correct the file.")
+    except RecursionError:
+        return _broken(1, "must hold sections in sections a few deep, got hundreds. Close them.")
 
 
 def _broken(line: int, rule: str) -> Document:
@@ -119,9 +142,17 @@ def _broken(line: int, rule: str) -> Document:
 
 
 def _walk(
-    node: Node, location: Location, lines: dict[Location, int], above: Sequence[Node]
+    node: Node,
+    location: Location,
+    lines: dict[Location, int],
+    above: Sequence[Node],
+    seen: Iterator[int],
 ) -> Iterator[Problem]:
-    """Note the line of everything below a node; yields keys that stand twice."""
+    """Note the line of everything below a node and take keys as texts; yields those twice."""
+    if next(seen) > _MOST_NODES:
+        raise MarkedYAMLError(
+            problem=f"more than {_MOST_NODES:,} values by aliases", problem_mark=node.start_mark
+        )
     if any(node is parent for parent in above):
         raise MarkedYAMLError(
             problem="found an alias for what it stands in", problem_mark=node.start_mark
@@ -129,7 +160,7 @@ def _walk(
     if isinstance(node, SequenceNode):
         for index, item in enumerate(node.value):
             lines[(*location, index)] = _line(item)
-            yield from _walk(item, (*location, index), lines, (*above, node))
+            yield from _walk(item, (*location, index), lines, (*above, node), seen)
     if not isinstance(node, MappingNode):
         return
     own: dict[str, int] = {}
@@ -137,8 +168,12 @@ def _walk(
         if key.tag == "tag:yaml.org,2002:merge":
             merged = value.value if isinstance(value, SequenceNode) else [value]
             for item in merged:
-                yield from _walk(item, location, lines, (*above, node))
+                yield from _walk(item, location, lines, (*above, node), seen)
             continue
+        if not isinstance(key, ScalarNode):
+            raise MarkedYAMLError(problem="a list or section as key", problem_mark=key.start_mark)
+        # A column or a class may be named 007, true or null: a key is the text that is written.
+        key.tag = _TEXT
         name = str(key.value)
         if name in own:
             yield Problem(
@@ -148,7 +183,7 @@ def _walk(
             )
             continue
         own[name] = lines[(*location, name)] = _line(key)
-        yield from _walk(value, (*location, name), lines, (*above, node))
+        yield from _walk(value, (*location, name), lines, (*above, node), seen)
 
 
 def _line(node: Node) -> int:

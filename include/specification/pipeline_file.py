@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -58,8 +58,9 @@ class PipelineFile:
 
 
 def names(folder: Path = PIPELINES) -> tuple[str, ...]:
-    """List the pipelines of a folder, sorted."""
-    return tuple(sorted(path.stem for path in folder.glob("*.yaml")))
+    """List the pipelines of a folder, sorted; editors' own files (``.#x.yaml``) are none."""
+    found = (path.stem for path in folder.glob("*.yaml"))
+    return tuple(sorted(name for name in found if not name.startswith(".")))
 
 
 def load(name: str, folder: Path = PIPELINES) -> Pipeline:
@@ -81,12 +82,18 @@ def read(name: str, folder: Path = PIPELINES) -> PipelineFile:
         SpecificationError: If there is no such file.
     """
     path = folder / f"{name}.yaml"
-    if not path.is_file():
+    if path not in folder.glob("*.yaml"):
         raise SpecificationError(
             f"pipeline {name}: its file must be {path.name} in {folder}, got none"
             f"{nearest(name, names(folder))}"
         )
-    document = located_yaml.read(path)
+    try:
+        if not path.is_file():
+            raise OSError(0, "a folder, or a link to none")
+        document = located_yaml.read(path)
+    except OSError as error:
+        rule = f"must be a file that can be read, got {error.strerror}. Remove or replace it."
+        return PipelineFile(Document(None, {}), None, (Finding(path.name, 1, rule),))
     pipeline, problems = _validate(name, document)
     findings = [
         Finding(
@@ -108,7 +115,6 @@ def _validate(name: str, document: Document) -> tuple[Pipeline | None, list[Prob
                 Problem((), f"must be a section of keys such as `task: binary`, got {got}.")
             )
         return None, found
-    content = _with_text_keys(content)
     if "name" in content:
         found.append(
             Problem(
@@ -122,10 +128,3 @@ def _validate(name: str, document: Document) -> tuple[Pipeline | None, list[Prob
     except ValidationError as error:
         return None, [*found, *error_messages.problems(error, document)]
     return pipeline, [*found, *consistency.problems(pipeline)]
-
-
-def _with_text_keys(node: Any) -> Any:
-    """A column or a class may be named by a number: as a key it is text."""
-    if isinstance(node, dict):
-        return {str(key): _with_text_keys(value) for key, value in node.items()}
-    return [_with_text_keys(item) for item in node] if isinstance(node, list) else node

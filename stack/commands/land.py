@@ -64,17 +64,28 @@ def land(
 def _warnings(
     settings: StoreSettings, pipeline: Pipeline, source: str, landed: Landed
 ) -> Sequence[str]:
-    """Say what ingesting the last of the landed partitions will meet."""
+    """Say what ingesting the last of the landed partitions will meet.
+
+    Of an older history landed later that is the last of those that were there before, too: the
+    columns of the partition that is first now will be those of the table.
+    """
     from include.calendar import partitions
+    from include.development.landed_checks import latest
     from include.errors import RelevoError
+    from include.ingestion.landed_partitions import landed_partitions
     from include.steps.landed_probe import probe
+    from include.storage.connections import from_environment
     from include.storage.lake_tables import Lake
 
-    last = partitions.parse(list(landed.rows)[-1], pipeline.partition)
+    told: list[str] = []
     try:
-        return probe(Lake(settings, pipeline.name), pipeline, source, last).warnings
+        found = landed_partitions(settings, pipeline, source, latest(pipeline), from_environment)
+        last = partitions.parse(list(landed.rows)[-1], pipeline.partition)
+        for partition in dict.fromkeys((last, *found[-1:])):
+            told += probe(Lake(settings, pipeline.name), pipeline, source, partition).warnings
     except RelevoError as error:
-        return [f"It has landed, but ingesting it will stop. {error}"]
+        told.append(f"It has landed, but ingesting it will stop. {error}")
+    return told
 
 
 def _show(landed: Landed) -> None:

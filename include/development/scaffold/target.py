@@ -89,7 +89,7 @@ def _check(column: Column) -> None:
     if column.distinct == 1:
         raise SourceError(
             f"target {column.name}: must have at least two values, got only one: "
-            f"{column.levels[0]!r}. Name another column, or take a sample with both."
+            f"{_scalar(column.levels[0])!r}. Name another column, or take a sample with both."
         )
     if column.kind == "moment":
         raise SourceError(

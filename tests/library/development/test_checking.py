@@ -186,6 +186,22 @@ class TestFeatureFunction:
             )
         ]
 
+    @pytest.mark.parametrize(
+        "head",
+        [
+            '{"name": "checked_features", "meta": {"expectations": [{}, {}]}, "expectations"',
+            '{"name": "checked_features", "expectati\\u006fns"',
+        ],
+    )
+    def test_a_suite_whose_text_says_the_word_elsewhere_or_in_escapes(
+        self, project: Project, head: str
+    ) -> None:
+        item = '{"type": "expect_column_to_exist", "kwargs": {"column": "amount"}}'
+        (project.root / "checked_features.json").write_text(f"{head}: [\n{item}\n]}}")
+        code = MODULE.replace("return loans", 'return loans.select("loan_id", "at")', 1)
+        (found,) = project.told(code=code)
+        assert found.startswith("error checked_features.json:2: expect_column_to_exist: ")
+
     def test_a_feature_that_an_exact_suite_does_not_list(self, project: Project) -> None:
         kwargs = {"column_set": ["loan_id", "at"]}
         suite = {"type": "expect_table_columns_to_match_set", "kwargs": kwargs}
@@ -435,6 +451,8 @@ class TestSources:
 
     def test_another_pipeline_that_is_wrong_is_not_our_finding(self, project: Project) -> None:
         (project.root / "broken.yaml").write_text("task: [")
+        (project.root / "folder.yaml").mkdir()
+        (project.root / "dangling.yaml").symlink_to(project.root / "gone")
         assert project.told() == []
 
 

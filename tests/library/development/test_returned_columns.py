@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +40,7 @@ def function_of(tmp_path: Path, body: str) -> Callable[..., Any]:
         ('rows = rows.join(others, "a").select("a", "b")\nreturn rows.where("a > 1")', "ab"),
         ('return rows.select("a", "b").withColumn("c", f.lit(1)).drop("a")', "bc"),
         ('return rows.select("a", "b").withColumnRenamed("b", "c")', "ac"),
+        ('return rows.select("a", "b").drop("B").withColumn("A", f.lit(1)).fillna(0)', "a"),
         ('def inner():\n    return 1\nreturn rows.select("a").dropDuplicates(["a"])', "a"),
     ],
 )
@@ -58,6 +60,12 @@ def test_what_the_text_tells(tmp_path: Path, body: str, names: str) -> None:
         'return rows.select("a", f.upper("b"))',
         'return rows.select(*(f"{name}_sum" for name in CODES))',
         "return rows.select(*WEIGHT)",
+        'kept = ["a"]\nkept += ["b"]\nreturn rows.select(kept)',
+        'kept = ["a"]\nkept.append("b")\nreturn rows.select(*kept)',
+        'kept = ["a"]\nkept[0] = "b"\nreturn rows.select(*kept)',
+        'if rows:\n    rows = rows.select("a")\nreturn rows',
+        'for CODES in (["a"],):\n    pass\nreturn rows.select(*CODES)',
+        'return rows.select("a", f.explode("b").alias("c", "d"))',
         'return rows.groupBy("a").agg(f.sum("b").alias("c"))',
         'rows = rows.select("a")\nrows = rows.select("b")\nreturn rows',
         'if rows:\n    return rows.select("a")\nreturn rows.select("b")',
@@ -71,3 +79,9 @@ def test_what_it_does_not_tell(tmp_path: Path, body: str) -> None:
 
 def test_what_has_no_text() -> None:
     assert returned_columns(len) is None
+
+
+def test_a_decorator_may_do_anything_with_the_frame(tmp_path: Path) -> None:
+    function = function_of(tmp_path, 'return rows.select("a")')
+    assert returned_columns(function) == ("a",)
+    assert returned_columns(functools.wraps(function)(lambda rows: rows)) is None

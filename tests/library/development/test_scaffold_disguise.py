@@ -56,6 +56,21 @@ class TestClasses:
         assert list(found) == ["is_severe", "code"]
         assert all(text.startswith(reason) for text in found.values())
 
+    def test_a_coarser_form_with_gaps_and_a_few_other_rows(self, rng: np.random.Generator) -> None:
+        kind = rng.choice(["none", "mild", "severe"], ROWS)
+        is_severe = pd.Series(kind == "severe").astype(float)
+        wrong = is_severe.where(np.arange(ROWS) % 200 > 0, 1 - is_severe)  # 2 of 400 rows
+        found = left_out(
+            {
+                "target": kind,
+                "gaps": is_severe.mask(rng.random(ROWS) < 0.2),
+                "wrong": wrong,
+                "rare": (np.arange(ROWS) % 199 == 0).astype(int),  # 3 rows of any class
+                "age": rng.normal(size=ROWS),
+            }
+        )
+        assert list(found) == ["gaps", "wrong"]
+
     def test_one_stray_row_makes_it_a_column_like_any_other(self, rng: np.random.Generator) -> None:
         kind = rng.choice(["none", "mild", "severe"], ROWS)
         hint = kind == "severe"
@@ -98,6 +113,37 @@ class TestNumbers:
         reason = f"looks like the target in disguise: review (first {word} second is target)"
         assert left_out(columns) == {"first": reason, "second": reason}
 
+    @pytest.mark.parametrize("word", ["times", "over"])
+    def test_two_columns_whose_product_or_ratio_it_is(
+        self, rng: np.random.Generator, word: str
+    ) -> None:
+        price, count = rng.gamma(3, 10, ROWS).round(2) + 1, rng.integers(1, 20, ROWS)
+        target = (price * count if word == "times" else price / count).round(3)
+        other = rng.normal(size=ROWS)
+        reason = f"looks like the target in disguise: review (price {word} count is target)"
+        columns = {"target": target, "price": price, "count": count, "other": other}
+        assert left_out(columns) == {"price": reason, "count": reason}
+
+    def test_parts_one_of_which_is_nearly_the_target_beside_a_column_of_few_values(
+        self, rng: np.random.Generator
+    ) -> None:
+        casual, registered = rng.poisson(3, ROWS), rng.poisson(60, ROWS)
+        note = pd.Series(rng.normal(size=ROWS)).mask(np.arange(ROWS) > 1)
+        columns = {"target": casual + registered, "casual": casual, "registered": registered}
+        assert list(left_out({**columns, "note": note})) == ["casual", "registered"]
+
+    def test_ranges_with_a_few_rows_elsewhere(self, rng: np.random.Generator) -> None:
+        price = rng.gamma(3, 10, ROWS)
+        band = np.digitize(price, [10, 20, 30, 50])
+        band[:2] = 0
+        columns = {"target": price, "band": band, "rooms": rng.integers(1, 30, ROWS)}
+        assert list(left_out(columns)) == ["band"]
+
+    def test_zeros_that_come_together_are_no_product(self, rng: np.random.Generator) -> None:
+        amount, share = rng.gamma(3, 10, ROWS), rng.random((3, ROWS))
+        target, first, second = np.where(share < [[0.02], [0.1], [0.1]], amount, 0.0)
+        assert left_out({"target": target, "first": first, "second": second}) == {}
+
     def test_a_part_that_is_nearly_always_zero_is_told_by_the_other_alone(
         self, rng: np.random.Generator
     ) -> None:
@@ -107,6 +153,14 @@ class TestNumbers:
         found = left_out({"target": first + fee, "first": first, "fee": fee})
         assert list(found) == ["first"]
         assert "R2" in found["first"]
+
+    @pytest.mark.parametrize("is_class", [True, False])
+    def test_marks_for_missing_beyond_32_bits(
+        self, rng: np.random.Generator, is_class: bool
+    ) -> None:
+        target = rng.integers(0, 2, ROWS) if is_class else rng.normal(size=ROWS)
+        size = np.where(rng.random(ROWS) < 0.1, np.finfo("float64").max, rng.normal(size=ROWS))
+        assert left_out({"target": target, "size": size, "low": -size}) == {}
 
     def test_columns_that_only_go_along_are_kept(self, rng: np.random.Generator) -> None:
         size = rng.normal(size=ROWS)

@@ -296,7 +296,17 @@ def test_the_feature_function_sees_nothing_that_the_label_is_computed_from(
     assert list(columns_of(labelled("binary", expression=expression), columns)) == hidden
 
 
+def test_a_row_as_a_whole_by_any_spelling(labelled: Any) -> None:
+    for expression in ("(LANDED).x", "(select any_value(t).x from landed as t)"):
+        pipeline = labelled("binary", expression=expression)
+        assert columns_of(pipeline, ["id", "x", "y"]) == ("x", "y")
+    pipeline = labelled("binary", expression="landed > 1")
+    assert columns_of(pipeline, ["id", "landed", "x"]) == ("landed",)
+
+
 def test_what_an_expression_reads_must_be_sql(labelled: Any) -> None:
+    with pytest.raises(SourceError, match="a number such as #2 is no column"):
+        columns_of(labelled("binary", expression="#2 > 0"), ["id", "x"])
     with pytest.raises(SourceError, match=r"labels\.expression must be SQL over the source's"):
         columns_of(labelled("binary", expression="x >"), ["id", "x"])
 

@@ -344,6 +344,17 @@ def test_a_suite_that_is_missing_broken_or_empty_is_an_error(tmp_path):
     (tmp_path / "broken.json").write_text("{")
     with pytest.raises(SpecificationError, match=r"broken\.json: must be JSON"):
         suites.load_suite("broken", tmp_path)
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    for name in ("folder", "deep"):
+        with pytest.raises(SpecificationError, match=rf"{name}\.json: must be JSON"):
+            suites.load_suite(name, tmp_path)
+    (tmp_path / "broken.json").write_text('{"expectations": 5}')
+    with pytest.raises(SpecificationError, match="at least one of expectations, got none"):
+        suites.load_suite("broken", tmp_path)
+    item = {"type": "expect_column_to_exist", "kwargs": ["x"]}
+    with pytest.raises(SpecificationError, match="kwargs must be an object"):
+        suites.load_suite("loans", written(tmp_path, item))
     written(tmp_path, {"type": "x"}, name="renamed")
     with pytest.raises(SpecificationError, match="must be that of the file, got 'loans'"):
         suites.load_suite("renamed", tmp_path)

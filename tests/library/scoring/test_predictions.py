@@ -102,6 +102,8 @@ def test_other_endings_are_refused(scored: Lake, tmp_path: Path, name: str, mess
 def test_a_file_that_cannot_be_written_leaves_nothing_behind(scored: Lake, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="its folder must exist"):
         predictions.check_target(tmp_path / "nowhere" / "all.csv")
+    with pytest.raises(SourceError, match="must be writable"):
+        predictions.export(scored, predictions.scored(scored), tmp_path / f"{'x' * 250}.csv")
     (tmp_path / "all.csv").mkdir()
     with pytest.raises(SourceError, match="must be writable"):
         predictions.export(scored, predictions.scored(scored), tmp_path / "all.csv")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from include.errors import SpecificationError
-from include.specification.pipeline_file import load
+from include.specification.pipeline_file import load, names
 
 QUARTERLY = """\
 description: Chance that a loan is charged off within 24 months.
@@ -1004,3 +1004,52 @@ def test_a_section_that_is_shared_by_an_anchor(tmp_path: Path) -> None:
         f"{line}: sources.{name}.hstory: unknown key; did you mean 'history'?"
         for line, name in ((10, "other"), (10, "third"))
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "a0: &a0 [x, x, x]\n"
+            + "".join(f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 9)}]\n" for n in range(9)),
+            "more than 100,000 values by aliases",
+        ),
+        ("a: " + "{a: " * 600 + "1" + "}" * 600, "must hold sections in sections a few deep"),
+        ("task: !!bool abc", "1: must be YAML, got: a value that cannot be read ('abc')"),
+        (f"a: 1\nb: {'9' * 5000}", "2: must be YAML, got: a value that cannot be read"),
+        (QUARTERLY.replace("2005-01-01", "9" * 400), "7: must be YAML, got: a value that cannot"),
+        ('owner: "\\ud800"', "1: must be YAML, got: half a character such as \\ud800"),
+        ("? [a, b]\n: 1", "1: must be YAML, got: a list or section as key"),
+    ],
+    ids=["bomb", "deep", "tag", "digits", "overflow", "surrogate", "key"],
+)
+def test_yaml_that_no_parser_copes_with_is_told_as_well(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    (problem,) = told(tmp_path, text.encode())
+    assert message in problem
+
+
+def test_keys_are_the_texts_that_are_written(tmp_path: Path) -> None:
+    right = QUARTERLY.replace(
+        "suite: loans,", "suite: loans, types: {007: string, true: string, 2005-01-01: number},"
+    )
+    (tmp_path / "right.yaml").write_text(right)
+    types = load("right", tmp_path).sources["loans"].types
+    assert list(types) == ["007", "true", "2005-01-01"]
+    assert told(tmp_path, f"true: 1\n{QUARTERLY}".encode())[0].startswith("1: true: unknown key")
+
+
+def test_what_is_no_file_is_wrong_by_itself_and_leftovers_of_editors_are_none(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "right.yaml").write_text(QUARTERLY)
+    (tmp_path / "folder.yaml").mkdir()
+    (tmp_path / "dangling.yaml").symlink_to(tmp_path / "gone")
+    (tmp_path / ".#right.yaml").symlink_to("somebody@host.1234")
+    assert names(tmp_path) == ("dangling", "folder", "right")
+    for name in ("dangling", "folder"):
+        with pytest.raises(SpecificationError, match=rf"^{name}\.yaml:1: must be a file that can"):
+            load(name, tmp_path)
+    with pytest.raises(SpecificationError, match="its file must be"):
+        load("x" * 400, tmp_path)

@@ -190,3 +190,19 @@ def test_a_column_renamed_in_a_later_delivery_is_told_when_it_lands(
     assert "It has landed, but ingesting it will stop. source records snapshot-0002:" in warning
     assert "called visits (perhaps now 'visits_made') among id, visits_made" in warning
     store.delete_below("s3://landing/visits/")
+
+
+def test_an_older_history_with_other_columns_is_told_when_it_lands(
+    project: Path, store: ObjectStore
+) -> None:
+    for year, term in ((2005, "Term"), (1999, "Terms")):
+        table = pa.table(
+            {"loan_id": ["1"], "ApprovalDate": [datetime(year, 1, 1)], term: [float(year)]}
+        )
+        pq.write_table(table, project / f"{year}.parquet")
+        done = relevo("land", "loan_default", str(project / f"{year}.parquet"))
+        assert done.exit_code == 0, done.output
+    store.delete_below("s3://landing/loan_default/")
+    _, warning = done.stdout.splitlines()
+    assert "ingesting it will stop. source loans 2005-Q1: " in warning
+    assert "1 missing: Terms (perhaps now 'Term')" in warning
