@@ -41,12 +41,12 @@ def load_function(pipeline: Pipeline) -> Callable[..., Any]:
     """Import the feature function that the pipeline file names.
 
     Raises:
-        FeatureError: If the module or the function does not exist.
+        FeatureError: If the module or the function does not exist, or is no Python.
     """
     module_name, _, name = pipeline.features.function.partition(":")
     try:
         return getattr(importlib.import_module(module_name), name)  # type: ignore[no-any-return]
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, SyntaxError) as error:
         raise FeatureError(
             f"pipeline {pipeline.name}: feature function {pipeline.features.function!r} must be "
             f"importable, got {error}. Correct the path or the module."

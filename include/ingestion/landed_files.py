@@ -134,7 +134,10 @@ def read_files(
         kinds = {
             field.name: source.types.get(field.name, kind_of(field.type)) for field in expected
         }
-    return tuple(_read_text(text, name, kinds, source, wanted, subject) for name, text in texts)
+    return tuple(
+        _read_text(text, name, kinds, source, wanted, subject, has_table=expected is not None)
+        for name, text in texts
+    )
 
 
 # First position, rows, and what could not be read of them.
@@ -213,6 +216,8 @@ def _read_text(
     source: Source,
     wanted: Slice | None,
     subject: str,
+    *,
+    has_table: bool,
 ) -> LandedRows:
     rounded: set[str] = set()
 
@@ -242,9 +247,11 @@ def _read_text(
             "row. Correct types in the pipeline file, if it is misspelt."
         )
         return replace(landed, rows=rows, warnings=(*landed.warnings, warning))
+    advice = "Land it with the old names, or correct types in the pipeline file."
+    if has_table:
+        advice = "Land it with the old names, which the table has (--replace, if it is there)."
     raise SourceError(
         f"{what} must have every column that types names, got none called "
         f"{some(renamed(absent, [*set(landed.rows.column_names) - source.types.keys()]))} "
-        f"among {some(landed.rows.column_names)}. Land it with the old names, or correct types "
-        "in the pipeline file."
+        f"among {some(landed.rows.column_names)}. {advice}"
     )

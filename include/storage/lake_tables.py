@@ -330,7 +330,7 @@ class Lake:
             raise TableError(
                 f"table {self.pipeline}.{table}: columns must stay as they are, got missing "
                 f"{missing or 'none'}, new {extra or 'none'}, changed {changed or 'none'}. "
-                "Write a new table, or migrate this one."
+                "Undo the change, or give the pipeline a new name, which begins new tables."
             )
 
     def _properties(self, delta: DeltaTable, application: str, origin: Origin) -> CommitProperties:

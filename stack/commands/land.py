@@ -57,8 +57,30 @@ def land(
             except RelevoError as error:
                 raise StackError(str(error)) from error
             _show(landed)
+            _tell_ingested(settings, pipeline, source or pipeline.primary_source, landed)
             for warning in _warnings(settings, pipeline, source or pipeline.primary_source, landed):
                 console.print(warning, style="yellow", markup=False, soft_wrap=True)
+
+
+def _tell_ingested(
+    settings: StoreSettings, pipeline: Pipeline, source: str, landed: Landed
+) -> None:
+    """Say which partitions have rows of what landed there before, and what brings the new ones."""
+    from include.steps.preparation import raw_table
+    from include.storage.lake_tables import Lake
+    from include.wording import some
+
+    ingested = Lake(settings, pipeline.name).partitions(raw_table(source))
+    changed = [name for name in ingested if any(f"/{name}/" in uri for uri in landed.written)]
+    if changed:
+        console.print(
+            f"{some(changed)} {'was' if len(changed) == 1 else 'were'} ingested before: the tables "
+            "keep the rows of then until the scoring runs are repeated, e.g. by ./relevo airflow "
+            "backfill create with --reprocess-behavior completed.",
+            style="yellow",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _warnings(

@@ -124,7 +124,7 @@ class TestWrite:
             )
         assert str(caught.value) == (
             f"table {lake.pipeline}.loans: columns must stay as they are, {told} "
-            "Write a new table, or migrate this one."
+            "Undo the change, or give the pipeline a new name, which begins new tables."
         )
         assert held(lake) == [("2005-Q1", "a", 1)]
 
