@@ -24,7 +24,7 @@ from include.specification.sections.sources import CsvDialect
 _BLOCK_BYTES = 8 * 1024 * 1024
 _SHOWN = 80
 _NAMED_DELIMITER = re.compile(r"sep=.?", re.IGNORECASE)
-_SCANNED_CHARACTERS = 1024 * 1024
+_SCANNED_BYTES = 256 * 1024
 _OVERLAP = 64
 # Opens the decompressed file from its start, as often as it is called.
 OpenFile = Callable[[], Any]
@@ -67,17 +67,18 @@ def read_verbatim(open_file: OpenFile, what: str, dialect: CsvDialect) -> Iterat
         return "skip"
 
     # A quote that is not closed swallows lines into one cell, and no count of cells shows it.
-    is_suspicious = _check_characters(open_file, what, dialect)
+    spans_lines = False
     try:
         with open_file() as stream:
-            reader = _open(stream, dialect, remember)
+            watched = _Watched(stream, what, dialect)
+            reader = _open(watched, dialect, remember)
             names = reader.schema.names
             names[0] = names[0].removeprefix("\ufeff")  # utf-16-le and -be do not skip the mark
             _check_header(what, [name.strip() for name in names])
             schema = pa.schema([(name, pa.string()) for name in names])
             yield schema.empty_table()
             for batch in reader:
-                is_suspicious = is_suspicious or any(
+                spans_lines = spans_lines or any(
                     pc.any(pc.match_substring_regex(column, "[\r\n]")).as_py() for column in batch
                 )
                 yield pa.Table.from_arrays(batch.columns, schema=schema)
@@ -89,7 +90,7 @@ def read_verbatim(open_file: OpenFile, what: str, dialect: CsvDialect) -> Iterat
             f"{what}: a row must have at most {_BLOCK_BYTES:,} bytes, got more. Shorten its "
             "cells, or close the quote that makes it so long, and land it again."
         ) from error
-    if invalid or is_suspicious:
+    if invalid or spans_lines or watched.is_suspicious:
         _check_lines(open_file, what, dialect, len(names))
     if invalid:
         raise _wrong_line(what, len(names), f"{invalid[0][:_SHOWN]!r}")
@@ -148,35 +149,60 @@ def _check_header(what: str, names: Sequence[str]) -> None:
     check_names(what, names)
 
 
-def _check_characters(open_file: OpenFile, what: str, dialect: CsvDialect) -> bool:
-    """Refuse NUL characters, and tell whether a quote stands elsewhere than around a cell.
+class _Watched(io.RawIOBase):
+    """A stream that looks at what is read from it, so that nothing is fetched a second time.
 
-    Arrow reads ``"Smith" Jr`` as ``Smith Jr``, and a last quote that is not closed as a cell; but
-    ``5" pipe`` is written so. What is quoted is taken out, with a NUL in its place: beside that
-    must be the end of a cell.
+    A NUL character is refused. A quote that stands elsewhere than around a cell makes the file
+    suspicious: Arrow reads ``"Smith" Jr`` as ``Smith Jr``, and a last quote that is not closed as
+    a cell; but ``5" pipe`` is written so.
     """
-    ends = f"{re.escape(dialect.delimiter)}\\r\\n"
-    beside = re.compile(rf"\0(?:(?<![{ends}\ufeff\0]\0)|(?!\0| *(?:[{ends}]|\Z)))")
-    is_found, is_quoted, before, lines = False, False, "\n", 0
-    with open_file() as stream:
-        text = io.TextIOWrapper(
-            io.BufferedReader(stream), decoder(dialect.encoding), errors="replace", newline=""
-        )
-        while read := text.read(_SCANNED_CHARACTERS):
-            if "\0" in read:
-                line = lines + read.partition("\0")[0].count("\n") + 1
-                raise SourceError(
-                    f"{what} must hold text, got a NUL character in line {line}, as in a file "
-                    "that was cut off while it was written. Write it again."
-                )
-            lines += read.count("\n")
-            pieces = read.split(dialect.quote)
-            plain = pieces[is_quoted::2]
-            is_quoted ^= len(pieces) % 2 == 0
-            held = before + "\0".join(plain) + ("\0" if is_quoted and plain else "")
-            is_found = is_found or beside.search(held) is not None
-            before = held[-_OVERLAP:]
-    return is_found or is_quoted
+
+    def __init__(self, stream: Any, what: str, dialect: CsvDialect) -> None:
+        self._stream, self._what, self._quote = stream, what, dialect.quote
+        decode = codecs.getincrementaldecoder(decoder(dialect.encoding))
+        self._decoder = decode(errors="replace")
+        # What is quoted is taken out, with a NUL in its place: beside that must end a cell.
+        ends = f"{re.escape(dialect.delimiter)}\\r\\n"
+        self._beside = re.compile(rf"\0(?:(?<![{ends}\ufeff\0]\0)|(?!\0| *(?:[{ends}]|\Z)))")
+        self._is_found = self._is_quoted = False
+        self._before, self._lines = "\n", 0
+
+    @property
+    def is_suspicious(self) -> bool:
+        """Whether quotes of what was read are not all around whole cells."""
+        return self._is_found or self._is_quoted
+
+    def readable(self) -> bool:
+        """Say that it can be read, for Arrow."""
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """Read as the stream does.
+
+        Raises:
+            SourceError: If there is a NUL character.
+        """
+        data: bytes = self._stream.read(size)
+        for start in range(0, max(1, len(data)), _SCANNED_BYTES):  # small pieces stay in the cache
+            piece = data[start : start + _SCANNED_BYTES]
+            self._see(self._decoder.decode(piece, final=not data))
+        return data
+
+    def _see(self, text: str) -> None:
+        if "\0" in text:
+            line = self._lines + text.partition("\0")[0].count("\n") + 1
+            raise SourceError(
+                f"{self._what} must hold text, got a NUL character in line {line}, as in a file "
+                "that was cut off while it was written. Write it again."
+            )
+        self._lines += text.count("\n")
+        pieces = text.split(self._quote)
+        plain = pieces[self._is_quoted :: 2]
+        self._is_quoted ^= len(pieces) % 2 == 0
+        held = self._before + "\0".join(plain) + ("\0" if self._is_quoted and plain else "")
+        # What comes first was looked at before, and has lost what stands before it.
+        self._is_found = self._is_found or self._beside.search(held, 1) is not None
+        self._before = held[-_OVERLAP:]
 
 
 def _check_lines(open_file: OpenFile, what: str, dialect: CsvDialect, width: int) -> None:

@@ -28,6 +28,7 @@ from include.storage.settings import StoreSettings
 from include.wording import renamed, some
 
 QUERY = "query"
+_FETCHED_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -140,15 +141,16 @@ def read_files(
     )
 
 
-# First position, rows, and what could not be read of them.
-_Piece = tuple[int, pa.Table, pa.Array | None]
+# First position, rows, what could not be read of them, and columns whose times were cut off.
+_Piece = tuple[int, pa.Table, pa.Array | None, frozenset[str]]
 _Texts = Callable[[], Iterator[TextPiece]]
 
 
 def _select(name: str, pieces: Iterable[_Piece], wanted: Slice | None, what: str) -> LandedRows:
     """Join the pieces of a file, each without the rows that are not wanted."""
-    rows, positions, unparsed = [], [], []
-    for start, piece, faults in pieces:
+    rows, positions, unparsed, rounded = [], [], [], frozenset[str]()
+    for start, piece, faults, finer in pieces:
+        rounded |= finer
         column = pa.array(range(start, start + piece.num_rows), pa.int64())
         if wanted is not None and piece.num_rows:
             mask = wanted.keep(what, piece).combine_chunks()
@@ -163,6 +165,7 @@ def _select(name: str, pieces: Iterable[_Piece], wanted: Slice | None, what: str
         pa.concat_tables(rows, promote_options="default"),
         pa.chunked_array(positions, pa.int64()),
         pa.chunked_array(unparsed, pa.string()) if unparsed else None,
+        rounding_warnings(what, rounded),
     )
 
 
@@ -170,22 +173,19 @@ def _read_parquet(
     filesystem: Any, path: str, name: str, wanted: Slice | None, subject: str
 ) -> LandedRows:
     what = f"{subject}: file {name}"
-    rounded: set[str] = set()
-
-    def pieces() -> Iterator[_Piece]:
-        time, may_hold = (None, None) if wanted is None else (wanted.column, wanted.may_hold)
-        for start, decoded in read_row_groups(path, filesystem, what, time, may_hold):
-            rounded.update(decoded.rounded)
-            yield start, decoded.rows, None
-
-    landed = _select(name, pieces(), wanted, what)
-    return replace(landed, warnings=rounding_warnings(what, frozenset(rounded)))
+    time, may_hold = (None, None) if wanted is None else (wanted.column, wanted.may_hold)
+    groups = read_row_groups(path, filesystem, what, time, may_hold)
+    pieces = ((start, decoded.rows, None, decoded.rounded) for start, decoded in groups)
+    return _select(name, pieces, wanted, what)
 
 
 def _pieces(filesystem: Any, path: str, source: Source, what: str) -> Iterator[TextPiece]:
     def open_file() -> Any:
+        # Without a buffer the store is asked for each of the 8 kB that Python reads at a time.
         return filesystem.open_input_stream(
-            path, compression="gzip" if path.lower().endswith(".gz") else None
+            path,
+            compression="gzip" if path.lower().endswith(".gz") else None,
+            buffer_size=_FETCHED_BYTES,
         )
 
     for piece in text_files.read_pieces(open_file, what, source.format, source.csv):
@@ -219,20 +219,16 @@ def _read_text(
     *,
     has_table: bool,
 ) -> LandedRows:
-    rounded: set[str] = set()
-
     def pieces() -> Iterator[_Piece]:
         start = 0
         for piece in text():
             typed = text_files.typed(piece.cells, kinds, source.csv)
-            rounded.update(typed.rounded)
-            yield start, typed.rows, typed.unparsed
+            yield start, typed.rows, typed.unparsed, typed.rounded
             start += typed.rows.num_rows
 
     what = f"{subject}: file {name}"
     with readable(what, source.format):
         landed = _select(name, pieces(), wanted, what)
-    landed = replace(landed, warnings=rounding_warnings(what, frozenset(rounded)))
     absent = [column for column in source.types if column not in landed.rows.column_names]
     if not absent:
         return landed

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import io
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 from charset_normalizer import from_bytes
@@ -56,8 +59,7 @@ def guessed_encoding(data: bytes) -> str:
     """
     if _fits(data, "utf-8"):
         return "utf-8"
-    lines = [line for line in data.splitlines() if not line.isascii()]
-    sample = b"\n".join(lines[:_GUESSED_LINES])
+    sample = b"".join(itertools.islice(lines_beyond_ascii(data), _GUESSED_LINES))
     best = from_bytes(sample, cp_isolation=[_LATIN, *_SCRIPTS]).best()
     if best is not None and best.encoding in _SCRIPTS and _fits(data, best.encoding):
         letters = [c for c in sample.decode(best.encoding) if not c.isascii() or c.isalpha()]
@@ -65,6 +67,11 @@ def guessed_encoding(data: bytes) -> str:
         if len(set(others)) >= _FEWEST_LETTERS and 2 * len(others) >= len(letters):
             return best.encoding
     return _LATIN if _fits(data, _LATIN) else "latin-1"
+
+
+def lines_beyond_ascii(data: bytes) -> Iterator[bytes]:
+    """Give the lines of a file, with their ends, that have a letter beyond ASCII."""
+    return (line for line in io.BytesIO(data) if not line.isascii())
 
 
 def _fits(data: bytes, encoding: str) -> bool:

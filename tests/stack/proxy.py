@@ -64,8 +64,10 @@ def in_front_of(
                     self.send_header(name, value)
             moment = datetime.now(UTC) + timedelta(seconds=skew_seconds)
             self.send_header("Date", format_datetime(moment, usegmt=True))
-            if self.command != "HEAD":
-                self.send_header("Content-Length", str(len(answer.body)))
+            length = str(len(answer.body))
+            if self.command == "HEAD":  # of what a GET would bring
+                length = answer.headers.get("Content-Length", length)
+            self.send_header("Content-Length", length)
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(answer.body)

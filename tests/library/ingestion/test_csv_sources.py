@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import uuid
 from datetime import date, datetime
@@ -14,10 +15,12 @@ import pytest
 from include.calendar.partitions import Frequency, parse, snapshot
 from include.errors import SourceError
 from include.ingestion.cell_types import kind_of
+from include.ingestion.csv_files import _Watched
 from include.ingestion.landed_batch import LandedBatch, read_landed
 from include.quality import data_docs, quarantine, validation
-from include.specification.sections.sources import Source
+from include.specification.sections.sources import CsvDialect, Source
 from include.storage.object_store import ObjectStore
+from tests.stack.proxy import in_front_of
 
 PARTITION = parse("2005-Q3", Frequency.QUARTERLY)
 DIRTY = Path(__file__).parents[2] / "data" / "south_german_credit_dirty.csv"
@@ -352,11 +355,58 @@ def test_a_cell_may_hold_lines_and_quotes(landing):
     assert landing.read().table["note"].to_pylist() == ['two\nlines, "quoted"', '5" pipe']
 
 
-def test_quotes_are_followed_over_pieces_of_a_file(landing, monkeypatch):
-    monkeypatch.setattr("include.ingestion.csv_files._SCANNED_CHARACTERS", 3)
-    landing.put("a.csv", 'id,note\n1,"a, ""b"",c"\n"2" ,"""d"\n3,""\n')
+QUOTED = 'id,note\n1,"a, ""b"",c"\n"2" ,"""d"\n3,""\n'
+
+
+@pytest.mark.parametrize("size", [*range(24, len(QUOTED)), 8 * 1024 * 1024])
+def test_quotes_are_followed_over_pieces_of_a_file(landing, monkeypatch, size):
+    monkeypatch.setattr("include.ingestion.csv_files._BLOCK_BYTES", size)
+    landing.put("a.csv", QUOTED)
     notes = landing.read().table["note"].to_pylist()
     assert notes == ['a, "b",c', '"d', None]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_pieces_may_cut_quotes_and_characters(size, encoding):
+    for text, is_suspicious in ((QUOTED, False), (QUOTED.replace('c"', 'c" ü'), True)):
+        watched = _Watched(io.BytesIO(text.encode(encoding)), "a", CsvDialect(encoding=encoding))
+        while watched.read(size):
+            pass
+        assert watched.is_suspicious is is_suspicious
+
+
+def test_a_file_of_quotes_is_not_suspicious_wherever_its_pieces_end():
+    for length in range(80, 200):
+        watched = _Watched(io.BytesIO(b'"a","b"\n' * 40), "a", CsvDialect())
+        while watched.read(length):
+            pass
+        assert not watched.is_suspicious, length
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "source"),
+    [
+        ("a.csv", '"{}","b, c"\n', {}),
+        ("a.csv", '{},5" pipe\n', {"csv": {"encoding": "cp1252"}}),  # read strictly as well
+        ("a.csv.gz", '"{}","b, c"\n', {}),
+        ("a.jsonl", '{{"id": {}}}\n', {"format": "json_lines"}),
+    ],
+    ids=["csv", "strict", "gzip", "json lines"],
+)
+def test_the_store_is_asked_for_large_pieces(landing, name, row, source):
+    landing.put(
+        name, ("id,b\n" if "csv" in name else "") + "".join(map(row.format, range(200_000)))
+    )
+    asked = []
+
+    def count(request):
+        asked.append(request.path)
+
+    with in_front_of(landing.settings.endpoint_url, intercept=count) as address:
+        landing.settings = landing.settings.model_copy(update={"endpoint_url": address})
+        assert landing.read(**source).table.num_rows == 200_000
+    assert sum(f"/{name}" in path for path in asked) <= 40, "2 MB in pieces of 8 kB are 250"
 
 
 def test_blanks_after_a_quoted_cell_are_left_out(landing):
