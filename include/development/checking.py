@@ -91,11 +91,13 @@ def _expression(checked: Checked) -> Iterator[Finding]:
         return
     import duckdb
 
+    from include.features.labels import as_label
+
     location = ("sources", checked.pipeline.label_source, "labels", "expression")
     with duckdb.connect(config={"enable_external_access": "false"}) as connection:
         try:
             # Parsed only: the columns that it names are not known before data land.
-            statements = connection.extract_statements(f"select ({expression}\n) as label")
+            statements = connection.extract_statements(f"select {as_label(expression)}")
         except duckdb.Error as error:
             yield checked.error(
                 location,

@@ -131,7 +131,7 @@ def _referenced(pipeline: Pipeline, expression: str, columns: Sequence[str]) -> 
     """Name the columns that an expression mentions, as DuckDB itself reads it."""
     with duckdb.connect(config=_CLOSED) as connection:
         tree = connection.execute(
-            "select json_serialize_sql(?)", [f"select ({expression}\n) as label from landed"]
+            "select json_serialize_sql(?)", [f"select {as_label(expression)} from landed"]
         ).fetchall()[0][0]
     parsed = json.loads(tree)
     if parsed["error"]:
@@ -196,6 +196,11 @@ def _values(pipeline: Pipeline, rows: pa.Table, subject: str) -> pa.ChunkedArray
     return _computed(labels.expression, rows, subject)
 
 
+def as_label(expression: str) -> str:
+    """Write an expression as the column ``label`` of a select; it may end in a comment."""
+    return f"({expression}\n) as label"
+
+
 def _computed(expression: str, rows: pa.Table, subject: str) -> pa.ChunkedArray:
     """Compute an expression for each row, in the order of the rows.
 
@@ -206,7 +211,7 @@ def _computed(expression: str, rows: pa.Table, subject: str) -> pa.ChunkedArray:
         connection.register("landed", numbered)
         try:
             found = connection.sql(
-                f"select ({expression}\n) as label, {_POSITION} from landed order by {_POSITION}"
+                f"select {as_label(expression)}, {_POSITION} from landed order by {_POSITION}"
             ).to_arrow_table()
         except duckdb.Error as error:
             is_grouped = _POSITION in str(error).splitlines()[0]  # beside max(x) it must not stand

@@ -78,7 +78,7 @@ def _decoded(
     """Read row groups; old times (INT96) once more, to tell what is finer than a microsecond."""
     decoded = decode(what, file.read_row_groups(groups), start)
     names = file.schema_arrow.names
-    old = [name for name in names if file.schema.column(names.index(name)).physical_type == "INT96"]
+    old = [name for at, name in enumerate(names) if file.schema.column(at).physical_type == "INT96"]
     if not old:
         return decoded
     with open_parquet(*place, old_times="ns") as exact:

@@ -150,8 +150,7 @@ class Registry:
         return int(latest["version"])
 
     def _events(self) -> list[dict[str, Any]]:
-        held = self.lake.read_held(TABLE)
-        return [] if held is None else list(held.to_pylist())
+        return list(self.lake.read_held(TABLE).to_pylist())
 
     def _append(
         self,

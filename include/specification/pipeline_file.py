@@ -87,13 +87,12 @@ def read(name: str, folder: Path = PIPELINES) -> PipelineFile:
             f"pipeline {name}: its file must be {path.name} in {folder}, got none"
             f"{nearest(name, names(folder))}"
         )
+    if not path.is_file():
+        return _unreadable(path, "a folder, or a link to none")
     try:
-        if not path.is_file():
-            raise OSError(0, "a folder, or a link to none")
         document = located_yaml.read(path)
     except OSError as error:
-        rule = f"must be a file that can be read, got {error.strerror}. Remove or replace it."
-        return PipelineFile(Document(None, {}), None, (Finding(path.name, 1, rule),))
+        return _unreadable(path, str(error.strerror))
     pipeline, problems = _validate(name, document)
     findings = [
         Finding(
@@ -104,6 +103,11 @@ def read(name: str, folder: Path = PIPELINES) -> PipelineFile:
         for problem in problems
     ]
     return PipelineFile(document, pipeline, tuple(sorted(findings, key=lambda item: item.line)))
+
+
+def _unreadable(path: Path, found: str) -> PipelineFile:
+    rule = f"must be a file that can be read, got {found}. Remove or replace it."
+    return PipelineFile(Document(None, {}), None, (Finding(path.name, 1, rule),))
 
 
 def _validate(name: str, document: Document) -> tuple[Pipeline | None, list[Problem]]:

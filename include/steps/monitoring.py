@@ -238,8 +238,7 @@ def _measure(
 
 
 def _predictions(lake: Lake, partition: str) -> pd.DataFrame:
-    held = lake.read_held(batch_scoring.TABLE, [partition])
-    return pd.DataFrame() if held is None else to_pandas(held)
+    return to_pandas(lake.read_held(batch_scoring.TABLE, [partition]))
 
 
 def _worst(verdicts: Sequence[str]) -> Literal["drop", "no drop", "cannot tell"]:
@@ -274,5 +273,4 @@ def _write(
 
 def rows(lake: Lake, table: str) -> list[dict[str, Any]]:
     """Read all rows of ``drift`` or ``performance``; none if it was never written."""
-    held = lake.read_held(table)
-    return [] if held is None else list(held.to_pylist())
+    return list(lake.read_held(table).to_pylist())

@@ -163,10 +163,10 @@ class Lake:
         """
         return self._rows(table, self.open(table, version), partitions, columns)
 
-    def read_held(self, table: str, partitions: Sequence[str] | None = None) -> pa.Table | None:
-        """Read the latest version as :meth:`read` does; None if it was never written."""
+    def read_held(self, table: str, partitions: Sequence[str] | None = None) -> pa.Table:
+        """Read the latest version as :meth:`read` does; nothing if it was never written."""
         delta = self._held(table)
-        return None if delta is None else self._rows(table, delta, partitions)
+        return pa.table({}) if delta is None else self._rows(table, delta, partitions)
 
     def _rows(
         self,

@@ -104,8 +104,7 @@ def record(
 
 def entries(lake: Lake, *kinds: Kind) -> list[Entry]:
     """Read the decisions of some kinds (all if none is named), in the order of recording."""
-    held = lake.read_held(TABLE)
-    rows = [] if held is None else held.to_pylist()
+    rows = lake.read_held(TABLE).to_pylist()
     rows.sort(key=lambda row: (row["recorded_at"], row["key"]))
     return [
         Entry(

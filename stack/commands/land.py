@@ -17,7 +17,7 @@ from stack.terminal import console, shown_errors
 if TYPE_CHECKING:
     from include.ingestion.landing import Landed
     from include.specification.pipeline import Pipeline
-    from include.storage.settings import StoreSettings
+    from include.storage.lake_tables import Lake
 
 _LISTED = 5
 
@@ -40,6 +40,7 @@ def land(
     """Land a local file: split by the times of its rows, or as a snapshot."""
     from include.errors import RelevoError
     from include.ingestion.landing import land as land_file
+    from include.storage.lake_tables import Lake
     from include.storage.object_store import ObjectStore
 
     with shown_errors():
@@ -57,35 +58,29 @@ def land(
             except RelevoError as error:
                 raise StackError(str(error)) from error
             _show(landed)
-            _tell_ingested(settings, pipeline, source or pipeline.primary_source, landed)
-            for warning in _warnings(settings, pipeline, source or pipeline.primary_source, landed):
+            lake, whose = Lake(settings, pipeline.name), source or pipeline.primary_source
+            told = (*_kept(lake, whose, landed), *_warnings(lake, pipeline, whose, landed))
+            for warning in told:
                 console.print(warning, style="yellow", markup=False, soft_wrap=True)
 
 
-def _tell_ingested(
-    settings: StoreSettings, pipeline: Pipeline, source: str, landed: Landed
-) -> None:
+def _kept(lake: Lake, source: str, landed: Landed) -> Sequence[str]:
     """Say which partitions have rows of what landed there before, and what brings the new ones."""
     from include.steps.preparation import raw_table
-    from include.storage.lake_tables import Lake
     from include.wording import some
 
-    ingested = Lake(settings, pipeline.name).partitions(raw_table(source))
+    ingested = lake.partitions(raw_table(source))
     changed = [name for name in ingested if any(f"/{name}/" in uri for uri in landed.written)]
-    if changed:
-        console.print(
-            f"{some(changed)} {'was' if len(changed) == 1 else 'were'} ingested before: the tables "
-            "keep the rows of then until the scoring runs are repeated, e.g. by ./relevo airflow "
-            "backfill create with --reprocess-behavior completed.",
-            style="yellow",
-            markup=False,
-            soft_wrap=True,
-        )
+    if not changed:
+        return ()
+    return (
+        f"{some(changed)} {'was' if len(changed) == 1 else 'were'} ingested before: the tables "
+        "keep the rows of then until the scoring runs are repeated, e.g. by ./relevo airflow "
+        "backfill create with --reprocess-behavior completed.",
+    )
 
 
-def _warnings(
-    settings: StoreSettings, pipeline: Pipeline, source: str, landed: Landed
-) -> Sequence[str]:
+def _warnings(lake: Lake, pipeline: Pipeline, source: str, landed: Landed) -> Sequence[str]:
     """Say what ingesting the last of the landed partitions will meet.
 
     Of an older history landed later that is the last of those that were there before, too: the
@@ -97,14 +92,14 @@ def _warnings(
     from include.ingestion.landed_partitions import landed_partitions
     from include.steps.landed_probe import probe
     from include.storage.connections import from_environment
-    from include.storage.lake_tables import Lake
 
     told: list[str] = []
     try:
-        found = landed_partitions(settings, pipeline, source, latest(pipeline), from_environment)
+        end = latest(pipeline)
+        found = landed_partitions(lake.settings, pipeline, source, end, from_environment)
         last = partitions.parse(list(landed.rows)[-1], pipeline.partition)
         for partition in dict.fromkeys((last, *found[-1:])):
-            told += probe(Lake(settings, pipeline.name), pipeline, source, partition).warnings
+            told += probe(lake, pipeline, source, partition).warnings
     except RelevoError as error:
         told.append(f"It has landed, but ingesting it will stop. {error}")
     return told

@@ -24,7 +24,12 @@ from include.ingestion.parquet_files import read_parquet
 from include.ingestion.readable import readable
 from include.ingestion.sql_source import read_first_rows
 from include.ingestion.storable_columns import cast
-from include.ingestion.text_encoding import decoder, guessed_encoding, marked_encoding
+from include.ingestion.text_encoding import (
+    decoder,
+    guessed_encoding,
+    lines_beyond_ascii,
+    marked_encoding,
+)
 from include.ingestion.text_files import joined, read_pieces
 from include.ingestion.verbatim_csv import decompress
 from include.specification.sections.section import ColumnType
@@ -190,8 +195,8 @@ def _encoding_warnings(data: bytes, encoding: str) -> tuple[str, ...]:
     """Show what a guessed encoding makes of a word: only a person sees whether it is one."""
     if encoding == "utf-8" or marked_encoding(data) is not None:
         return ()
-    line = next(line for line in data.splitlines() if not line.isascii()).decode(encoding)
-    word = next(word for word in re.split(r'[ ,;|\t"]+', line) if not word.isascii())
+    line = next(lines_beyond_ascii(data)).decode(encoding)
+    word = next(word for word in re.split(r'[ ,;|\t\r\n"]+', line) if not word.isascii())
     return (
         f"data: is not UTF-8 and was read as {encoding}, with words such as {word!r}. Correct "
         "csv.encoding in the pipeline file if that is no word.",
