@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import quote
 
 import requests
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random
 
 from stack.embedded.configuration import ADMIN, Configuration
 from stack.errors import AirflowApiError
@@ -18,7 +17,6 @@ from stack.errors import AirflowApiError
 ANSWER_SECONDS = 60.0
 PAGE_SIZE = 100
 DETAIL_CHARACTERS = 1000
-BACKFILL_ATTEMPTS = 30
 
 Record = dict[str, Any]
 
@@ -86,6 +84,10 @@ class AirflowApi:
         return self._list(
             f"dags/{_segment(dag_id)}/dagRuns", "dag_runs", {"order_by": "id", **filters}
         )
+
+    def delete_dag_run(self, dag_id: str, run_id: str) -> None:
+        """Delete a run and all that Airflow knows of it."""
+        self._request("DELETE", f"dags/{_segment(dag_id)}/dagRuns/{_segment(run_id)}")
 
     def task_instances(self, dag_id: str = "~", run_id: str = "~", **filters: Any) -> list[Record]:
         """Return the task instances of a run, or of all (`~`)."""
@@ -178,19 +180,15 @@ class AirflowApi:
             "reprocess_behavior": reprocess_behavior,
             "run_backwards": False,
         }
-        # On SQLite the scheduler's writes get in the way now and then. Airflow then undoes what it
-        # made and answers 503, so that asking again is safe.
-        again = Retrying(
-            retry=retry_if_exception(lambda error: getattr(error, "status", None) == 503),
-            stop=stop_after_attempt(BACKFILL_ATTEMPTS),
-            wait=wait_random(0.2, 1.0),
-            reraise=True,
-        )
-        return again(self._post, "backfills", body)
+        return self._post("backfills", body)
 
     def backfill(self, backfill_id: int) -> Record:
         """Return one backfill; its `completed_at` is None while it goes on."""
         return self._get(f"backfills/{backfill_id}")
+
+    def cancel_backfill(self, backfill_id: int) -> Record:
+        """End a backfill; its runs that are queued fail."""
+        return self._request("PUT", f"backfills/{backfill_id}/cancel")
 
     def backfills(self, dag_id: str) -> list[Record]:
         """Return the backfills of a DAG."""

@@ -167,7 +167,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 
     layout = Layout(tmp_path_factory.mktemp("services") / "state")
     before = dict(os.environ)
-    with Stack(layout).running(("store", "mlflow", "spark"), print) as configuration:
+    with Stack(layout).running(("store", "postgres", "mlflow", "spark"), print) as configuration:
         os.environ.update(library_environment(layout, configuration))
         try:
             yield Settings.from_environment()

@@ -16,6 +16,7 @@ SHARED = {
     "stack": (
         "tests/system/test_browser.py",
         "tests/system/test_lifecycle.py",
+        "tests/system/test_metadata.py",
         "tests/system/test_pipelines.py",
         "tests/system/test_secrets.py",
         "tests/system/test_backup.py",  # it ends the stack

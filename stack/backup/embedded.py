@@ -1,10 +1,8 @@
-"""The embedded stack as an installation: SQLite files, one store, one private file."""
+"""The embedded stack as an installation: one PostgreSQL, one store, one private file."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import sqlite3
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -16,6 +14,7 @@ from stack.backup import archive
 from stack.backup.archive import Contents
 from stack.backup.installation import Report
 from stack.backup.manifest import CONFIGURATION, DATABASES, Kind, Manifest
+from stack.embedded import postgres
 from stack.embedded.configuration import BUCKETS, REGION, Configuration
 from stack.embedded.databases import AIRFLOW, MLFLOW, Database
 from stack.embedded.databases import DATABASES as EMBEDDED
@@ -23,13 +22,15 @@ from stack.embedded.environment import airflow_environment, base_environment
 from stack.embedded.layout import Layout
 from stack.embedded.operation import Stack
 from stack.errors import BackupError
-from stack.private_files import copy_private
+from stack.private_files import copy_private, private_opener
 
-STORE = ("store",)
+# What keeps the data, and only answers.
+KEEPERS = ("store", "postgres")
 LOGS = "logs.tar"
 # Below Airflow's log folder; beside them are those of the parts, which tell nothing of the past.
 TASK_LOGS = "dag_id=*"
 LOG_LINES_SHOWN = 15
+OUTPUT_CHARACTERS = 2000
 
 
 class EmbeddedInstallation:
@@ -54,25 +55,35 @@ class EmbeddedInstallation:
         }
 
     def database_server(self) -> str:
-        """Name SQLite's release."""
-        return f"SQLite {sqlite3.sqlite_version}"
+        """Ask PostgreSQL for its release."""
+        done = subprocess.run(
+            [
+                *(postgres.program("psql"), *postgres.connection(self.layout, postgres.ADMIN)),
+                *("--no-psqlrc", "--no-align", "--tuples-only", "--command=show server_version"),
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return f"PostgreSQL {done.stdout.strip()}"
 
     @contextlib.contextmanager
     def quiet(self, report: Report) -> Iterator[None]:
-        """Have the store running and nothing else; a stack that ran runs again afterwards."""
+        """Have what keeps the data running and nothing else; a stack that ran runs again then."""
         Configuration.load(self.layout)  # a stack that was never started has nothing to back up
-        with self.stack.only(STORE, report):
+        with self.stack.only(KEEPERS, report):
             yield
 
     def save_databases(self, folder: Path) -> None:
-        """Copy both SQLite files, each in one transaction, with what is in their journals."""
-        for database in EMBEDDED:
-            source = database.file(self.layout)
-            if not source.exists():
-                raise BackupError(
-                    f"Database {source}: must exist to be backed up. Run `./relevo up` first."
-                )
-            _copy_database(source, folder / source.name)
+        """Dump each database in PostgreSQL's custom format."""
+        if AIRFLOW.migrated_to(self.layout) is None:
+            raise BackupError(
+                f"Database of Airflow in {self.layout.postgres}: must have been used to be backed "
+                "up. Run `./relevo up` first."
+            )
+        for name in postgres.DATABASES:
+            with open(folder / f"{name}.dump", "xb", opener=private_opener) as stream:
+                self._run("pg_dump", name, "--format=custom", stdout=stream)
 
     def save_bucket(self, bucket: str, stream: IO[bytes]) -> None:
         """Write a bucket's archive."""
@@ -107,20 +118,24 @@ class EmbeddedInstallation:
 
     @contextlib.contextmanager
     def filling(self, backup: Path, report: Report) -> Iterator[None]:
-        """Take the ports and passwords over, and have the store running."""
+        """Take the ports and passwords over, and have what keeps the data running."""
+        _refuse_sqlite(backup)
         self.layout.create()
         source = backup / CONFIGURATION / self.layout.configuration_file.name
         copy_private(source, self.layout.configuration_file)
         with tarfile.open(backup / LOGS) as tar:
             tar.extractall(self.layout.airflow / "logs", filter="data")
-        with self.stack.only(STORE, report):
+        with self.stack.only(KEEPERS, report):
             yield
 
     def load_databases(self, backup: Path, manifest: Manifest) -> None:
-        """Copy both SQLite files, and record the releases that they belong to."""
+        """Restore each dump, all of it or nothing, and record the releases that they belong to."""
+        for name in postgres.DATABASES:
+            with (backup / DATABASES / f"{name}.dump").open("rb") as stream:
+                self._run(
+                    *("pg_restore", name, "--exit-on-error", "--single-transaction"), stdin=stream
+                )
         for database in EMBEDDED:
-            target = database.file(self.layout)
-            copy_private(backup / DATABASES / target.name, target)
             database.mark(self.layout, manifest.releases[database.distribution])
 
     def load_bucket(self, bucket: str, stream: IO[bytes]) -> Contents:
@@ -133,20 +148,19 @@ class EmbeddedInstallation:
         self.stack.down(report)
 
     def migrate(self, report: Report) -> None:
-        """Run Airflow's and MLflow's own migrations.
+        """Have PostgreSQL running, and run Airflow's and MLflow's own migrations.
 
         Raises:
             BackupError: One failed; shows the end of its output.
         """
         layout = self.layout
-        configuration = Configuration.load(layout)
-        _reset_waiting_tasks(layout.airflow_database)
-        airflow = airflow_environment(layout, configuration, "migrate")
-        self._migrate(AIRFLOW, ("airflow", "db", "migrate"), airflow, report)
-        # Without a password in it, the address may be seen in the list of processes.
-        address = f"sqlite:///{layout.mlflow_database}"
-        mlflow = {**base_environment(layout, "migrate"), "MLFLOW_DISABLE_TELEMETRY": "true"}
-        self._migrate(MLFLOW, ("mlflow", "db", "upgrade", address), mlflow, report)
+        with self.stack.only(("postgres",), report) as configuration:
+            airflow = airflow_environment(layout, configuration, "migrate")
+            self._migrate(AIRFLOW, ("airflow", "db", "migrate"), airflow, report)
+            # Without a password in it, the address may be seen in the list of processes.
+            address = postgres.address(layout, postgres.MLFLOW_DATABASE)
+            mlflow = {**base_environment(layout, "migrate"), "MLFLOW_DISABLE_TELEMETRY": "true"}
+            self._migrate(MLFLOW, ("mlflow", "db", "upgrade", address), mlflow, report)
 
     def start(self, report: Report) -> None:
         """Start the stack and wait until every part is healthy."""
@@ -170,7 +184,7 @@ class EmbeddedInstallation:
         environment: dict[str, str],
         report: Report,
     ) -> None:
-        before = database.migrated_to(self.layout) or "an unknown release"
+        before = database.migrated_to(self.layout)
         program, *arguments = command
         done = subprocess.run(
             [str(self.layout.bin / program), *arguments],
@@ -188,12 +202,34 @@ class EmbeddedInstallation:
             shown = " ".join(command)
             end = "\n".join(done.stdout.splitlines()[-LOG_LINES_SHOWN:])
             raise BackupError(
-                f"Database {database.file(self.layout)}: must be migrated by `{shown}`, got exit "
-                f"code {done.returncode}. The end of its output:\n\n{end}\n"
+                f"Database of {database.name} in {self.layout.postgres}: must be migrated by "
+                f"`{shown}`, got exit code {done.returncode}. The end of its output:\n\n{end}\n"
                 f"Whole output: {self.layout.log_of('upgrade')}."
             )
         database.mark(self.layout, database.installed())
         report(f"{database.name:<14} {before} -> {database.installed()}")
+
+    def _run(
+        self,
+        name: str,
+        database: str,
+        *arguments: str,
+        stdin: IO[bytes] | None = None,
+        stdout: IO[bytes] | None = None,
+    ) -> None:
+        done = subprocess.run(
+            [postgres.program(name), *postgres.connection(self.layout, database), *arguments],
+            stdin=stdin or subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+        if done.returncode != 0:
+            said = done.stderr.decode(errors="replace").strip()[-OUTPUT_CHARACTERS:]
+            raise BackupError(
+                f"Program {name}: must succeed on the database {database}, got exit code "
+                f"{done.returncode}: {said}"
+            )
 
     def _store(self) -> StoreSettings:
         configuration = Configuration.load(self.layout)
@@ -206,25 +242,9 @@ class EmbeddedInstallation:
         )
 
 
-def _reset_waiting_tasks(database: Path) -> None:
-    """Have tasks that wait for a trigger start once more, as clearing them does.
-
-    On SQLite Airflow's migrations rebuild the table `trigger` by dropping it (0116 of 3.3.0 does,
-    without switching foreign keys off), which deletes every task instance that refers to it.
-    """
-    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
-        connection.execute(
-            "update task_instance set state = null, trigger_id = null, next_method = null, "
-            "next_kwargs = null where trigger_id is not null"
+def _refuse_sqlite(backup: Path) -> None:
+    if (backup / DATABASES / "airflow.db").exists():
+        raise BackupError(
+            f"Backup {backup}: must hold dumps of PostgreSQL, got SQLite's files of an earlier "
+            "release, which are not taken over. Restore it with the release that made it."
         )
-
-
-def _copy_database(source: Path, target: Path) -> None:
-    os.close(os.open(target, os.O_CREAT | os.O_EXCL, 0o600))
-    with (
-        contextlib.closing(sqlite3.connect(f"{source.as_uri()}?mode=ro", uri=True)) as before,
-        contextlib.closing(sqlite3.connect(target)) as after,
-    ):
-        before.backup(after)
-        # One file, which can be read from where nothing can be written.
-        after.execute("pragma journal_mode = delete")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
-from collections.abc import Mapping, Sequence
 
 import typer
 
@@ -19,8 +17,6 @@ from stack.terminal import shown_errors
 # Also --help, which is Airflow's.
 ALL_PASSES_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 _TERMINAL = ("TERM", "COLUMNS", "LINES")
-_LOCKED = "database is locked"
-_ATTEMPTS = 5
 
 
 def airflow(context: typer.Context) -> None:
@@ -38,30 +34,4 @@ def airflow(context: typer.Context) -> None:
     environment |= {name: os.environ[name] for name in _TERMINAL if name in os.environ}
     sys.stdout.flush()
     command = [str(layout.bin / "airflow"), *context.args]
-    if context.args[:2] == ["backfill", "create"]:
-        with shown_errors():
-            raise typer.Exit(create_backfill(command, environment))
     os.execve(command[0], command, environment)
-
-
-def create_backfill(command: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Create a backfill, and ask again while SQLite is locked; returns the exit code.
-
-    Airflow reads and writes in one savepoint for each run. Where another process wrote in between,
-    SQLite refuses at once, whatever the timeout; Airflow then takes the whole backfill back.
-
-    Raises:
-        StackError: If the database was locked each time.
-    """
-    for attempt in range(1, _ATTEMPTS + 1):
-        done = subprocess.run(
-            command, env=environment, stderr=subprocess.PIPE, text=True, check=False
-        )
-        if done.returncode == 0 or _LOCKED not in done.stderr:
-            sys.stderr.write(done.stderr)
-            return done.returncode
-        print(f"Airflow's database was locked ({attempt} of {_ATTEMPTS})", file=sys.stderr)
-    raise StackError(
-        f"Backfill: must find Airflow's database unlocked, got {_ATTEMPTS} refusals; nothing was "
-        "made. Run the command again when fewer tasks run."
-    )

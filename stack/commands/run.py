@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from include.storage.object_store import ObjectStore
 
 # What the steps need; Airflow is not among them.
-NEEDED = ("store", "mlflow", "spark")
+NEEDED = ("store", "postgres", "mlflow", "spark")
 SAMPLE_ROWS = 5_000
 
 

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from include.errors import SettingsError
 from include.storage.settings import STORE_VARIABLES, MlflowSettings, StoreSettings
+from stack.embedded import postgres
 from stack.embedded.configuration import ADMIN, REGION, Configuration
 from stack.embedded.layout import Layout
 from stack.embedded.operation import Stack
@@ -176,6 +177,6 @@ def _embedded(layout: Layout, configuration: Configuration) -> Deployment:
         airflow=AirflowAccess(
             configuration.airflow_url, ADMIN, SecretStr(credentials.airflow_password)
         ),
-        database_url=SecretStr(f"sqlite:///{layout.airflow / 'airflow.db'}"),
+        database_url=SecretStr(postgres.address(layout, postgres.AIRFLOW_DATABASE)),
         folders=(layout.state,),
     )

@@ -23,13 +23,11 @@ class Database:
     Args:
         name: Whose it is.
         distribution: Its release is the release of the schema.
-        file: The SQLite file of a stack.
         stamp: The file of a stack that names the release the database was migrated to.
     """
 
     name: str
     distribution: str
-    file: Callable[[Layout], Path]
     stamp: Callable[[Layout], Path]
 
     def installed(self) -> str:
@@ -37,7 +35,7 @@ class Database:
         return version(self.distribution)
 
     def migrated_to(self, layout: Layout) -> str | None:
-        """Return the release that the database belongs to; None before its first migration."""
+        """Return the release that the database belongs to; None while there is nothing in it."""
         stamp = self.stamp(layout)
         return stamp.read_text(encoding="utf-8") if stamp.exists() else None
 
@@ -49,13 +47,11 @@ class Database:
 AIRFLOW = Database(
     "Airflow",
     "apache-airflow-core",
-    file=lambda layout: layout.airflow_database,
     stamp=lambda layout: layout.airflow_migrated,
 )
 MLFLOW = Database(
     "MLflow",
     "mlflow",
-    file=lambda layout: layout.mlflow_database,
     stamp=lambda layout: layout.mlflow_migrated,
 )
 DATABASES = (AIRFLOW, MLFLOW)
@@ -64,15 +60,12 @@ DATABASES = (AIRFLOW, MLFLOW)
 def outdated(layout: Layout) -> tuple[Database, ...]:
     """Name the databases that belong to another release than the installed one.
 
-    Airflow's first migration leaves its stamp at its end: without one there is no data yet.
-    MLflow's stamp is there before its database is.
+    Airflow's first migration leaves its stamp at its end. MLflow's is there before its database is.
     """
     return tuple(
         database
         for database in DATABASES
-        if database.file(layout).exists()
-        and database.migrated_to(layout) != database.installed()
-        and not (database is AIRFLOW and database.migrated_to(layout) is None)
+        if database.migrated_to(layout) not in (None, database.installed())
     )
 
 
@@ -83,8 +76,8 @@ def refuse_outdated(layout: Layout) -> None:
         ConfigurationError: One belongs to another release.
     """
     for database in outdated(layout):
-        found = database.migrated_to(layout) or "an unknown release"
         raise ConfigurationError(
-            f"Database {database.file(layout)}: must be of {database.name} {database.installed()}, "
-            f"got {found}. Run `./relevo upgrade`, which backs up first."
+            f"Database of {database.name} in {layout.postgres}: must be of release "
+            f"{database.installed()}, got {database.migrated_to(layout)}. Run `./relevo upgrade`, "
+            "which backs up first."
         )

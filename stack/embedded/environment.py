@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from stack.embedded import postgres
 from stack.embedded.configuration import ADMIN, REGION, Configuration
 from stack.embedded.layout import STATE_VARIABLE, Layout
 from stack.embedded.ports import LOOPBACK
@@ -177,7 +178,7 @@ def airflow_environment(
         ("core", "fernet_key"): credentials.airflow_fernet_key,
         ("core", "simple_auth_manager_users"): f"{ADMIN}:admin",
         ("core", "simple_auth_manager_passwords_file"): str(layout.airflow_passwords),
-        ("database", "sql_alchemy_conn"): f"sqlite:///{layout.airflow_database}",
+        ("database", "sql_alchemy_conn"): postgres.address(layout, postgres.AIRFLOW_DATABASE),
         ("api", "host"): LOOPBACK,
         ("api", "port"): str(configuration.port("api-server")),
         ("api", "workers"): "1",

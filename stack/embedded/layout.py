@@ -93,14 +93,14 @@ class Layout:
         return self.state / "store-configuration"
 
     @property
-    def mlflow(self) -> Path:
-        """The MLflow server's database."""
-        return self.state / "mlflow"
+    def postgres(self) -> Path:
+        """The data of PostgreSQL, which keeps what Airflow and MLflow know."""
+        return self.state / "postgres"
 
     @property
-    def mlflow_database(self) -> Path:
-        """The database of runs and models."""
-        return self.mlflow / "mlflow.db"
+    def mlflow(self) -> Path:
+        """The MLflow server's working directory."""
+        return self.state / "mlflow"
 
     @property
     def mlflow_migrated(self) -> Path:
@@ -131,11 +131,6 @@ class Layout:
     def airflow_passwords(self) -> Path:
         """The passwords file of Airflow's simple auth manager."""
         return self.airflow / "passwords.json"
-
-    @property
-    def airflow_database(self) -> Path:
-        """Airflow's metadata database."""
-        return self.airflow / "airflow.db"
 
     @property
     def airflow_migrated(self) -> Path:

@@ -267,7 +267,7 @@ class Stack:
             return None if done else f"{state.state.lower()}, exit code {state.exit_code}"
         if state.pid == 0:
             return state.state.lower()
-        return part.check(configuration, state.started)
+        return part.check(self.layout, configuration, state.started)
 
     def _has_failed(self, part: Part, state: PartState, seconds: float) -> bool:
         ended = state.state == "FATAL" or (part.once and state.state == "EXITED")

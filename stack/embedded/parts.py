@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from stack.embedded import postgres
 from stack.embedded.configuration import ADMIN, BUCKETS, REGION, Configuration
-from stack.embedded.databases import MLFLOW
 from stack.embedded.environment import airflow_environment, base_environment, store_environment
 from stack.embedded.health import check_heartbeat, check_page, check_spark, check_store
 from stack.embedded.java import choose_java
@@ -42,24 +42,26 @@ class Part:
     Args:
         name: As shown and typed on the terminal.
         launch: Makes the command and environment at each start.
-        check: Given the configuration and the process's start time (seconds
+        check: Given the paths, the configuration and the process's start time (seconds
             since the epoch), returns None or the reason why it is not healthy.
         after: Parts that must be healthy before this one starts.
         address: What a person or client would open, if anything.
         start_seconds: A process that ends sooner has failed to start.
         healthy_seconds: How long the first healthy answer may take.
         stop_seconds: How long a graceful end may take.
+        stop_signal: What asks for a graceful end.
         once: The part is a step that runs to its end, not a server.
     """
 
     name: str
     launch: Callable[[Layout, Configuration], Launch]
-    check: Callable[[Configuration, float], str | None]
+    check: Callable[[Layout, Configuration, float], str | None]
     after: tuple[str, ...] = ()
     address: Callable[[Configuration], str] = lambda configuration: ""
     start_seconds: int = 10
     healthy_seconds: float = 240.0
     stop_seconds: int = 30
+    stop_signal: str = "TERM"
     once: bool = False
 
 
@@ -112,16 +114,20 @@ def launch_store(layout: Layout, configuration: Configuration) -> Launch:
     return Launch(command, environment, layout.store_configuration)
 
 
+def launch_postgres(layout: Layout, configuration: Configuration) -> Launch:
+    """Run PostgreSQL."""
+    postgres.remove_stale_lock(layout)
+    return Launch(postgres.command(layout), base_environment(layout, "postgres"), layout.run)
+
+
 def launch_mlflow(layout: Layout, configuration: Configuration) -> Launch:
     """Run the MLflow server; clients get artifacts through it and need no store key."""
-    if not MLFLOW.file(layout).exists():
-        MLFLOW.mark(layout, MLFLOW.installed())
     command = (
         str(layout.bin / "mlflow"),
         "server",
         f"--host={LOOPBACK}",
         f"--port={configuration.port('mlflow')}",
-        f"--backend-store-uri=sqlite:///{layout.mlflow_database}",
+        f"--backend-store-uri={postgres.address(layout, postgres.MLFLOW_DATABASE)}",
         "--artifacts-destination=s3://mlflow",
         "--workers=1",
     )
@@ -204,7 +210,7 @@ def launch_scheduler(layout: Layout, configuration: Configuration) -> Launch:
     return replace(launch, environment=environment)
 
 
-def check_api_server(configuration: Configuration, started: float) -> str | None:
+def check_api_server(layout: Layout, configuration: Configuration, started: float) -> str | None:
     """Check both of Airflow's APIs, which also warms the one that tasks call."""
     return check_page(f"{configuration.airflow_url}/api/v2/monitor/health") or check_page(
         f"{configuration.airflow_url}/execution/health", timeout_seconds=30
@@ -215,28 +221,39 @@ PARTS: tuple[Part, ...] = (
     Part(
         name="store",
         launch=launch_store,
-        check=lambda configuration, started: check_store(configuration),
+        check=lambda layout, configuration, started: check_store(configuration),
         address=lambda configuration: configuration.store_url,
         start_seconds=3,
     ),
     Part(
+        name="postgres",
+        launch=launch_postgres,
+        check=lambda layout, configuration, started: postgres.check(layout),
+        start_seconds=1,
+        # TERM would wait until every client has left.
+        stop_signal="INT",
+    ),
+    Part(
         name="migrate",
         launch=launch_airflow("migrate", "db", "migrate"),
-        check=lambda configuration, started: None,
+        check=lambda layout, configuration, started: None,
+        after=("postgres",),
         once=True,
     ),
     Part(
         name="mlflow",
         launch=launch_mlflow,
-        check=lambda configuration, started: check_page(f"{configuration.mlflow_url}/health"),
-        after=("store",),
+        check=lambda layout, configuration, started: check_page(
+            f"{configuration.mlflow_url}/health"
+        ),
+        after=("store", "postgres"),
         address=lambda configuration: configuration.mlflow_url,
         start_seconds=15,
     ),
     Part(
         name="spark",
         launch=launch_spark,
-        check=lambda configuration, started: check_spark(configuration),
+        check=lambda layout, configuration, started: check_spark(configuration),
         after=("store",),
         address=lambda configuration: configuration.spark_address,
     ),
@@ -251,7 +268,7 @@ PARTS: tuple[Part, ...] = (
     Part(
         name="dag-processor",
         launch=launch_airflow("dag-processor", "dag-processor"),
-        check=lambda configuration, started: check_heartbeat(
+        check=lambda layout, configuration, started: check_heartbeat(
             configuration, "dag_processor", started
         ),
         after=("api-server",),
@@ -260,7 +277,9 @@ PARTS: tuple[Part, ...] = (
     Part(
         name="triggerer",
         launch=launch_airflow("triggerer", "triggerer", "--skip-serve-logs"),
-        check=lambda configuration, started: check_heartbeat(configuration, "triggerer", started),
+        check=lambda layout, configuration, started: check_heartbeat(
+            configuration, "triggerer", started
+        ),
         after=("api-server",),
         start_seconds=15,
     ),
@@ -268,7 +287,9 @@ PARTS: tuple[Part, ...] = (
         # Last: a task that is due before the APIs and the store answer fails.
         name="scheduler",
         launch=launch_scheduler,
-        check=lambda configuration, started: check_heartbeat(configuration, "scheduler", started),
+        check=lambda layout, configuration, started: check_heartbeat(
+            configuration, "scheduler", started
+        ),
         after=("api-server", "mlflow", "spark"),
         start_seconds=15,
         # Running tasks may finish; those that do not are run again after the next start.
@@ -278,7 +299,8 @@ PARTS: tuple[Part, ...] = (
 
 
 def prepare_files(layout: Layout, configuration: Configuration) -> None:
-    """Write the private files that parts read."""
+    """Write the private files that parts read, and make the databases."""
+    postgres.initialise(layout)
     write_private(layout.java_home_file, str(choose_java(layout, os.environ)))
     write_private(
         layout.airflow_passwords,

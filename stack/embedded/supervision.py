@@ -114,7 +114,7 @@ def render_configuration(
             f"startsecs={0 if part.once else part.start_seconds}",
             f"startretries={0 if part.once else 3}",
             "exitcodes=0",
-            "stopsignal=TERM",
+            f"stopsignal={part.stop_signal}",
             f"stopwaitsecs={part.stop_seconds}",
             "stopasgroup=false",
             "killasgroup=true",

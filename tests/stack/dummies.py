@@ -43,8 +43,8 @@ def _broken(layout: Layout, configuration: Configuration) -> Launch:
     return Launch((sys.executable, "-c", program), base_environment(layout, "broken"), layout.run)
 
 
-def _page(port: str) -> Callable[[Configuration, float], str | None]:
-    return lambda configuration, started: check_page(
+def _page(port: str) -> Callable[[Layout, Configuration, float], str | None]:
+    return lambda layout, configuration, started: check_page(
         f"http://{LOOPBACK}:{configuration.port(port)}"
     )
 
@@ -58,10 +58,14 @@ SECOND = Part(
     address=lambda configuration: configuration.mlflow_url,
     start_seconds=1,
 )
-STEP = Part("step", _step, lambda configuration, started: None, once=True)
-FAMILY = Part("family", _family, lambda configuration, started: None, start_seconds=1)
+STEP = Part("step", _step, lambda layout, configuration, started: None, once=True)
+FAMILY = Part("family", _family, lambda layout, configuration, started: None, start_seconds=1)
 BROKEN = Part(
-    "broken", _broken, lambda configuration, started: "no answer", after=("first",), start_seconds=1
+    "broken",
+    _broken,
+    lambda layout, configuration, started: "no answer",
+    after=("first",),
+    start_seconds=1,
 )
 PARTS = (FIRST, STEP, SECOND, FAMILY, BROKEN)
 

@@ -138,6 +138,8 @@ def make(folder: Path, store: StoreSettings | None = None, **settings: str) -> F
         if not name.startswith("AIRFLOW_CONN_")
     }
     environment |= {
+        # One server that asks it, and a file is copied faster than a database is migrated.
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{layout.airflow / _MIGRATED.name}",
         "AIRFLOW__CORE__AUTH_MANAGER": MANAGER,
         "AIRFLOW__FAB__CONFIG_FILE": str(
             layout.repository / "stack" / "compose" / "webserver_config.py"
@@ -152,10 +154,10 @@ def make(folder: Path, store: StoreSettings | None = None, **settings: str) -> F
         layout, f"http://{LOOPBACK}:{configuration.port('api-server')}", environment
     )
     if _MIGRATED.is_file():
-        shutil.copy(_MIGRATED, layout.airflow_database)
+        shutil.copy(_MIGRATED, layout.airflow)
     else:
         airflow.run("airflow", "db", "migrate")
-        shutil.copy(layout.airflow_database, _MIGRATED)
+        shutil.copy(layout.airflow / _MIGRATED.name, _MIGRATED)
     return airflow
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -24,7 +23,6 @@ from include.steps import monitoring
 from include.steps.preparation import quarantine_table
 from include.storage import ledger
 from include.storage.lake_tables import Lake
-from stack.errors import AirflowApiError
 from tests.pipelines.records import FILES, land_records
 from tests.system.conftest import SystemStack
 
@@ -43,7 +41,7 @@ class Running:
         self.lake = Lake(stack.settings.store, name)
         for dag_id in (self.train, self.score):
             stack.api.wait_for_dag(dag_id)
-            patiently(lambda dag_id=dag_id: stack.api.unpause(dag_id))
+            stack.api.unpause(dag_id)
 
     @property
     def pipeline(self) -> Pipeline:
@@ -52,7 +50,7 @@ class Running:
 
     def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
         """Start a run; returns its id."""
-        run = patiently(lambda: self.stack.api.trigger(dag_id, conf or {}))
+        run = self.stack.api.trigger(dag_id, conf or {})
         return str(run["dag_run_id"])
 
     def train_as_of(self, partition: str) -> None:
@@ -80,16 +78,14 @@ class Running:
                 asked = datetime.fromisoformat(question["start_date"].replace("Z", "+00:00"))
                 is_waiting = (datetime.now(UTC) - asked).total_seconds() > 5
                 if is_waiting and not self.stack.api._get(path)["response_received"]:
-                    patiently(lambda: self.stack.api._request("PATCH", path, json=body))
+                    self.stack.api._request("PATCH", path, json=body)
             return question.get("state") in ("success", "skipped")
 
         self.stack.until(is_answered, "the answer to be taken", 900)
 
     def backfill(self, first: datetime, last: datetime, runs: int) -> None:
         """Score due dates one after the other, with the retrainings that they start."""
-        patiently(
-            lambda: self.stack.api.create_backfill(self.score, first, last, max_active_runs=2)
-        )
+        self.stack.api.create_backfill(self.score, first, last, max_active_runs=2)
 
         def ended() -> bool:
             scored = self.stack.api.dag_runs(self.score)
@@ -107,19 +103,6 @@ class Running:
         rows = monitoring.rows(self.lake, monitoring.PERFORMANCE)
         records = [PerformanceRecord.from_dict(json.loads(row["details"])) for row in rows]
         return {record.partition: record for record in records}
-
-
-def patiently(ask: Callable[[], Any]) -> Any:
-    """Ask again while SQLite is locked: Airflow gives up after five seconds and answers 500."""
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            return ask()
-        except AirflowApiError as error:
-            is_locked = error.status == 500 and "Database error" in str(error)
-            if not is_locked or time.monotonic() > deadline:
-                raise
-            time.sleep(1)
 
 
 Story = Callable[[Callable[[str], Running], SystemStack, Path], None]

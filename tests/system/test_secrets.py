@@ -12,6 +12,7 @@ from urllib.parse import quote
 import boto3
 import pytest
 
+from stack.embedded import postgres
 from stack.embedded.configuration import BUCKETS, REGION
 from stack.embedded.layout import Layout
 from stack.embedded.processes import find_processes
@@ -125,10 +126,10 @@ def test_what_holds_secrets_is_private(layout: Layout, values: dict[str, str], n
 
 
 @pytest.mark.system
-@pytest.mark.parametrize("path", ["airflow/airflow.db", "mlflow/mlflow.db"])
-def test_no_table_holds_a_secret(layout: Layout, values: dict[str, str], path: str) -> None:
+@pytest.mark.parametrize("name", postgres.DATABASES)
+def test_no_table_holds_a_secret(layout: Layout, values: dict[str, str], name: str) -> None:
     """XCom, rendered templates, serialised DAGs, run parameters, connections; runs and models."""
-    assert search(values, database(f"sqlite:///{layout.state / path}")) == []
+    assert search(values, database(postgres.address(layout, name))) == []
 
 
 @pytest.mark.system

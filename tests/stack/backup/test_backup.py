@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import os
-import sqlite3
 import stat
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from include.storage.settings import StoreSettings
 from stack.backup import archive, manifest, transfer
 from stack.backup.archive import Contents
 from stack.backup.compose import ComposeInstallation
-from stack.backup.embedded import EmbeddedInstallation, _copy_database
+from stack.backup.embedded import EmbeddedInstallation
 from stack.backup.installation import Report
 from stack.backup.manifest import Kind, Manifest
 from stack.embedded import databases
@@ -387,34 +386,30 @@ def test_way_back_of_the_embedded_stack_follows_the_moved_backup(layout: Layout)
     assert f"`./relevo restore {layout.state}.failed/backups/b`" in said
 
 
-def test_database_is_copied_with_what_is_still_in_its_journal(tmp_path: Path) -> None:
-    source, copy = tmp_path / "a.db", tmp_path / "b.db"
-    with contextlib.closing(sqlite3.connect(source)) as writer:
-        writer.execute("pragma journal_mode = wal")
-        writer.execute("create table t as select 1 as x")
-        writer.commit()
-        assert (tmp_path / "a.db-wal").stat().st_size > 0
-        _copy_database(source, copy)
-    with contextlib.closing(sqlite3.connect(f"{copy.as_uri()}?mode=ro", uri=True)) as reader:
-        assert reader.execute("select x from t").fetchall() == [(1,)]
-    assert not list(tmp_path.glob("b.db-*"))
-    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+def test_backup_of_a_release_that_kept_sqlite_is_refused(layout: Layout, tmp_path: Path) -> None:
+    old = tmp_path / "backup"
+    (old / "databases").mkdir(parents=True)
+    (old / "databases" / "airflow.db").touch()
+    installation = EmbeddedInstallation(layout)
+    with (
+        pytest.raises(BackupError, match=r"got SQLite's files .* Restore it with the release"),
+        installation.filling(old, no_report),
+    ):
+        pass
+    assert not layout.configuration_file.exists()
 
 
 def test_start_refuses_databases_of_another_release(layout: Layout) -> None:
     databases.refuse_outdated(layout)  # there are none yet
-    layout.airflow_database.touch()
-    databases.refuse_outdated(layout)  # its first migration did not end
     for database in databases.DATABASES:
-        database.file(layout).touch()
         database.mark(layout, database.installed())
     databases.refuse_outdated(layout)
 
     databases.AIRFLOW.mark(layout, "3.2.1")
-    with pytest.raises(ConfigurationError, match=r"airflow.db: must be of Airflow .* got 3\.2\.1"):
+    with pytest.raises(ConfigurationError, match=r"of Airflow in .* must be of .* got 3\.2\.1"):
         databases.refuse_outdated(layout)
     databases.AIRFLOW.mark(layout, databases.AIRFLOW.installed())
-    layout.mlflow_migrated.unlink()
+    databases.MLFLOW.mark(layout, "3.16.0")
     with pytest.raises(ConfigurationError, match=r"of MLflow .* Run `./relevo upgrade`"):
         Stack(layout, dummies.PARTS, dummies.LAUNCHER).up(no_report)
 

@@ -12,11 +12,14 @@ from stack.airflow_api import AirflowApi
 from stack.doctor import airflow, database
 from stack.doctor.checkup import Verdict, Visit, examine
 from stack.doctor.deployment import AirflowAccess
+from stack.embedded import postgres
 from stack.embedded.configuration import ADMIN
 from stack.embedded.environment import DAGS_VARIABLE
 from stack.embedded.layout import Layout
 from stack.embedded.operation import Stack
 from tests.stack.proxy import Answer, in_front_of
+
+PARTS = ("postgres", "migrate", "api-server", "dag-processor")
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +35,7 @@ def access(state, tmp_path_factory):
     (dags / "broken.py").write_text("from airflow.sdk import dag\nimport no_such_module\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(DAGS_VARIABLE, str(dags))
-        with Stack(state).running(("migrate", "api-server", "dag-processor"), print) as running:
+        with Stack(state).running(PARTS, print) as running:
             _await_import_error(AirflowApi.of(running))
             password = SecretStr(running.credentials.airflow_password)
             yield AirflowAccess(running.airflow_url, ADMIN, password)
@@ -66,7 +69,7 @@ def test_what_does_not_run_and_what_cannot_be_loaded_is_told(access):
 
 
 def test_the_migrations_of_its_database(access, state):
-    url = SecretStr(f"sqlite:///{state.airflow / 'airflow.db'}")
+    url = SecretStr(postgres.address(state, postgres.AIRFLOW_DATABASE))
     assert database.check_migrations(url).verdict is Verdict.OK
 
 

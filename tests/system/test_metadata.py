@@ -1,0 +1,37 @@
+"""Airflow's records take what people ask for while tasks write, on the real embedded stack."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+
+from stack.embedded.operation import Stack
+from tests.system.conftest import SystemStack
+
+pytestmark = pytest.mark.system
+
+# Nothing of it is landed, so its runs end soon.
+SCORE = "trip_duration_score"
+TIMES = 50
+
+
+def test_requests_in_a_row_while_runs_are_active(stack: SystemStack) -> None:
+    """Each is answered; an error of the server, or one part's restart, fails the test."""
+    api = stack.api
+    before = {part.name: part.restarts for part in Stack(stack.layout).status()}
+    api.wait_for_dag(SCORE)
+    api.unpause(SCORE)
+    try:
+        for _ in range(TIMES):
+            api.trigger(SCORE, {"partition": "2019-01"})
+            made = api.create_backfill(SCORE, date(2019, 1, 1), date(2019, 3, 1), 2)
+            # Airflow allows one backfill of a DAG at a time.
+            api.cancel_backfill(made["id"])
+    finally:
+        api.pause(SCORE)
+        runs = api.dag_runs(SCORE)
+        for run in runs:
+            api.delete_dag_run(SCORE, run["dag_run_id"])
+    assert len([run for run in runs if run["run_type"] == "manual"]) == TIMES
+    assert {part.name: part.restarts for part in Stack(stack.layout).status()} == before
