@@ -29,8 +29,10 @@ ADMIN = "postgres"
 SERVANT = "daemon"
 _RIGHT = "+dac_override"
 _AS_SERVANT = (
-    *("setpriv", f"--reuid={SERVANT}", f"--regid={SERVANT}", "--clear-groups"),
+    *(f"--reuid={SERVANT}", f"--regid={SERVANT}", "--clear-groups"),
     *(f"--inh-caps={_RIGHT}", f"--ambient-caps={_RIGHT}"),
+    # Else the kernel leaves the right aside where a program asks whether it may open a file.
+    "--securebits=+no_setuid_fixup",
 )
 
 
@@ -60,7 +62,7 @@ def server_program(name: str) -> tuple[str, ...]:
             "Part postgres: needs the program setpriv to give up the rights of root, got none. "
             "Install util-linux, or run as another user."
         )
-    return (setpriv, *_AS_SERVANT[1:], program(name))
+    return (setpriv, *_AS_SERVANT, program(name))
 
 
 def connection(layout: Layout, database: str) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -97,6 +98,23 @@ def test_the_lock_of_a_server_that_runs_stays(layout: Layout) -> None:
         second = subprocess.run(postgres.command(layout), capture_output=True, text=True)
     assert second.returncode != 0
     assert "already exists" in second.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="others run the programs as themselves")
+def test_root_keeps_the_project_where_nobody_else_may_look(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    package = Path(postgres.program("postgres")).parents[2]
+    for folder in (package / "pginstall18", package.with_name(f"{package.name}.libs")):
+        shutil.copytree(folder, closed / folder.relative_to(package.parent))
+    monkeypatch.setattr(
+        postgres, "program", lambda name: str(closed / package.name / postgres.PROGRAMS / name)
+    )
+    postgres.initialise(layout)
+    with running(layout):
+        assert databases(layout) >= {*postgres.DATABASES}
 
 
 def test_it_listens_in_a_private_directory_only(layout: Layout) -> None:
