@@ -31,7 +31,8 @@ def test_requests_in_a_row_while_runs_are_active(stack: SystemStack) -> None:
             try:
                 api.cancel_backfill(made["id"])
             except AirflowApiError as error:
-                assert error.status == 409, "only one that ended by itself is not there to cancel"
+                if error.status != 409:  # it has ended by itself
+                    raise
     finally:
         api.pause(SCORE)
         runs = api.dag_runs(SCORE)
