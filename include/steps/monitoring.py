@@ -156,10 +156,16 @@ def measure_performance(
     return tuple(records)
 
 
-def began(lake: Lake, pipeline: Pipeline, partition: Partition) -> Partition:
-    """Name the first partition, up to one, that was scored at its time; snapshots begin anew."""
-    names = lake.partitions(batch_scoring.PROFILES) if pipeline.has_time else ()
-    return min([partition, *(partitions.parse(name, pipeline.partition) for name in names)])
+def judges_since(lake: Lake, pipeline: Pipeline, partition: Partition) -> Partition:
+    """Name the first partition whose matured ones a run judges if nobody has; of snapshots its own.
+
+    That is the first that was scored at its time, but not one of too long ago.
+    """
+    if not pipeline.has_time:
+        return partition
+    names = lake.partitions(batch_scoring.PROFILES)
+    began = min([partition, *(partitions.parse(name, pipeline.partition) for name in names)])
+    return max(began, partition.shift(-_ARREARS))
 
 
 def _to_judge(
@@ -170,7 +176,7 @@ def _to_judge(
         row["measured"] for row in rows(lake, PERFORMANCE) if row["partition"] < str(partition)
     }
     wanted = set(mature_as_of(lake, pipeline, partition)) - judged
-    since = max(began(lake, pipeline, partition), partition.shift(-_ARREARS))
+    since = judges_since(lake, pipeline, partition)
     history = mature_as_of(lake, pipeline, since.shift(-1), among=wanted)
     before = history
     if since != partition:
