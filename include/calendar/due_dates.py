@@ -21,9 +21,9 @@ def next_due(
     earliest: datetime,
     end: datetime = datetime.max,
     *,
-    last: datetime | None = None,
-    now: datetime | None = None,
-    catch_up: int = 0,
+    last: datetime | None,
+    now: datetime | None,
+    catch_up: int,
 ) -> datetime | None:
     """Name the date of the next run; None if there is none.
 
@@ -47,20 +47,20 @@ def next_due(
 
     def before(moment: datetime) -> datetime:
         found: datetime = croniter(cron, moment).get_prev(datetime)
-        return found.replace(fold=0)
+        return found
 
     try:
         due = after(earliest - _INSTANT)
         if last is not None:
             due = max(due, after(last))
-        if now is not None and now > due:
+        if now is not None:
             oldest = before(now + _INSTANT)
             if oldest > end:
                 return None
-            for _ in range(0 if last is None else catch_up):
-                if oldest <= due:
-                    break
+            left = 0 if last is None else catch_up
+            while left and oldest > due:
                 oldest = before(oldest)
+                left -= 1
             due = max(due, oldest)
     except CroniterBadDateError:
         return None
