@@ -15,6 +15,7 @@ from stack.commands.decisions import decisions
 from stack.commands.demo import demo
 from stack.commands.doctor import doctor
 from stack.commands.down import down
+from stack.commands.gaps import gaps
 from stack.commands.land import land
 from stack.commands.licences import licences
 from stack.commands.lint import lint
@@ -55,6 +56,7 @@ app.command()(new)
 app.command()(land)
 app.command()(predictions)
 app.command()(decisions)
+app.command()(gaps)
 app.command(context_settings=ALL_PASSES_ON)(airflow)
 app.command()(audit)
 app.command()(sbom)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from include.calendar.due_dates import due_dates
 from include.specification.pipeline import Pipeline
 
 
@@ -15,8 +16,6 @@ def run_dates(pipeline: Pipeline, after: datetime | None = None) -> Iterator[dat
         pipeline: The pipeline file.
         after: First moment that counts, naive UTC; the schedule's start if that is later or None.
     """
-    from croniter import croniter_range
-
     schedule = pipeline.schedule
     if schedule is None:
         return
@@ -25,6 +24,4 @@ def run_dates(pipeline: Pipeline, after: datetime | None = None) -> Iterator[dat
     last = first + timedelta(days=366 * 100)
     if schedule.end is not None:
         last = datetime.combine(schedule.end, datetime.min.time()) + timedelta(days=1)
-    first = max(first, after or first)
-    if first <= last:  # else croniter walks backwards
-        yield from croniter_range(first, last, schedule.cron)
+    yield from due_dates(schedule.cron, max(first, after or first), last)

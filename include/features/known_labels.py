@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pandas as pd
 
 from include.calendar.partitions import Partition
@@ -25,17 +27,29 @@ def known_labels(lake: Lake, partition: Partition) -> pd.DataFrame:
     return known[known["known_at"] < pd.Timestamp(partition.end)]
 
 
-def mature_as_of(lake: Lake, pipeline: Pipeline, partition: Partition) -> tuple[str, ...]:
+def mature_as_of(
+    lake: Lake, pipeline: Pipeline, partition: Partition, *, among: Collection[str] | None = None
+) -> tuple[str, ...]:
     """List the partitions whose labels were (nearly) all known when a partition closed.
 
     Snapshots bring labelled and unlabelled rows side by side: one with any label is mature.
+
+    Args:
+        lake: The pipeline's tables.
+        pipeline: The pipeline file.
+        partition: Partition at whose end labels count as known.
+        among: Look at these only, which reads less; at all if None.
 
     Returns:
         Names in time order.
     """
     rows = {
-        name: count for name, count in lake.row_counts(FEATURES).items() if name <= str(partition)
+        name: count
+        for name, count in lake.row_counts(FEATURES).items()
+        if name <= str(partition) and (among is None or name in among)
     }
+    if among is not None and not rows:
+        return ()
     entities = to_pandas(
         lake.read(FEATURES, partitions=list(rows), columns=[*pipeline.keys, PARTITION])
     )

@@ -8,7 +8,7 @@ immature partition is not measured at all.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
@@ -233,6 +233,23 @@ def mature_partitions(
     return tuple(name for name, share in covered.items() if share >= coverage)
 
 
-def newly_matured(before: Iterable[str], now: Iterable[str]) -> tuple[str, ...]:
-    """List the partitions that are mature now and were not before, sorted."""
-    return tuple(sorted(set(now) - set(before)))
+def partitions_to_judge(
+    mature: Collection[str],
+    mature_before: Collection[str],
+    history: Collection[str],
+    judged: Collection[str],
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """List what matured while a partition lasted, and what should have been judged before it.
+
+    Args:
+        mature: Partitions that are mature as of the judging one.
+        mature_before: Those that were as of the one before it.
+        history: Those that were before anything was scored, or too long ago: nobody judges them.
+        judged: Those that earlier partitions have judged.
+
+    Returns:
+        What is new and what is in arrears, both sorted.
+    """
+    wanted = set(mature) - set(history) - set(judged)
+    arrears = wanted & set(mature_before)
+    return tuple(sorted(wanted - arrears)), tuple(sorted(arrears))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from include.errors import SpecificationError
 from include.monitoring.performance import PerformanceRecord
@@ -11,11 +12,14 @@ from include.scoring import batch_scoring
 from include.specification.pipeline import Pipeline
 from include.specification.pipeline_file import load
 from include.steps import monitoring
+from include.steps.gaps import find_gaps
 from include.steps.preparation import quarantine_table
 from include.storage import ledger
 from include.storage.lake_tables import Lake
 from include.templates import render
 
+# The web server looks for unjudged partitions, and reads all labels to do so, up to so many.
+_MOST_LABELS = 1_000_000
 HEADS = (
     "partition",
     "rows",
@@ -175,13 +179,16 @@ def decisions(lake: Lake) -> list[Decision]:
 
 
 def render_decisions(lake: Lake) -> str:
-    """Render the page with every partition and the whole ledger, latest first.
+    """Render the page with the gaps, every partition and the whole ledger, latest first.
 
     Of a pipeline whose file is wrong: what is wrong, and the ledger.
     """
-    found, wrong = [], ""
+    found, gaps, wrong = [], [], ""
     try:
-        found = rows(lake, load(lake.pipeline))
+        pipeline = load(lake.pipeline)
+        found = rows(lake, pipeline)
+        now = datetime.now(UTC).replace(tzinfo=None)
+        gaps = find_gaps(lake, pipeline, now, most_labels=_MOST_LABELS)
     except SpecificationError as error:
         wrong = str(error)
     return render(
@@ -190,6 +197,7 @@ def render_decisions(lake: Lake) -> str:
         pipeline=lake.pipeline,
         heads=HEADS,
         rows=[row.cells() for row in found],
+        gaps=gaps,
         wrong=wrong,
         entries=ledger.entries(lake)[::-1],
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -12,14 +13,18 @@ import pyarrow as pa
 
 from include.calendar import partitions
 from include.calendar.partitions import Partition
-from include.errors import MonitoringError
+from include.errors import MonitoringError, RelevoError
 from include.evaluation import prediction_columns
 from include.features.feature_columns import LABEL
 from include.features.feature_function import TABLE as FEATURES
 from include.features.known_labels import known_labels, mature_as_of
 from include.features.point_in_time import join_labels
 from include.monitoring.drift import DriftVerdict, detect_drift
-from include.monitoring.performance import PerformanceRecord, assess_performance, newly_matured
+from include.monitoring.performance import (
+    PerformanceRecord,
+    assess_performance,
+    partitions_to_judge,
+)
 from include.monitoring.retraining import (
     Observation,
     RetrainingDecision,
@@ -39,6 +44,9 @@ from include.training.training_sets import TrainingSet, trained_on
 
 DRIFT = "drift"
 PERFORMANCE = "performance"
+# What matured longer ago says little about the champion of now, and there may be years of it.
+_ARREARS = 24  # partitions
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -118,24 +126,73 @@ def measure_performance(
     partition: Partition,
     origin: Origin,
 ) -> tuple[PerformanceRecord, ...]:
-    """Judge the predictions of every partition whose labels matured while this one lasted.
+    """Judge the predictions of every mature partition that no earlier partition has judged.
+
+    In order that is what matured while this one lasted. What missing or failed runs of the 24
+    partitions before should have judged comes with it; of these one that cannot be judged stays a
+    gap and stops nothing. A run that comes late takes over what a later one judged in its place:
+    the table ends as if runs had come in order.
 
     Predictions made at the time are judged as they were made. A partition that nobody scored then
     is scored now by the champion of now, and marked as back-scored.
     """
-    matured = newly_matured(
-        mature_as_of(lake, pipeline, partition.shift(-1)), mature_as_of(lake, pipeline, partition)
-    )
-    measured = (
-        _measure(spark, lake, registry, pipeline, name, partition, origin) for name in matured
-    )
-    records = [record for record in measured if record is not None]
+    fresh, arrears = _to_judge(lake, pipeline, partition)
+    records = []
+    for name in sorted({*fresh, *arrears}):
+        try:
+            record = _measure(spark, lake, registry, pipeline, name, partition, origin)
+        except RelevoError as error:
+            if name in fresh:
+                raise
+            _log.warning("%s matured before %s and stays unjudged: %s", name, partition, error)
+        else:
+            records += [record] if record is not None else []
     found = [
         {"measured": record.partition, "details": json.dumps(record.to_dict(), sort_keys=True)}
         for record in records
     ]
     _write(lake, PERFORMANCE, found, partition, origin)
+    _keep_first(lake, {record.partition for record in records}, origin)
     return tuple(records)
+
+
+def judges_since(lake: Lake, pipeline: Pipeline, partition: Partition) -> Partition:
+    """Name the first partition whose matured ones a run judges if nobody has; of snapshots its own.
+
+    That is the first that was scored at its time, but not one of too long ago.
+    """
+    if not pipeline.has_time:
+        return partition
+    names = lake.partitions(batch_scoring.PROFILES)
+    began = min([partition, *(partitions.parse(name, pipeline.partition) for name in names)])
+    return max(began, partition.shift(-_ARREARS))
+
+
+def _to_judge(
+    lake: Lake, pipeline: Pipeline, partition: Partition
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """List what matured while a partition lasted, and what should have been judged before it."""
+    judged = {
+        row["measured"] for row in rows(lake, PERFORMANCE) if row["partition"] < str(partition)
+    }
+    wanted = set(mature_as_of(lake, pipeline, partition)) - judged
+    since = judges_since(lake, pipeline, partition)
+    history = mature_as_of(lake, pipeline, since.shift(-1), among=wanted)
+    before = history
+    if since != partition:
+        before = mature_as_of(lake, pipeline, partition.shift(-1), among=wanted)
+    return partitions_to_judge(wanted, before, history, judged)
+
+
+def _keep_first(lake: Lake, judged: set[str], origin: Origin) -> None:
+    """Of several records of one partition, keep that of the earliest run."""
+    held: dict[str, set[str]] = {}
+    for row in rows(lake, PERFORMANCE):
+        held.setdefault(row["measured"], set()).add(row["partition"])
+    for name in sorted(judged & held.keys()):
+        if len(held[name]) > 1:
+            where = f"measured = '{name}' and partition > '{min(held[name])}'"
+            lake.remove(PERFORMANCE, where, origin=origin)
 
 
 def decide(

@@ -14,7 +14,6 @@ import uuid
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,14 +22,13 @@ from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction
 from pyarrow.fs import SubTreeFileSystem
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from include.errors import TableError
+from include.storage.concurrent_commits import commit
 from include.storage.lineage import Origin, TableReference
 from include.storage.settings import LAKE, StoreSettings
 
 PARTITION = "partition"
-_COMMIT_ATTEMPTS = 10
 
 
 @dataclass(frozen=True)
@@ -246,7 +244,7 @@ class Lake:
             # version may be another writer's already.
             return version + 1
 
-        version = self._retry(table, attempt)
+        version = commit(f"{self.pipeline}.{table}", attempt)
         partition = partitions[0] if len(partitions) == 1 else None
         rows = sum(file.rows for file in files)
         return TableReference(self.pipeline, table, version, partition, rows)
@@ -274,25 +272,26 @@ class Lake:
                 )
             return int(fresh.num_rows)
 
-        return self._retry(table, attempt)
+        return commit(f"{self.pipeline}.{table}", attempt)
 
-    def _retry(self, table: str, attempt: Any) -> int:
-        # Concurrent commits conflict and try again from the new state: nobody waits on a lock.
-        try:
-            for retry in Retrying(
-                retry=retry_if_exception_type(CommitFailedError),
-                stop=stop_after_attempt(_COMMIT_ATTEMPTS),
-                wait=wait_random_exponential(multiplier=0.1, max=5),
-                reraise=True,
-            ):
-                with retry:
-                    return int(attempt())
-        except CommitFailedError as error:
-            raise TableError(
-                f"table {self.pipeline}.{table}: other writers won {_COMMIT_ATTEMPTS} times. "
-                "Clear the task when they are done."
-            ) from error
-        raise AssertionError("unreachable: Retrying returns or raises")
+    def remove(self, table: str, where: str, *, origin: Origin) -> None:
+        """Remove rows in one atomic commit; other rows of their partitions stay as they are.
+
+        Args:
+            table: Name of the table; one that was never written has none.
+            where: SQL condition over its columns.
+            origin: Who removes.
+        """
+        delta = self._held(table)
+        if delta is None:
+            return
+
+        def attempt() -> int:
+            delta.update_incremental()
+            delta.delete(where, commit_properties=self._properties(delta, table, origin))
+            return int(delta.version())
+
+        commit(f"{self.pipeline}.{table}", attempt)
 
     def _ensure(self, table: str, schema: pa.Schema, *, partitioned: bool = True) -> DeltaTable:
         if (held := self._held(table)) is not None:

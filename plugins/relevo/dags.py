@@ -8,15 +8,10 @@ from typing import Any
 from airflow.sdk import (
     DAG,
     BaseOperator,
-    CronTriggerTimetable,
     Param,
     PartitionedAssetTimetable,
 )
 from airflow.sdk.bases.operator import chain
-
-# The one of airflow.sdk 3.3.2 loses its summary on the way to the scheduler, which then fails.
-from airflow.timetables.events import EventsTimetable
-from croniter import croniter_range
 
 from include.calendar.partitions import example
 from include.specification import pipeline_file
@@ -50,6 +45,7 @@ from relevo.operators.training import (
     TrainCandidateOperator,
     ValidateTrainingSetOperator,
 )
+from relevo.timetables import DueDatesTimetable
 
 _SCORE_DOC = """
 # {name}: score
@@ -277,22 +273,15 @@ def _train(pipeline: Pipeline) -> DAG:
     return dag
 
 
-def _timetable(schedule: Schedule | None) -> Any:
-    """Follow the cron expression; of a schedule that ends, list its dates; without one, wait.
+def _timetable(schedule: Schedule | None) -> DueDatesTimetable | None:
+    """Follow the schedule of the pipeline file; without one, runs are made by hand.
 
-    The end is not the DAG's ``end_date``: Airflow makes no task after that, so a run that a person
+    Its end is not the DAG's ``end_date``: Airflow makes no task after that, so a run that a person
     triggers today for a past partition would be empty, and green.
     """
     if schedule is None:
         return None
-    if schedule.end is None:
-        return CronTriggerTimetable(schedule.cron, timezone="UTC")
-    start, end = _midnight(schedule.start), _midnight(schedule.end)
-    return EventsTimetable(
-        list(croniter_range(start, end + timedelta(days=1), schedule.cron)),
-        presorted=True,
-        description=f"{schedule.cron} until {schedule.end}",
-    )
+    return DueDatesTimetable(schedule.cron, end=schedule.end, catch_up=schedule.catch_up)
 
 
 def _active_runs(pipeline: Pipeline) -> int:
@@ -314,6 +303,7 @@ def _midnight(day: date) -> datetime:
 
 def _common(pipeline: Pipeline, kind: str) -> dict[str, Any]:
     return {
+        # The timetable makes up for the latest missed runs; Airflow would for all since the start.
         "catchup": False,
         "tags": ["relevo", pipeline.name, kind],
         "description": pipeline.description,

@@ -25,13 +25,14 @@ from stack.mutants import find_mutants
 from stack.terminal import console, report, shown_errors
 
 _ROOMS = {
-    "calendar": ("moments", "partitions"),
+    "calendar": ("moments", "partitions", "due_dates"),
     "evaluation": (
         *("bootstrap", "calibration", "confusion", "evidence", "metric_values"),
         *("prediction_columns", "promotion_gate"),
     ),
     "monitoring": (
-        *("binning", "divergence", "drift", "performance", "profiles", "retraining", "sketches"),
+        *("binning", "divergence", "drift", "gaps", "performance", "profiles", "retraining"),
+        "sketches",
     ),
     "training": ("association",),
 }

@@ -9,16 +9,15 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
-from airflow.sdk import DAG, CronTriggerTimetable, PartitionedAssetTimetable
+from airflow.sdk import DAG, PartitionedAssetTimetable
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.serialization.serialized_objects import DagSerialization
-from airflow.timetables.events import EventsTimetable
 
 from include.calendar.partitions import Frequency
 from include.specification import pipeline_file
@@ -29,6 +28,7 @@ from relevo.operators.base import PipelineOperator
 from relevo.operators.exploration import ExploreTrainingSetOperator
 from relevo.operators.monitoring import AwaitTrainingOperator, RequestRetrainingOperator
 from relevo.operators.training import ApprovePromotionOperator
+from relevo.timetables import DueDatesTimetable
 
 PROJECT = Path(__file__).parent.parent.parent
 FOLDER = PROJECT / "dags"
@@ -195,12 +195,11 @@ class TestScore:
     def test_edges(self, score: DAG) -> None:
         assert edges(score) == SCORE
 
-    def test_schedule_lists_the_dates_of_a_cron_expression_that_ends(self, score: DAG) -> None:
-        assert isinstance(score.timetable, EventsTimetable)
-        dates = score.timetable.event_dates
-        assert len(dates) == 17
-        assert dates[0].isoformat() == "2005-01-05T06:00:00+00:00"
-        assert dates[-1].isoformat() == "2009-01-05T06:00:00+00:00"
+    def test_the_schedule_is_that_of_the_file(self, score: DAG) -> None:
+        timetable = score.timetable
+        assert isinstance(timetable, DueDatesTimetable)
+        assert (timetable.cron, timetable.catch_up) == ("0 6 5 1,4,7,10 *", 24)
+        assert timetable.end == date(2009, 1, 31)
         assert score.start_date is not None
         assert score.start_date.isoformat() == "2005-01-01T00:00:00+00:00"
         # After an end date Airflow makes no tasks, not even for a run that a person triggers.
@@ -215,16 +214,6 @@ class TestScore:
 
         assert read.timetable.summary == "0 6 5 1,4,7,10 * until 2009-01-31"
         assert set(read.task_dict) == set(score.task_dict)
-
-    def test_a_live_schedule_is_the_cron_expression(self) -> None:
-        live = pipeline_file.load("loan_default").schedule.model_copy(update={"end": None})
-
-        timetable = factory._timetable(live)
-
-        assert isinstance(timetable, CronTriggerTimetable)
-        assert timetable.expression == "0 6 5 1,4,7,10 *"
-        # An hour is no slice of time: a run names its partition by its date alone.
-        assert timetable.interval == timedelta(0)
 
     def test_one_run_prepares_while_the_other_waits(self, score: DAG) -> None:
         assert (score.max_active_runs, score.catchup) == (2, False)

@@ -49,6 +49,7 @@ def no_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     moment = datetime(2005, 4, 5)
     entry = Entry("training", "2005-Q1", "promoted", "better", {}, "run_1", moment)
     monkeypatch.setattr(decisions_page, "rows", lambda lake, pipeline: [])
+    monkeypatch.setattr(decisions_page, "find_gaps", lambda *_, **__: [])
     monkeypatch.setattr(decisions_page.ledger, "entries", lambda lake: [entry])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
-from pydantic import ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from include.specification.sections.section import Section
 
@@ -19,11 +19,14 @@ class Schedule(Section):
         start: First day on which a run may be due.
         end: Last day on which a run may be due, at most 500 years after the first; None for a
             live pipeline.
+        catch_up: How many missed runs, the latest aside, are made up for after an outage or a
+            pause, in order; what is older stays a gap, which ``./relevo gaps`` lists.
     """
 
     cron: str
     start: date
     end: date | None = None
+    catch_up: int = Field(default=24, ge=0, le=1000)
 
     @field_validator("cron")
     @classmethod

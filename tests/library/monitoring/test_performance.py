@@ -18,7 +18,7 @@ from include.monitoring.performance import (
     assess_performance,
     coverage_by_partition,
     mature_partitions,
-    newly_matured,
+    partitions_to_judge,
 )
 from include.specification.problem import Problem
 from include.specification.sections.monitoring import PerformanceMonitoring
@@ -247,6 +247,20 @@ class TestMaturity:
         with pytest.raises(MonitoringError, match="coverage: must lie in"):
             mature_partitions(self.ROWS, self.KNOWN, coverage)
 
-    def test_newly_matured(self) -> None:
-        assert newly_matured(["a", "b"], ["c", "b", "d"]) == ("c", "d")
-        assert newly_matured([], []) == ()
+
+class TestPartitionsToJudge:
+    def test_what_matured_while_the_partition_lasted(self) -> None:
+        assert partitions_to_judge(["c", "b", "d", "a"], ["a", "b"], ["a"], ["b"]) == (
+            ("c", "d"),
+            (),
+        )
+
+    def test_what_should_have_been_judged_before(self) -> None:
+        assert partitions_to_judge(["a", "b", "c", "d"], ["c", "a", "b"], ["a"], []) == (
+            ("d",),
+            ("b", "c"),
+        )
+
+    def test_history_and_what_earlier_partitions_judged_is_left_out(self) -> None:
+        assert partitions_to_judge(["a", "b"], ["a"], ["a"], ["b"]) == ((), ())
+        assert partitions_to_judge([], [], [], []) == ((), ())

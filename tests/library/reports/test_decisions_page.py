@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import pyarrow as pa
+import pytest
 
 from include.monitoring.performance import PerformanceRecord
-from include.reports.decisions_page import HEADS, Row, decisions
+from include.reports import decisions_page
+from include.reports.decisions_page import HEADS, Row, decisions, render_decisions
+from include.scoring.batch_scoring import PROFILES
+from include.specification.pipeline import Pipeline
 from include.steps import monitoring
 from include.storage import ledger
 from include.storage.lake_tables import Lake
@@ -89,3 +94,29 @@ def test_decisions_name_the_champion_before_and_after(lake: Lake) -> None:
         ("2006-Q2", "training", "refused", "v2", "why e"),
         ("2006-Q3", "training", "started", "none", "why f"),
     ]
+
+
+def test_the_page_shows_gaps_and_what_to_do(
+    lake: Lake, make_pipeline: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = make_pipeline(schedule={"end": "2005-11-30"})
+    monkeypatch.setattr(decisions_page, "load", lambda name: pipeline)
+
+    def score(*names: str) -> None:
+        origin = Origin("d", "s", "t")
+        profiles = pa.table({"partition": list(names), "model_version": [1] * len(names)})
+        lake.write(PROFILES, profiles, partitions=names, origin=origin)
+        drift = pa.table({"partition": names, "verdict": ["drift"] * len(names)})
+        drift = drift.append_column("model_version", pa.array([1] * len(names)))
+        lake.write(monitoring.DRIFT, drift, partitions=names, origin=origin)
+        for name in names:
+            ledger.record(lake, "retraining", name, "no", "why", origin=origin)
+
+    assert "gaps" not in render_decisions(lake)
+    score("2005-Q1", "2005-Q3")
+    page = render_decisions(lake)
+    assert "<h2>Gaps</h2>" in page
+    assert '<td class="short">2005-Q2</td><td class="short no">scores, labels</td>' in page
+    assert "--from-date 2005-07-05T06:00:00 --to-date 2005-07-05T06:00:00 " in page
+    score("2005-Q2")
+    assert "No gaps were found" in render_decisions(lake)

@@ -1,0 +1,69 @@
+"""`./relevo gaps`: what was passed over, and what to do about it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from stack.commands import named_pipeline
+from stack.commands.store_access import Local, open_store
+from stack.embedded.layout import Layout
+from stack.errors import StackError
+from stack.terminal import console, report, shown_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from include.monitoring.gaps import Gap
+
+
+def gaps(
+    name: Annotated[
+        str | None, typer.Argument(help="Name of the pipeline; every pipeline if unset.")
+    ] = None,
+    local: Local = False,
+) -> None:
+    """List partitions that were not scored, labelled, decided or judged; exit code 1 if any."""
+    from include.errors import RelevoError
+    from include.specification import pipeline_file
+    from include.steps.gaps import find_gaps
+    from include.storage.lake_tables import Lake
+
+    with shown_errors():
+        pipelines = [
+            named_pipeline.load(each) for each in ([name] if name else pipeline_file.names())
+        ]
+        now = datetime.now(UTC).replace(tzinfo=None)
+        try:
+            with open_store(Layout.from_environment(), local=local) as settings:
+                found = {
+                    pipeline.name: find_gaps(Lake(settings, pipeline.name), pipeline, now)
+                    for pipeline in pipelines
+                }
+        except RelevoError as error:
+            raise StackError(str(error)) from error
+    for each, listed in found.items():
+        _show(each, listed)
+    if any(found.values()):
+        raise typer.Exit(1)
+
+
+def _show(name: str, listed: Sequence[Gap]) -> None:
+    if not listed:
+        report(f"{name}: no gaps")
+        return
+    report(f"{name}: {len(listed)} gap{'s' if len(listed) > 1 else ''}")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("partitions", no_wrap=True)
+    for head in ("missing", "why"):
+        table.add_column(head, overflow="fold")
+    for gap in listed:
+        table.add_row(gap.partitions, ", ".join(gap.missing), escape(gap.reason))
+    console.print(table)
+    for gap in listed:
+        console.print(f"  {gap.partitions}: {gap.remedy}", markup=False, soft_wrap=True)
