@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-_INSTANT = timedelta(microseconds=1)
-
 
 def due_dates(cron: str, first: datetime, last: datetime) -> Iterator[datetime]:
     """Walk over the dates from ``first`` to ``last``, both included; none if ``first`` is later."""
@@ -50,11 +48,11 @@ def next_due(
         return found
 
     try:
-        due = after(earliest - _INSTANT)
+        due = after(earliest - timedelta.resolution)
         if last is not None:
             due = max(due, after(last))
         if now is not None:
-            oldest = before(now + _INSTANT)
+            oldest = before(now + timedelta.resolution)
             if oldest > end:
                 return None
             left = 0 if last is None else catch_up

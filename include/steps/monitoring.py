@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from include.calendar import partitions
 from include.calendar.partitions import Partition
-from include.errors import MonitoringError, RelevoError
+from include.errors import FeatureError, MonitoringError, RegistryError
 from include.evaluation import prediction_columns
 from include.features.feature_columns import LABEL
 from include.features.feature_function import TABLE as FEATURES
@@ -46,6 +46,8 @@ DRIFT = "drift"
 PERFORMANCE = "performance"
 # What matured longer ago says little about the champion of now, and there may be years of it.
 _ARREARS = 24  # partitions
+# Of what a run owes to others; a store that does not answer is no reason to leave it.
+_OF_THE_DATA = (FeatureError, MonitoringError, RegistryError)
 _log = logging.getLogger(__name__)
 
 
@@ -141,7 +143,7 @@ def measure_performance(
     for name in sorted({*fresh, *arrears}):
         try:
             record = _measure(spark, lake, registry, pipeline, name, partition, origin)
-        except RelevoError as error:
+        except _OF_THE_DATA as error:
             if name in fresh:
                 raise
             _log.warning("%s matured before %s and stays unjudged: %s", name, partition, error)

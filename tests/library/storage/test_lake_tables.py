@@ -184,6 +184,43 @@ class TestCommit:
         assert not lake.exists("loans")
 
 
+class TestRemove:
+    def test_rows_go_and_their_partition_stays(self, lake: Lake) -> None:
+        put(lake, "2005-Q1", "a", "b")
+        before = put(lake, "2005-Q2", "a", "c")
+        put(lake, "2005-Q3", "a")
+        lake.remove("loans", "id = 'a' and partition > '2005-Q1'", origin=ORIGIN)
+        assert held(lake) == [("2005-Q1", "a", 1), ("2005-Q1", "b", 1), ("2005-Q2", "c", 1)]
+        assert lake.partitions("loans") == ("2005-Q1", "2005-Q2")
+        assert lake.row_counts("loans") == {"2005-Q1": 2, "2005-Q2": 1}
+        assert len(held(lake, version=before.version)) == 4
+        assert lake.open("loans").history(1)[0]["dag_run_id"] == ORIGIN.dag_run_id
+        put(lake, "2005-Q2", "d")
+        assert lake.row_counts("loans") == {"2005-Q1": 2, "2005-Q2": 1}
+
+    def test_no_row_and_no_table(self, lake: Lake) -> None:
+        lake.remove("loans", "id = 'a'", origin=ORIGIN)
+        assert not lake.exists("loans")
+        put(lake, "2005-Q1", "b")
+        lake.remove("loans", "id = 'a'", origin=ORIGIN)
+        assert held(lake) == [("2005-Q1", "b", 1)]
+
+    def test_writers_of_the_partition_at_that_moment_lose_nothing(self, lake: Lake) -> None:
+        for number in range(4):
+            put(lake, f"2005-Q{number + 1}", "a", "b")
+
+        def work(number: int) -> None:
+            if number < 4:
+                put(lake, f"2005-Q{number + 1}", "b", "c", amount=2)
+            else:
+                lake.remove("loans", "id = 'a'", origin=ORIGIN)
+
+        together(6, work)
+        assert held(lake) == [
+            (f"2005-Q{number}", name, 2) for number in (1, 2, 3, 4) for name in ("b", "c")
+        ]
+
+
 class TestRead:
     def test_partitions_and_columns(self, lake: Lake) -> None:
         put(lake, "2005-Q1", "a")
