@@ -34,8 +34,9 @@ from include.registry.model_files import (
 from include.specification.metric_names import Task
 from include.specification.pipeline import Pipeline
 from include.specification.problem import Problem
+from include.storage.data_files import PARTITION, DataFile
 from include.storage.data_frames import to_pandas
-from include.storage.lake_tables import PARTITION, DataFile, Lake, with_partition
+from include.storage.lake_tables import Lake, with_partition
 from include.storage.lineage import Origin, TableReference
 from include.storage.parquet import open_parquet
 from include.storage.settings import StoreSettings

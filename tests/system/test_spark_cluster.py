@@ -40,7 +40,8 @@ from include.spark import lake_source
 from include.spark.session import connect
 from include.specification.candidate_defaults import PRESETS
 from include.specification.pipeline import Pipeline
-from include.storage.lake_tables import Lake, with_partition, write_files
+from include.storage.data_files import write_files
+from include.storage.lake_tables import Lake, with_partition
 from include.storage.lineage import Origin, TableReference
 from include.storage.object_store import ObjectStore
 from include.storage.settings import Settings
