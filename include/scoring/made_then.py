@@ -9,6 +9,7 @@ What ``measure_performance`` scores itself, because nobody had, was never made t
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import duckdb
 import pyarrow as pa
@@ -40,8 +41,8 @@ def made_then(lake: Lake, partition: str) -> TableReference | None:
     last = _last_commit(lake, partition, held.version)
     if last is None or DETAIL not in last.details:
         return None
-    version = int(last.details[DETAIL])
-    return TableReference(lake.pipeline, TABLE, version, partition, held.rows)
+    then = TableReference(lake.pipeline, TABLE, int(last.details[DETAIL]), partition, 0)
+    return replace(then, rows=sum(file.rows for file in lake.files(then)))
 
 
 def is_made_now(lake: Lake, then: TableReference, version: int, features: TableReference) -> bool:
