@@ -27,8 +27,9 @@ from include.registry.model_files import MODEL, ModelVersion, load_model, prepar
 from include.scoring import batch_scoring
 from include.spark.session import connect
 from include.specification import pipeline_file
+from include.storage.data_files import write_files
 from include.storage.data_frames import to_pandas
-from include.storage.lake_tables import Lake, with_partition, write_files
+from include.storage.lake_tables import Lake, with_partition
 from include.storage.lineage import Origin
 from include.storage.settings import StoreSettings
 

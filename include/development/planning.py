@@ -144,17 +144,16 @@ def traffic(pipeline: Pipeline) -> dict[str, Traffic]:
         brings_labels = name == pipeline.label_source
         task = "labels" if brings_labels and not pipeline.labels_in_row else name
         raw, bad = raw_table(name), quarantine_table(name)
-        written = (raw, bad, labels.TABLE) if brings_labels else (raw, bad)
-        found[f"ingest_{task}"] = Traffic((_landed(name),), (raw,))
-        found[f"validate_{task}"] = Traffic((raw,), written)
-    bad_features = quarantine_table(feature_function.TABLE)
-    prepared = tuple(dict.fromkeys(name for item in found.values() for name in item.writes))
+        kept = (raw, bad, labels.TABLE) if brings_labels else (raw, bad)
+        found[f"ingest_{task}"] = Traffic((_landed(name),), (_draft(raw),))
+        found[f"validate_{task}"] = Traffic((_draft(raw),), kept)
+    bad_features, drafted = quarantine_table(feature_function.TABLE), _draft(feature_function.TABLE)
+    written = [name for item in found.values() for name in item.writes]
+    prepared = tuple(dict.fromkeys(name for name in written if not _is_draft(name)))
     return {
         **found,
-        "compute_features": Traffic(feature_tables, (feature_function.TABLE,)),
-        "validate_features": Traffic(
-            (feature_function.TABLE,), (feature_function.TABLE, bad_features)
-        ),
+        "compute_features": Traffic(feature_tables, (drafted,)),
+        "validate_features": Traffic((drafted,), (feature_function.TABLE, bad_features)),
         "await_training": Traffic((ledger.TABLE,)),
         "score_batch": Traffic(
             (feature_function.TABLE, champions.TABLE), (batch_scoring.TABLE, batch_scoring.PROFILES)
@@ -192,10 +191,22 @@ def _landed(source: str) -> str:
     return f"landed {source}"
 
 
+def _draft(table: str) -> str:
+    return f"draft of {table}"
+
+
+def _is_draft(name: str) -> bool:
+    return name.startswith(_draft(""))
+
+
 def tables(pipeline: Pipeline) -> tuple[str, ...]:
     """Name the tables that the tasks of a pipeline write, in the order of the tasks."""
     written = [name for item in traffic(pipeline).values() for name in item.writes]
-    return tuple(dict.fromkeys(name for name in written if name not in (MLFLOW, PAGES)))
+    return tuple(
+        dict.fromkeys(
+            name for name in written if name not in (MLFLOW, PAGES) and not _is_draft(name)
+        )
+    )
 
 
 def table_uri(pipeline: Pipeline, table: str) -> str:

@@ -26,7 +26,10 @@ from include.ingestion.storable_columns import check_names
 from include.spark.column_names import column
 from include.spark.lake_source import read
 from include.specification.pipeline import Pipeline
-from include.storage.lake_tables import PARTITION, DataFile, Lake, with_partition, write_files
+from include.storage import drafts
+from include.storage.data_files import DataFile, write_files
+from include.storage.drafts import Draft
+from include.storage.lake_tables import PARTITION, Lake, with_partition
 from include.storage.lineage import Origin, TableReference
 from include.storage.settings import StoreSettings
 from include.wording import some
@@ -60,19 +63,19 @@ def compute(
     sources: Mapping[str, TableReference],
     wanted: Sequence[str],
     origin: Origin,
-) -> TableReference:
-    """Compute the features of partitions and commit them once.
+) -> Draft:
+    """Compute the features of partitions as one draft, which nobody sees before it is validated.
 
     Args:
         spark: Spark Connect session.
         lake: The pipeline's tables.
         pipeline: The pipeline file.
         sources: By source name, the validated raw table at the version to read.
-        wanted: Partitions to compute; each is replaced.
+        wanted: Partitions to compute.
         origin: Who writes.
 
     Returns:
-        The features table at its new version.
+        The draft of these partitions of the features table.
 
     Raises:
         FeatureError: If the function loses or repeats entities, or a required column.
@@ -86,7 +89,8 @@ def compute(
             f"every partition, got {len(schemas)} layouts in {', '.join(wanted)}. Cast the "
             "columns, and do not choose them by what a batch holds."
         )
-    return lake.commit(
+    return drafts.put(
+        lake,
         TABLE,
         [file for _, files in computed for file in files],
         computed[0][0].append(pa.field(PARTITION, pa.string())),

@@ -27,6 +27,13 @@ _SNAPSHOT: Mapping[str, Mapping[str, Any]] = {
     "mysql": {"isolation_level": "REPEATABLE READ"},
     "mariadb": {"isolation_level": "REPEATABLE READ"},
 }
+# :start and :end are naive UTC. Compared with a time that has a zone they are read in the zone of
+# the session, which the server, the database or the role may have set to any other.
+_UTC: Mapping[str, str] = {
+    "postgresql": "set time zone 'UTC'",
+    "mysql": "set time_zone = '+00:00'",
+    "mariadb": "set time_zone = '+00:00'",
+}
 
 
 def read_query(
@@ -43,7 +50,7 @@ def read_query(
         url: SQLAlchemy's address of the database.
         connection: Its connection id, for messages.
         query: One ``select``; ``:start`` and ``:end`` stand for the partition's first moment and
-            the first moment after it (naive UTC), ``:partition`` for its name.
+            the first moment after it (naive UTC, as is the session), ``:partition`` for its name.
         partition: What the rows are about.
         wanted: Rows to keep; all if None.
         subject: Source and partition, for messages.
@@ -135,12 +142,11 @@ def _result(
     options = _SNAPSHOT.get(engine.dialect.name, {})
     with _explained(url, f"{subject}: connection {connection}"):
         database = engine.connect().execution_options(**options)
-    with (
-        database,
-        _explained(url, what, query=True),
-        database.execution_options(yield_per=_ROWS).execute(statement, binds) as result,
-    ):
-        yield result
+    with database, _explained(url, what, query=True):
+        if engine.dialect.name in _UTC:
+            database.exec_driver_sql(_UTC[engine.dialect.name])
+        with database.execution_options(yield_per=_ROWS).execute(statement, binds) as result:
+            yield result
 
 
 def _engine(url: str) -> Any:

@@ -184,8 +184,8 @@ def detect_drift(
         rule: The pipeline's rule; below its ``minimum_rows`` on either side nothing can be told.
 
     Raises:
-        MonitoringError: If a side has no rows, the binnings differ, predictions are asked about
-            that were not profiled, there is no feature, or a column has no thresholds.
+        MonitoringError: If the reference has no rows, the binnings differ, predictions are asked
+            about that were not profiled, there is no feature, or a column has no thresholds.
     """
     _demand_comparable(reference, current, thresholds, rule)
     smaller = min(reference.rows, current.rows)
@@ -314,11 +314,11 @@ def _tests(kind: str) -> tuple[str, ...]:
 def _demand_comparable(
     reference: Profile, current: Profile, thresholds: Thresholds, rule: DriftMonitoring
 ) -> None:
+    if not reference.rows:
+        raise MonitoringError(
+            "profile reference: must have rows to tell drift, got 0. Check the training set."
+        )
     for side, profile in (("reference", reference), ("current", current)):
-        if not profile.rows:
-            raise MonitoringError(
-                f"profile {side}: must have rows to tell drift, got 0. Check the batch before it."
-            )
         if rule.prediction and profile.predictions is None:
             raise MonitoringError(
                 f"profile {side}: must hold predictions, got none. Profile it with them, or "

@@ -11,11 +11,12 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -34,8 +35,9 @@ from include.registry.model_files import (
 from include.specification.metric_names import Task
 from include.specification.pipeline import Pipeline
 from include.specification.problem import Problem
+from include.storage.data_files import PARTITION, DataFile
 from include.storage.data_frames import to_pandas
-from include.storage.lake_tables import PARTITION, DataFile, Lake, with_partition
+from include.storage.lake_tables import Lake, with_partition
 from include.storage.lineage import Origin, TableReference
 from include.storage.parquet import open_parquet
 from include.storage.settings import StoreSettings
@@ -70,6 +72,7 @@ def score(
     origin: Origin,
     *,
     back_scored: bool = False,
+    details: Mapping[str, str] | None = None,
 ) -> Scores:
     """Score one partition of the features table and commit the predictions once.
 
@@ -80,13 +83,14 @@ def score(
         features: The partition to score, at a version.
         champion: The version that predicts.
         origin: Who writes.
-        back_scored: Mark the predictions as made after the labels matured.
+        back_scored: Mark the predictions as not made then.
+        details: What the commit says besides.
 
     Raises:
-        MonitoringError: If the partition has no rows.
+        MonitoringError: If the partition has no rows, and the source may not come without.
     """
     files = lake.files(features)
-    if not files:
+    if not files and not pipeline.sources[pipeline.primary_source].allow_empty:
         raise MonitoringError(
             f"batch {pipeline.name} {features.partition}: must have rows to score, got none."
         )
@@ -106,9 +110,10 @@ def score(
         back_scored=back_scored,
         binning=json.dumps(binning.to_dict()),
     )
-    results = _run(spark, job, [file.path for file in files])
+    results = _run(spark, job, [file.path for file in files]) if files else []
     written = [DataFile(**item["file"]) for item in results]
-    merged = merge_all([Profile.from_dict(item["profile"]) for item in results])
+    parts = [Profile.from_dict(item["profile"]) for item in results]
+    merged = merge_all(parts) if parts else _empty_profile(champion, binning)
     infinite = [
         f"{name} in {column.non_finite} rows"
         for name, column in merged.numeric.items()
@@ -129,8 +134,18 @@ def score(
         _prediction_schema(pipeline, champion, lake, features),
         partitions=[str(features.partition)],
         origin=origin.reading(features),
+        details=details,
     )
     return Scores(reference, merged)
+
+
+def _empty_profile(version: ModelVersion, binning: Binning) -> Profile:
+    """Profile a batch that came without rows."""
+    kinds = dict.fromkeys(version.numeric, "float64") | dict.fromkeys(version.categorical, "object")
+    frame = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in kinds.items()})
+    scores = np.empty((0, len(version.classes)) if version.task == "multiclass" else 0)
+    prepared = prepare(frame, version.numeric, version.categorical)
+    return profile(prepared, binning, watched(version.problem, scores))
 
 
 def write_profile(

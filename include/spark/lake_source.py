@@ -5,7 +5,7 @@ come from the environment of the Spark server and its workers (``RELEVO_STORE_*`
 options, which Spark shows in plans and logs.
 
 Writing is not part of it: Spark workers write files with
-:func:`include.storage.lake_tables.write_files` inside ``mapInArrow`` and the task commits them
+:func:`include.storage.data_files.write_files` inside ``mapInArrow`` and the task commits them
 once (see docs/adr/0003).
 """
 

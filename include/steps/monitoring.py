@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import pandas as pd
 import pyarrow as pa
 
 from include.calendar import partitions
@@ -33,7 +32,7 @@ from include.monitoring.retraining import (
 )
 from include.registry.champions import Registry
 from include.registry.model_files import ModelVersion, load_reference
-from include.scoring import batch_scoring
+from include.scoring import batch_scoring, made_then
 from include.specification.pipeline import Pipeline
 from include.specification.problem import Problem
 from include.storage import ledger
@@ -84,11 +83,25 @@ def score_batch(
 ) -> Scored:
     """Score and profile a partition with the champion as of it.
 
+    If it was scored before by another version or from other features, the rows of now are marked,
+    and the predictions made then stay where ``made_then`` finds them.
+
     Raises:
         RegistryError: If no champion was in use.
     """
     champion = registry.require_champion(partition)
-    scores = batch_scoring.score(spark, lake, pipeline, features, champion, origin)
+    then = made_then.made_then(lake, str(partition))
+    again = then is not None and made_then.is_made_now(lake, then, champion.version, features)
+    scores = batch_scoring.score(
+        spark,
+        lake,
+        pipeline,
+        features,
+        champion,
+        origin,
+        back_scored=again,
+        details={made_then.DETAIL: str(then.version)} if then is not None and again else {},
+    )
     written = batch_scoring.write_profile(
         lake, str(partition), champion, scores.profile, origin.reading(features)
     )
@@ -265,13 +278,14 @@ def _measure(
     origin: Origin,
 ) -> PerformanceRecord | None:
     """Judge one partition; None for a snapshot that holds nothing the model was not fitted on."""
-    predicted = _predictions(lake, measured)
-    made_then = len(predicted) > 0 and not bool(predicted["back_scored"].any())
-    if not made_then:
+    scored = then = made_then.made_then(lake, measured)
+    if scored is None:
         champion = registry.require_champion(partition)
         features = lake.reference(FEATURES, measured)
-        batch_scoring.score(spark, lake, pipeline, features, champion, origin, back_scored=True)
-        predicted = _predictions(lake, measured)
+        scored = batch_scoring.score(
+            spark, lake, pipeline, features, champion, origin, back_scored=True
+        ).predictions
+    predicted = to_pandas(lake.read(scored.table, partitions=[measured], version=scored.version))
     version = registry.get(int(predicted["model_version"].iloc[0]))
     judged = join_labels(predicted, known_labels(lake, partition), pipeline, partition.end)
     if not pipeline.has_time:
@@ -291,13 +305,9 @@ def _measure(
         model_version=version.version,
         held_out=ledger.held_out_metric(lake, version.version, rule.metric),
         rule=rule,
-        back_scored=not made_then,
+        back_scored=then is None,
         seed=pipeline.training.seed,
     )
-
-
-def _predictions(lake: Lake, partition: str) -> pd.DataFrame:
-    return to_pandas(lake.read_held(batch_scoring.TABLE, [partition]))
 
 
 def _worst(verdicts: Sequence[str]) -> Literal["drop", "no drop", "cannot tell"]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -22,7 +22,10 @@ from include.quality import data_docs, quarantine, suites, validation
 from include.specification.pipeline import Pipeline
 from include.specification.sections.sources import ROW_ID, Source
 from include.steps.label_contradictions import with_contradictions
+from include.storage import drafts
 from include.storage.connections import Connections, from_environment
+from include.storage.data_files import DataFile, write_files
+from include.storage.drafts import Draft, Manifest
 from include.storage.lake_tables import PARTITION, Lake, with_partition
 from include.storage.lineage import Origin, TableReference
 from include.storage.object_store import ObjectStore
@@ -77,14 +80,14 @@ def ingest(
     *,
     connections: Connections = from_environment,
     sample: int | None = None,
-) -> TableReference:
-    """Copy what landed for partitions into the raw table of a source, all in one commit.
+) -> Draft:
+    """Copy what landed for partitions below the raw table of a source, as one draft.
 
     Args:
         lake: The pipeline's tables.
         pipeline: The pipeline file.
         source: Name of the source.
-        wanted: Partitions to copy; each is replaced.
+        wanted: Partitions to copy.
         origin: Who writes.
         connections: Resolves the connection of a SQL source.
         sample: Copy at most so many rows of a partition, evenly spread; all of them if None.
@@ -110,7 +113,7 @@ def ingest(
         rows = _spread(landed.table, sample)
         batches.append(with_partition(rows, str(partition)))
     names = [str(partition) for partition in wanted]
-    return lake.write(table, pa.concat_tables(batches), partitions=names, origin=origin)
+    return drafts.write(lake, table, pa.concat_tables(batches), partitions=names, origin=origin)
 
 
 def read_batch(
@@ -137,24 +140,22 @@ def validate_source(
     lake: Lake,
     pipeline: Pipeline,
     source: str,
-    ingested: TableReference,
+    ingested: Draft,
     partition: Partition,
     origin: Origin,
 ) -> Validated:
-    """Validate an ingested source and keep the good rows; of labels, also as ``labels``.
+    """Validate what was ingested and write the good rows; of labels, also as ``labels``.
 
-    Reads the version that ``ingested`` names, so that running it again gives the same.
+    Running it again on the same draft gives the same.
     """
-    return _validate(lake, pipeline, source, ingested, partition, origin, publish=True)
+    return _validate_one(lake, pipeline, source, ingested, partition, origin)
 
 
 def validate_features(
-    lake: Lake, pipeline: Pipeline, computed: TableReference, partition: Partition, origin: Origin
+    lake: Lake, pipeline: Pipeline, computed: Draft, partition: Partition, origin: Origin
 ) -> Validated:
-    """Validate computed features and keep the good rows."""
-    return _validate(
-        lake, pipeline, feature_function.TABLE, computed, partition, origin, publish=True
-    )
+    """Validate computed features and write the good rows."""
+    return _validate_one(lake, pipeline, feature_function.TABLE, computed, partition, origin)
 
 
 def validate_training_set(
@@ -218,17 +219,16 @@ def complete_history(
     def landed(source: str) -> list[Partition]:
         return landed_partitions(lake.settings, pipeline, source, until, connections)
 
-    def absent(source: str, table: str) -> list[Partition]:
-        held = set(lake.partitions(table))
+    def absent(source: str, *tables: str) -> list[Partition]:
+        held = set.intersection(*(set(lake.partitions(table)) for table in tables))
         return [partition for partition in landed(source) if str(partition) not in held]
 
     def prepare(source: str, wanted: Sequence[Partition], rows: int | None) -> None:
         if wanted:
-            reference = ingest(
+            draft = ingest(
                 lake, pipeline, source, wanted, origin, connections=connections, sample=rows
             )
-            for partition in wanted:
-                _validate(lake, pipeline, source, reference, partition, origin, publish=False)
+            _validate(lake, pipeline, source, draft, wanted, origin, publish=False)
 
     def needed(source: str) -> list[Partition]:
         # Also what is in the raw table: a task that was killed may not have validated it.
@@ -243,7 +243,9 @@ def complete_history(
         if first is None or partition >= first
     ]
     if not pipeline.labels_in_row:
-        prepare(pipeline.label_source, absent(pipeline.label_source, labels.TABLE), None)
+        # Whoever was killed between the two has written the labels and not the rows.
+        both = (labels.TABLE, raw_table(pipeline.label_source))
+        prepare(pipeline.label_source, absent(pipeline.label_source, *both), None)
     if not missing:
         return ()
     prepare(primary, missing, sample)
@@ -252,11 +254,8 @@ def complete_history(
             prepare(source, needed(source), None)
     sources = {name: lake.reference(raw_table(name)) for name in pipeline.feature_sources}
     names = [str(partition) for partition in missing]
-    reference = feature_function.compute(spark, lake, pipeline, sources, names, origin)
-    for partition in missing:
-        _validate(
-            lake, pipeline, feature_function.TABLE, reference, partition, origin, publish=False
-        )
+    draft = feature_function.compute(spark, lake, pipeline, sources, names, origin)
+    _validate(lake, pipeline, feature_function.TABLE, draft, missing, origin, publish=False)
     return tuple(names)
 
 
@@ -264,76 +263,86 @@ def _validate(
     lake: Lake,
     pipeline: Pipeline,
     dataset: str,
-    batch: TableReference,
-    partition: Partition,
+    draft: Draft,
+    wanted: Sequence[Partition],
     origin: Origin,
     *,
     publish: bool,
-) -> Validated:
-    name = str(partition)
-    rows = lake.read(batch.table, partitions=[name], version=batch.version)
-    rows = rows.drop_columns([PARTITION])
-    if rows.num_rows == 0 and _may_be_empty(pipeline, dataset):
-        return _empty(lake, pipeline, dataset, batch, rows, partition, origin)
-    suite_name, on_failure, limit = _rules(pipeline, dataset)
-    report = validation.validate(
-        rows, suites.load_suite(suite_name), source=dataset, partition=name
-    )
-    if dataset == pipeline.label_source and not report.stopping:
-        report = with_contradictions(pipeline, rows, report, partition)
-    page = None
-    if publish:
-        folder = data_docs_uri(pipeline.name, name, dataset).rsplit("/", 1)[0]
-        page = data_docs.publish_data_docs(ObjectStore(lake.settings), report, folder)
-    quarantine.enforce(report, on_failure=on_failure, max_quarantined=limit, data_docs=page)
-    kept, quarantined = quarantine.split(rows, report)
-    written = origin.reading(batch)
-    lake.write(
-        quarantine_table(dataset),
-        with_partition(quarantined, name),
-        partitions=[name],
-        origin=written,
-    )
-    _write_labels(lake, pipeline, dataset, kept, partition, written)
-    if quarantined.num_rows:
-        reference = lake.write(
-            batch.table, with_partition(kept, name), partitions=[name], origin=written
-        )
-    else:
-        reference = TableReference(lake.pipeline, batch.table, batch.version, name, kept.num_rows)
-    return Validated(reference, quarantined.num_rows, page, report.summary())
+) -> tuple[TableReference, list[_Judged]]:
+    """Judge the partitions of a draft, and write what is good of all of them.
 
-
-def _empty(
-    lake: Lake,
-    pipeline: Pipeline,
-    dataset: str,
-    batch: TableReference,
-    rows: pa.Table,
-    partition: Partition,
-    origin: Origin,
-) -> Validated:
-    """Accept a batch without rows: what an earlier one left behind goes."""
-    name, table = str(partition), quarantine_table(dataset)
-    held = lake.schema(table)
-    if held is not None:
-        lake.write(table, held.empty_table(), partitions=[name], origin=origin.reading(batch))
-    _write_labels(lake, pipeline, dataset, rows, partition, origin.reading(batch))
-    return Validated(replace(batch, partition=name, rows=0), 0, None, {})
-
-
-def _write_labels(
-    lake: Lake,
-    pipeline: Pipeline,
-    dataset: str,
-    rows: pa.Table,
-    partition: Partition,
-    origin: Origin,
-) -> None:
-    """Write the labels that validated rows bring, if their source is the one of the labels."""
+    The table itself comes last, in one commit: what it holds was validated, and its quarantine
+    and its labels are written. Whoever is killed before it has left the table as it was.
+    """
+    manifest = drafts.load(lake, draft)
+    origin = origin.reading(*manifest.inputs)
+    judged = [
+        _judge(lake, pipeline, dataset, draft, manifest, partition, publish=publish)
+        for partition in wanted
+    ]
+    names = [str(partition) for partition in wanted]
+    moved = pa.concat_tables([item.quarantined for item in judged])
+    lake.write(quarantine_table(dataset), moved, partitions=names, origin=origin)
     if dataset == pipeline.label_source:
-        known = with_partition(labels.derive(pipeline, rows, partition), str(partition))
-        lake.write(labels.TABLE, known, partitions=[str(partition)], origin=origin)
+        brought = pa.concat_tables([item.labels for item in judged])
+        lake.write(labels.TABLE, brought, partitions=names, origin=origin)
+    files = [file for item in judged for file in item.files]
+    return lake.commit(draft.table, files, manifest.schema, partitions=names, origin=origin), judged
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """One partition of a draft: the files of its good rows, and what goes with them."""
+
+    files: Sequence[DataFile]
+    quarantined: pa.Table
+    labels: pa.Table
+    data_docs: str | None
+    summary: Mapping[str, Any]
+
+
+def _judge(
+    lake: Lake,
+    pipeline: Pipeline,
+    dataset: str,
+    draft: Draft,
+    manifest: Manifest,
+    partition: Partition,
+    *,
+    publish: bool,
+) -> _Judged:
+    name, files = str(partition), manifest.of(str(partition))
+    rows = kept = drafts.read(lake, draft, manifest, name)
+    quarantined, page, summary = quarantine.QUARANTINE_SCHEMA.empty_table(), None, {}
+    if rows.num_rows or not _may_be_empty(pipeline, dataset):
+        suite_name, on_failure, limit = _rules(pipeline, dataset)
+        report = validation.validate(
+            rows, suites.load_suite(suite_name), source=dataset, partition=name
+        )
+        if dataset == pipeline.label_source and not report.stopping:
+            report = with_contradictions(pipeline, rows, report, partition)
+        if publish:
+            folder = data_docs_uri(pipeline.name, name, dataset).rsplit("/", 1)[0]
+            page = data_docs.publish_data_docs(ObjectStore(lake.settings), report, folder)
+        quarantine.enforce(report, on_failure=on_failure, max_quarantined=limit, data_docs=page)
+        kept, quarantined = quarantine.split(rows, report)
+        summary = report.summary()
+    if quarantined.num_rows:
+        files = write_files(lake.settings, lake.uri(draft.table), with_partition(kept, name))
+    brought = pa.table({})
+    if dataset == pipeline.label_source:
+        brought = with_partition(labels.derive(pipeline, kept, partition), name)
+    return _Judged(files, with_partition(quarantined, name), brought, page, summary)
+
+
+def _validate_one(
+    lake: Lake, pipeline: Pipeline, dataset: str, draft: Draft, partition: Partition, origin: Origin
+) -> Validated:
+    reference, (judged,) = _validate(
+        lake, pipeline, dataset, draft, [partition], origin, publish=True
+    )
+    moved = judged.quarantined.num_rows
+    return Validated(reference, moved, judged.data_docs, judged.summary)
 
 
 def _may_be_empty(pipeline: Pipeline, dataset: str) -> bool:

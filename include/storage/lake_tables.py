@@ -8,55 +8,25 @@ carry a unique ``key`` and take each key once.
 
 from __future__ import annotations
 
-import json
 import re
-import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from deltalake.transaction import AddAction
 from pyarrow.fs import SubTreeFileSystem
 
 from include.errors import TableError
+from include.storage import lineage_records
 from include.storage.concurrent_commits import commit
+from include.storage.data_files import PARTITION as PARTITION
+from include.storage.data_files import DataFile, write_files
 from include.storage.lineage import Origin, TableReference
+from include.storage.retention import EVERY_VERSION, keep_versions
 from include.storage.settings import LAKE, StoreSettings
-
-PARTITION = "partition"
-
-
-@dataclass(frozen=True)
-class DataFile:
-    """A Parquet file written below a table and not yet committed.
-
-    Args:
-        path: Path relative to the table.
-        partition: Partition that it belongs to.
-        size: Bytes.
-        rows: Rows.
-    """
-
-    path: str
-    partition: str
-    size: int
-    rows: int
-
-    def to_action(self) -> AddAction:
-        """Render as a Delta add action."""
-        return AddAction(
-            path=self.path,
-            size=self.size,
-            partition_values={PARTITION: self.partition},
-            modification_time=0,
-            data_change=True,
-            stats=json.dumps({"numRecords": self.rows}),
-        )
+from include.storage.table_schema import check_schema
 
 
 class Lake:
@@ -215,22 +185,35 @@ class Lake:
         *,
         partitions: Sequence[str],
         origin: Origin,
+        details: Mapping[str, str] | None = None,
     ) -> TableReference:
         """Replace partitions by files that are already below the table, in one atomic commit.
+
+        If the partitions consist of just these files, nothing is committed.
+
+        Args:
+            table: Name of the table; made if it does not exist.
+            files: New files of the partitions.
+            schema: Their columns, and ``partition``.
+            partitions: Partitions to replace; one without new files ends up empty.
+            origin: Who writes, from what.
+            details: What the log and the lineage say besides.
 
         Raises:
             TableError: If the columns do not fit the table, or other writers win ten times.
         """
-        delta = self._ensure(table, schema)
-        self._check_schema(table, delta, schema)
+        delta = self.prepare(table, schema)
         application = f"{table}/{','.join(partitions)}"
         quoted = [(PARTITION, "in", list(partitions))]
+        said = lineage_records.metadata(origin, partitions, details or {})
+        new = {file.path for file in files}
+        committed: list[int] = []
 
         def attempt() -> int:
             delta.update_incremental()
             version = int(delta.version())
-            held = set(partitions) & {item[PARTITION] for item in delta.partitions()}
-            if not files and not held:
+            # The same files again are those of a commit whose answer was lost, or of a clear.
+            if new == {file.path for file in self._files(delta) if file.partition in partitions}:
                 return version
             delta.create_write_transaction(
                 [file.to_action() for file in files],
@@ -238,16 +221,31 @@ class Lake:
                 schema=schema,
                 partition_by=[PARTITION],
                 partition_filters=quoted,
-                commit_properties=self._properties(delta, application, origin),
+                commit_properties=self._properties(delta, application, said),
             )
             # Without retries of its own a commit is the next version or a conflict; the latest
             # version may be another writer's already.
+            committed.append(version + 1)
             return version + 1
 
         version = commit(f"{self.pipeline}.{table}", attempt)
         partition = partitions[0] if len(partitions) == 1 else None
         rows = sum(file.rows for file in files)
-        return TableReference(self.pipeline, table, version, partition, rows)
+        reference = TableReference(self.pipeline, table, version, partition, rows)
+        if committed:
+            lineage_records.record(self.settings, reference, origin, partitions, details or {})
+        return reference
+
+    def prepare(self, table: str, schema: pa.Schema) -> DeltaTable:
+        """Open a table for writing, made if it does not exist.
+
+        Raises:
+            TableError: If the columns do not fit the table.
+        """
+        delta = self._ensure(table, schema)
+        held = pa.schema(delta.schema().to_arrow())
+        check_schema(f"table {self.pipeline}.{table}", held, schema)
+        return delta
 
     def append(self, table: str, rows: pa.Table, *, origin: Origin) -> int:
         """Append the rows whose ``key`` the table does not hold yet.
@@ -268,7 +266,7 @@ class Lake:
                     delta,
                     fresh,
                     mode="append",
-                    commit_properties=self._properties(delta, table, origin),
+                    commit_properties=self._properties(delta, table, origin.metadata()),
                 )
             return int(fresh.num_rows)
 
@@ -288,13 +286,16 @@ class Lake:
 
         def attempt() -> int:
             delta.update_incremental()
-            delta.delete(where, commit_properties=self._properties(delta, table, origin))
+            delta.delete(
+                where, commit_properties=self._properties(delta, table, origin.metadata())
+            )
             return int(delta.version())
 
         commit(f"{self.pipeline}.{table}", attempt)
 
     def _ensure(self, table: str, schema: pa.Schema, *, partitioned: bool = True) -> DeltaTable:
         if (held := self._held(table)) is not None:
+            keep_versions(held)
             return held
         # Two tasks may make it at once: the one that comes second takes what is there.
         with suppress(CommitFailedError):
@@ -303,6 +304,7 @@ class Lake:
                 schema=schema,
                 mode="ignore",
                 partition_by=[PARTITION] if partitioned else None,
+                configuration=EVERY_VERSION,
                 storage_options=self.settings.storage_options(),
                 commit_properties=CommitProperties(max_commit_retries=0),
             )
@@ -315,27 +317,12 @@ class Lake:
         except TableNotFoundError:
             return None
 
-    def _check_schema(self, table: str, delta: DeltaTable, schema: pa.Schema) -> None:
-        held = pa.schema(delta.schema().to_arrow())
-        missing = [name for name in held.names if name not in schema.names]
-        extra = [name for name in schema.names if name not in held.names]
-        changed = [
-            f"{name} {held.field(name).type} -> {schema.field(name).type}"
-            for name in held.names
-            if name in schema.names
-            and not _same_type(held.field(name).type, schema.field(name).type)
-        ]
-        if missing or extra or changed:
-            raise TableError(
-                f"table {self.pipeline}.{table}: columns must stay as they are, got missing "
-                f"{missing or 'none'}, new {extra or 'none'}, changed {changed or 'none'}. "
-                "Undo the change, or give the pipeline a new name, which begins new tables."
-            )
-
-    def _properties(self, delta: DeltaTable, application: str, origin: Origin) -> CommitProperties:
+    def _properties(
+        self, delta: DeltaTable, application: str, said: dict[str, str]
+    ) -> CommitProperties:
         version = (delta.transaction_version(application) or 0) + 1
         return CommitProperties(
-            custom_metadata=origin.metadata(),
+            custom_metadata=said,
             max_commit_retries=0,
             app_transactions=[Transaction(application, version)],
         )
@@ -357,43 +344,9 @@ class Lake:
         return f"s3://{self.settings.path(self.uri(table))}"
 
 
-def write_files(settings: StoreSettings, table_uri: str, rows: pa.Table) -> tuple[DataFile, ...]:
-    """Write one new Parquet file per partition of the rows below a table, without committing.
-
-    Nothing is visible before the commit; a file that is never committed is an orphan that vacuum
-    collects. Runs in tasks and in Spark workers alike.
-
-    Args:
-        settings: Where the store is.
-        table_uri: Address of the table.
-        rows: Rows with a ``partition`` column, which goes into the path and not into the file.
-    """
-    filesystem = settings.filesystem()
-    root = settings.path(table_uri)
-    files = []
-    for partition in sorted(rows[PARTITION].unique().to_pylist()):
-        part = rows.filter(pc.equal(rows[PARTITION], partition)).drop_columns([PARTITION])
-        path = f"{PARTITION}={partition}/{uuid.uuid4().hex}.parquet"
-        with filesystem.open_output_stream(f"{root}/{path}") as sink:
-            pq.write_table(part, sink, compression="zstd")
-            size = sink.tell()
-        files.append(DataFile(path, partition, size, part.num_rows))
-    return tuple(files)
-
-
 def with_partition(rows: pa.Table, partition: str) -> pa.Table:
     """Set the ``partition`` column of all rows."""
     column = pa.array([partition], pa.string()).take(pa.array([0] * rows.num_rows, pa.int32()))
     if PARTITION in rows.column_names:
         rows = rows.drop_columns([PARTITION])
     return rows.append_column(PARTITION, column)
-
-
-def empty(schema: Iterable[tuple[str, pa.DataType]]) -> pa.Table:
-    """Make a table without rows."""
-    return pa.schema(list(schema)).empty_table()
-
-
-def _same_type(left: pa.DataType, right: pa.DataType) -> bool:
-    strings = (pa.string(), pa.large_string(), pa.string_view())
-    return bool(left == right) or (left in strings and right in strings)

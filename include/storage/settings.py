@@ -114,6 +114,7 @@ class StoreSettings(BaseSettings):
             region=self.region,
             endpoint_override=host or None,
             scheme=scheme or "https",
+            allow_delayed_open=True,  # a small object is one request, not three
         )
 
     @classmethod

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+from include.storage.drafts import Draft
 from include.storage.lineage import TableReference
 
 SPARK = SimpleNamespace(name="the Spark session")
+DRAFT = Draft("loan_default", "raw_loans", "2005-Q1", 100, "s3://lake/x/drafts/raw_loans/1.json")
 RAW = TableReference("loan_default", "raw_loans", 3, "2005-Q1", 100)
 FEATURES = TableReference("loan_default", "features", 4, "2005-Q1", 98)
 

@@ -20,7 +20,7 @@ from relevo.operators.preparation import (
     ValidateLabelsOperator,
     ValidateSourceOperator,
 )
-from tests.operators.running import FEATURES, RAW, SPARK, small_json
+from tests.operators.running import DRAFT, FEATURES, RAW, SPARK, small_json
 
 COMMON = {"task_id": "a_task", "pipeline": "loan_default", "partition": "2005-Q1"}
 PARTITION = parse("2005-Q1", Frequency.QUARTERLY)
@@ -48,9 +48,9 @@ def test_validations_link_to_their_data_docs() -> None:
     ("operator", "source"), [(IngestSourceOperator, "loans"), (IngestLabelsOperator, "outcomes")]
 )
 def test_ingest(operator: Any, source: str, context: Any, replace_by_autospec: Any) -> None:
-    ingest = replace_by_autospec("include.steps.preparation.ingest", return_value=RAW)
+    ingest = replace_by_autospec("include.steps.preparation.ingest", return_value=DRAFT)
     result = small_json(operator(source=source, **COMMON).execute(context))
-    assert result == RAW.to_dict()
+    assert result == DRAFT.to_dict()
     lake, pipeline, named, wanted, origin = ingest.call_args.args
     assert (lake.pipeline, lake.settings.access_key) == ("loan_default", "key")
     assert (pipeline, named, wanted) == (load("loan_default"), source, [PARTITION])
@@ -68,11 +68,11 @@ class TestValidateSource:
         validate = replace_by_autospec(
             "include.steps.preparation.validate_source", return_value=validated(RAW)
         )
-        task = operator(source=source, batch=RAW.to_dict(), **COMMON)
+        task = operator(source=source, batch=DRAFT.to_dict(), **COMMON)
         result = small_json(task.execute(context))
         assert result["reference"] == RAW.to_dict()
         assert result["quarantined"] == 2
-        assert validate.call_args.args[2:5] == (source, RAW, PARTITION)
+        assert validate.call_args.args[2:5] == (source, DRAFT, PARTITION)
         assert ti.pushed == {"relevo_data_docs": f"{DOCS}/{source}/index.html"}
 
     def test_a_batch_that_is_stopped_links_to_its_data_docs_as_well(
@@ -80,7 +80,7 @@ class TestValidateSource:
     ) -> None:
         error = QualityError("source x: 20 rows. Correct the data.")
         replace_by_autospec("include.steps.preparation.validate_source", side_effect=error)
-        task = operator(source=source, batch=RAW.to_dict(), **COMMON)
+        task = operator(source=source, batch=DRAFT.to_dict(), **COMMON)
         with pytest.raises(AirflowFailException) as caught:
             task.execute(context)
         assert str(caught.value) == str(error)
@@ -93,16 +93,14 @@ class TestValidateSource:
             "include.steps.preparation.validate_source", side_effect=OSError("reset")
         )
         with pytest.raises(OSError, match="reset"):
-            operator(source=source, batch=RAW.to_dict(), **COMMON).execute(context)
+            operator(source=source, batch=DRAFT.to_dict(), **COMMON).execute(context)
 
 
 def test_compute_features(context: Any, spark: Any, replace_by_autospec: Any) -> None:
-    compute = replace_by_autospec(
-        "include.features.feature_function.compute", return_value=FEATURES
-    )
+    compute = replace_by_autospec("include.features.feature_function.compute", return_value=DRAFT)
     batches = {"loans": validated(RAW).to_dict()}
     task = ComputeFeaturesOperator(batches=batches, **COMMON)
-    assert small_json(task.execute(context)) == FEATURES.to_dict()
+    assert small_json(task.execute(context)) == DRAFT.to_dict()
     session, lake, pipeline, sources, partitions, _ = compute.call_args.args
     assert session is SPARK
     assert (lake.pipeline, pipeline.name) == ("loan_default", "loan_default")
@@ -114,7 +112,7 @@ def test_validate_features(context: Any, ti: Any, replace_by_autospec: Any) -> N
     validate = replace_by_autospec(
         "include.steps.preparation.validate_features", return_value=validated(FEATURES)
     )
-    task = ValidateFeaturesOperator(batch=FEATURES.to_dict(), **COMMON)
+    task = ValidateFeaturesOperator(batch=DRAFT.to_dict(), **COMMON)
     assert small_json(task.execute(context))["reference"] == FEATURES.to_dict()
-    assert validate.call_args.args[2:4] == (FEATURES, PARTITION)
+    assert validate.call_args.args[2:4] == (DRAFT, PARTITION)
     assert ti.pushed == {"relevo_data_docs": f"{DOCS}/features/index.html"}

@@ -40,7 +40,9 @@ from include.spark import lake_source
 from include.spark.session import connect
 from include.specification.candidate_defaults import PRESETS
 from include.specification.pipeline import Pipeline
-from include.storage.lake_tables import Lake, with_partition, write_files
+from include.storage import drafts
+from include.storage.data_files import write_files
+from include.storage.lake_tables import Lake, with_partition
 from include.storage.lineage import Origin, TableReference
 from include.storage.object_store import ObjectStore
 from include.storage.settings import Settings
@@ -226,7 +228,11 @@ class TestTheSame:
             sources = put_sources(lake)
             done = len(cluster.executors_of_tasks())
             with connect(remote) as spark:
-                made = compute(spark, lake, pipeline, sources, [BEFORE, BATCH], ORIGIN)
+                draft = compute(spark, lake, pipeline, sources, [BEFORE, BATCH], ORIGIN)
+                held = drafts.load(lake, draft)
+                made = lake.commit(
+                    "features", held.files, held.schema, partitions=[BEFORE, BATCH], origin=ORIGIN
+                )
                 read = lake_source.read(
                     spark,
                     lake,

@@ -122,9 +122,9 @@ class Source(Section):
             between files, or where a column may hold nothing but nulls.
         connection: Airflow connection of a SQL source.
         query: ``select`` of a SQL source; ``:start`` and ``:end`` stand for the partition's first
-            moment and the first moment after it, ``:partition`` for its name. Decimals stay
-            decimals; those without a declared scale (an average) become floating-point numbers,
-            unless all are whole.
+            moment and the first moment after it, in UTC as the session is, ``:partition`` for its
+            name. Decimals stay decimals; those without a declared scale (an average) become
+            floating-point numbers, unless all are whole.
         time: Column with the time of the row, naive UTC; needed where a query or a single file
             holds every partition.
         history: How many earlier partitions the feature function sees as well.

@@ -24,11 +24,11 @@ class IngestSourceOperator(PipelineOperator):
         self.source = source
 
     def run(self, context: Any) -> dict[str, Any]:
-        """Return the reference of the raw partition."""
+        """Return the draft of the raw partition."""
         from include.steps.preparation import ingest
         from include.storage.lake_tables import Lake
 
-        reference = ingest(
+        draft = ingest(
             Lake(self.hook.store(), self.pipeline),
             self.specification(),
             self.source,
@@ -36,8 +36,8 @@ class IngestSourceOperator(PipelineOperator):
             self.origin(context),
             connections=self.hook.sql_url,
         )
-        self.log.info("Ingested %s rows of %s for %s", reference.rows, self.source, self.partition)
-        return reference.to_dict()
+        self.log.info("Ingested %s rows of %s for %s", draft.rows, self.source, self.partition)
+        return draft.to_dict()
 
 
 class ValidateSourceOperator(PipelineOperator):
@@ -45,7 +45,7 @@ class ValidateSourceOperator(PipelineOperator):
 
     Args:
         source: Name of the source in the pipeline file.
-        batch: Reference that the ingest task returned.
+        batch: Draft that the ingest task returned.
     """
 
     template_fields: Sequence[str] = (*PipelineOperator.template_fields, "source", "batch")
@@ -60,8 +60,8 @@ class ValidateSourceOperator(PipelineOperator):
     def run(self, context: Any) -> dict[str, Any]:
         """Return the reference of the good rows, and how many were quarantined."""
         from include.steps.preparation import data_docs_uri, validate_source
+        from include.storage.drafts import Draft
         from include.storage.lake_tables import Lake
-        from include.storage.lineage import TableReference
 
         DataDocsLink.persist(
             context, report_path(data_docs_uri(self.pipeline, self.partition, self.source))
@@ -70,7 +70,7 @@ class ValidateSourceOperator(PipelineOperator):
             Lake(self.hook.store(), self.pipeline),
             self.specification(),
             self.source,
-            TableReference.from_dict(self.batch),
+            Draft.from_dict(self.batch),
             self.slice_of_time(),
             self.origin(context),
         )
@@ -101,7 +101,7 @@ class ComputeFeaturesOperator(PipelineOperator):
         self.batches = batches
 
     def run(self, context: Any) -> dict[str, Any]:
-        """Return the reference of the features' partition."""
+        """Return the draft of the features' partition."""
         from include.features.feature_function import compute
         from include.spark.session import connect
         from include.storage.lake_tables import Lake
@@ -113,7 +113,7 @@ class ComputeFeaturesOperator(PipelineOperator):
             for name, batch in self.batches.items()
         }
         with connect(settings.spark_remote) as spark:
-            reference = compute(
+            draft = compute(
                 spark,
                 Lake(settings.store, self.pipeline),
                 self.specification(),
@@ -121,14 +121,14 @@ class ComputeFeaturesOperator(PipelineOperator):
                 [self.partition],
                 self.origin(context),
             )
-        return reference.to_dict()
+        return draft.to_dict()
 
 
 class ValidateFeaturesOperator(PipelineOperator):
     """Run the features' suite and move bad rows to quarantine.
 
     Args:
-        batch: Reference that the compute task returned.
+        batch: Draft that the compute task returned.
     """
 
     template_fields: Sequence[str] = (*PipelineOperator.template_fields, "batch")
@@ -142,8 +142,8 @@ class ValidateFeaturesOperator(PipelineOperator):
     def run(self, context: Any) -> dict[str, Any]:
         """Return the reference of the good rows, and how many were quarantined."""
         from include.steps.preparation import data_docs_uri, validate_features
+        from include.storage.drafts import Draft
         from include.storage.lake_tables import Lake
-        from include.storage.lineage import TableReference
 
         DataDocsLink.persist(
             context, report_path(data_docs_uri(self.pipeline, self.partition, "features"))
@@ -151,7 +151,7 @@ class ValidateFeaturesOperator(PipelineOperator):
         validated = validate_features(
             Lake(self.hook.store(), self.pipeline),
             self.specification(),
-            TableReference.from_dict(self.batch),
+            Draft.from_dict(self.batch),
             self.slice_of_time(),
             self.origin(context),
         )

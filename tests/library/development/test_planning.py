@@ -173,4 +173,5 @@ def test_traffic_of_a_pipeline_with_labels_in_its_rows() -> None:
     found = traffic(pipeline)
     assert "ingest_labels" not in found
     assert found["validate_loans"].writes == ("raw_loans", "quarantine_loans", "labels")
+    assert found["validate_loans"].reads == found["ingest_loans"].writes == ("draft of raw_loans",)
     assert found["ingest_loans"].reads == ("landed loans",)

@@ -20,6 +20,7 @@ from include.spark.lake_source import read
 from include.spark.session import connect
 from include.specification.pipeline import Pipeline
 from include.specification.sections.sources import Labels, Source
+from include.storage import drafts
 from include.storage.lake_tables import Lake, with_partition
 from include.storage.lineage import TableReference
 from include.storage.object_store import ObjectStore
@@ -67,7 +68,9 @@ def computed(
         pipeline = make_pipeline(features={"function": naming(function)})
         pipeline = pipeline.model_copy(update=changes or {})
         sources = {name: reference(lake, f"raw_{name}") for name in pipeline.feature_sources}
-        compute(spark, lake, pipeline, sources, wanted, origin)
+        draft = compute(spark, lake, pipeline, sources, wanted, origin)
+        made = drafts.load(lake, draft)
+        lake.commit("features", made.files, made.schema, partitions=wanted, origin=origin)
         rows = lake.read("features").to_pylist()
         return sorted(rows, key=lambda row: (row["partition"], row[pipeline.entity]))
 

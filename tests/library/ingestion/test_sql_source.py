@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from include.calendar.partitions import Frequency, parse
 from include.errors import SettingsError, SourceError
 from include.ingestion.landed_batch import read_landed
+from include.ingestion.sql_source import read_time_range
 from include.specification.sections.sources import Source
 from include.storage.connections import from_environment, sql_url
 from tests.postgres import running_postgres
@@ -155,6 +156,26 @@ def test_a_time_picks_the_rows_of_a_query_that_does_not(store_settings, postgres
     table = read(store_settings, postgres.url(), query, time="at").table
     assert table["id"].to_pylist() == [2, 3]
     assert table["_row"].to_pylist() == [1, 2]
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo", "UTC"])
+@pytest.mark.parametrize("column", ["seen", "at"])
+def test_the_zone_of_the_session_moves_no_row_to_another_partition(
+    store_settings, postgres, zone, column
+):
+    """Seen at 23:00 and 04:30 about the first moment, and at the moment after the last."""
+    query = f"select id, seen from loans where {column} >= :start and {column} < :end order by id"
+    postgres.run(f"alter role reader set timezone to '{zone}'")
+    try:
+        table = read(store_settings, postgres.url(), query).table
+        first, last = read_time_range(
+            postgres.url(), "warehouse", "select seen from loans", "seen", PARTITION, "source loans"
+        )
+    finally:
+        postgres.run("alter role reader reset timezone")
+    assert table["id"].to_pylist() == [2, 3]
+    assert table["seen"].to_pylist()[0] == datetime(2005, 7, 1, 4, 30)
+    assert (first, last) == (datetime(2005, 6, 30, 23), datetime(2005, 10, 1))
 
 
 def test_chunks_join_into_one_type(store_settings, postgres, monkeypatch):

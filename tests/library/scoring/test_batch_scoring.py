@@ -32,8 +32,9 @@ from include.scoring import batch_scoring
 from include.specification.candidate_defaults import PRESETS
 from include.specification.pipeline import Pipeline
 from include.specification.problem import Problem
+from include.storage.data_files import write_files
 from include.storage.data_frames import to_pandas
-from include.storage.lake_tables import Lake, with_partition, write_files
+from include.storage.lake_tables import Lake, with_partition
 from include.storage.lineage import Origin, TableReference
 from include.storage.object_store import ObjectStore
 from include.training.candidates import build

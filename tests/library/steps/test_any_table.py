@@ -39,6 +39,8 @@ from include.steps.preparation import (
     validate_features,
     validate_source,
 )
+from include.storage import drafts
+from include.storage.drafts import Draft
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
 from include.storage.object_store import ObjectStore
@@ -271,14 +273,17 @@ def a_pipeline(**source: Any) -> Pipeline:
     )
 
 
-def stored(store: ObjectStore, lake: Lake, pipeline: Pipeline, file: Path) -> pa.Table | str:
+def stored(
+    store: ObjectStore, lake: Lake, pipeline: Pipeline, file: Path
+) -> tuple[Draft, pa.Table] | str:
     """Land and ingest a file; returns the raw rows in the file's order, or why it was refused."""
     try:
         land(store, pipeline, file)
-        ingest(lake, pipeline, "rows", [FIRST], ORIGIN)
+        draft = ingest(lake, pipeline, "rows", [FIRST], ORIGIN)
     except SourceError as error:
         return str(error)
-    return lake.read("raw_rows").sort_by("_row")
+    rows = drafts.read(lake, draft, drafts.load(lake, draft), str(FIRST))
+    return draft, rows.sort_by("_row")
 
 
 def is_good(keys: list[Any]) -> list[bool]:
@@ -294,15 +299,15 @@ def test_parquet_comes_back_as_it_was_and_rows_without_a_key_are_set_aside(
     pq.write_table(table, file)
     pipeline = a_pipeline()
     lake = Lake(services.store, pipeline.name)
-    raw = stored(ObjectStore(services.store), lake, pipeline, file)
-    assert not isinstance(raw, str), raw
+    found = stored(ObjectStore(services.store), lake, pipeline, file)
+    assert not isinstance(found, str), found
+    draft, raw = found
     for name, column in zip(table.column_names, table.columns, strict=True):
         assert_equal(raw, name, plain(column))
 
     keys = table["id"].to_pylist()
     good = is_good(keys)
-    reference = lake.reference("raw_rows")
-    validated = validate_source(lake, pipeline, "rows", reference, FIRST, ORIGIN)
+    validated = validate_source(lake, pipeline, "rows", draft, FIRST, ORIGIN)
     assert validated.quarantined == good.count(False)
     assert validated.reference.rows == good.count(True)
     kept = lake.read("raw_rows").sort_by("_row")
@@ -369,8 +374,9 @@ def test_cells_of_text_are_read_as_their_types(
     types = {"id": "string", "target": "number", **{name: name for name in names}}
     pipeline = a_pipeline(format="csv", null_values=(), types=types)
     lake = Lake(services.store, pipeline.name)
-    raw = stored(ObjectStore(services.store), lake, pipeline, file)
-    assert not isinstance(raw, str), raw
+    found = stored(ObjectStore(services.store), lake, pipeline, file)
+    assert not isinstance(found, str), found
+    _, raw = found
     assert set(raw["_unparsed"].to_pylist()) == {None}
     for name, cells in columns.items():
         # An empty cell and one of nothing but spaces are missing.
@@ -395,9 +401,10 @@ def test_features_and_training_set_hold_what_was_landed(
     pq.write_table(table, file)
     pipeline = a_pipeline()
     lake = Lake(services.store, pipeline.name)
-    raw = stored(ObjectStore(services.store), lake, pipeline, file)
-    assert not isinstance(raw, str), raw
-    validated = validate_source(lake, pipeline, "rows", lake.reference("raw_rows"), FIRST, ORIGIN)
+    found = stored(ObjectStore(services.store), lake, pipeline, file)
+    assert not isinstance(found, str), found
+    draft, _ = found
+    validated = validate_source(lake, pipeline, "rows", draft, FIRST, ORIGIN)
 
     sources = {"rows": validated.reference}
     computed = feature_function.compute(spark, lake, pipeline, sources, [str(FIRST)], ORIGIN)

@@ -16,6 +16,7 @@ import pytest
 from include.calendar.partitions import Frequency, Partition, parse, snapshot
 from include.errors import MonitoringError
 from include.monitoring.performance import PerformanceRecord
+from include.monitoring.profiles import Profile
 from include.monitoring.retraining import Observation, TrainingRecord
 from include.registry.champions import Registry
 from include.registry.model_files import ModelVersion
@@ -266,8 +267,10 @@ class TestMeasurePerformance:
     def test_what_nobody_scored_then_is_scored_now_and_marked(
         self, matured: Lake, pipeline: Pipeline, origin: Origin, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def write(*_: Any, **__: Any) -> None:
+        def write(*_: Any, **__: Any) -> batch_scoring.Scores:
             predictions(matured, origin, [0.1, 0.2, 0.7, 0.8], back_scored=True)
+            held = matured.reference(batch_scoring.TABLE, "2004-Q4")
+            return batch_scoring.Scores(held, create_autospec(Profile, instance=True))
 
         score = create_autospec(batch_scoring.score, side_effect=write)
         monkeypatch.setattr(batch_scoring, "score", score)

@@ -13,7 +13,8 @@ import pytest
 from deltalake import DeltaTable
 
 from include.errors import TableError
-from include.storage.lake_tables import Lake, empty, with_partition, write_files
+from include.storage.data_files import write_files
+from include.storage.lake_tables import Lake, with_partition
 from include.storage.lineage import Origin, TableReference
 
 ORIGIN = Origin("loans_score", "manual__1", "ingest_loans", commit="abc1234")
@@ -369,6 +370,6 @@ def test_the_partition_column() -> None:
     rows = with_partition(pa.table({"x": [1, 2]}), "2005-Q1")
     assert rows["partition"].to_pylist() == ["2005-Q1", "2005-Q1"]
     assert with_partition(rows, "2005-Q2")["partition"].to_pylist() == ["2005-Q2", "2005-Q2"]
-    none = with_partition(empty([("x", pa.int64())]), "2005-Q1")
+    none = with_partition(pa.schema([("x", pa.int64())]).empty_table(), "2005-Q1")
     assert none.num_rows == 0
     assert none.schema.field("partition").type == pa.string()

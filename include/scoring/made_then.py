@@ -1,0 +1,105 @@
+"""Which predictions of a partition were made then: by whoever was to score it, as its rows were.
+
+The first scoring of a partition makes them. Scoring it again gives the same rows as long as it is
+the same version on the same features. Otherwise the rows of now replace them in the table, are
+marked ``back_scored``, and their commit names the version of the table that holds those made then.
+What ``measure_performance`` scores itself, because nobody had, was never made then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from include.features.feature_function import TABLE as FEATURES
+from include.scoring.batch_scoring import TABLE
+from include.storage.data_files import DataFile
+from include.storage.lake_tables import Lake
+from include.storage.lineage import TableReference
+from include.storage.lineage_records import Written, written
+from include.storage.parquet import open_parquet
+
+DETAIL = "made_then"
+_BATCH_ROWS = 131_072
+
+
+def made_then(lake: Lake, partition: str) -> TableReference | None:
+    """Find the predictions of a partition that were made then, at the version that holds them.
+
+    Returns:
+        A partition of ``predictions``; None if nobody scored it then.
+    """
+    if not lake.row_counts(TABLE).get(partition):
+        return None
+    held = lake.reference(TABLE, partition)
+    if not _is_back_scored(lake, held):
+        return held
+    last = _last_commit(lake, partition, held.version)
+    if last is None or DETAIL not in last.details:
+        return None
+    then = TableReference(lake.pipeline, TABLE, int(last.details[DETAIL]), partition, 0)
+    return replace(then, rows=sum(file.rows for file in lake.files(then)))
+
+
+def is_made_now(lake: Lake, then: TableReference, version: int, features: TableReference) -> bool:
+    """Tell whether a version scores other rows now than were scored then, or is another one.
+
+    Args:
+        lake: The pipeline's tables.
+        then: The predictions made then.
+        version: The model version that scores now.
+        features: What it scores.
+    """
+    name = str(then.partition)
+    models = lake.read(TABLE, partitions=[name], columns=["model_version"], version=then.version)
+    if set(pc.unique(models["model_version"]).to_pylist()) != {version}:
+        return True
+    last = _last_commit(lake, name, then.version)
+    read = [item for item in last.inputs if item.table == FEATURES] if last else []
+    # A release that did not name partitions in the log: nobody knows which rows it scored.
+    return bool(read) and not _same_rows(lake, read[0], features)
+
+
+def _is_back_scored(lake: Lake, held: TableReference) -> bool:
+    marks = lake.read(
+        TABLE, partitions=[str(held.partition)], columns=["back_scored"], version=held.version
+    )
+    return bool(pc.any(marks["back_scored"]).as_py())
+
+
+def _last_commit(lake: Lake, partition: str, version: int) -> Written | None:
+    """Find the commit that wrote what the partition holds at a version of the table."""
+    commits = [item for item in written(lake, TABLE) if item.version <= version]
+    return next((item for item in reversed(commits) if partition in item.partitions), None)
+
+
+def _same_rows(lake: Lake, left: TableReference, right: TableReference) -> bool:
+    """Compare a partition of the features at two versions, in whatever order its rows lie."""
+    files = [lake.files(reference) for reference in (left, right)]
+    if {file.path for file in files[0]} == {file.path for file in files[1]}:
+        return True
+    return _digest(lake, files[0]) == _digest(lake, files[1])
+
+
+def _digest(lake: Lake, files: Iterable[DataFile]) -> tuple[int, int, int]:
+    """Count rows and add up their hashes, a batch at a time."""
+    filesystem, root = lake.settings.filesystem(), lake.settings.path(lake.uri(FEATURES))
+    rows = total = mixed = 0
+    with duckdb.connect() as connection:
+        for file in files:
+            with filesystem.open_input_file(f"{root}/{file.path}") as source:
+                for batch in open_parquet(source).iter_batches(_BATCH_ROWS):
+                    # Numbered, because a column may have any name.
+                    columns = [batch[name] for name in sorted(batch.schema.names)]
+                    numbered = pa.table(columns, names=[f"_{at}" for at in range(len(columns))])
+                    connection.register("landed", numbered)
+                    ((count, added, xored),) = connection.execute(
+                        "select count(*), sum(hash(landed)::hugeint), bit_xor(hash(landed)) "
+                        "from landed"
+                    ).fetchall()
+                    rows, total, mixed = rows + count, total + (added or 0), mixed ^ (xored or 0)
+    return rows, total, mixed

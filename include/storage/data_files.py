@@ -1,0 +1,68 @@
+"""The Parquet files of tables: written below a table, and visible once they are committed."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from deltalake.transaction import AddAction
+
+from include.storage.settings import StoreSettings
+
+PARTITION = "partition"
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A Parquet file written below a table and not yet committed.
+
+    Args:
+        path: Path relative to the table.
+        partition: Partition that it belongs to.
+        size: Bytes.
+        rows: Rows.
+    """
+
+    path: str
+    partition: str
+    size: int
+    rows: int
+
+    def to_action(self) -> AddAction:
+        """Render as a Delta add action."""
+        return AddAction(
+            path=self.path,
+            size=self.size,
+            partition_values={PARTITION: self.partition},
+            modification_time=0,
+            data_change=True,
+            stats=json.dumps({"numRecords": self.rows}),
+        )
+
+
+def write_files(settings: StoreSettings, table_uri: str, rows: pa.Table) -> tuple[DataFile, ...]:
+    """Write one new Parquet file per partition of the rows below a table, without committing.
+
+    Nothing is visible before the commit; a file that is never committed is an orphan that vacuum
+    collects. Runs in tasks and in Spark workers alike.
+
+    Args:
+        settings: Where the store is.
+        table_uri: Address of the table.
+        rows: Rows with a ``partition`` column, which goes into the path and not into the file.
+    """
+    filesystem = settings.filesystem()
+    root = settings.path(table_uri)
+    files = []
+    for partition in sorted(rows[PARTITION].unique().to_pylist()):
+        part = rows.filter(pc.equal(rows[PARTITION], partition)).drop_columns([PARTITION])
+        path = f"{PARTITION}={partition}/{uuid.uuid4().hex}.parquet"
+        with filesystem.open_output_stream(f"{root}/{path}") as sink:
+            pq.write_table(part, sink, compression="zstd")
+            size = sink.tell()
+        files.append(DataFile(path, partition, size, part.num_rows))
+    return tuple(files)

@@ -1,0 +1,162 @@
+"""Which predictions were made then, when a partition is scored again and again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+from unittest.mock import create_autospec
+
+import pandas as pd
+import pytest
+
+from include.calendar.partitions import Frequency, parse
+from include.registry.champions import Registry
+from include.registry.model_files import ModelVersion
+from include.scoring import batch_scoring, made_then
+from include.specification.pipeline import Pipeline
+from include.steps import monitoring
+from include.storage import lineage_records
+from include.storage.data_frames import to_pandas
+from include.storage.lake_tables import Lake
+from include.storage.lineage import Origin, TableReference
+from tests.library.scoring.test_batch_scoring import (  # noqa: F401 (worker is a fixture)
+    frame,
+    put_features,
+    trained,
+    worker,
+)
+
+NAME = "2005-Q1"
+
+
+@pytest.fixture
+def champion(lake: Lake) -> ModelVersion:
+    return trained(lake, "binary")
+
+
+@pytest.fixture
+def pipeline(make_pipeline: Callable[..., Pipeline]) -> Pipeline:
+    return make_pipeline()
+
+
+@pytest.fixture
+def score(lake: Lake, pipeline: Pipeline, origin: Origin) -> Callable[..., TableReference]:
+    """Score the partition as the task does, and tell where the predictions are."""
+
+    def run(features: TableReference, version: ModelVersion) -> TableReference:
+        registry = create_autospec(Registry, instance=True)
+        registry.require_champion.return_value = version
+        partition = parse(NAME, Frequency.QUARTERLY)
+        scored = monitoring.score_batch(None, lake, registry, pipeline, features, partition, origin)
+        assert lake.read("profiles")["model_version"].to_pylist() == [version.version]
+        return scored.predictions
+
+    return run
+
+
+def held(lake: Lake, reference: TableReference | None = None) -> pd.DataFrame:
+    version = None if reference is None else reference.version
+    rows = lake.read("predictions", partitions=[NAME], version=version)
+    return to_pandas(rows).sort_values("id", ignore_index=True)
+
+
+def is_marked(lake: Lake) -> bool:
+    (mark,) = set(held(lake)["back_scored"])
+    return bool(mark)
+
+
+def test_nobody_has_scored_it(lake: Lake) -> None:
+    assert made_then.made_then(lake, NAME) is None
+
+
+def test_the_same_version_on_the_same_rows_makes_the_same(
+    lake: Lake, champion: ModelVersion, origin: Origin, score: Any
+) -> None:
+    rows = frame(50, 2)
+    first = score(put_features(lake, origin, NAME, rows), champion)
+    before = held(lake)
+    assert made_then.made_then(lake, NAME) == first
+    # Computed again: other files, and other rows in each.
+    again = put_features(lake, origin, NAME, rows.iloc[:10][::-1], rows.iloc[10:])
+    second = score(again, champion)
+    pd.testing.assert_frame_equal(held(lake), before)
+    assert not is_marked(lake)
+    assert made_then.made_then(lake, NAME) == second
+
+
+def test_corrected_features_make_others_and_the_first_stay_those_made_then(
+    lake: Lake, champion: ModelVersion, origin: Origin, score: Any
+) -> None:
+    rows = frame(50, 2)
+    first = score(put_features(lake, origin, NAME, rows), champion)
+    before = held(lake)
+    corrected = rows.assign(x=[9.0, *rows["x"][1:]])
+    for _ in range(3):
+        score(put_features(lake, origin, NAME, corrected), champion)
+        assert is_marked(lake)
+        assert made_then.made_then(lake, NAME) == first
+    pd.testing.assert_frame_equal(held(lake, first), before)
+    # With the rows of then again, they are as made then.
+    score(put_features(lake, origin, NAME, rows), champion)
+    pd.testing.assert_frame_equal(held(lake), before)
+
+
+def test_another_champion_makes_others(
+    lake: Lake, champion: ModelVersion, origin: Origin, score: Any
+) -> None:
+    features = put_features(lake, origin, NAME, frame(50, 2))
+    first = score(features, champion)
+    score(features, replace(champion, version=6))
+    assert is_marked(lake)
+    assert made_then.made_then(lake, NAME) == first
+    assert set(held(lake, first)["model_version"]) == {5}
+    score(features, champion)
+    assert not is_marked(lake)
+
+
+def test_what_was_scored_to_measure_it_was_not_made_then(
+    lake: Lake, pipeline: Pipeline, champion: ModelVersion, origin: Origin, score: Any
+) -> None:
+    features = put_features(lake, origin, NAME, frame(50, 2))
+    later = replace(champion, version=6)
+    batch_scoring.score(None, lake, pipeline, features, later, origin, back_scored=True)
+    assert made_then.made_then(lake, NAME) is None
+    # Its own run comes late, with the champion of then.
+    first = score(features, champion)
+    assert not is_marked(lake)
+    assert made_then.made_then(lake, NAME) == first
+
+
+def test_predictions_of_an_earlier_release_are_told_by_their_version_alone(
+    lake: Lake,
+    champion: ModelVersion,
+    origin: Origin,
+    score: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = frame(50, 2)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(lineage_records, "metadata", lambda origin, *_: origin.metadata())
+        earlier.setattr(lineage_records, "record", lambda *_: None)
+        first = score(put_features(lake, origin, NAME, rows), champion)
+    assert "partitions" not in lake.open("predictions").history(1)[0]
+    score(put_features(lake, origin, NAME, rows.assign(x=0.0)), champion)
+    assert not is_marked(lake)
+    score(put_features(lake, origin, NAME, rows), replace(champion, version=6))
+    assert is_marked(lake)
+    then = made_then.made_then(lake, NAME)
+    assert then is not None
+    assert first.version < then.version
+
+
+def test_the_log_and_the_lineage_say_where_they_are(
+    lake: Lake, champion: ModelVersion, origin: Origin, score: Any
+) -> None:
+    features = put_features(lake, origin, NAME, frame(50, 2))
+    first = score(features, champion)
+    score(features, replace(champion, version=6))
+    last = lineage_records.written(lake, "predictions")[-1]
+    assert last.details == {"made_then": str(first.version)}
+    assert json.loads(lake.open("predictions").history(1)[0]["details"]) == dict(last.details)
