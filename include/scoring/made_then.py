@@ -25,6 +25,7 @@ from include.storage.parquet import open_parquet
 
 DETAIL = "made_then"
 _BATCH_ROWS = 131_072
+_RECENT = 50  # commits; whoever scores again mostly scores again what is recent
 
 
 def made_then(lake: Lake, partition: str) -> TableReference | None:
@@ -73,8 +74,11 @@ def _is_back_scored(lake: Lake, held: TableReference) -> bool:
 
 def _last_commit(lake: Lake, partition: str, version: int) -> Written | None:
     """Find the commit that wrote what the partition holds at a version of the table."""
-    commits = [item for item in written(lake, TABLE) if item.version <= version]
-    return next((item for item in reversed(commits) if partition in item.partitions), None)
+    for latest in (_RECENT, None):
+        for item in reversed(written(lake, TABLE, latest)):
+            if item.version <= version and partition in item.partitions:
+                return item
+    return None
 
 
 def _same_rows(lake: Lake, left: TableReference, right: TableReference) -> bool:

@@ -231,7 +231,7 @@ def complete_history(
             _validate(lake, pipeline, source, draft, wanted, origin, publish=False)
 
     def needed(source: str) -> list[Partition]:
-        # Also what is in the raw table: a task that was killed may not have validated it.
+        # Also what is in the raw table: an earlier release put rows there before it validated them.
         history = range(1, pipeline.sources[source].history + 1)
         earlier = {partition.shift(-step) for partition in missing for step in history}
         return sorted({*missing, *(earlier.intersection(landed(source)) if earlier else ())})

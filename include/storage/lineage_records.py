@@ -95,15 +95,23 @@ def record(
         sink.write(json.dumps(document, sort_keys=True).encode())
 
 
-def written(lake: Lake, table: str) -> list[Written]:
+def written(lake: Lake, table: str, latest: int | None = None) -> list[Written]:
     """Read who wrote the versions of a table, oldest first; none if it was never written.
 
-    Versions come from the log as far as it goes back, older ones from their records.
+    Versions come from the log as far as it goes back, a request for each, and older ones from
+    their records.
+
+    Args:
+        lake: The pipeline's tables.
+        table: Name of the table.
+        latest: Look at so many of the latest commits in the log only; at all versions if None.
     """
     if not lake.exists(table):
         return []
-    logged = [_from_log(table, item) for item in lake.open(table).history() if "dag_id" in item]
-    found = {item.version: item for item in logged}
+    history = lake.open(table).history(latest)
+    found = {item["version"]: _from_log(table, item) for item in history if "dag_id" in item}
+    if latest is not None:
+        return [found[version] for version in sorted(found)]
     store = ObjectStore(lake.settings)
     folder = uri(lake.pipeline, table, 0).rpartition("/")[0]
     versions = [(int(item.name.removesuffix(".json")), item.uri) for item in store.list(folder)]

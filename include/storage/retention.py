@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from deltalake import CommitProperties, DeltaTable
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties
 from deltalake.exceptions import CommitFailedError
 
 # By default delta-rs deletes logs after 30 days as it writes checkpoints, and a vacuum the files
@@ -23,5 +23,7 @@ def keep_versions(delta: DeltaTable) -> None:
     # Whoever writes at the same moment sets it too, or the next writer does.
     with suppress(CommitFailedError):
         delta.alter.set_table_properties(
-            EVERY_VERSION, commit_properties=CommitProperties(max_commit_retries=0)
+            EVERY_VERSION,
+            commit_properties=CommitProperties(max_commit_retries=0),
+            post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
         )

@@ -108,7 +108,7 @@ def _score(pipeline: Pipeline) -> DAG:
                 pipeline=pipeline.name,
                 task_id=f"ingest_{source}",
                 source=source,
-                doc_md=f"Copies the landed files of `{source}` into `raw_{source}`.",
+                doc_md=f"Copies the landed files of `{source}` as a draft of `raw_{source}`.",
             )
             validated[source] = ValidateSourceOperator(
                 pipeline=pipeline.name,

@@ -10,7 +10,7 @@ from relevo.operators.base import PipelineOperator
 
 
 class IngestSourceOperator(PipelineOperator):
-    """Copy what landed for a partition into the raw table of a source.
+    """Copy what landed for a partition as a draft of the raw table of a source.
 
     Args:
         source: Name of the source in the pipeline file.
@@ -79,7 +79,7 @@ class ValidateSourceOperator(PipelineOperator):
 
 
 class IngestLabelsOperator(IngestSourceOperator):
-    """Copy the labels that became known in a partition into their raw table."""
+    """Copy the labels that became known in a partition as a draft of their raw table."""
 
 
 class ValidateLabelsOperator(ValidateSourceOperator):

@@ -131,6 +131,10 @@ class TestWhatItSees:
         assert lake.open("features").version() == 1  # one commit for all
         assert computed(count_rows, "2005-Q1") == together
 
+    def test_a_partition_without_rows(self, computed: Any, lake: Lake) -> None:
+        assert computed(lambda loans: loans.select("id", "at", "amount"), "2005-Q3") == []
+        assert lake.read("features").column_names == ["id", "at", "amount", "partition"]
+
     def test_no_columns_of_our_own(self, computed: Any) -> None:
         seen: list[list[str]] = []
 

@@ -86,9 +86,16 @@ def test_the_same_version_on_the_same_rows_makes_the_same(
     assert made_then.made_then(lake, NAME) == second
 
 
+@pytest.mark.parametrize("recent", [1, 50])
 def test_corrected_features_make_others_and_the_first_stay_those_made_then(
-    lake: Lake, champion: ModelVersion, origin: Origin, score: Any
+    lake: Lake,
+    champion: ModelVersion,
+    origin: Origin,
+    score: Any,
+    recent: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(made_then, "_RECENT", recent)
     rows = frame(50, 2)
     first = score(put_features(lake, origin, NAME, rows), champion)
     before = held(lake)

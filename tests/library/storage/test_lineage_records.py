@@ -65,6 +65,7 @@ def test_the_log_tells_what_a_killed_writer_did_not_record(
         (3, ("2005-Q1",)),
     ]
     assert {item.inputs for item in found} == {(SOURCE,)}
+    assert [item.version for item in written(lake, "loans", latest=2)] == [2, 3]
 
 
 def test_records_tell_what_the_log_has_lost(lake: Lake, origin: Origin) -> None:
