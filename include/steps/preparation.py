@@ -287,6 +287,8 @@ def _validate(
         page = data_docs.publish_data_docs(ObjectStore(lake.settings), report, folder)
     quarantine.enforce(report, on_failure=on_failure, max_quarantined=limit, data_docs=page)
     kept, quarantined = quarantine.split(rows, report)
+    # Before anything is written: a label that cannot be read stops the batch.
+    known = _known_labels(pipeline, dataset, kept, partition)
     written = origin.reading(batch)
     lake.write(
         quarantine_table(dataset),
@@ -294,7 +296,7 @@ def _validate(
         partitions=[name],
         origin=written,
     )
-    _write_labels(lake, pipeline, dataset, kept, partition, written)
+    _write_labels(lake, known, partition, written)
     if quarantined.num_rows:
         reference = lake.write(
             batch.table, with_partition(kept, name), partitions=[name], origin=written
@@ -315,24 +317,27 @@ def _empty(
 ) -> Validated:
     """Accept a batch without rows: what an earlier one left behind goes."""
     name, table = str(partition), quarantine_table(dataset)
+    known = _known_labels(pipeline, dataset, rows, partition)
     held = lake.schema(table)
     if held is not None:
         lake.write(table, held.empty_table(), partitions=[name], origin=origin.reading(batch))
-    _write_labels(lake, pipeline, dataset, rows, partition, origin.reading(batch))
+    _write_labels(lake, known, partition, origin.reading(batch))
     return Validated(replace(batch, partition=name, rows=0), 0, None, {})
 
 
+def _known_labels(
+    pipeline: Pipeline, dataset: str, rows: pa.Table, partition: Partition
+) -> pa.Table | None:
+    """Derive the labels that validated rows bring; None if their source brings none."""
+    if dataset != pipeline.label_source:
+        return None
+    return with_partition(labels.derive(pipeline, rows, partition), str(partition))
+
+
 def _write_labels(
-    lake: Lake,
-    pipeline: Pipeline,
-    dataset: str,
-    rows: pa.Table,
-    partition: Partition,
-    origin: Origin,
+    lake: Lake, known: pa.Table | None, partition: Partition, origin: Origin
 ) -> None:
-    """Write the labels that validated rows bring, if their source is the one of the labels."""
-    if dataset == pipeline.label_source:
-        known = with_partition(labels.derive(pipeline, rows, partition), str(partition))
+    if known is not None:
         lake.write(labels.TABLE, known, partitions=[str(partition)], origin=origin)
 
 

@@ -318,13 +318,15 @@ class Lake:
 
     def _check_schema(self, table: str, delta: DeltaTable, schema: pa.Schema) -> None:
         held = pa.schema(delta.schema().to_arrow())
-        missing = [name for name in held.names if name not in schema.names]
-        extra = [name for name in schema.names if name not in held.names]
+        # Asked once: a schema makes its list of names, and looks a name up, column by column.
+        before = dict(zip(held.names, held.types, strict=True))
+        now = dict(zip(schema.names, schema.types, strict=True))
+        missing = [name for name in before if name not in now]
+        extra = [name for name in now if name not in before]
         changed = [
-            f"{name} {held.field(name).type} -> {schema.field(name).type}"
-            for name in held.names
-            if name in schema.names
-            and not _same_type(held.field(name).type, schema.field(name).type)
+            f"{name} {before[name]} -> {now[name]}"
+            for name in before
+            if name in now and not _same_type(before[name], now[name])
         ]
         if missing or extra or changed:
             raise TableError(

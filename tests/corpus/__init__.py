@@ -1,0 +1,4 @@
+"""The corpus of bad inputs: one case each, what arrives and what must happen.
+
+``docs/bad-input.md`` is written from it: ``python -m tests.corpus.page``.
+"""
