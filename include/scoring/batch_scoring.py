@@ -31,10 +31,10 @@ from include.registry.model_files import (
     prepare,
     scores_of,
 )
+from include.spark import worker_errors
 from include.specification.metric_names import Task
 from include.specification.pipeline import Pipeline
 from include.specification.problem import Problem
-from include.spark import worker_errors
 from include.storage.data_frames import to_pandas
 from include.storage.lake_tables import PARTITION, DataFile, Lake, with_partition
 from include.storage.lineage import Origin, TableReference

@@ -32,7 +32,9 @@ CASES = (
         "a column renamed",
         text(LINES.replace("amount", "amounts")),
         2,
-        refused("ingest", "a.csv", "every column of the table so far", "amount (perhaps now 'amounts')"),
+        refused(
+            "ingest", "a.csv", "every column of the table so far", "amount (perhaps now 'amounts')"
+        ),
         CSV,
         before=EARLIER,
     ),
@@ -40,7 +42,9 @@ CASES = (
         "a column renamed in its case only",
         text(LINES.replace("amount", "Amount")),
         2,
-        refused("ingest", "a.csv", "every column of the table so far", "amount (perhaps now 'Amount')"),
+        refused(
+            "ingest", "a.csv", "every column of the table so far", "amount (perhaps now 'Amount')"
+        ),
         CSV,
         before=EARLIER,
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
-from tests.corpus.case import AT, Kept, Landed, Quarantined, raw, refused, rows, text
+from tests.corpus.case import Kept, Landed, Quarantined, raw, refused, rows, text
 from tests.corpus.files import CSV, LINES, TWO
 
 HEAD = "id,at,amount\n"
@@ -144,25 +144,21 @@ CASES = (
         "columns named label, known_at, score, key and held_out",
         text("id,at,label,known_at,score,key,held_out\n1,2005-04-03,a,b,c,d,e\n"),
         1,
-        Kept(
-            rows(
-                "id at label known_at score key held_out", (1, DAY, "a", "b", "c", "d", "e")
-            )
-        ),
+        Kept(rows("id at label known_at score key held_out", (1, DAY, "a", "b", "c", "d", "e"))),
         CSV,
     ),
     Landed(
         "no header: the first row is one of data",
         text("1,2005-04-03,10\n2,2005-04-03,20\n"),
         1,
-        refused("validate", "id"),
+        refused("validate", 'The column "id"', "does not exist"),
         CSV,
     ),
     Landed(
         "semicolons, where the pipeline file says nothing",
         text(LINES.replace(",", ";")),
         2,
-        refused("validate", "id"),
+        refused("validate", 'The column "id"', "does not exist"),
         CSV,
     ),
     Landed(
@@ -211,7 +207,9 @@ CASES = (
         "whole numbers of 20 digits",
         text(cells("12345678901234567890", "12345678901234567891")),
         2,
-        Kept(rows("id at amount", (1, DAY, "12345678901234567890"), (2, DAY, "12345678901234567891"))),
+        Kept(
+            rows("id at amount", (1, DAY, "12345678901234567890"), (2, DAY, "12345678901234567891"))
+        ),
         CSV,
     ),
     Landed(
@@ -243,7 +241,8 @@ CASES = (
         text(cells('"1,000.50"', '"1,00"', "7")),
         3,
         Quarantined(
-            rows("id at amount", (1, DAY, 1000.5), (3, DAY, 7.0)), {1: "must be a number, got '1,00'"}
+            rows("id at amount", (1, DAY, 1000.5), (3, DAY, 7.0)),
+            {1: "must be a number, got '1,00'"},
         ),
         {**CSV, "csv": {"thousands": ","}, "types": {"amount": "number"}},
     ),
@@ -276,7 +275,9 @@ CASES = (
     ),
     Landed(
         "mixed time zones: Z, an offset and none (which is UTC)",
-        text("id,at,amount\n1,2005-04-03T12:00:00Z,1\n2,2005-04-03T12:00:00-05:00,2\n3,2005-04-03T12:00:00,3\n"),
+        text(
+            "id,at,amount\n1,2005-04-03T12:00:00Z,1\n2,2005-04-03T12:00:00-05:00,2\n3,2005-04-03T12:00:00,3\n"
+        ),
         3,
         Kept(
             rows(
@@ -354,5 +355,11 @@ CASES = (
         Quarantined(rows("id at amount", (2, DAY, 2)), {0: "null"}),
         CSV,
     ),
-    Landed("binary data named .csv", raw(a_csv=bytes(range(256))), 0, refused("ingest", "a.csv"), CSV),
+    Landed(
+        "binary data named .csv",
+        raw(a_csv=bytes(range(256))),
+        0,
+        refused("ingest", "a.csv", "NUL bytes"),
+        CSV,
+    ),
 )

@@ -81,6 +81,13 @@ CASES = (
         CSV,
     ),
     Landed(
+        "a spreadsheet (.xlsx) that was renamed to .csv",
+        raw(a_csv=b"PK\x03\x04" + bytes(30)),
+        0,
+        refused("ingest", "a.csv", "must hold text, got a zip archive, as spreadsheets are"),
+        CSV,
+    ),
+    Landed(
         "plain text named .csv.gz",
         text(LINES, "a.csv.gz"),
         2,
@@ -91,7 +98,7 @@ CASES = (
         "gzip named .csv",
         raw(a_csv=packed(LINES.encode())),
         2,
-        refused("ingest", "a.csv"),
+        refused("ingest", "a.csv", "must hold text, got gzip"),
         CSV,
     ),
     Landed("gzip named .csv.gz", raw(a_csv_gz=packed(LINES.encode())), 2, Kept(TWO), CSV),
@@ -120,7 +127,9 @@ CASES = (
         2,
         refused("ingest", "a.parquet", "readable as Parquet"),
     ),
-    Landed("Parquet named .csv", raw(a_csv=PARQUET), 2, refused("ingest", "a.csv"), CSV),
+    Landed(
+        "Parquet named .csv", raw(a_csv=PARQUET), 2, refused("ingest", "a.csv", "got Parquet"), CSV
+    ),
     Landed(
         "Parquet without row groups",
         raw(a_parquet=_without_row_groups()),
@@ -210,7 +219,7 @@ CASES = (
     ),
     Landed(
         "an object name of spaces, an emoji, quotes and a percent sign",
-        lambda: {"it's 100% \"new\" 😀 + copy.csv": LINES.encode()},
+        lambda: {'it\'s 100% "new" 😀 + copy.csv': LINES.encode()},
         2,
         Kept(TWO),
         CSV,

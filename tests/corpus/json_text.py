@@ -96,7 +96,7 @@ CASES = (
         "10,000 brackets, one in the other",
         text(lines("[" * 10_000 + "]" * 10_000), "a.jsonl"),
         1,
-        refused("ingest", "a.jsonl", "line 1"),
+        refused("ingest", "a.jsonl", "line 1 must be one JSON object"),
         JSON,
     ),
     Landed(

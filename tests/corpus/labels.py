@@ -94,7 +94,9 @@ CASES = (
     ),
     Landed(
         "texts as the label of a regression",
-        labels((1, "high", MAY),),
+        labels(
+            (1, "high", MAY),
+        ),
         1,
         refused("validate", "the label of a regression must be a number"),
         NUMBER,
@@ -110,7 +112,7 @@ CASES = (
         "no column of the label's name",
         parquet(id=[1], worse=[1], known=[MAY]),
         1,
-        refused("validate", "must have a column bad"),
+        refused("ingest", "must have a column bad, which sources.outcomes.labels.column"),
         LABELS,
     ),
     Landed(

@@ -64,7 +64,9 @@ def _stored(name: str, data: bytes) -> Damage:
 
 
 CASES = (
-    Model("a model file that was changed", _changed(MODEL), ("SHA-256 must be", "restore the object")),
+    Model(
+        "a model file that was changed", _changed(MODEL), ("SHA-256 must be", "restore the object")
+    ),
     Model("a model file that was deleted", _deleted(MODEL), ("must be there, got none",)),
     Model(
         "a model file that holds a function to call",
@@ -98,7 +100,12 @@ CASES = (
         lambda frame: frame.assign(x=float("inf")),
     ),
     Model("a constant feature", _as_it_was, None, lambda frame: frame.assign(x=1.0)),
-    Model("a feature of nothing but null", _as_it_was, None, lambda frame: frame.assign(x=float("nan"))),
+    Model(
+        "a feature of nothing but null",
+        _as_it_was,
+        None,
+        lambda frame: frame.assign(x=float("nan")),
+    ),
     Model("categories that were never seen", _as_it_was, None, lambda frame: frame.assign(c="new")),
     Model(
         "a category of its own for each row",

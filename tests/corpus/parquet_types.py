@@ -9,7 +9,17 @@ from typing import Any
 
 import pyarrow as pa
 
-from tests.corpus.case import AT, Kept, Landed, Quarantined, parquet, parquet_bytes, raw, refused, rows
+from tests.corpus.case import (
+    AT,
+    Kept,
+    Landed,
+    Quarantined,
+    parquet,
+    parquet_bytes,
+    raw,
+    refused,
+    rows,
+)
 
 
 def column(array: Any) -> Any:
@@ -35,7 +45,12 @@ WIDE = {f"c{n}": [n] for n in range(5000)}
 CATEGORIES = [f"category {n}" for n in range(10_000)]
 
 CASES = (
-    Landed("NaN and infinities", column([math.nan, math.inf, -math.inf, 1.5]), 4, held(math.nan, math.inf, -math.inf, 1.5)),
+    Landed(
+        "NaN and infinities",
+        column([math.nan, math.inf, -math.inf, 1.5]),
+        4,
+        held(math.nan, math.inf, -math.inf, 1.5),
+    ),
     Landed(
         "whole numbers above 2^53 beside a null",
         column(pa.array([2**53 + 1, None, 2**63 - 1])),
@@ -58,7 +73,9 @@ CASES = (
     ),
     Landed(
         "decimals",
-        column(pa.array([Decimal("0.10"), Decimal("12345678901234567890.12")], pa.decimal128(30, 2))),
+        column(
+            pa.array([Decimal("0.10"), Decimal("12345678901234567890.12")], pa.decimal128(30, 2))
+        ),
         2,
         held(Decimal("0.10"), Decimal("12345678901234567890.12")),
     ),
@@ -97,7 +114,12 @@ CASES = (
         1,
         refused("ingest", "a.parquet", "column amount", "years 1 to 9999", "row 1"),
     ),
-    Landed("days as Arrow's date64", column(pa.array([date(2005, 4, 3)], pa.date64())), 1, held(date(2005, 4, 3))),
+    Landed(
+        "days as Arrow's date64",
+        column(pa.array([date(2005, 4, 3)], pa.date64())),
+        1,
+        held(date(2005, 4, 3)),
+    ),
     Landed(
         "a column of type null in the first batch",
         column(pa.nulls(2)),
@@ -121,7 +143,9 @@ CASES = (
         "two columns of one name",
         raw(
             a_parquet=parquet_bytes(
-                pa.Table.from_arrays([pa.array([1]), pa.array([1]), pa.array([2])], ["id", "x", "x"])
+                pa.Table.from_arrays(
+                    [pa.array([1]), pa.array([1]), pa.array([2])], ["id", "x", "x"]
+                )
             )
         ),
         1,
@@ -129,12 +153,16 @@ CASES = (
     ),
     Landed(
         "a column whose name is blank",
-        raw(a_parquet=parquet_bytes(pa.Table.from_arrays([pa.array([1]), pa.array([1])], ["id", ""]))),
+        raw(
+            a_parquet=parquet_bytes(
+                pa.Table.from_arrays([pa.array([1]), pa.array([1])], ["id", ""])
+            )
+        ),
         1,
         refused("ingest", "a.parquet", "must name every column, got none for column 2"),
     ),
     Landed(
-        "names with a line end, a dot, backticks, an emoji, quotes, spaces, braces and a word of SQL",
+        "names with a line end, a dot, backticks, an emoji, quotes, blanks, braces, a word of SQL",
         parquet(id=[1], at=[AT], **{name: [n] for n, name in enumerate(NAMES)}),
         1,
         Kept([{"id": 1, "at": AT, **{name: n for n, name in enumerate(NAMES)}}]),
@@ -150,6 +178,12 @@ CASES = (
         parquet(id=[1], at=[AT], **WIDE),
         1,
         Kept([{"id": 1, "at": AT, **{name: values[0] for name, values in WIDE.items()}}]),
+    ),
+    Landed(
+        "the index of a pandas frame (__index_level_0__)",
+        parquet(id=[1], at=[AT], __index_level_0__=[7]),
+        1,
+        refused("ingest", "a.parquet", "begin with '_'", "__index_level_0__"),
     ),
     Landed("10,000 categories", column(CATEGORIES), 10_000, held(*CATEGORIES)),
     Landed("a constant column", column([7.0] * 3), 3, held(7.0, 7.0, 7.0)),

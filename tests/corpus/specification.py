@@ -134,7 +134,9 @@ CASES = (
     _partition("with a line end", "2005-Q1\n"),
     _suite("that was cut off", '{"name": "s"', "must be JSON", "line 1"),
     _suite("without expectations", _of(), "at least one"),
-    _suite("with an expectation that nobody knows", _of({"type": "expect_it"}), "must be a known one"),
+    _suite(
+        "with an expectation that nobody knows", _of({"type": "expect_it"}), "must be a known one"
+    ),
     _suite(
         "with a severity that nobody knows",
         _of(UNIQUE | {"severity": "fatal"}),

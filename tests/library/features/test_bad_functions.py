@@ -12,13 +12,14 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import functions as f
 
+from include.calendar.partitions import Partition
 from include.errors import RelevoError
 from include.features.feature_function import compute
 from include.specification.pipeline import Pipeline
 from include.storage.lake_tables import Lake, with_partition
 from include.storage.settings import Settings
 from tests.corpus.case import BEFORE, PARTITION
-from tests.corpus.functions import CASES, SECOND, Function, selected
+from tests.corpus.functions import CASES, SECOND, Function
 
 MakePipeline = Callable[..., Pipeline]
 
@@ -38,15 +39,15 @@ def run(
 ) -> Callable[..., None]:
     """Compute the features of four loans of a partition."""
 
-    def compute_with(case: Callable[[Any, Any], Any], partition: Any = PARTITION) -> None:
+    def compute_with(case: Function, partition: Partition = PARTITION) -> None:
         module = ModuleType(f"include.pipelines.p{uuid.uuid4().hex}")
-        module.features = lambda loans: case(loans, f)  # type: ignore[attr-defined]
+        module.features = lambda loans: case.function(loans, f)  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, module.__name__, module)
         pipeline = make_pipeline(features={"function": f"{module.__name__}:features"})
         loans = pa.table(
             {
                 "id": [1, 2, 3, 4],
-                "at": pa.array([partition.start] * 4, pa.timestamp("us")),
+                "at": pa.array(case.at or [partition.start] * 4, pa.timestamp("us")),
                 "amount": [1.5, 2.5, 3.5, 4.5],
             }
         )
@@ -63,7 +64,7 @@ def run(
 
 def refuse(case: Function, run: Callable[..., None]) -> None:
     with pytest.raises(RelevoError) as caught:
-        run(case.function)
+        run(case)
     message = str(caught.value)
     for words in case.says or ():
         assert words in message, message
@@ -75,7 +76,7 @@ def test_each_row_comes_out_once_or_nothing_is_written(
     case: Function, run: Callable[..., None], lake: Lake
 ) -> None:
     if case.says is None:
-        run(case.function)
+        run(case)
         assert sorted(lake.read("features")["id"].to_pylist()) == [1, 2, 3, 4]
     else:
         refuse(case, run)
@@ -86,6 +87,6 @@ def test_each_row_comes_out_once_or_nothing_is_written(
 def test_what_it_returns_stays_as_it_was(
     case: Function, run: Callable[..., None], lake: Lake
 ) -> None:
-    run(selected("amount"), BEFORE)
+    run(CASES[0], BEFORE)
     refuse(case, run)
     assert lake.row_counts("features") == {str(BEFORE): 4}

@@ -304,7 +304,9 @@ class TestWhatItReturns:
         self, computed: Any, lake: Lake
     ) -> None:
         computed(count_rows, "2004-Q4", "2005-Q1")
-        rows = computed(lambda loans: count_rows(loans).withColumn("seen", f.lit(9).cast("long")), "2005-Q1")
+        rows = computed(
+            lambda loans: count_rows(loans).withColumn("seen", f.lit(9).cast("long")), "2005-Q1"
+        )
         assert [row["id"] for row in rows] == [
             *("2004-Q4/0", "2004-Q4/1"),
             *(f"2005-Q1/{number}" for number in range(4)),
