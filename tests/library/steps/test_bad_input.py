@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from include.quality import suites
+from include.quality import data_docs, suites
 from include.quality.suites import load_suite
 from include.storage.settings import StoreSettings
 from tests.corpus import landed_cases
-from tests.corpus.case import Landed
+from tests.corpus.case import Kept, Landed
 from tests.corpus.driving import ByTheLibrary, drive, ground, write_suites
 
 CASES = landed_cases()
@@ -33,6 +33,11 @@ def own_suites(read_suite: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("case", CASES, ids=[case.what for case in CASES])
 def test_what_lands_is_kept_or_quarantined_or_refused(
-    case: Landed, store_settings: StoreSettings, caplog: pytest.LogCaptureFixture
+    case: Landed,
+    store_settings: StoreSettings,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if isinstance(case.outcome, Kept):  # a page without failures takes a third of the time
+        monkeypatch.setattr(data_docs, "publish_data_docs", lambda *_: None)
     drive(ground(store_settings, case), case, ByTheLibrary(), caplog)
