@@ -318,16 +318,12 @@ class Lake:
 
     def _check_schema(self, table: str, delta: DeltaTable, schema: pa.Schema) -> None:
         held = pa.schema(delta.schema().to_arrow())
-        # Asked once: a schema makes its list of names, and looks a name up, column by column.
         before = dict(zip(held.names, held.types, strict=True))
         now = dict(zip(schema.names, schema.types, strict=True))
         missing = [name for name in before if name not in now]
         extra = [name for name in now if name not in before]
-        changed = [
-            f"{name} {before[name]} -> {now[name]}"
-            for name in before
-            if name in now and not _same_type(before[name], now[name])
-        ]
+        both = [(name, before[name], now[name]) for name in before if name in now]
+        changed = [f"{name} {a} -> {b}" for name, a, b in both if not _same_type(a, b)]
         if missing or extra or changed:
             raise TableError(
                 f"table {self.pipeline}.{table}: columns must stay as they are, got missing "
