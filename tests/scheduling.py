@@ -28,6 +28,7 @@ SHARED = {
         "tests/library/development/test_new_to_scored.py",
         "tests/library/development/test_odd_names.py",
         "tests/library/development/test_scaffold_files.py",
+        "tests/library/features/test_bad_functions.py",
         "tests/library/features/test_feature_function.py",
         "tests/library/features/test_point_in_time.py",
         "tests/library/steps/test_any_table.py",

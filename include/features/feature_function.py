@@ -20,9 +20,12 @@ import pyarrow.compute as pc
 from include.calendar import partitions
 from include.calendar.moments import to_moments
 from include.calendar.partitions import containing
-from include.errors import FeatureError, SourceError
+from include.errors import FeatureError, RelevoError, SourceError
 from include.features import labels
+from include.features.row_keys import KeySum, are_comparable, key_sum
+from include.ingestion.arrow_types import check_types
 from include.ingestion.storable_columns import check_names
+from include.spark import worker_errors
 from include.spark.column_names import column
 from include.spark.lake_source import read
 from include.specification.pipeline import Pipeline
@@ -35,9 +38,11 @@ from include.storage.settings import StoreSettings
 from include.wording import some
 
 TABLE = "features"
-_FILES = pa.schema(
+_FILE = pa.schema(
     [("path", pa.string()), ("partition", pa.string()), ("size", pa.int64()), ("rows", pa.int64())]
 )
+# What a worker gives back: a file, with the sum of all keys that it saw, or an error.
+_WRITTEN = pa.schema([*_FILE, ("keys", pa.string()), worker_errors.FIELD])
 
 
 def load_function(pipeline: Pipeline) -> Callable[..., Any]:
@@ -78,7 +83,8 @@ def compute(
         The draft of these partitions of the features table.
 
     Raises:
-        FeatureError: If the function loses or repeats entities, or a required column.
+        FeatureError: If the function loses or repeats rows, or a required column, or returns no
+            data frame, or types that no table holds.
     """
     function = load_function(pipeline)
     computed = [_compute_one(spark, lake, pipeline, sources, name, function) for name in wanted]
@@ -115,9 +121,11 @@ def _compute_one(
         for name, reference in sources.items()
     }
     features = function(**frames)
+    _check_frame(pipeline, features)
     _check_columns(pipeline, features.columns)
     features = _with_plain_numbers(features, pipeline.keys)
     returned = _arrow_schema(features)
+    _check_types(pipeline, returned)
     table_uri = lake.uri(TABLE)
 
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -127,16 +135,86 @@ def _compute_one(
             rows = pa.Table.from_batches(held).rename_columns(returned.names)
             # Spark may promise a column without nulls and send it as one that could have some.
             rows = rows.cast(returned)
-        rows = _with_partition(rows, pipeline, wanted)
-        files = write_files(StoreSettings.from_environment(), table_uri, rows)
-        yield pa.RecordBatch.from_pylist([vars(file) for file in files], schema=_FILES)
+        try:
+            rows = _with_partition(rows, pipeline, wanted)
+            files = write_files(StoreSettings.from_environment(), table_uri, rows)
+        except RelevoError as error:
+            found: list[dict[str, Any]] = [{"error": worker_errors.told(error)}]
+        else:
+            # All with the first file, as the files are told apart by nothing else.
+            sums = [str(key_sum(rows[pipeline.entity]).total), *["0"] * len(files)]
+            found = [vars(f) | {"keys": total} for f, total in zip(files, sums, strict=False)]
+        yield pa.RecordBatch.from_pylist(found, schema=_WRITTEN)
 
     # mapInArrow itself looks columns up by bare names: by number they are safe.
     numbered = features.toDF(*(f"_{number}" for number in range(len(returned))))
-    written = numbered.mapInArrow(write, from_arrow_schema(_FILES)).collect()
-    files = [DataFile(**row.asDict()) for row in written]
+    written = numbered.mapInArrow(write, from_arrow_schema(_WRITTEN)).collect()
+    worker_errors.raise_first(row.error for row in written)
+    files = [DataFile(*(row[name] for name in _FILE.names)) for row in written]
     _check_rows(pipeline, wanted, files)
+    keys = sum((KeySum(row.rows, int(row.keys)) for row in written), KeySum(0, 0))
+    _check_keys(lake, pipeline, sources[pipeline.primary_source], wanted, keys, returned)
     return returned, files
+
+
+def _check_frame(pipeline: Pipeline, features: Any) -> None:
+    from pyspark.sql import DataFrame
+
+    if not isinstance(features, DataFrame):
+        raise FeatureError(
+            f"feature function {pipeline.features.function}: must return a Spark data frame, got "
+            f"{type(features).__name__}. Return what the last select gives."
+        )
+
+
+def _check_types(pipeline: Pipeline, returned: pa.Schema) -> None:
+    """Refuse what no table holds, and columns of nulls, which have no type at all."""
+    subject = f"feature function {pipeline.features.function}"
+    try:
+        check_types(subject, returned)
+    except SourceError as error:
+        raise FeatureError(str(error)) from error
+    untyped = [field.name for field in returned if pa.types.is_null(field.type)]
+    if untyped:
+        raise FeatureError(
+            f"{subject}: every column must have a type, got only nulls in {some(untyped)}. "
+            "Cast it, such as to double."
+        )
+
+
+def _check_keys(
+    lake: Lake,
+    pipeline: Pipeline,
+    raw: TableReference,
+    wanted: str,
+    keys: KeySum,
+    returned: pa.Schema,
+) -> None:
+    """Refuse rows that were lost, repeated, or given another key on the way.
+
+    Nobody would ask for what was lost, and what is there twice would be predicted twice.
+    """
+    subject = f"feature function {pipeline.features.function}"
+    rule = f"must return each row of {pipeline.primary_source} {wanted} once"
+    advice = (
+        "Make the other side of a join unique, and leave it to a suite to move rows to quarantine."
+    )
+    files = lake.files(replace(raw, partition=wanted))
+    rows = sum(file.rows for file in files)
+    if keys.rows != rows:
+        raise FeatureError(f"{subject}: {rule}, got {keys.rows} rows of {rows}. {advice}")
+    columns = lake.open(raw.table, raw.version).schema().fields
+    if not rows or pipeline.entity not in {field.name for field in columns}:
+        return  # the function itself makes the key
+    landed = lake.read(
+        raw.table, partitions=[wanted], columns=[pipeline.entity], version=raw.version
+    )[pipeline.entity]
+    kinds = (returned.field(pipeline.entity).type, landed.type)
+    if are_comparable(*kinds) and key_sum(landed) != keys:
+        raise FeatureError(
+            f"{subject}: {rule}, got {keys.rows} rows, of which {pipeline.entity} is another than "
+            f"in the source or there again. {advice}"
+        )
 
 
 def _check_columns(pipeline: Pipeline, columns: Sequence[str]) -> None:

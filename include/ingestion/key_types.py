@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from include.errors import SourceError
 from include.specification.pipeline import Pipeline
+from include.wording import some
 
 # Floats hold every whole number up to here, so that a larger one may have been another before.
 _LARGEST_EXACT = 2**53
@@ -52,6 +53,42 @@ def check_keys(
                 f"{subject}: column {column} must be of one kind with {partner} of source "
                 f"{other}, because both are the {role} by which rows are joined, got {found} here "
                 f"and {wanted} there. Land both with one type."
+            )
+
+
+def check_named(pipeline: Pipeline, source: str, subject: str, rows: pa.Table) -> None:
+    """Refuse labels without a column that the pipeline file names.
+
+    The first batch begins the table, whose columns then stay: after one whose header is missing or
+    misspelt nothing that is right could land. Of other sources the feature function may make
+    whatever is named from other columns.
+
+    Args:
+        pipeline: The pipeline file.
+        source: Source of the batch.
+        subject: Source and partition, for messages.
+        rows: The batch.
+
+    Raises:
+        SourceError: If a column is missing.
+    """
+    labels = pipeline.sources[source].labels
+    if labels is None:
+        return
+    named = {
+        pipeline.entity: "entity",
+        **{
+            str(getattr(labels, key)): f"sources.{source}.labels.{key}"
+            for key in ("column", "known_at", "event_time")
+            if getattr(labels, key) is not None
+        },
+    }
+    for column, key in named.items():
+        if column not in rows.column_names:
+            raise SourceError(
+                f"{subject}: must have a column {column}, which {key} of the pipeline file names, "
+                f"got {some(rows.column_names, 10)}. Correct the header or the delimiter of the "
+                "file and land it again, or correct the pipeline file."
             )
 
 

@@ -168,9 +168,8 @@ def _schema_of_empty(
 def _check_same_columns(subject: str, landed: Sequence[LandedRows]) -> None:
     first, *others = landed
     for item in others:
-        names = item.rows.column_names
-        missing = [column for column in first.rows.column_names if column not in names]
-        extra = [column for column in names if column not in first.rows.column_names]
+        names, wanted = item.rows.column_names, first.rows.column_names
+        missing, extra = _without(wanted, names), _without(names, wanted)
         if missing or extra:
             raise SourceError(
                 f"{subject}: all files must have the same columns, got {item.label} without "
@@ -181,10 +180,10 @@ def _check_same_columns(subject: str, landed: Sequence[LandedRows]) -> None:
 
 def _check_missing(subject: str, landed: Sequence[LandedRows], expected: pa.Schema) -> None:
     first = landed[0]
-    names = first.rows.column_names
-    missing = [column for column in expected.names if column not in names]
+    names, wanted = first.rows.column_names, expected.names
+    missing = _without(wanted, names)
     if missing:
-        new = [column for column in names if column not in expected.names]
+        new = _without(names, wanted)
         raise SourceError(
             f"{subject}: {first.label} must have every column of the table so far, got "
             f"{len(missing)} missing: {some(renamed(missing, new))}; it holds {some(names, 20)}. "
@@ -196,12 +195,19 @@ def _extra_columns(
     subject: str, landed: Sequence[LandedRows], target: pa.Schema
 ) -> tuple[str, ...]:
     first = landed[0]
+    extra = set(_without(first.rows.column_names, target.names))
     return tuple(
         f"{subject}: {first.label}: column {field.name} ({field.type}) is not in the table and is "
         "left out. It stays where it landed."
         for field in first.rows.schema
-        if field.name not in target.names
+        if field.name in extra
     )
+
+
+def _without(names: Sequence[str], others: Sequence[str]) -> list[str]:
+    """Name those that are not among others, in their order; files may have thousands."""
+    held = set(others)
+    return [name for name in names if name not in held]
 
 
 def _plain_schema(subject: str, source: Source, landed: Sequence[LandedRows]) -> pa.Schema:
@@ -209,7 +215,7 @@ def _plain_schema(subject: str, source: Source, landed: Sequence[LandedRows]) ->
     that holds the values of all files.
     """
     columns = landed[0].rows.column_names
-    unknown = [column for column in source.types if column not in columns]
+    unknown = _without(list(source.types), columns)
     if unknown:
         raise SourceError(
             f"{subject}: {landed[0].label} must have every column that types names, got none "

@@ -23,6 +23,13 @@ _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
 )
 _WIDE = ("utf-16", "utf-32")
+# How files begin that hold no text, and what to do with them.
+_BINARY = (
+    (b"\x1f\x8b", "gzip", "Let its name end in .gz"),
+    (b"PK\x03\x04", "a zip archive, as spreadsheets are", "Land what is in it, saved as text"),
+    (b"PAR1", "Parquet", "Let its name end in .parquet, with format: parquet"),
+    (b"\x28\xb5\x2f\xfd", "zstd", "Land it decompressed, or as gzip"),
+)
 _READ_BYTES = 1024 * 1024
 # Of other scripts a guess can be made; of the many for Europe's accents this is the usual one.
 _LATIN = "cp1252"
@@ -91,9 +98,12 @@ def check_encoding(what: str, head: bytes, encoding: str) -> None:
         encoding: What ``csv.encoding`` says, or UTF-8.
 
     Raises:
-        SourceError: If it has the mark of another encoding, UTF-16 and UTF-32 have none, or NUL
-            bytes tell that its characters are wider.
+        SourceError: If it begins as no text does, has the mark of another encoding, UTF-16 and
+            UTF-32 have none, or NUL bytes tell that its characters are wider.
     """
+    for begins, found, advice in _BINARY:
+        if head.startswith(begins):
+            raise SourceError(f"{what} must hold text, got {found}. {advice}, and land it again.")
     name, marked = codecs.lookup(encoding).name, marked_encoding(head)
     family = name.removesuffix("-le").removesuffix("-be").removesuffix("-sig")
     if marked is not None and marked != family:

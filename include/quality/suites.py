@@ -46,7 +46,11 @@ def load_suite(name: str, folder: Path = EXPECTATIONS) -> dict[str, Any]:
             f"{nearest(name, known)}"
         )
     try:
-        suite = json.loads(path.read_text(encoding="utf-8"))
+        suite = json.loads(
+            path.read_text(encoding="utf-8"),
+            object_pairs_hook=_object,
+            parse_constant=_no_constant,
+        )
     except (ValueError, OSError, RecursionError) as error:
         raise SpecificationError(
             f"suite {path.name}: must be JSON, got {error}. Correct the line."
@@ -68,6 +72,19 @@ def load_suite(name: str, folder: Path = EXPECTATIONS) -> dict[str, Any]:
         for number, item in enumerate(suite["expectations"], start=1)
     ]
     return {"name": name, "expectations": expectations, "meta": suite.get("meta") or {}}
+
+
+def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Take an object as JSON does, which would keep the last of two values of a key only."""
+    keys = [key for key, _ in pairs]
+    twice = sorted({key for key in keys if keys.count(key) > 1})
+    if twice:
+        raise ValueError(f"the key {twice[0]!r} twice in one object")
+    return dict(pairs)
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name}, which is no number of JSON and nothing could be compared with")
 
 
 def _checked_expectation(subject: str, item: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -152,11 +153,17 @@ def get_file(settings: StoreSettings, file: tuple[str, str]) -> bytes:
     """Read a model file and check it against the SHA-256 recorded at registration.
 
     Raises:
-        RegistryError: If the file was changed since.
+        RegistryError: If the file was changed since, or is gone.
     """
     uri, expected = file
-    with settings.filesystem().open_input_file(settings.path(uri)) as source:
-        data: bytes = source.read()
+    try:
+        with settings.filesystem().open_input_file(settings.path(uri)) as source:
+            data: bytes = source.read()
+    except FileNotFoundError as error:
+        raise RegistryError(
+            f"model file {uri}: must be there, got none. It was deleted after registration: "
+            "restore the object, or roll back to another version."
+        ) from error
     found = hashlib.sha256(data).hexdigest()
     if found != expected:
         raise RegistryError(
@@ -178,7 +185,8 @@ def load_model(
         trusted: Types that it may hold besides ``TRUSTED_TYPES``, as recorded at registration.
 
     Raises:
-        RegistryError: If the file was changed, or holds types that we do not trust.
+        RegistryError: If the file was changed, is gone, is none that skops wrote, or holds types
+            that we do not trust.
     """
     data = get_file(settings, file)
     try:
@@ -186,6 +194,11 @@ def load_model(
     except skops.io.exceptions.UntrustedTypesFoundException as error:
         raise RegistryError(
             f"model file {file[0]}: must hold trusted types only, got others: {error}"
+        ) from error
+    except (BadZipFile, KeyError) as error:
+        raise RegistryError(
+            f"model file {file[0]}: must be a model as skops writes it, got {error}. Roll back to "
+            "another version, or train again."
         ) from error
 
 

@@ -20,7 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from include.errors import MonitoringError
+from include.errors import MonitoringError, RelevoError
 from include.evaluation.prediction_columns import fields, to_columns, watched
 from include.monitoring.binning import Binning
 from include.monitoring.profiles import Profile, merge_all, profile
@@ -32,6 +32,7 @@ from include.registry.model_files import (
     prepare,
     scores_of,
 )
+from include.spark import worker_errors
 from include.specification.metric_names import Task
 from include.specification.pipeline import Pipeline
 from include.specification.problem import Problem
@@ -47,7 +48,7 @@ TABLE = "predictions"
 PROFILES = "profiles"
 _BATCH_ROWS = 131_072
 _log = logging.getLogger(__name__)
-_RESULT = pa.schema([("file", pa.string()), ("profile", pa.string())])
+_RESULT = pa.schema([("file", pa.string()), ("profile", pa.string()), worker_errors.FIELD])
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,10 @@ def _run(spark: Any, job: _Job, paths: list[str]) -> list[dict[str, Any]]:
     def score_files(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for number in batch.column("id").to_pylist():
-                result = _score_file(job, paths[number])
+                try:
+                    result = _score_file(job, paths[number])
+                except RelevoError as error:
+                    result = {"error": worker_errors.told(error)}
                 yield pa.RecordBatch.from_pylist([result], schema=_RESULT)
 
     # One Spark task per file is what spreads the work over cores. A range is cut evenly, while
@@ -198,6 +202,7 @@ def _run(spark: Any, job: _Job, paths: list[str]) -> list[dict[str, Any]]:
     # would be lost with an executor.
     numbers = spark.range(0, len(paths), 1, len(paths))
     rows = numbers.mapInArrow(score_files, from_arrow_schema(_RESULT)).collect()
+    worker_errors.raise_first(row.error for row in rows)
     results = [{"file": json.loads(row.file), "profile": json.loads(row.profile)} for row in rows]
     # Spark returns tasks in no order; the order of the source files makes merges repeatable.
     return sorted(results, key=lambda item: paths.index(item["file"].pop("source")))

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from include.calendar.partitions import Partition
 from include.features import feature_function, labels
-from include.ingestion.key_types import check_keys
+from include.ingestion.key_types import check_keys, check_named
 from include.ingestion.landed_batch import LandedBatch, read_landed
 from include.ingestion.landed_partitions import landed_partitions
 from include.quality import data_docs, quarantine, suites, validation
@@ -93,8 +93,9 @@ def ingest(
         sample: Copy at most so many rows of a partition, evenly spread; all of them if None.
 
     Raises:
-        SourceError: If a file is missing, empty, unreadable or of another shape, or a key is of
-            another kind than in the source that it is joined with.
+        SourceError: If a file is missing, empty, unreadable or of another shape, lacks a column
+            that the pipeline file names, or a key is of another kind than in the source that it
+            is joined with.
     """
     table = raw_table(source)
     expected = landed_schema(lake, source)
@@ -108,7 +109,9 @@ def ingest(
         landed = read_batch(lake, pipeline, source, partition, expected, connections)
         for warning in landed.warnings:
             _log.warning("%s", warning)
-        check_keys(pipeline, source, f"source {source} {partition}", landed.table, others)
+        subject = f"source {source} {partition}"
+        check_named(pipeline, source, subject, landed.table)
+        check_keys(pipeline, source, subject, landed.table, others)
         expected = landed.table.schema
         rows = _spread(landed.table, sample)
         batches.append(with_partition(rows, str(partition)))

@@ -18,13 +18,12 @@ def check_schema(subject: str, held: pa.Schema, schema: pa.Schema) -> None:
     Raises:
         TableError: If a column is missing, new, or of another type.
     """
-    missing = [name for name in held.names if name not in schema.names]
-    extra = [name for name in schema.names if name not in held.names]
-    changed = [
-        f"{name} {held.field(name).type} -> {schema.field(name).type}"
-        for name in held.names
-        if name in schema.names and not _same_type(held.field(name).type, schema.field(name).type)
-    ]
+    before = dict(zip(held.names, held.types, strict=True))
+    now = dict(zip(schema.names, schema.types, strict=True))
+    missing = [name for name in before if name not in now]
+    extra = [name for name in now if name not in before]
+    both = [(name, before[name], now[name]) for name in before if name in now]
+    changed = [f"{name} {a} -> {b}" for name, a, b in both if not _same_type(a, b)]
     if missing or extra or changed:
         raise TableError(
             f"{subject}: columns must stay as they are, got missing "

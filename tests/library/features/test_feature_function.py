@@ -304,16 +304,21 @@ class TestWhatItReturns:
         def forget(loans: Any) -> Any:
             return loans.select("id", f.when(f.col("amount") > 0, f.col("at")).alias("at"))
 
-        with pytest.raises(Exception, match="at must be set, got 1 rows without"):
+        with pytest.raises(FeatureError, match="at must be set, got 1 rows without"):
             computed(forget, "2005-Q1")
 
     def test_running_again_replaces_the_partition_and_no_other(
         self, computed: Any, lake: Lake
     ) -> None:
         computed(count_rows, "2004-Q4", "2005-Q1")
-        first = count_rows
-        rows = computed(lambda loans: first(loans).where("id like '%/0'"), "2005-Q1")
-        assert [row["id"] for row in rows] == ["2004-Q4/0", "2004-Q4/1", "2005-Q1/0"]
+        rows = computed(
+            lambda loans: count_rows(loans).withColumn("seen", f.lit(9).cast("long")), "2005-Q1"
+        )
+        assert [row["id"] for row in rows] == [
+            *("2004-Q4/0", "2004-Q4/1"),
+            *(f"2005-Q1/{number}" for number in range(4)),
+        ]
+        assert [row["seen"] for row in rows] == [2] * 2 + [9] * 4
 
 
 def test_booleans_and_decimals_become_numbers_and_keys_stay(

@@ -202,6 +202,23 @@ def test_an_encoding_that_the_file_contradicts(landing, encoding, said, words):
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (gzip.compress(b"id,name\n1,a\n"), "gzip. Let its name end in .gz"),
+        (b"PK\x03\x04" + bytes(20), "a zip archive, as spreadsheets are. Land what is in it"),
+        (b"PAR1" + bytes(20), "Parquet. Let its name end in .parquet"),
+        (b"\x28\xb5\x2f\xfd" + bytes(20), "zstd. Land it decompressed"),
+    ],
+)
+def test_what_is_no_text_at_all_is_named(landing, data, found):
+    # Before, the advice was to name the encoding: UTF-16, as there are NUL bytes.
+    landing.put("a.csv", data)
+    with pytest.raises(SourceError) as caught:
+        landing.read()
+    assert f"file a.csv must hold text, got {found}" in str(caught.value)
+
+
 @pytest.mark.parametrize("said", ["cp1252", "latin-1", "iso8859-15", "cp1251"])
 def test_utf_8_is_not_read_as_letters_of_single_bytes(landing, said):
     ascii_first = "id,name\n" + "1,Bonn\n" * 20_000

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from include.errors import SourceError
-from include.ingestion.key_types import check_keys
+from include.ingestion.key_types import check_keys, check_named
 from include.specification.pipeline import Pipeline
 
 INTEGER, TEXT, TIME = pa.int64(), pa.string(), pa.timestamp("us")
@@ -110,3 +110,19 @@ def test_floats_that_are_exact(pipeline: Pipeline) -> None:
     for values in ([1.0, None, 2.0**53 - 1], [None], []):
         rows = pa.table({"id": pa.array(values, pa.float64()), "x": pa.array(values, pa.float64())})
         check_keys(pipeline, "loans", "source loans 2005-01", rows, {})
+
+
+@pytest.mark.parametrize("missing", ["id", "bad", "month"])
+def test_labels_without_a_column_that_the_file_names(pipeline: Pipeline, missing: str) -> None:
+    kinds = {"id": INTEGER, "bad": INTEGER, "month": TIME}
+    rows = pa.schema(list(kinds.items())).empty_table()
+    check_named(pipeline, "outcomes", "source outcomes 2005-01", rows)
+    key = {"id": "entity", "bad": "sources.outcomes.labels.column"}.get(
+        missing, "sources.outcomes.labels.event_time"
+    )
+    with pytest.raises(SourceError, match=rf"must have a column {missing}, which {key} of the pip"):
+        check_named(pipeline, "outcomes", "source outcomes 2005-01", rows.drop_columns([missing]))
+
+
+def test_other_columns_may_be_made_by_the_feature_function(pipeline: Pipeline) -> None:
+    check_named(pipeline, "loans", "source loans 2005-01", pa.table({"year": [2005]}))

@@ -349,6 +349,13 @@ def test_a_suite_that_is_missing_broken_or_empty_is_an_error(tmp_path):
     for name in ("folder", "deep"):
         with pytest.raises(SpecificationError, match=rf"{name}\.json: must be JSON"):
             suites.load_suite(name, tmp_path)
+    for text, words in (
+        ('{"name": "a", "name": "broken"}', "the key 'name' twice"),
+        ('{"expectations": [{"kwargs": {"min_value": NaN}}]}', "NaN, which is no number of JSON"),
+    ):
+        (tmp_path / "broken.json").write_text(text)
+        with pytest.raises(SpecificationError, match=f"must be JSON, got {words}"):
+            suites.load_suite("broken", tmp_path)
     (tmp_path / "broken.json").write_text('{"expectations": 5}')
     with pytest.raises(SpecificationError, match="at least one of expectations, got none"):
         suites.load_suite("broken", tmp_path)

@@ -175,6 +175,15 @@ def test_a_changed_file_is_refused(lake: Lake) -> None:
     assert message.endswith("restore the object, or roll back to another version.")
 
 
+def test_a_file_that_is_gone_or_no_model_is_told(lake: Lake) -> None:
+    uri, digest = put(lake, b"no model")
+    with pytest.raises(RegistryError, match=rf"model file {uri}: must be a model as skops writes"):
+        load_model(lake.settings, (uri, digest))
+    ObjectStore(lake.settings).delete(uri)
+    with pytest.raises(RegistryError, match=rf"model file {uri}: must be there, got none\."):
+        get_file(lake.settings, (uri, digest))
+
+
 def test_a_type_that_we_do_not_trust_is_refused_whatever_the_file_says(lake: Lake) -> None:
     # A callable inside a fitted transformer: what a pickle would run when it is loaded.
     file = put(lake, skops.io.dumps(FunctionTransformer(json.loads)))

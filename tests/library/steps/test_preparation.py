@@ -326,6 +326,28 @@ class TestLabels:
         )
         assert not lake.exists("labels")
 
+    def test_those_that_cannot_be_read_change_nothing(
+        self,
+        lake: Lake,
+        pipeline: Pipeline,
+        origin: Origin,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        uri = f"s3://landing/{lake.pipeline}/outcomes/{Q1}/part-0.parquet"
+        known = pa.array([Q1.start] * 60, pa.timestamp("us"))
+        table = pa.table({"id": range(60), "bad": [2, *[1] * 59], "known": known})
+        land(lake, uri, table)
+        ingested = ingest(lake, pipeline, "outcomes", [Q1], origin)
+        validate_source(lake, pipeline, "outcomes", ingested, Q1, origin)
+        land(lake, uri, table.slice(1))
+        again = ingest(lake, pipeline, "outcomes", [Q1], origin)
+        refuse = create_autospec(preparation.labels.derive, side_effect=SourceError("a label"))
+        monkeypatch.setattr(preparation.labels, "derive", refuse)
+        with pytest.raises(SourceError, match="a label"):
+            validate_source(lake, pipeline, "outcomes", again, Q1, origin)
+        assert lake.row_counts("quarantine_outcomes") == {"2005-Q1": 1}
+        assert lake.row_counts("labels") == {"2005-Q1": 59}
+
     def test_those_that_contradict_each_other_go_to_quarantine(
         self, lake: Lake, pipeline: Pipeline, origin: Origin
     ) -> None:
