@@ -199,7 +199,7 @@ class _Steps:
                     version.version, current.shift(-1), evaluation.decision.reason, origin
                 )
                 told.append(f"in use from {current} on")
-        training.close(lake, self.registry, parent, str(as_of), origin)
+        training.close(lake, self.registry, parent, as_of, origin)
         return evaluation.decision.promoted
 
     def score(self, current: Partition) -> None:

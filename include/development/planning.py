@@ -251,7 +251,11 @@ def champions_file(entries: Sequence[Entry]) -> Mapping[str, Any] | None:
         The file as ``Pipeline.model_dump`` gives it, without defaults; None if nothing was
         promoted yet.
     """
-    promoted = [item for item in entries if (item.kind, item.decision) == ("training", "promoted")]
+    promoted = [
+        item
+        for item in entries
+        if (item.kind, item.decision) == ("training", "promoted") and not item.superseded
+    ]
     if not promoted:
         return None
     champion = promoted[-1]

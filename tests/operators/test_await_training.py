@@ -162,7 +162,7 @@ class TestWaitingFor:
 
         def record(kind: Any, partition: str, decision: str, step: str = "") -> None:
             origin = Origin("d", f"run {partition}", "t")
-            ledger.record(lake, kind, partition, decision, "", origin=origin, step=step)
+            ledger.record(lake, kind, partition, decision, "", origin=origin)
 
         assert look() == []  # nothing was ever recorded, and no earlier run is active
 

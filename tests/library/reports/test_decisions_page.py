@@ -69,9 +69,7 @@ def test_decisions_name_the_champion_before_and_after(lake: Lake) -> None:
         decide("promotion", partition, outcome, run, champion=champion, challenger=challenger)
         decide("training", partition, outcome, run)
 
-    ledger.record(
-        lake, "training", "2005-Q4", "started", "x", origin=Origin("d", "a", "t"), step="started"
-    )
+    ledger.record(lake, "training", "2005-Q4", "started", "x", origin=Origin("d", "a", "t"))
     train("2005-Q4", "promoted", "a", None, 1)
     drift = pa.table({"partition": ["2006-Q1"], "model_version": [1], "verdict": ["drift"]})
     lake.write(monitoring.DRIFT, drift, partitions=["2006-Q1"], origin=Origin("d", "s", "t"))

@@ -122,7 +122,7 @@ class TestTrainings:
     ) -> None:
         def record(kind: Any, name: str, decision: str, run: str, step: str = "") -> None:
             writer = replace(origin, dag_run_id=run)
-            ledger.record(lake, kind, name, decision, "", origin=writer, step=step)
+            ledger.record(lake, kind, name, decision, "", origin=writer)
 
         record("retraining", "2005-Q1", "yes", "score_1")
         record("training", "2005-Q1", "started", "train_1", "started")
