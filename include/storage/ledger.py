@@ -37,7 +37,6 @@ class Entry:
     """One decision.
 
     Args:
-        key: Name of the entry, unique in the ledger.
         kind: What was decided on: ``retraining`` (yes or no), ``promotion`` (promoted or
             refused), ``approval`` (asked, approved, rejected or expired), ``training`` (started,
             promoted, refused or failed), ``snapshot`` (taken).
@@ -47,10 +46,10 @@ class Entry:
         evidence: What the decision was made from, JSON-serialisable.
         dag_run_id: Run that decided.
         recorded_at: When, naive UTC; tells no order, because clocks differ.
+        key: Name of the entry, unique in the ledger.
         superseded: Whether the run decided again later, so that this counts no more.
     """
 
-    key: str
     kind: str
     partition: str
     decision: str
@@ -58,7 +57,8 @@ class Entry:
     evidence: Mapping[str, Any]
     dag_run_id: str
     recorded_at: datetime
-    superseded: bool
+    key: str = ""
+    superseded: bool = False
 
 
 def record(
@@ -122,7 +122,6 @@ def entries(lake: Lake, *kinds: Kind) -> list[Entry]:
     last = {_question(item): at for at, item in enumerate(events)}
     return [
         Entry(
-            key=row["key"],
             kind=row["kind"],
             partition=row["partition"],
             decision=row["decision"],
@@ -130,6 +129,7 @@ def entries(lake: Lake, *kinds: Kind) -> list[Entry]:
             evidence=json.loads(row["evidence"]),
             dag_run_id=row["dag_run_id"],
             recorded_at=row["recorded_at"],
+            key=row["key"],
             superseded=at not in (opened.get(_question(row)), last[_question(row)]),
         )
         for at, row in enumerate(events)

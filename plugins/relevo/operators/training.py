@@ -340,9 +340,7 @@ class ApprovePromotionOperator(HITLOperator):
 
         lake, origin = self.lake(), origin_of(context)
         if event.get("error_type") == "timeout":
-            told = (
-                f"Nobody answered within {self.response_timeout}. Clear {self.task_id} to ask anew."
-            )
+            told = f"Nobody answered within {self.response_timeout}. Clear the task to ask again."
             answer(lake, self.partition, "expired", told, origin)
             raise AirflowFailException(told)
         result = super().execute_complete(context=context, event=event)
