@@ -182,9 +182,11 @@ def traffic(pipeline: Pipeline) -> dict[str, Traffic]:
         "evaluate_challenger": Traffic(
             (training_sets.TABLE, champions.TABLE), (ledger.TABLE, PAGES)
         ),
-        "approve_promotion": Traffic(),
-        "promote_challenger": Traffic((champions.TABLE,), (champions.TABLE, MLFLOW)),
-        "close_training": Traffic((ledger.TABLE, champions.TABLE), (ledger.TABLE, MLFLOW)),
+        "approve_promotion": Traffic((ledger.TABLE,), (ledger.TABLE,)),
+        "promote_challenger": Traffic((ledger.TABLE, champions.TABLE), (champions.TABLE, MLFLOW)),
+        "close_training": Traffic(
+            (ledger.TABLE, champions.TABLE), (ledger.TABLE, champions.TABLE, MLFLOW)
+        ),
     }
 
 

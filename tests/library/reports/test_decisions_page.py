@@ -7,7 +7,7 @@ import dataclasses
 import pyarrow as pa
 
 from include.monitoring.performance import PerformanceRecord
-from include.reports.decisions_page import HEADS, Row, decisions
+from include.reports.decisions_page import HEADS, Row, decisions, render_decisions
 from include.steps import monitoring
 from include.storage import ledger
 from include.storage.lake_tables import Lake
@@ -87,3 +87,16 @@ def test_decisions_name_the_champion_before_and_after(lake: Lake) -> None:
         ("2006-Q2", "training", "refused", "v2", "why e"),
         ("2006-Q3", "training", "started", "none", "why f"),
     ]
+
+
+def test_an_answer_that_counts_no_more_is_struck_out_and_listed_nowhere_else(lake: Lake) -> None:
+    origin = Origin("p_score", "run_1", "task")
+    for decision in ("no", "yes"):
+        ledger.record(lake, "retraining", "2005-Q1", decision, f"why {decision}", origin=origin)
+    assert [item.decision for item in decisions(lake)] == ["yes"]
+    lines = [line for line in render_decisions(lake).splitlines() if "why" in line]
+    assert ["superseded" in line for line in lines] == [False, True]
+    assert 'class="yes">yes<' in lines[0]
+    assert '<tr class="superseded">' in lines[1]
+    assert "why no (superseded)" in lines[1]
+    assert 'class="no"' not in lines[1]
