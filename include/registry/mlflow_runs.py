@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -145,6 +145,7 @@ class Tracking:
         # Another task may make one at the same time: everybody goes on with the earliest.
         first, *others = [run.info.run_id for run in self._search(f"tags.`{KEY}` = '{key}'")]
         for run_id in others:
-            self.client.set_terminated(run_id, "KILLED")
-            self.client.delete_run(run_id)
+            with suppress(MlflowException):  # another task ends and deletes it at the same time
+                self.client.set_terminated(run_id, "KILLED")
+                self.client.delete_run(run_id)
         return str(first)
