@@ -207,44 +207,6 @@ def test_a_verdict_that_changed_moves_the_alias_and_the_ledger(story: Story) -> 
     ]
 
 
-def test_an_answer_counts_for_the_verdict_that_was_asked_about(story: Story) -> None:
-    def ask(said: Any, verdict: Any = None) -> None:
-        verdict = verdict or promotion.verdict_of(story.lake, "2005-Q2", story.origin.dag_run_id)
-        promotion.ask(story.lake, verdict, "2005-Q2", story.origin)
-        promotion.answer(story.lake, "2005-Q2", said, f"{said} by Ada.", story.origin)
-
-    def end() -> tuple[str, int | None]:
-        return story.end(), story.champion()
-
-    required = {**RULES, "approval": "required"}
-    story.file(promotion=required)
-    built = story.build()
-    result = story.fit(built)
-    story.choose(built, result)
-    first = promotion.verdict_of(story.lake, "2005-Q2", story.origin.dag_run_id)
-    assert end() == ("failed", None)  # nobody was asked
-    ask("expired")
-    assert end() == ("failed", None)
-    ask("approved")
-    assert end() == ("promoted", 1)
-    ask("rejected")  # asked again, after a clear
-    assert end() == ("refused", None)
-    ask("approved")
-    assert end() == ("promoted", 1)
-
-    # Judged anew by another rule: the yes of before is no yes to this verdict.
-    story.file(promotion={**required, "require": {"roc_auc": 0.61}})
-    story.choose(built, result)
-    assert story.close() == "failed"  # killed before anybody was asked: nothing stays in use
-    assert story.champion() is None
-    ask("approved", first)  # a late answer to the old question
-    assert end() == ("failed", None)
-    ask("approved")
-    assert end() == ("promoted", 1)
-    assert [said for said, _ in story.told("approval")].count("asked") == 6
-    assert story.told("approval")[-2:] == [("asked", True), ("approved", True)]
-
-
 def test_two_tasks_at_once_make_one_parent_and_one_nested_run(story: Story) -> None:
     others = [Tracking(story.tracking.settings, story.lake.pipeline) for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
