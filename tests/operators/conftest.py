@@ -23,7 +23,7 @@ def ti() -> TaskInstance:
 @pytest.fixture
 def context(ti: TaskInstance) -> dict[str, Any]:
     """The task's context, of a run that a person triggered."""
-    run = SimpleNamespace(run_type="manual")
+    run = SimpleNamespace(consumed_asset_events=[])
     return {"ti": ti, "dag_run": run, "outlet_events": OutletEventAccessors()}
 
 

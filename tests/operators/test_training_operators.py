@@ -116,6 +116,12 @@ def test_links() -> None:
     assert CloseTrainingOperator.operator_extra_links == (MlflowRunLink(), LedgerLink())
 
 
+def event(asset: str, **extra: str) -> SimpleNamespace:
+    """An event that a run was started by, as Airflow hands it on."""
+    given = extra or {"reason": "drift", "partition": "2005-Q1"}
+    return SimpleNamespace(asset=SimpleNamespace(name=asset), extra=given)
+
+
 class TestBuild:
     @pytest.fixture
     def library(self, replace_by_autospec: Any) -> SimpleNamespace:
@@ -154,7 +160,7 @@ class TestBuild:
         asked = replace_by_autospec(
             "include.storage.ledger.is_asked_for", return_value=is_asked_for
         )
-        context["dag_run"].run_type = "asset_triggered"
+        context["dag_run"].consumed_asset_events = [event("loan_default_retraining")]
         if is_asked_for:
             BuildTrainingSetOperator(**COMMON).execute(context)
         else:
@@ -165,6 +171,18 @@ class TestBuild:
         assert asked.call_args.args[1:] == ("2005-Q1", "manual__1")
         assert library.record.called is is_asked_for
         assert tracking.parent.called is is_asked_for
+
+    @pytest.mark.parametrize(
+        "by",
+        [event("loans_written"), event("loan_default_retraining", from_rest_api="true")],
+        ids=["another asset", "a person"],
+    )
+    def test_a_run_by_another_event_may_train_any_time(
+        self, library: Any, context: Any, tracking: Any, spark: Any, by: Any
+    ) -> None:
+        context["dag_run"].consumed_asset_events = [by]
+        BuildTrainingSetOperator(**COMMON).execute(context)
+        assert library.record.called
 
     def test_too_little_history_fails_at_once(
         self, library: Any, context: Any, ti: Any, tracking: Any, spark: Any

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from relevo.assets import is_by_training_event
 from relevo.hooks import RelevoHook
 from relevo.links import (
     DataDocsLink,
@@ -67,7 +68,7 @@ class TrainingOperator(PipelineOperator):
         """
         from include.storage.ledger import is_asked_for
 
-        is_by_event = context["dag_run"].run_type == "asset_triggered"
+        is_by_event = is_by_training_event(context["dag_run"], self.pipeline)
         if is_by_event and not is_asked_for(lake, self.partition, context["ti"].run_id):
             raise AirflowSkipException(
                 f"No training as of {self.partition} is asked for any more: the ledger holds "
