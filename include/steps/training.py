@@ -83,7 +83,10 @@ class CandidateResult:
 
 
 def start(lake: Lake, pipeline: Pipeline, partition: Partition, origin: Origin) -> None:
-    """Record that a training as of a partition begins, and under which pipeline file."""
+    """Record that a training begins, or begins again after it failed, and with which file."""
+    held = ledger.latest(lake, "training", str(partition), origin.dag_run_id)
+    if held is not None and held.decision != "failed":
+        return
     ledger.record(
         lake,
         "training",
@@ -287,10 +290,8 @@ def evaluate(
     return Evaluation(decision, evidence, problem, labels, ours, theirs)
 
 
-def close(
-    lake: Lake, registry: Registry, parent_id: str, partition: Partition, origin: Origin
-) -> tuple[str, str]:
-    """Record how a training run ended, end its MLflow runs, and leave nothing else in use.
+def close(lake: Lake, registry: Registry, partition: Partition, origin: Origin) -> tuple[str, str]:
+    """Record how a training run ended, and leave nothing else in use.
 
     The outcome is what is on record of this DAG run: ``promoted`` needs the verdict, the approval
     where somebody was asked, and the registry event; ``refused`` the verdict or a person's no;
@@ -299,7 +300,6 @@ def close(
     Args:
         lake: The pipeline's tables.
         registry: Its model versions.
-        parent_id: MLflow run of the DAG run.
         partition: Partition as of which was trained.
         origin: Who closes.
 
@@ -310,7 +310,6 @@ def close(
     ledger.record(lake, "training", str(partition), outcome, reason, origin=origin)
     if outcome != "promoted":
         registry.take_back(partition, reason, origin)
-    registry.tracking_or_fail().close(parent_id, failed=outcome == "failed")
     return outcome, reason
 
 

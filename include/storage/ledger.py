@@ -16,7 +16,9 @@ from include.storage.lineage import Origin
 
 TABLE = "ledger"
 Kind = Literal["retraining", "promotion", "approval", "training", "snapshot"]
-TrainingState = Literal["requested", "started", "promoted", "refused", "failed"]
+TrainingState = Literal["requested", "started", "promoted", "refused", "failed", "withdrawn"]
+# A later yes may ask for a training again.
+_ASKED_AGAIN = frozenset({"failed", "withdrawn"})
 
 _COLUMNS = (
     ("key", pa.string()),
@@ -165,23 +167,23 @@ def _opens(event: Event) -> bool:
 def training_states(lake: Lake) -> dict[str, TrainingState]:
     """Follow the trainings as of each partition through the ledger.
 
-    A yes asks for a training unless one is under way or ended with a verdict; after a failure it
-    asks again. A no takes back what was asked for and not started.
+    A yes asks for a training unless one is under way or ended with a verdict; after a failure or
+    a withdrawal it asks again. A no withdraws what was asked for and not started.
 
     Returns:
-        By partition, sorted: ``requested``, ``started``, ``promoted``, ``refused`` or ``failed``.
+        By partition, sorted: ``requested``, ``started``, ``promoted``, ``refused``, ``failed`` or
+        ``withdrawn``.
     """
-    states: dict[str, TrainingState | None] = {}
-    before: dict[str, TrainingState | None] = {}
+    states: dict[str, TrainingState] = {}
     for entry in entries(lake, "retraining", "training"):
-        name, state = entry.partition, states.get(entry.partition)
+        state = states.get(entry.partition)
         if entry.kind == "training":
-            states[name] = cast(TrainingState, entry.decision)
-        elif entry.decision == "yes" and state in (None, "failed"):
-            states[name], before[name] = "requested", state
+            states[entry.partition] = cast(TrainingState, entry.decision)
+        elif entry.decision == "yes" and (state is None or state in _ASKED_AGAIN):
+            states[entry.partition] = "requested"
         elif entry.decision == "no" and state == "requested":
-            states[name] = before[name]
-    return {name: state for name, state in sorted(states.items()) if state is not None}
+            states[entry.partition] = "withdrawn"
+    return dict(sorted(states.items()))
 
 
 def is_asked_for(lake: Lake, partition: str, dag_run_id: str) -> bool:

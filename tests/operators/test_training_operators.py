@@ -127,6 +127,7 @@ class TestBuild:
     def library(self, replace_by_autospec: Any) -> SimpleNamespace:
         return SimpleNamespace(
             record=replace_by_autospec("include.storage.ledger.record", return_value=True),
+            latest=replace_by_autospec("include.storage.ledger.latest", return_value=None),
             complete=replace_by_autospec(
                 "include.steps.preparation.complete_history", return_value=()
             ),
@@ -371,7 +372,8 @@ class TestClose:
         close = replace_by_autospec("include.steps.training.close", return_value=(outcome, "why"))
         result = CloseTrainingOperator(**COMMON).execute(context)
         assert small_json(result) == {"outcome": outcome, "reason": "why"}
-        assert close.call_args.args[2:4] == ("run 1", PARTITION)
+        assert close.call_args.args[2] == PARTITION
+        tracking.close.assert_called_once_with("run 1", failed=False)
         assert ti.pushed == {
             "relevo_mlflow_run": f"{RUN}/run 1",
             "relevo_ledger": "/relevo/decisions/loan_default",
@@ -380,11 +382,9 @@ class TestClose:
     def test_a_failed_training_fails_the_run_after_it_was_closed(
         self, context: Any, ti: Any, tracking: Any, replace_by_autospec: Any
     ) -> None:
-        close = replace_by_autospec(
-            "include.steps.training.close", return_value=("failed", "Look above.")
-        )
+        replace_by_autospec("include.steps.training.close", return_value=("failed", "Look above."))
         with pytest.raises(AirflowFailException) as caught:
             CloseTrainingOperator(**COMMON).execute(context)
         assert str(caught.value) == "Training as of 2005-Q1 failed. Look above."
-        assert close.called
+        tracking.close.assert_called_once_with("run 1", failed=True)
         assert ti.pushed["relevo_mlflow_run"] == f"{RUN}/run 1"

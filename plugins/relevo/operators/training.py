@@ -360,7 +360,7 @@ class ApprovePromotionOperator(HITLOperator):
 
 
 class CloseTrainingOperator(TrainingOperator):
-    """End the MLflow runs and record how the training ended, whatever happened before.
+    """Record how the training ended and end the MLflow runs, whatever happened before.
 
     Its trigger rule is ``all_done``; it fails if the training failed, so that the DAG run does.
     """
@@ -378,12 +378,14 @@ class CloseTrainingOperator(TrainingOperator):
 
         lake, tracking = self.lake(), self.tracking()
         self.skip_unless_asked_for(context, lake)
-        parent_id = self.parent_run(context, tracking)
         outcome, reason = close(
-            lake, Registry(lake, tracking), parent_id, self.slice_of_time(), self.origin(context)
+            lake, Registry(lake, tracking), self.slice_of_time(), self.origin(context)
         )
-        self.link_run(context, tracking, parent_id)
         LedgerLink.persist(context, ledger_path(self.pipeline))
+        # After the ledger: whoever waits for the training does not wait for MLflow.
+        parent_id = self.parent_run(context, tracking)
+        tracking.close(parent_id, failed=outcome == "failed")
+        self.link_run(context, tracking, parent_id)
         if outcome == "failed":
             raise AirflowFailException(f"Training as of {self.partition} failed. {reason}")
         self.log.info("Training as of %s ended: %s", self.partition, outcome)

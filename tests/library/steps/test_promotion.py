@@ -16,7 +16,7 @@ from include.registry.model_files import ModelVersion
 from include.specification.pipeline import Pipeline
 from include.steps import promotion
 from include.steps.promotion import Answer, Verdict
-from include.steps.training import close
+from include.steps.training import close, start
 from include.storage import ledger
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
@@ -57,7 +57,7 @@ class Run:
         return promotion.carry_out(self.lake, self.registry, self.pipeline, AS_OF, self.origin)
 
     def close(self) -> tuple[str, str]:
-        return close(self.lake, self.registry, "parent", AS_OF, self.origin)
+        return close(self.lake, self.registry, AS_OF, self.origin)
 
     @property
     def champion(self) -> int | None:
@@ -167,3 +167,18 @@ def test_a_yes_is_no_yes_to_a_later_verdict(asking: Run) -> None:
     asking.ask("approved")
     assert asking.carry_out() == (1, "by another rule")
     assert asking.close() == ("promoted", "by another rule")
+
+
+def test_a_training_begins_again_only_after_it_failed(asking: Run) -> None:
+    def begin() -> list[str]:
+        start(asking.lake, asking.pipeline, AS_OF, asking.origin)
+        return [item.decision for item in ledger.entries(asking.lake, "training")]
+
+    assert begin() == begin() == ["started"]
+    asking.close()
+    assert begin() == begin() == ["started", "failed", "started"]
+    asking.ask("approved")
+    asking.carry_out()
+    asking.close()
+    # build_training_set alone was cleared: the training has ended all the same.
+    assert begin() == ["started", "failed", "started", "promoted"]

@@ -91,7 +91,9 @@ class Story:
         return self.close()
 
     def close(self) -> str:
-        return training.close(self.lake, self.registry, self.parent(), AS_OF, self.origin)[0]
+        outcome, _ = training.close(self.lake, self.registry, AS_OF, self.origin)
+        self.tracking.close(self.parent(), failed=outcome == "failed")
+        return outcome
 
     def nested(self) -> dict[str, Any]:
         """Find the runs below the parent."""

@@ -239,7 +239,7 @@ def test_a_no_takes_back_what_was_not_started(lake: Lake, record: Any) -> None:
     record("retraining", "2005-Q1", "yes")
     assert ledger.is_asked_for(lake, "2005-Q1", "train_1")
     record("retraining", "2005-Q1", "no")
-    assert ledger.training_states(lake) == {}
+    assert ledger.training_states(lake) == {"2005-Q1": "withdrawn"}
     assert ledger.pending_trainings(lake) == ()
     assert not ledger.is_asked_for(lake, "2005-Q1", "train_1")
     record("retraining", "2005-Q1", "yes")
@@ -247,13 +247,13 @@ def test_a_no_takes_back_what_was_not_started(lake: Lake, record: Any) -> None:
     assert ledger.is_asked_for(lake, "2005-Q1", "train_1")
 
 
-def test_a_no_after_a_failure_leaves_the_failure(lake: Lake, record: Any) -> None:
+def test_a_no_withdraws_no_verdict_and_no_failure(lake: Lake, record: Any) -> None:
     record("retraining", "2005-Q1", "yes")
-    record("training", "2005-Q1", "started", run="train_1")
     record("training", "2005-Q1", "failed", run="train_1")
-    record("retraining", "2005-Q1", "yes", run="run_2")
-    record("retraining", "2005-Q1", "no", run="run_2")
-    assert ledger.training_states(lake) == {"2005-Q1": "failed"}
+    record("training", "2005-Q2", "promoted", run="train_2")
+    record("retraining", "2005-Q1", "no")
+    record("retraining", "2005-Q2", "no")
+    assert ledger.training_states(lake) == {"2005-Q1": "failed", "2005-Q2": "promoted"}
 
 
 def test_a_no_stops_nothing_that_was_started(lake: Lake, record: Any) -> None:
