@@ -32,6 +32,7 @@ SHARED = {
         "tests/library/features/test_feature_function.py",
         "tests/library/features/test_point_in_time.py",
         "tests/library/steps/test_any_table.py",
+        "tests/library/steps/test_training.py",
         "tests/pipelines/",
         "tests/stack/backup/test_bucket_prefix.py",
         "tests/stack/doctor/test_services.py",

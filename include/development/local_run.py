@@ -199,7 +199,8 @@ class _Steps:
                     version.version, current.shift(-1), evaluation.decision.reason, origin
                 )
                 told.append(f"in use from {current} on")
-        training.close(lake, self.registry, parent, str(as_of), origin)
+        outcome, _ = training.close(lake, self.registry, as_of, origin)
+        self.tracking.close(parent, failed=outcome == "failed")
         return evaluation.decision.promoted
 
     def score(self, current: Partition) -> None:

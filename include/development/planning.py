@@ -181,9 +181,11 @@ def traffic(pipeline: Pipeline) -> dict[str, Traffic]:
         "evaluate_challenger": Traffic(
             (training_sets.TABLE, champions.TABLE), (ledger.TABLE, PAGES)
         ),
-        "approve_promotion": Traffic(),
-        "promote_challenger": Traffic((champions.TABLE,), (champions.TABLE, MLFLOW)),
-        "close_training": Traffic((ledger.TABLE, champions.TABLE), (ledger.TABLE, MLFLOW)),
+        "approve_promotion": Traffic((ledger.TABLE,), (ledger.TABLE,)),
+        "promote_challenger": Traffic((ledger.TABLE, champions.TABLE), (champions.TABLE, MLFLOW)),
+        "close_training": Traffic(
+            (ledger.TABLE, champions.TABLE), (ledger.TABLE, champions.TABLE, MLFLOW)
+        ),
     }
 
 
@@ -262,7 +264,11 @@ def champions_file(entries: Sequence[Entry]) -> Mapping[str, Any] | None:
         The file as ``Pipeline.model_dump`` gives it, without defaults; None if nothing was
         promoted yet.
     """
-    promoted = [item for item in entries if (item.kind, item.decision) == ("training", "promoted")]
+    promoted = [
+        item
+        for item in entries
+        if (item.kind, item.decision) == ("training", "promoted") and not item.superseded
+    ]
     if not promoted:
         return None
     champion = promoted[-1]

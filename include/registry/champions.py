@@ -3,13 +3,14 @@
 MLflow holds the versions and the alias ``champion``. The table ``registry`` holds what MLflow
 cannot promise: append-only events, from which partition on a version is in use, and the SHA-256
 of every file of a version. Files live content-addressed below ``s3://lake/<pipeline>/models/``.
+Of each version the latest of the events ``promoted`` and ``rolled_back`` counts.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -17,6 +18,7 @@ import pyarrow as pa
 from include.calendar.partitions import Partition, snapshot
 from include.errors import RegistryError
 from include.registry.model_files import ModelVersion
+from include.storage.event_tables import Event, EventTable, attempt_key
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
 
@@ -26,19 +28,18 @@ if TYPE_CHECKING:
 TABLE = "registry"
 CHAMPION = "champion"
 
-_SCHEMA = pa.schema(
-    [
-        ("key", pa.string()),
-        ("event", pa.string()),
-        ("version", pa.int64()),
-        ("partition", pa.string()),
-        ("effective_from", pa.string()),
-        ("reason", pa.string()),
-        ("details", pa.string()),
-        ("dag_run_id", pa.string()),
-        ("recorded_at", pa.timestamp("us")),
-    ]
+_CONTENT = "relevo.content"
+_COLUMNS = (
+    ("key", pa.string()),
+    ("event", pa.string()),
+    ("version", pa.int64()),
+    ("partition", pa.string()),
+    ("effective_from", pa.string()),
+    ("reason", pa.string()),
+    ("details", pa.string()),
+    ("dag_run_id", pa.string()),
 )
+_IN_USE = ("promoted", "rolled_back")
 
 
 class Registry:
@@ -54,7 +55,10 @@ class Registry:
         self.tracking = tracking
 
     def register(self, model: ModelVersion, model_uri: str, origin: Origin) -> ModelVersion:
-        """Register a candidate once; a retry finds the version of its run again.
+        """Register a candidate once; a retry finds the version of its run and content again.
+
+        Of two tasks that register the same at once, both go on with the lower number, and the
+        other one leaves MLflow.
 
         Args:
             model: The version to be, its number not yet known.
@@ -64,33 +68,65 @@ class Registry:
         Returns:
             The version with its number.
         """
+        content = _content(model)
+        for row in self._events():
+            if row["event"] == "registered":
+                held = ModelVersion.from_dict(json.loads(row["details"]))
+                if (held.run_id, _content(held)) == (model.run_id, content):
+                    return held
         tracking = self.tracking_or_fail()
-        held = tracking.client.search_model_versions(f"run_id = '{model.run_id}'")
-        tags = {"relevo.partition": model.partition, "relevo.candidate": model.candidate}
-        number = held[0].version if held else tracking.register(model_uri, tags)
-        registered = ModelVersion.from_dict({**model.to_dict(), "version": int(number)})
-        self._append(
-            "registered", registered.version, model.partition, "", "", registered.to_dict(), origin
-        )
-        return self.get(registered.version)
+        if not tracking.versions(model.run_id, {_CONTENT: content}):
+            tags = {"relevo.partition": model.partition, "relevo.candidate": model.candidate}
+            made = tracking.register(model_uri, {**tags, _CONTENT: content})
+            if made != min(tracking.versions(model.run_id, {_CONTENT: content})):
+                tracking.client.delete_model_version(self.lake.pipeline, str(made))
+        number = min(tracking.versions(model.run_id, {_CONTENT: content}))
+        registered = ModelVersion.from_dict({**model.to_dict(), "version": number})
+        self._append("registered", number, model.partition, "", "", registered.to_dict(), origin)
+        return self.get(number)
 
     def promote(
         self, version: int, partition: Partition, reason: str, origin: Origin
     ) -> ModelVersion:
         """Put a version in use from the partition after ``partition`` on.
 
-        The event comes first and the alias follows it, so a retry mends an alias that was not
-        set; the alias is moved by one call and never deleted.
+        What the same run had put in use before is taken back. The events come first and the alias
+        follows them, so a retry mends an alias that was not set; it is moved by one call.
         """
         effective_from = str(partition.shift(1))
         self._append("promoted", version, str(partition), effective_from, reason, {}, origin)
-        current = self._effective(None)
-        if current is None:
-            raise RegistryError(f"model {self.lake.pipeline}: promotion of {version} left no event")
-        self.tracking_or_fail().client.set_registered_model_alias(
-            self.lake.pipeline, CHAMPION, str(current)
-        )
+        self._roll_back(str(partition), f"Version {version} took its place.", origin, version)
+        self._set_alias()
         return self.get(version)
+
+    def take_back(self, partition: Partition, reason: str, origin: Origin) -> tuple[int, ...]:
+        """Undo what this run put in use, so that everything is again as it was without it.
+
+        Returns:
+            Versions that were taken back by this call.
+        """
+        found = self._roll_back(str(partition), reason, origin)
+        self._set_alias()
+        return found
+
+    def _roll_back(
+        self, partition: str, reason: str, origin: Origin, keep: int | None = None
+    ) -> tuple[int, ...]:
+        found = tuple(
+            version
+            for version, row in self._in_use().items()
+            if row["dag_run_id"] == origin.dag_run_id and version != keep
+        )
+        for version in found:
+            self._append("rolled_back", version, partition, "", reason, {}, origin)
+        return found
+
+    def _set_alias(self) -> None:
+        client, current = self.tracking_or_fail().client, self._effective(None)
+        if current is not None:
+            client.set_registered_model_alias(self.lake.pipeline, CHAMPION, str(current))
+        elif self._events():
+            client.delete_registered_model_alias(self.lake.pipeline, CHAMPION)
 
     def get(self, version: int) -> ModelVersion:
         """Read a registered version.
@@ -106,10 +142,8 @@ class Registry:
         )
 
     def is_promoted(self, version: int) -> bool:
-        """Tell whether a version was ever put in use."""
-        return any(
-            row["event"] == "promoted" and row["version"] == version for row in self._events()
-        )
+        """Tell whether a version was put in use and not taken back."""
+        return version in self._in_use()
 
     def champion_as_of(self, partition: Partition) -> ModelVersion | None:
         """Find the version in use for a partition: the latest promotion effective for it."""
@@ -135,22 +169,29 @@ class Registry:
 
     def _effective(self, partition: str | None) -> int | None:
         """Follow promotions and rollbacks; None asks for the end of time (the alias)."""
-        events = self._events()
-        rolled_back = {row["version"] for row in events if row["event"] == "rolled_back"}
-        promoted = [
+        found = [
             row
-            for row in events
-            if row["event"] == "promoted"
-            and row["version"] not in rolled_back
-            and (partition is None or row["effective_from"] <= partition)
+            for row in self._in_use().values()
+            if partition is None or row["effective_from"] <= partition
         ]
-        if not promoted:
-            return None
-        latest = max(promoted, key=lambda row: (row["effective_from"], row["recorded_at"]))
-        return int(latest["version"])
+        # In the order of the events: of two for one partition the later counts.
+        found.sort(key=lambda row: row["effective_from"])
+        return int(found[-1]["version"]) if found else None
 
-    def _events(self) -> list[dict[str, Any]]:
-        return list(self.lake.read_held(TABLE).to_pylist())
+    def _in_use(self) -> dict[int, Event]:
+        """Find the promotions that were not taken back, by version, in their order."""
+        latest: dict[int, Event] = {}
+        for row in self._events():
+            if row["event"] in _IN_USE:
+                latest.pop(row["version"], None)
+                latest[row["version"]] = row
+        return {name: row for name, row in latest.items() if row["event"] == "promoted"}
+
+    def _events(self) -> list[Event]:
+        return self._table().events()
+
+    def _table(self) -> EventTable:
+        return EventTable(self.lake, TABLE, _COLUMNS)
 
     def _append(
         self,
@@ -162,8 +203,8 @@ class Registry:
         details: Mapping[str, Any],
         origin: Origin,
     ) -> None:
+        """Add an event, unless it is what happened last to the version."""
         row = {
-            "key": f"{event}/{version}",
             "event": event,
             "version": version,
             "partition": partition,
@@ -171,9 +212,17 @@ class Registry:
             "reason": reason,
             "details": json.dumps(details, sort_keys=True),
             "dag_run_id": origin.dag_run_id,
-            "recorded_at": datetime.now(UTC).replace(tzinfo=None),
         }
-        self.lake.append(TABLE, pa.Table.from_pylist([row], schema=_SCHEMA), origin=origin)
+
+        def make(held: list[Event]) -> Event | None:
+            kinds = _IN_USE if event in _IN_USE else (event,)
+            past = [item for item in held if item["version"] == version and item["event"] in kinds]
+            if past and past[-1]["event"] == event:
+                return None
+            earlier = sum(item["event"] == event for item in past)
+            return {**row, "key": attempt_key(f"{event}/{version}", earlier)}
+
+        self._table().append(make, origin=origin)
 
     def tracking_or_fail(self) -> Tracking:
         """Return the experiment.
@@ -186,3 +235,15 @@ class Registry:
                 f"model {self.lake.pipeline}: this call needs MLflow, got a reader of events only."
             )
         return self.tracking
+
+
+def _content(model: ModelVersion) -> str:
+    """Digest what makes a version another one of the same run: its files and what judges it.
+
+    The training set counts by what it holds, not by the table's version: built again from the same
+    rows, it is the same.
+    """
+    values = model.to_dict()
+    held = {name: item for name, item in model.training_set.items() if name != "reference"}
+    what = {**values, "version": 0, "training_set": held}
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]

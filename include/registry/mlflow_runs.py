@@ -1,13 +1,16 @@
-"""MLflow runs: one parent per DAG run, found again by its tag; candidates nested below it.
+"""MLflow runs: one parent per DAG run, found again by its tag; fits nested below it.
 
-Nothing stays RUNNING: :meth:`Tracking.close` ends the parent and whatever a killed task left.
+A nested run belongs to one fit, known by the digest of all that decides it: the same fit is found
+again, another one gets a run of its own, and the ones before it are marked as superseded. Two tasks
+that make a run at once (Airflow took one for dead) end with the earlier one. Nothing stays RUNNING:
+:meth:`Tracking.close` ends the parent and whatever a killed task left.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,6 +24,8 @@ from include.storage.settings import MlflowSettings
 
 PARENT = "mlflow.parentRunId"
 KEY = "relevo.key"
+SUPERSEDED_BY = "relevo.superseded_by"
+_CANDIDATE = "relevo.candidate"
 
 
 class Tracking:
@@ -45,10 +50,24 @@ class Tracking:
         """Find the parent run of a DAG run, or make it; returns its run id."""
         return self._find_or_create(f"training/{dag_run_id}", dag_run_id, tags)
 
-    def candidate(self, parent_id: str, name: str) -> str:
-        """Find the nested run of a candidate, or make it; returns its run id."""
-        tags = {PARENT: parent_id, "relevo.candidate": name}
-        return self._find_or_create(f"candidate/{parent_id}/{name}", name, tags)
+    def candidate(self, parent_id: str, name: str, digest: str) -> str:
+        """Find the nested run of a fit, or make it; returns its run id.
+
+        Args:
+            parent_id: Parent run.
+            name: Candidate.
+            digest: Digest of all that decides the fit. Runs of the candidate with another one get
+                the tag ``relevo.superseded_by``.
+        """
+        tags = {PARENT: parent_id, _CANDIDATE: name}
+        run_id = self._find_or_create(f"candidate/{parent_id}/{name}/{digest}", name, tags)
+        siblings = f"tags.`{PARENT}` = '{parent_id}' and tags.`{_CANDIDATE}` = '{name}'"
+        for run in self._search(siblings):
+            if run.info.run_id != run_id:
+                self.client.set_tag(run.info.run_id, SUPERSEDED_BY, run_id)
+            elif SUPERSEDED_BY in run.data.tags:
+                self.client.delete_tag(run_id, SUPERSEDED_BY)
+        return run_id
 
     def finished_tags(self, run_id: str) -> Mapping[str, str]:
         """Read the tags of a run that finished; none if it did not."""
@@ -68,6 +87,11 @@ class Tracking:
         mlflow.set_tracking_uri(self.uri)
         registered = mlflow.register_model(model_uri, self.pipeline, tags=dict(tags))
         return int(registered.version)
+
+    def versions(self, run_id: str, tags: Mapping[str, str]) -> list[int]:
+        """List the model versions that were registered from a run with some tags, sorted."""
+        found = self.client.search_model_versions(f"run_id = '{run_id}'")
+        return sorted(int(item.version) for item in found if tags.items() <= item.tags.items())
 
     @contextmanager
     def active(self, run_id: str) -> Iterator[None]:
@@ -105,18 +129,23 @@ class Tracking:
             return str(self.client.get_experiment_by_name(self.pipeline).experiment_id)
 
     def _search(self, condition: str) -> list[Run]:
-        return list(
-            self.client.search_runs(
-                [self._experiment()], condition, run_view_type=ViewType.ACTIVE_ONLY
-            )
+        """Find runs, the earliest first, whoever made them."""
+        found = self.client.search_runs(
+            [self._experiment()], condition, run_view_type=ViewType.ACTIVE_ONLY
         )
+        return sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
 
     def _find_or_create(self, key: str, name: str, tags: Mapping[str, Any]) -> str:
-        for run in self._search(f"tags.`{KEY}` = '{key}'"):
-            return str(run.info.run_id)
-        run = self.client.create_run(
-            self._experiment(),
-            run_name=name,
-            tags={**tags, KEY: key, "relevo.pipeline": self.pipeline},
-        )
-        return str(run.info.run_id)
+        if not self._search(f"tags.`{KEY}` = '{key}'"):
+            self.client.create_run(
+                self._experiment(),
+                run_name=name,
+                tags={**tags, KEY: key, "relevo.pipeline": self.pipeline},
+            )
+        # Another task may make one at the same time: everybody goes on with the earliest.
+        first, *others = [run.info.run_id for run in self._search(f"tags.`{KEY}` = '{key}'")]
+        for run_id in others:
+            with suppress(MlflowException):  # another task ends and deletes it at the same time
+                self.client.set_terminated(run_id, "KILLED")
+                self.client.delete_run(run_id)
+        return str(first)

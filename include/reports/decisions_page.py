@@ -96,8 +96,8 @@ def rows(lake: Lake, pipeline: Pipeline) -> list[Row]:
     for row in monitoring.rows(lake, monitoring.PERFORMANCE):
         record = PerformanceRecord.from_dict(json.loads(row["details"]))
         performance.setdefault(row["partition"], []).append(record)
-    decisions = {entry.partition: entry for entry in ledger.entries(lake, "retraining")}
-    trained = {entry.partition: entry for entry in ledger.entries(lake, "training")}
+    decisions = {entry.partition: entry for entry in _current(lake, "retraining")}
+    trained = {entry.partition: entry for entry in _current(lake, "training")}
     found = []
     for name, drift in sorted(watched.items()):
         decision, training = decisions.get(name), trained.get(name)
@@ -146,8 +146,11 @@ class Decision:
 
 
 def decisions(lake: Lake) -> list[Decision]:
-    """List what was decided, by partition, and of one partition in the order of recording."""
-    entries = ledger.entries(lake)
+    """List what was decided, by partition, and of one partition in the order of recording.
+
+    Answers that were superseded are left out.
+    """
+    entries = _current(lake)
     scored_by = {
         row["partition"]: row["model_version"] for row in monitoring.rows(lake, monitoring.DRIFT)
     }
@@ -201,6 +204,10 @@ def render_decisions(lake: Lake) -> str:
         wrong=wrong,
         entries=ledger.entries(lake)[::-1],
     )
+
+
+def _current(lake: Lake, *kinds: ledger.Kind) -> list[ledger.Entry]:
+    return [entry for entry in ledger.entries(lake, *kinds) if not entry.superseded]
 
 
 def _performance(record: PerformanceRecord) -> str:

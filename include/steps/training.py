@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,7 +9,6 @@ from typing import Any
 
 import mlflow
 import numpy as np
-import pandas as pd
 from mlflow.models import infer_signature
 
 from include.calendar.partitions import Partition
@@ -39,11 +36,13 @@ from include.registry.model_files import (
 )
 from include.specification.pipeline import Pipeline
 from include.specification.problem import Problem, Scores
+from include.steps import promotion
 from include.storage import ledger
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
 from include.storage.object_store import ObjectStore
 from include.training import search, training_sets
+from include.training.fit_digest import digest_data, digest_fit, distributions
 from include.training.training_sets import TrainingData, TrainingSet
 
 _RESULT_TAG = "relevo.result"
@@ -84,7 +83,10 @@ class CandidateResult:
 
 
 def start(lake: Lake, pipeline: Pipeline, partition: Partition, origin: Origin) -> None:
-    """Record that a training as of a partition begins, and under which pipeline file."""
+    """Record that a training begins, or begins again after it failed, and with which file."""
+    held = ledger.latest(lake, "training", str(partition), origin.dag_run_id)
+    if held is not None and held.decision != "failed":
+        return
     ledger.record(
         lake,
         "training",
@@ -93,7 +95,6 @@ def start(lake: Lake, pipeline: Pipeline, partition: Partition, origin: Origin) 
         f"Training as of {partition} started.",
         origin=origin,
         evidence={"pipeline": pipeline.model_dump(mode="json", exclude_defaults=True)},
-        step="started",
     )
 
 
@@ -105,19 +106,21 @@ def fit(
     name: str,
     parent_id: str,
 ) -> CandidateResult:
-    """Search, fit and log one candidate in its own nested run.
+    """Search, fit and log one candidate in a nested run of this fit.
 
-    A run that already finished on the same training set is not repeated: its result is returned.
+    A fit that is finished is not repeated, its result is returned; one with other inputs, rules or
+    code has a run of its own (see :mod:`include.training.fit_digest`).
 
     Raises:
         TrainingError: If the candidate is unknown or cannot be fitted.
     """
-    run_id = tracking.candidate(parent_id, name)
+    rules, preset = pipeline.training, pipeline.candidate(name)
     source = lake.uri(training_set.reference.table)
     data = training_sets.load_training_set(lake, pipeline, training_set)
-    digest = _digest(data)
+    digest = digest_data(data)
+    run_id = tracking.candidate(parent_id, name, digest_fit(data, pipeline, name, preset))
     tags = tracking.finished_tags(run_id)
-    if tags.get(_INPUT_TAG) == digest:
+    if _RESULT_TAG in tags:
         return CandidateResult(
             name,
             run_id,
@@ -126,7 +129,6 @@ def fit(
             (tags["relevo.file"], tags["relevo.sha256"]),
             tuple(json.loads(tags[_TRUSTED_TAG])),
         )
-    rules, preset = pipeline.training, pipeline.candidate(name)
     with tracking.active(run_id):
         fitted = search.train_candidate(
             name, preset, data, rules, trials=rules.candidates[name].trials
@@ -288,46 +290,42 @@ def evaluate(
     return Evaluation(decision, evidence, problem, labels, ours, theirs)
 
 
-def close(
-    lake: Lake,
-    registry: Registry,
-    parent_id: str,
-    partition: str,
-    origin: Origin,
-    *,
-    rejected: bool = False,
-) -> tuple[str, str]:
-    """Record how a training run ended and end its MLflow runs.
+def close(lake: Lake, registry: Registry, partition: Partition, origin: Origin) -> tuple[str, str]:
+    """Record how a training run ended, and leave nothing else in use.
 
-    The outcome is what is on record of this DAG run: ``promoted`` needs the verdict and the
-    registry event, ``refused`` the verdict; anything else is ``failed``. A task that is cleared
-    and runs again may mend a failure; the latest outcome counts.
+    The outcome is what is on record of this DAG run: ``promoted`` needs the verdict, the approval
+    where somebody was asked, and the registry event; ``refused`` the verdict or a person's no;
+    anything else is ``failed``. Whatever else the run had put in use before is taken back.
 
     Args:
         lake: The pipeline's tables.
         registry: Its model versions.
-        parent_id: MLflow run of the DAG run.
         partition: Partition as of which was trained.
         origin: Who closes.
-        rejected: Whether a person refused what the gate had accepted.
 
     Returns:
         (outcome, reason).
     """
-    outcome, reason = "failed", "No verdict was reached: look at the failed task above."
-    for entry in ledger.entries(lake, "promotion"):
-        if entry.dag_run_id != origin.dag_run_id or entry.partition != partition:
-            continue
-        version = int(entry.evidence["challenger"])
-        if entry.decision == "refused" or registry.is_promoted(version):
-            outcome, reason = entry.decision, entry.reason
-        elif rejected:
-            outcome, reason = "refused", f"Version {version} was not approved."
-        else:
-            reason = f"Version {version} was accepted but not put in use."
-    ledger.record(lake, "training", partition, outcome, reason, origin=origin, step=outcome)
-    registry.tracking_or_fail().close(parent_id, failed=outcome == "failed")
+    outcome, reason = _outcome(lake, registry, str(partition), origin)
+    ledger.record(lake, "training", str(partition), outcome, reason, origin=origin)
+    if outcome != "promoted":
+        registry.take_back(partition, reason, origin)
     return outcome, reason
+
+
+def _outcome(lake: Lake, registry: Registry, partition: str, origin: Origin) -> tuple[str, str]:
+    verdict = promotion.verdict_of(lake, partition, origin.dag_run_id)
+    if verdict is None:
+        return "failed", "No verdict was reached: look at the failed task above."
+    if not verdict.promoted:
+        return "refused", verdict.reason
+    if verdict.approval == "rejected":
+        return "refused", f"Version {verdict.version} was not approved."
+    if verdict.was_asked and verdict.approval != "approved":
+        return "failed", verdict.approval_reason or "The latest verdict was not approved."
+    if registry.is_promoted(verdict.version):
+        return "promoted", verdict.reason
+    return "failed", f"Version {verdict.version} was accepted but not put in use."
 
 
 def _reference(data: TrainingData, scores: np.ndarray[Any, Any]) -> Reference:
@@ -355,16 +353,4 @@ def _reference(data: TrainingData, scores: np.ndarray[Any, Any]) -> Reference:
 
 def _requirements(estimator: str) -> list[str]:
     """Name the distributions that a model needs to be loaded, from its import path."""
-    package, names = estimator.partition(".")[0], {"scikit-learn", "skops"}
-    if package != "sklearn":  # to look it up takes a second, because it reads every distribution
-        names.update(importlib.metadata.packages_distributions().get(package, [])[:1])
-    return sorted(names)
-
-
-def _digest(data: TrainingData) -> str:
-    """Digest the content of a training set (MLflow takes at most 36 characters)."""
-    rows = pd.util.hash_pandas_object(data.features, index=False)
-    labels = pd.util.hash_pandas_object(pd.Series(data.labels), index=False)
-    digest = hashlib.sha256(rows.to_numpy().tobytes())
-    digest.update(labels.to_numpy().tobytes())
-    return digest.hexdigest()[:32]
+    return sorted({"scikit-learn", "skops", *distributions(estimator)})

@@ -2,14 +2,14 @@
 
 Every table has a string column ``partition``. A write replaces whole partitions in one atomic
 commit that carries its origin and an application transaction, so two writers of the same
-partition conflict instead of doubling rows, and a retry ends in the same rows. Append-only tables
-carry a unique ``key`` and take each key once.
+partition conflict instead of doubling rows, and a retry ends in the same rows. Tables of events
+(``include.storage.event_tables``) are only added to.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 import pyarrow as pa
@@ -247,28 +247,27 @@ class Lake:
         check_schema(f"table {self.pipeline}.{table}", held, schema)
         return delta
 
-    def append(self, table: str, rows: pa.Table, *, origin: Origin) -> int:
-        """Append the rows whose ``key`` the table does not hold yet.
+    def append(
+        self, table: str, schema: pa.Schema, make: Callable[[pa.Table], pa.Table], *, origin: Origin
+    ) -> int:
+        """Append what ``make`` makes of the rows that are held; returns how many rows that is.
 
-        Returns:
-            Number of rows that were new.
+        It is asked again when another writer came first. Columns that the table lacks are added.
         """
-        delta = self._ensure(table, rows.schema, partitioned=False)
+        delta = self._ensure(table, schema, partitioned=False)
 
         def attempt() -> int:
             delta.update_incremental()
-            held = set(delta.to_pyarrow_table(columns=["key"])["key"].to_pylist())
-            first = {key: at for at, key in reversed(list(enumerate(rows["key"].to_pylist())))}
-            new = sorted(at for key, at in first.items() if key not in held)
-            fresh = rows.take(pa.array(new, pa.int64()))
-            if fresh.num_rows:
+            rows = make(self._rows(table, delta, None))
+            if rows.num_rows:
                 write_deltalake(
                     delta,
-                    fresh,
+                    rows,
                     mode="append",
+                    schema_mode="merge",
                     commit_properties=self._properties(delta, table, origin.metadata()),
                 )
-            return int(fresh.num_rows)
+            return int(rows.num_rows)
 
         return commit(f"{self.pipeline}.{table}", attempt)
 
@@ -286,9 +285,7 @@ class Lake:
 
         def attempt() -> int:
             delta.update_incremental()
-            delta.delete(
-                where, commit_properties=self._properties(delta, table, origin.metadata())
-            )
+            delta.delete(where, commit_properties=self._properties(delta, table, origin.metadata()))
             return int(delta.version())
 
         commit(f"{self.pipeline}.{table}", attempt)

@@ -5,32 +5,32 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal, cast
 
 import pyarrow as pa
 
+from include.storage.event_tables import Event, EventTable, attempt_key
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
 
 TABLE = "ledger"
-Kind = Literal["retraining", "promotion", "training", "snapshot"]
-TrainingState = Literal["requested", "started", "promoted", "refused", "failed"]
+Kind = Literal["retraining", "promotion", "approval", "training", "snapshot"]
+TrainingState = Literal["requested", "started", "promoted", "refused", "failed", "withdrawn"]
+# A later yes may ask for a training again.
+_ASKED_AGAIN = frozenset({"failed", "withdrawn"})
 
-_SCHEMA = pa.schema(
-    [
-        ("key", pa.string()),
-        ("kind", pa.string()),
-        ("partition", pa.string()),
-        ("decision", pa.string()),
-        ("reason", pa.string()),
-        ("evidence", pa.string()),
-        ("dag_id", pa.string()),
-        ("dag_run_id", pa.string()),
-        ("task_id", pa.string()),
-        ("commit", pa.string()),
-        ("recorded_at", pa.timestamp("us")),
-    ]
+_COLUMNS = (
+    ("key", pa.string()),
+    ("kind", pa.string()),
+    ("partition", pa.string()),
+    ("decision", pa.string()),
+    ("reason", pa.string()),
+    ("evidence", pa.string()),
+    ("dag_id", pa.string()),
+    ("dag_run_id", pa.string()),
+    ("task_id", pa.string()),
+    ("commit", pa.string()),
 )
 
 
@@ -40,13 +40,16 @@ class Entry:
 
     Args:
         kind: What was decided on: ``retraining`` (yes or no), ``promotion`` (promoted or
-            refused), ``training`` (started, promoted, refused or failed), ``snapshot`` (taken).
+            refused), ``approval`` (asked, approved, rejected or expired), ``training`` (started,
+            promoted, refused or failed), ``snapshot`` (taken).
         partition: Partition that the decision is about.
         decision: The outcome.
         reason: One sentence for people.
         evidence: What the decision was made from, JSON-serialisable.
         dag_run_id: Run that decided.
-        recorded_at: When, naive UTC.
+        recorded_at: When, naive UTC; tells no order, because clocks differ.
+        key: Name of the entry, unique in the ledger.
+        superseded: Whether the run decided again later, so that this counts no more.
     """
 
     kind: str
@@ -56,6 +59,8 @@ class Entry:
     evidence: Mapping[str, Any]
     dag_run_id: str
     recorded_at: datetime
+    key: str = ""
+    superseded: bool = False
 
 
 def record(
@@ -67,9 +72,11 @@ def record(
     *,
     origin: Origin,
     evidence: Mapping[str, Any] | None = None,
-    step: str = "",
 ) -> bool:
-    """Append a decision, once per kind, partition and run; a snapshot once at all.
+    """Record what a run decides on a partition, unless that is what it decided last.
+
+    Another answer than the last one of the same run is a new entry that supersedes it; so is the
+    first answer given again after another one. A snapshot is taken once at all.
 
     Args:
         lake: The pipeline's tables.
@@ -77,17 +84,13 @@ def record(
         partition: Partition that the decision is about.
         decision: The outcome.
         reason: One sentence for people.
-        origin: Who decides; a task that is cleared and runs again adds nothing.
+        origin: Who decides; a task that runs again and decides the same adds nothing.
         evidence: What the decision was made from.
-        step: Tells several entries of a kind in one run apart.
 
     Returns:
         Whether the entry is new.
     """
-    # A snapshot belongs to the one run that takes it first.
-    owner = () if kind == "snapshot" else (origin.dag_run_id, step)
-    row = {
-        "key": "/".join((kind, partition, *owner)),
+    event = {
         "kind": kind,
         "partition": partition,
         "decision": decision,
@@ -97,15 +100,28 @@ def record(
         "dag_run_id": origin.dag_run_id,
         "task_id": origin.task_id,
         "commit": origin.commit,
-        "recorded_at": datetime.now(UTC).replace(tzinfo=None),
     }
-    return bool(lake.append(TABLE, pa.Table.from_pylist([row], schema=_SCHEMA), origin=origin))
+    # A snapshot belongs to the one run that takes it first.
+    is_snapshot = kind == "snapshot"
+    step = decision if kind == "training" else ""
+    base = "/".join((kind, partition, *(() if is_snapshot else (origin.dag_run_id, step))))
+
+    def entry(held: list[Event]) -> Event | None:
+        mine = [item for item in held if _question(item) == _question(event)]
+        if mine and (is_snapshot or _answer(mine[-1]) == _answer(event)):
+            return None
+        earlier = sum(not step or item["decision"] == step for item in mine)
+        return {**event, "key": attempt_key(base, earlier)}
+
+    return EventTable(lake, TABLE, _COLUMNS).append(entry, origin=origin)
 
 
 def entries(lake: Lake, *kinds: Kind) -> list[Entry]:
     """Read the decisions of some kinds (all if none is named), in the order of recording."""
-    rows = lake.read_held(TABLE).to_pylist()
-    rows.sort(key=lambda row: (row["recorded_at"], row["key"]))
+    events = EventTable(lake, TABLE, _COLUMNS).events()
+    # By question: where its last opening is, and where its last entry is.
+    opened = {_question(item): at for at, item in enumerate(events) if _opens(item)}
+    last = {_question(item): at for at, item in enumerate(events)}
     return [
         Entry(
             kind=row["kind"],
@@ -115,28 +131,70 @@ def entries(lake: Lake, *kinds: Kind) -> list[Entry]:
             evidence=json.loads(row["evidence"]),
             dag_run_id=row["dag_run_id"],
             recorded_at=row["recorded_at"],
+            key=row["key"],
+            superseded=at not in (opened.get(_question(row)), last[_question(row)]),
         )
-        for row in rows
+        for at, row in enumerate(events)
         if not kinds or row["kind"] in kinds
     ]
+
+
+def latest(lake: Lake, kind: Kind, partition: str, dag_run_id: str) -> Entry | None:
+    """Find what a run decided last on a partition: whoever acts on a decision reads it here."""
+    found = [
+        entry
+        for entry in entries(lake, kind)
+        if (entry.partition, entry.dag_run_id) == (partition, dag_run_id)
+    ]
+    return found[-1] if found else None
+
+
+def _question(event: Event) -> tuple[str, ...]:
+    """What a run answers: its later answers supersede the earlier ones; a snapshot is anyone's."""
+    run = "" if event["kind"] == "snapshot" else event["dag_run_id"]
+    return (event["kind"], event["partition"], run)
+
+
+def _answer(event: Event) -> tuple[str, ...]:
+    return (event["decision"], event["reason"], event["evidence"])
+
+
+def _opens(event: Event) -> bool:
+    """Tell whether an entry begins what another one ends, and is not superseded by the end."""
+    return event["decision"] in ("started", "asked")
 
 
 def training_states(lake: Lake) -> dict[str, TrainingState]:
     """Follow the trainings as of each partition through the ledger.
 
-    A yes asks for a training unless one is under way or ended with a verdict; after a failure it
-    asks again.
+    A yes asks for a training unless one is under way or ended with a verdict; after a failure or
+    a withdrawal it asks again. A no withdraws what was asked for and not started.
 
     Returns:
-        By partition, sorted: ``requested``, ``started``, ``promoted``, ``refused`` or ``failed``.
+        By partition, sorted: ``requested``, ``started``, ``promoted``, ``refused``, ``failed`` or
+        ``withdrawn``.
     """
     states: dict[str, TrainingState] = {}
     for entry in entries(lake, "retraining", "training"):
+        state = states.get(entry.partition)
         if entry.kind == "training":
             states[entry.partition] = cast(TrainingState, entry.decision)
-        elif entry.decision == "yes" and states.get(entry.partition, "failed") == "failed":
+        elif entry.decision == "yes" and (state is None or state in _ASKED_AGAIN):
             states[entry.partition] = "requested"
+        elif entry.decision == "no" and state == "requested":
+            states[entry.partition] = "withdrawn"
     return dict(sorted(states.items()))
+
+
+def is_asked_for(lake: Lake, partition: str, dag_run_id: str) -> bool:
+    """Tell whether a run that an answer started may train: not if the answer was taken back.
+
+    A run that has started is the one that was asked for, whatever became of it.
+    """
+    return (
+        training_states(lake).get(partition) == "requested"
+        or latest(lake, "training", partition, dag_run_id) is not None
+    )
 
 
 def pending_trainings(lake: Lake) -> tuple[str, ...]:
@@ -148,7 +206,7 @@ def pending_trainings(lake: Lake) -> tuple[str, ...]:
 def held_out_metric(lake: Lake, version: int, metric: str) -> float | None:
     """Read the metric that a version reached on its held-out rows; None if it was never judged."""
     for entry in entries(lake, "promotion"):
-        if entry.evidence["challenger"] == version:
+        if entry.evidence["challenger"] == version and not entry.superseded:
             intervals = entry.evidence["evidence"]["challenger"]
             return float(intervals[metric]["value"]) if metric in intervals else None
     return None

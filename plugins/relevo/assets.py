@@ -25,3 +25,15 @@ def emit_training_event(context: Any, pipeline: str, partition: str, reason: str
     event = context["outlet_events"][retraining_asset(pipeline)]
     event.extra = {"reason": reason, "partition": partition}
     event.add_partitions([partition])
+
+
+def is_by_training_event(dag_run: Any, pipeline: str) -> bool:
+    """Tell whether a run was started by an event of :func:`emit_training_event`.
+
+    Events that a person or another program makes carry no partition in their ``extra``.
+    """
+    name = retraining_asset(pipeline).name
+    return any(
+        event.asset.name == name and "partition" in event.extra
+        for event in dag_run.consumed_asset_events
+    )

@@ -74,7 +74,6 @@ partition on, or refuses it. The verdict and its evidence are in the ledger eith
 # How long a training may take, and how long a person may think.
 _TRAINING = timedelta(hours=6)
 _APPROVAL = timedelta(days=7)
-_ANSWER = "{{ ti.xcom_pull(task_ids='approve_promotion', key='answer') or '' }}"
 
 
 def declare(name: str) -> tuple[DAG, DAG]:
@@ -167,7 +166,6 @@ def _score(pipeline: Pipeline) -> DAG:
         request = RequestRetrainingOperator(
             pipeline=pipeline.name,
             task_id="request_retraining",
-            decision=decide.output,
             doc_md="Starts the training DAG for this partition; skipped on a no.",
         )
         chain(check, wait, score)
@@ -244,27 +242,23 @@ def _train(pipeline: Pipeline) -> DAG:
         promote = PromoteChallengerOperator(
             pipeline=pipeline.name,
             task_id="promote_challenger",
-            verdict=evaluate.output,
+            trigger_rule="none_failed",
             doc_md="Puts the challenger in use from the next partition on; skipped if refused.",
         )
-        approval = ""
+        chain(evaluate, promote)
         if pipeline.promotion.approval == "required":
             approve = ApprovePromotionOperator(
+                pipeline=pipeline.name,
                 task_id="approve_promotion",
-                verdict=evaluate.output,
                 subject="May the challenger take over?",
-                body="{{ task.verdict['reason'] }}",
                 execution_timeout=None,
                 response_timeout=_APPROVAL,
                 doc_md="Waits for a person's yes; a no ends the training without a promotion.",
             )
-            # Not its output: a no skips whatever comes directly after the question.
-            approval = _ANSWER
             chain(evaluate, approve, promote)
         close = CloseTrainingOperator(
             pipeline=pipeline.name,
             task_id="close_training",
-            approval=approval,
             trigger_rule="all_done",
             doc_md="Ends the MLflow runs and records how the training ended.",
         )

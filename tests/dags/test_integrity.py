@@ -267,9 +267,8 @@ class TestApproval:
             ("approve_promotion", "promote_challenger"),
         }
 
-    def test_a_no_does_not_skip_the_closing(self, asking: DAG) -> None:
-        # ApprovalOperator skips whatever comes directly after it, whatever its trigger rule is.
-        assert asking.get_task("approve_promotion").downstream_task_ids == {"promote_challenger"}
+    def test_a_challenger_that_nobody_is_asked_about_may_be_taken_back(self, asking: DAG) -> None:
+        assert asking.get_task("promote_challenger").trigger_rule == "none_failed"
 
     def test_it_keeps_the_rules_as_well(self, asking: DAG) -> None:
         assert complaints(asking) == []

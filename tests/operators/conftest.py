@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -21,8 +22,9 @@ def ti() -> TaskInstance:
 
 @pytest.fixture
 def context(ti: TaskInstance) -> dict[str, Any]:
-    """The task's context."""
-    return {"ti": ti, "outlet_events": OutletEventAccessors()}
+    """The task's context, of a run that a person triggered."""
+    run = SimpleNamespace(consumed_asset_events=[])
+    return {"ti": ti, "dag_run": run, "outlet_events": OutletEventAccessors()}
 
 
 @pytest.fixture(autouse=True)

@@ -23,6 +23,7 @@ class TaskInstance:
     dag_id: str = "loan_default_score"
     run_id: str = "manual__1"
     task_id: str = "a_task"
+    id: str = "an id"
     pushed: dict[str, Any] = field(default_factory=dict)
 
     def xcom_push(self, key: str, value: Any) -> None:

@@ -160,9 +160,9 @@ class TestWaitingFor:
         def look() -> list[str]:
             return waiting_for(lake.pipeline, "2005-Q3", "waiting_score", EARLIER)
 
-        def record(kind: Any, partition: str, decision: str, step: str = "") -> None:
+        def record(kind: Any, partition: str, decision: str) -> None:
             origin = Origin("d", f"run {partition}", "t")
-            ledger.record(lake, kind, partition, decision, "", origin=origin, step=step)
+            ledger.record(lake, kind, partition, decision, "", origin=origin)
 
         assert look() == []  # nothing was ever recorded, and no earlier run is active
 
@@ -180,9 +180,9 @@ class TestWaitingFor:
         assert look() == ["training as of 2005-Q1"]
 
         record("retraining", "2005-Q3", "yes")  # its own training comes after it
-        record("training", "2005-Q1", "started", "started")
+        record("training", "2005-Q1", "started")
         assert look() == ["training as of 2005-Q1"]
-        record("training", "2005-Q1", "refused", "refused")
+        record("training", "2005-Q1", "refused")
         assert look() == []
 
     def test_a_decision_made_while_airflow_is_asked_is_not_missed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +15,7 @@ from include.monitoring.drift import DriftVerdict
 from include.monitoring.retraining import RetrainingDecision
 from include.registry.model_files import ModelVersion
 from include.steps.monitoring import Scored
+from include.storage.ledger import Entry
 from include.storage.lineage import TableReference
 from relevo.assets import retraining_asset
 from relevo.links import DriftReportLink, LedgerLink
@@ -54,7 +56,7 @@ def test_what_may_be_templated() -> None:
         "DetectDriftOperator": ["scored", "batch"],
         "MeasurePerformanceOperator": [],
         "DecideRetrainingOperator": [],
-        "RequestRetrainingOperator": ["decision"],
+        "RequestRetrainingOperator": [],
     }
 
 
@@ -138,39 +140,49 @@ def test_decide(context: Any, ti: Any, replace_by_autospec: Any, retrain: bool) 
 
 
 class TestRequestRetraining:
-    def request(self, retrain: bool) -> RequestRetrainingOperator:
-        return RequestRetrainingOperator(
-            decision={"retrain": retrain, "reason": "drift in 2 of 3"}, **COMMON
-        )
+    @pytest.fixture
+    def ledger(self, replace_by_autospec: Any) -> Any:
+        """A ledger that holds one answer of this run, and the state of its training."""
+
+        def hold(answer: str | None, state: str | None = None) -> None:
+            entry = None
+            if answer is not None:
+                moment = datetime(2005, 4, 5)
+                entry = Entry("retraining", "2005-Q1", answer, "drift in 2 of 3", {}, "r", moment)
+            self.latest = replace_by_autospec("include.storage.ledger.latest", return_value=entry)
+            states = {} if state is None else {"2005-Q1": state}
+            replace_by_autospec("include.storage.ledger.training_states", return_value=states)
+
+        return hold
 
     def test_its_outlet_is_the_pipelines_asset(self) -> None:
-        assert self.request(True).outlets == [retraining_asset("loan_default")]
+        task = RequestRetrainingOperator(**COMMON)
+        assert task.outlets == [retraining_asset("loan_default")]
 
-    def test_a_yes_emits_one_event_for_the_partition(
-        self, context: Any, replace_by_autospec: Any
-    ) -> None:
-        replace_by_autospec(
-            "include.storage.ledger.training_states", return_value={"2005-Q1": "requested"}
-        )
-        assert self.request(True).execute(context) is None
+    def test_a_yes_emits_one_event_for_the_partition(self, context: Any, ledger: Any) -> None:
+        ledger("yes", "requested")
+        assert RequestRetrainingOperator(**COMMON).execute(context) is None
+        assert self.latest.call_args.args[1:] == ("retraining", "2005-Q1", "manual__1")
         events = context["outlet_events"]
         assert len(events) == 1
         event = events[retraining_asset("loan_default")]
         assert event.partition_keys == {"2005-Q1"}
         assert small_json(event.extra) == {"reason": "drift in 2 of 3", "partition": "2005-Q1"}
 
-    def test_a_no_is_skipped_without_an_event(self, context: Any, replace_by_autospec: Any) -> None:
-        replace_by_autospec("include.storage.ledger.training_states", return_value={})
-        with pytest.raises(AirflowSkipException, match="No retraining: drift in 2 of 3"):
-            self.request(False).execute(context)
-        assert len(context["outlet_events"]) == 0
-
-    def test_a_training_that_was_started_is_not_started_again(
-        self, context: Any, replace_by_autospec: Any
+    @pytest.mark.parametrize(
+        ("answer", "state", "told"),
+        [
+            ("no", None, "No retraining: drift in 2 of 3"),
+            (None, None, "No retraining: undecided"),
+            ("yes", "started", "as of 2005-Q1 is started already"),
+            ("yes", "promoted", "as of 2005-Q1 is promoted already"),
+            ("yes", None, "as of 2005-Q1 was taken back by another run"),
+        ],
+    )
+    def test_otherwise_it_is_skipped_without_an_event(
+        self, context: Any, ledger: Any, answer: str | None, state: str | None, told: str
     ) -> None:
-        replace_by_autospec(
-            "include.storage.ledger.training_states", return_value={"2005-Q1": "started"}
-        )
-        with pytest.raises(AirflowSkipException, match="as of 2005-Q1 is started already"):
-            self.request(True).execute(context)
+        ledger(answer, state)
+        with pytest.raises(AirflowSkipException, match=told):
+            RequestRetrainingOperator(**COMMON).execute(context)
         assert len(context["outlet_events"]) == 0

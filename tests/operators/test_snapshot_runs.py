@@ -77,7 +77,7 @@ def test_a_training_does_not_move_on_while_it_waits_for_approval(
 ) -> None:
     named = train("training a")
     origin = Origin(f"{lake.pipeline}_train", "training a", "build_training_set")
-    ledger.record(lake, "training", named, "started", "", origin=origin, step="started")
+    ledger.record(lake, "training", named, "started", "", origin=origin)
     assert score("run a") == "snapshot-0002"
     assert train("training a") == "snapshot-0001"
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import (
+    AirflowFailException,
+    AirflowSkipException,
+    TaskAwaitingInput,
+)
 
 from include.calendar.partitions import Frequency, parse
 from include.errors import TrainingError
@@ -19,6 +24,7 @@ from include.registry.model_files import ModelVersion
 from include.specification.pipeline import Pipeline
 from include.specification.pipeline_file import load
 from include.specification.problem import Problem
+from include.steps.promotion import Verdict
 from include.steps.training import CandidateResult, Evaluation
 from include.storage.lineage import TableReference
 from include.storage.settings import MlflowSettings
@@ -95,8 +101,8 @@ def test_what_may_be_templated() -> None:
         "TrainCandidateOperator": ["candidate", "training_set"],
         "SelectChallengerOperator": ["candidates", "training_set"],
         "EvaluateChallengerOperator": ["challenger"],
-        "PromoteChallengerOperator": ["verdict"],
-        "CloseTrainingOperator": ["approval"],
+        "PromoteChallengerOperator": [],
+        "CloseTrainingOperator": [],
     }
 
 
@@ -110,11 +116,18 @@ def test_links() -> None:
     assert CloseTrainingOperator.operator_extra_links == (MlflowRunLink(), LedgerLink())
 
 
+def event(asset: str, **extra: str) -> SimpleNamespace:
+    """An event that a run was started by, as Airflow hands it on."""
+    given = extra or {"reason": "drift", "partition": "2005-Q1"}
+    return SimpleNamespace(asset=SimpleNamespace(name=asset), extra=given)
+
+
 class TestBuild:
     @pytest.fixture
     def library(self, replace_by_autospec: Any) -> SimpleNamespace:
         return SimpleNamespace(
             record=replace_by_autospec("include.storage.ledger.record", return_value=True),
+            latest=replace_by_autospec("include.storage.ledger.latest", return_value=None),
             complete=replace_by_autospec(
                 "include.steps.preparation.complete_history", return_value=()
             ),
@@ -129,7 +142,6 @@ class TestBuild:
         result = small_json(BuildTrainingSetOperator(**COMMON).execute(context))
         assert TrainingSet.from_dict(result) == TRAINING_SET
         assert library.record.call_args.args[1:4] == ("training", "2005-Q1", "started")
-        assert library.record.call_args.kwargs["step"] == "started"
         used = library.record.call_args.kwargs["evidence"]["pipeline"]
         assert Pipeline.model_validate(used) == load("loan_default")
         assert library.complete.call_args.args[0] is SPARK
@@ -140,6 +152,38 @@ class TestBuild:
             {"relevo.partition": "2005-Q1", "relevo.dag_run_id": "manual__1"},
         )
         assert ti.pushed == {"relevo_mlflow_run": f"{RUN}/run 1"}
+
+    @pytest.mark.parametrize("is_asked_for", [True, False])
+    def test_a_run_by_an_event_is_skipped_if_the_answer_was_taken_back(
+        self, library: Any, context: Any, tracking: Any, spark: Any,
+        replace_by_autospec: Any, is_asked_for: bool,
+    ) -> None:  # fmt: skip
+        asked = replace_by_autospec(
+            "include.storage.ledger.is_asked_for", return_value=is_asked_for
+        )
+        context["dag_run"].consumed_asset_events = [event("loan_default_retraining")]
+        if is_asked_for:
+            BuildTrainingSetOperator(**COMMON).execute(context)
+        else:
+            with pytest.raises(AirflowSkipException, match="No training as of 2005-Q1 is asked"):
+                BuildTrainingSetOperator(**COMMON).execute(context)
+            with pytest.raises(AirflowSkipException, match="No training as of 2005-Q1 is asked"):
+                CloseTrainingOperator(**COMMON).execute(context)
+        assert asked.call_args.args[1:] == ("2005-Q1", "manual__1")
+        assert library.record.called is is_asked_for
+        assert tracking.parent.called is is_asked_for
+
+    @pytest.mark.parametrize(
+        "by",
+        [event("loans_written"), event("loan_default_retraining", from_rest_api="true")],
+        ids=["another asset", "a person"],
+    )
+    def test_a_run_by_another_event_may_train_any_time(
+        self, library: Any, context: Any, tracking: Any, spark: Any, by: Any
+    ) -> None:
+        context["dag_run"].consumed_asset_events = [by]
+        BuildTrainingSetOperator(**COMMON).execute(context)
+        assert library.record.called
 
     def test_too_little_history_fails_at_once(
         self, library: Any, context: Any, ti: Any, tracking: Any, spark: Any
@@ -220,60 +264,104 @@ def test_evaluate(context: Any, ti: Any, tracking: Any, replace_by_autospec: Any
 
 
 class TestPromote:
+    @pytest.fixture
+    def carry_out(self, replace_by_autospec: Any) -> Any:
+        return replace_by_autospec("include.steps.promotion.carry_out", return_value=(3, "better"))
+
     def test_it_takes_over_from_the_next_partition_on(
-        self, context: Any, ti: Any, tracking: Any, replace_by_autospec: Any
+        self, context: Any, ti: Any, tracking: Any, carry_out: Any
     ) -> None:
-        registry = replace_by_autospec("include.registry.champions.Registry").return_value
-        registry.promote.return_value = VERSION
-        verdict = {"version": 3, "promoted": True, "reason": "better"}
-        result = PromoteChallengerOperator(verdict=verdict, **COMMON).execute(context)
+        result = PromoteChallengerOperator(**COMMON).execute(context)
         assert small_json(result) == {"version": 3, "effective_from": "2005-Q2"}
-        assert registry.promote.call_args.args[:3] == (3, PARTITION, "better")
+        assert carry_out.call_args.args[1].tracking is tracking
+        assert carry_out.call_args.args[2:4] == (load("loan_default"), PARTITION)
         assert ti.pushed == {"relevo_model_version": MODELS}
 
     def test_a_refused_challenger_is_skipped_with_the_reason(
-        self, context: Any, tracking: Any, replace_by_autospec: Any
+        self, context: Any, tracking: Any, carry_out: Any
     ) -> None:
-        registry = replace_by_autospec("include.registry.champions.Registry")
-        verdict = {"version": 3, "promoted": False, "reason": "too weak"}
+        carry_out.return_value = (None, "too weak")
         with pytest.raises(AirflowSkipException, match="too weak"):
-            PromoteChallengerOperator(verdict=verdict, **COMMON).execute(context)
-        registry.return_value.promote.assert_not_called()
+            PromoteChallengerOperator(**COMMON).execute(context)
 
 
 class TestApprove:
-    def test_the_question_shows_the_reason_of_the_verdict(self, replace_by_autospec: Any) -> None:
+    """With Airflow's own operator, up to where it hands the question to its database."""
+
+    @pytest.fixture
+    def library(self, replace_by_autospec: Any) -> SimpleNamespace:
+        verdict = Verdict("the key", 3, True, "clearly better")
+        return SimpleNamespace(
+            verdict=replace_by_autospec("include.steps.promotion.verdict_of", return_value=verdict),
+            ask=replace_by_autospec("include.steps.promotion.ask"),
+            answer=replace_by_autospec("include.steps.promotion.answer"),
+            question=replace_by_autospec(
+                "airflow.providers.standard.operators.hitl.upsert_hitl_detail"
+            ),
+        )
+
+    @pytest.fixture
+    def task(self) -> ApprovePromotionOperator:
         with DAG("d"):
-            evaluate = EvaluateChallengerOperator(challenger={"version": 3}, **COMMON)
-            task = ApprovePromotionOperator(
-                task_id="approve",
-                subject="?",
-                body="{{ task.verdict['reason'] }}",
-                verdict=evaluate.output,
+            return ApprovePromotionOperator(
+                subject="May it?", response_timeout=timedelta(days=7), retries=2, **COMMON
             )
-        verdict = {"version": 3, "promoted": True, "reason": "clearly better"}
-        replace_by_autospec(
-            "airflow.sdk.definitions.xcom_arg.PlainXComArg.resolve", return_value=verdict
-        )
-        task.render_template_fields({"task": task})  # type: ignore[typeddict-item]
-        assert task.body == "clearly better"
 
-    def test_nobody_is_asked_about_a_refused_challenger(self, context: Any) -> None:
-        verdict = {"version": 3, "promoted": False, "reason": "too weak"}
-        task = ApprovePromotionOperator(task_id="a", subject="?", verdict=verdict)
-        with pytest.raises(AirflowSkipException, match="too weak"):
-            task.execute(context)
-
-    @pytest.mark.parametrize("answer", ["Approve", "Reject"])
-    def test_the_answer_is_kept_whatever_it_is(
-        self, context: Any, ti: Any, replace_by_autospec: Any, answer: str
+    def test_the_question_shows_the_verdict_that_counts(
+        self, library: Any, context: Any, ti: Any, task: ApprovePromotionOperator
     ) -> None:
-        replace_by_autospec(
-            "airflow.providers.standard.operators.hitl.ApprovalOperator.execute_complete"
-        )
-        task = ApprovePromotionOperator(task_id="a", subject="?", verdict={})
-        task.execute_complete(context, {"chosen_options": [answer]})
-        assert ti.pushed == {"answer": answer}
+        with pytest.raises(TaskAwaitingInput) as parked:
+            task.execute({**context, "task_instance": ti})
+        assert parked.value.timeout == timedelta(days=7)
+        assert library.verdict.call_args.args[1:] == ("2005-Q1", "manual__1")
+        asked = library.question.call_args.kwargs
+        assert asked["body"].startswith("Version 3: clearly better\n")
+        assert "the latest one on the decisions page" in asked["body"]
+        assert asked["options"] == ["Approve", "Reject"]
+        assert library.ask.call_args.args[1].key == "the key"
+
+    @pytest.mark.parametrize(
+        ("verdict", "told"),
+        [(Verdict("k", 3, False, "too weak"), "too weak"), (None, "No verdict was reached")],
+    )
+    def test_nobody_is_asked_about_a_refused_challenger(
+        self, library: Any, context: Any, task: Any, verdict: Verdict | None, told: str
+    ) -> None:
+        library.verdict.return_value = verdict
+        with pytest.raises(AirflowSkipException, match=told):
+            task.execute(context)
+        assert not library.ask.called
+        assert not library.question.called
+
+    @pytest.mark.parametrize(
+        ("chosen", "person", "said"),
+        [
+            ("Approve", {"id": "1", "name": "Ada"}, ("approved", "Approved by Ada.")),
+            ("Reject", {"id": "1", "name": "Ada"}, ("rejected", "Rejected by Ada.")),
+            ("Reject", None, ("rejected", "Rejected by nobody known.")),
+        ],
+    )
+    def test_the_answer_goes_into_the_ledger_and_skips_nothing(
+        self, library: Any, context: Any, task: Any, chosen: str, person: Any, said: Any
+    ) -> None:
+        event = {
+            "chosen_options": [chosen],
+            "params_input": {},
+            "responded_at": datetime(2005, 4, 5),
+            "responded_by_user": person,
+        }
+        assert task.execute_complete(context, event)["chosen_options"] == [chosen]
+        assert library.answer.call_args.args[1:4] == ("2005-Q1", *said)
+
+    def test_without_an_answer_in_time_it_fails_for_good(
+        self, library: Any, context: Any, task: Any
+    ) -> None:
+        # Airflow would try again, which is to ask for another seven days, and again.
+        event = {"error": "The response timeout has passed.", "error_type": "timeout"}
+        with pytest.raises(AirflowFailException, match="Nobody answered within 7 days"):
+            task.execute_complete(context, event)
+        told = "Nobody answered within 7 days, 0:00:00. Clear the task to ask again."
+        assert library.answer.call_args.args[1:4] == ("2005-Q1", "expired", told)
 
 
 class TestClose:
@@ -284,30 +372,19 @@ class TestClose:
         close = replace_by_autospec("include.steps.training.close", return_value=(outcome, "why"))
         result = CloseTrainingOperator(**COMMON).execute(context)
         assert small_json(result) == {"outcome": outcome, "reason": "why"}
-        assert close.call_args.args[2:4] == ("run 1", "2005-Q1")
+        assert close.call_args.args[2] == PARTITION
+        tracking.close.assert_called_once_with("run 1", failed=False)
         assert ti.pushed == {
             "relevo_mlflow_run": f"{RUN}/run 1",
             "relevo_ledger": "/relevo/decisions/loan_default",
         }
 
-    @pytest.mark.parametrize(
-        ("answer", "rejected"), [("Reject", True), ("Approve", False), ("", False)]
-    )
-    def test_a_persons_no_is_handed_on(
-        self, context: Any, tracking: Any, replace_by_autospec: Any, answer: str, rejected: bool
-    ) -> None:
-        close = replace_by_autospec("include.steps.training.close", return_value=("refused", "no"))
-        CloseTrainingOperator(approval=answer, **COMMON).execute(context)
-        assert close.call_args.kwargs == {"rejected": rejected}
-
     def test_a_failed_training_fails_the_run_after_it_was_closed(
         self, context: Any, ti: Any, tracking: Any, replace_by_autospec: Any
     ) -> None:
-        close = replace_by_autospec(
-            "include.steps.training.close", return_value=("failed", "Look above.")
-        )
+        replace_by_autospec("include.steps.training.close", return_value=("failed", "Look above."))
         with pytest.raises(AirflowFailException) as caught:
             CloseTrainingOperator(**COMMON).execute(context)
         assert str(caught.value) == "Training as of 2005-Q1 failed. Look above."
-        assert close.called
+        tracking.close.assert_called_once_with("run 1", failed=True)
         assert ti.pushed["relevo_mlflow_run"] == f"{RUN}/run 1"

@@ -73,5 +73,10 @@ class PipelineOperator(BaseOperator):
 
     def origin(self, context: Any) -> Origin:
         """Name this task as the writer of what it writes."""
-        ti = context["ti"]
-        return Origin(dag_id=ti.dag_id, dag_run_id=ti.run_id, task_id=ti.task_id)
+        return origin_of(context)
+
+
+def origin_of(context: Any) -> Origin:
+    """Name the running task as the writer of what it writes."""
+    ti = context["ti"]
+    return Origin(dag_id=ti.dag_id, dag_run_id=ti.run_id, task_id=ti.task_id)

@@ -199,27 +199,25 @@ class RequestRetrainingOperator(PipelineOperator):
     """Emit the partitioned asset event that starts ``<pipeline>_train``; skipped on a "no".
 
     Airflow registers an event when the task succeeds, whether or not it names a partition: a
-    task of its own keeps the "no" from making one.
-
-    Args:
-        decision: What the decide_retraining task returned.
+    task of its own keeps the "no" from making one. It acts on the answer that the ledger holds.
     """
 
-    template_fields: Sequence[str] = (*PipelineOperator.template_fields, "decision")
     ui_color = "#f6e0ef"
 
-    def __init__(self, *, decision: Any, pipeline: str, **kwargs: Any) -> None:
+    def __init__(self, *, pipeline: str, **kwargs: Any) -> None:
         super().__init__(pipeline=pipeline, outlets=[retraining_asset(pipeline)], **kwargs)
-        self.decision = decision
 
     def run(self, context: Any) -> None:
         """Emit the event, unless the training was already started."""
+        from include.storage import ledger
         from include.storage.lake_tables import Lake
-        from include.storage.ledger import training_states
 
-        if not self.decision["retrain"]:
-            raise AirflowSkipException(f"No retraining: {self.decision['reason']}")
-        state = training_states(Lake(self.hook.store(), self.pipeline)).get(self.partition)
+        lake = Lake(self.hook.store(), self.pipeline)
+        answer = ledger.latest(lake, "retraining", self.partition, context["ti"].run_id)
+        if answer is None or answer.decision != "yes":
+            raise AirflowSkipException(f"No retraining: {answer.reason if answer else 'undecided'}")
+        state = ledger.training_states(lake).get(self.partition)
         if state != "requested":
-            raise AirflowSkipException(f"The training as of {self.partition} is {state} already")
-        emit_training_event(context, self.pipeline, self.partition, self.decision["reason"])
+            told = f"is {state} already" if state else "was taken back by another run"
+            raise AirflowSkipException(f"The training as of {self.partition} {told}")
+        emit_training_event(context, self.pipeline, self.partition, answer.reason)

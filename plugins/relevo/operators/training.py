@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from relevo.assets import is_by_training_event
+from relevo.hooks import RelevoHook
 from relevo.links import (
     DataDocsLink,
     EvidenceLink,
@@ -17,11 +19,16 @@ from relevo.links import (
     ledger_path,
     report_path,
 )
-from relevo.operators.base import PipelineOperator
+from relevo.operators.base import PARTITION_TEMPLATE, PipelineOperator, origin_of
 
 if TYPE_CHECKING:
     from include.registry.mlflow_runs import Tracking
     from include.storage.lake_tables import Lake
+
+_OLD_QUESTION = (
+    "If this task was cleared, Airflow shows the question as it was asked first: the verdict that "
+    "counts is the latest one on the decisions page."
+)
 
 
 class TrainingOperator(PipelineOperator):
@@ -53,9 +60,27 @@ class TrainingOperator(PipelineOperator):
         """Link this task to a run in the MLflow UI."""
         MlflowRunLink.persist(context, f"{tracking.settings.page_url}/{tracking.run_path(run_id)}")
 
+    def skip_unless_asked_for(self, context: Any, lake: Lake) -> None:
+        """Skip a run that an answer started which is a no by now; a person may train any time.
+
+        Raises:
+            AirflowSkipException: If the ledger holds no request that this run is about.
+        """
+        from include.storage.ledger import is_asked_for
+
+        is_by_event = is_by_training_event(context["dag_run"], self.pipeline)
+        if is_by_event and not is_asked_for(lake, self.partition, context["ti"].run_id):
+            raise AirflowSkipException(
+                f"No training as of {self.partition} is asked for any more: the ledger holds "
+                "another answer, or another run has trained"
+            )
+
 
 class BuildTrainingSetOperator(TrainingOperator):
-    """Complete the history that was landed, and join the latest mature partitions with labels."""
+    """Complete the history that was landed, and join the latest mature partitions with labels.
+
+    Skipped if the answer that started the run was taken back.
+    """
 
     operator_extra_links = (MlflowRunLink(),)
 
@@ -68,6 +93,7 @@ class BuildTrainingSetOperator(TrainingOperator):
 
         lake, tracking, spec = self.lake(), self.tracking(), self.specification()
         origin, partition = self.origin(context), self.slice_of_time()
+        self.skip_unless_asked_for(context, lake)
         start(lake, spec, partition, origin)
         self.link_run(context, tracking, self.parent_run(context, tracking))
         with connect(self.hook.get_conn().spark_remote) as spark:
@@ -243,79 +269,103 @@ class EvaluateChallengerOperator(TrainingOperator):
 
 
 class PromoteChallengerOperator(TrainingOperator):
-    """Put the challenger in use from the next partition on; skipped if it was refused.
+    """Do what verdict and approval in the ledger say: put the challenger in use, or take it back.
 
-    Args:
-        verdict: What the evaluate_challenger task returned.
+    A promotion counts from the next partition on. Skipped if the challenger may not take over;
+    whatever the same run had put in use before is then taken back. Its trigger rule is
+    ``none_failed``, because nobody is asked about a challenger that was refused.
     """
 
-    template_fields: Sequence[str] = (*PipelineOperator.template_fields, "verdict")
     operator_extra_links = (ModelVersionLink(),)
-
-    def __init__(self, *, verdict: Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.verdict = verdict
 
     def run(self, context: Any) -> dict[str, Any]:
         """Return the version that is the champion from the next partition on."""
         from include.registry.champions import Registry
+        from include.steps.promotion import carry_out
 
-        if not self.verdict["promoted"]:
-            raise AirflowSkipException(self.verdict["reason"])
-        tracking, partition = self.tracking(), self.slice_of_time()
-        version = Registry(self.lake(), tracking).promote(
-            int(self.verdict["version"]), partition, self.verdict["reason"], self.origin(context)
+        lake, tracking, partition = self.lake(), self.tracking(), self.slice_of_time()
+        version, reason = carry_out(
+            lake, Registry(lake, tracking), self.specification(), partition, self.origin(context)
         )
+        if version is None:
+            raise AirflowSkipException(reason)
         ModelVersionLink.persist(
-            context,
-            f"{tracking.settings.page_url}/#/models/{self.pipeline}/versions/{version.version}",
+            context, f"{tracking.settings.page_url}/#/models/{self.pipeline}/versions/{version}"
         )
-        self.log.info("Version %s is in use from %s on", version.version, partition.shift(1))
-        return {"version": version.version, "effective_from": str(partition.shift(1))}
+        self.log.info("Version %s is in use from %s on", version, partition.shift(1))
+        return {"version": version, "effective_from": str(partition.shift(1))}
 
 
-class ApprovePromotionOperator(ApprovalOperator):
+class ApprovePromotionOperator(HITLOperator):
     """Ask a person whether an accepted challenger may take over; skipped if it was refused.
 
+    The answer goes into the ledger and counts for the verdict that was asked about. Without one in
+    time the task fails for good; cleared, it asks again, and an answer from before or in between
+    counts no more. Airflow keeps the text of the first question.
+
     Args:
-        verdict: What the evaluate_challenger task returned.
+        pipeline: Name of the pipeline.
+        partition: Name of the partition; by default the one that the run is about.
     """
 
-    # The verdict first: the text that a person reads is made from it.
-    template_fields: Sequence[str] = ("verdict", *ApprovalOperator.template_fields)
+    APPROVE = "Approve"
+    REJECT = "Reject"
+    template_fields: Sequence[str] = ("partition", *HITLOperator.template_fields)
 
-    def __init__(self, *, verdict: Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.verdict = verdict
+    def __init__(
+        self, *, pipeline: str, partition: str = PARTITION_TEMPLATE, **kwargs: Any
+    ) -> None:
+        super().__init__(options=[self.APPROVE, self.REJECT], **kwargs)
+        self.pipeline = pipeline
+        self.partition = partition
 
     def execute(self, context: Any) -> Any:
-        """Wait for the answer; a no skips the promotion."""
-        if not self.verdict["promoted"]:
-            raise AirflowSkipException(self.verdict["reason"])
+        """Wait for the answer."""
+        from include.steps.promotion import ask, verdict_of
+
+        lake = self.lake()
+        verdict = verdict_of(lake, self.partition, context["ti"].run_id)
+        if verdict is None or not verdict.promoted:
+            raise AirflowSkipException(verdict.reason if verdict else "No verdict was reached")
+        ask(lake, verdict, self.partition, origin_of(context))
+        self.body = f"Version {verdict.version}: {verdict.reason}\n\n{_OLD_QUESTION}"
         return super().execute(context)
 
     def execute_complete(self, context: Any, event: dict[str, Any]) -> Any:
-        """Keep the answer under ``answer``: Airflow stores no result of a no."""
-        if chosen := event.get("chosen_options"):
-            context["ti"].xcom_push(key="answer", value=chosen[0])
-        return super().execute_complete(context=context, event=event)
+        """Put the answer into the ledger; promote_challenger acts on it.
+
+        Raises:
+            AirflowFailException: If nobody answered in time.
+        """
+        from include.steps.promotion import answer
+
+        lake, origin = self.lake(), origin_of(context)
+        if event.get("error_type") == "timeout":
+            told = f"Nobody answered within {self.response_timeout}. Clear the task to ask again."
+            answer(lake, self.partition, "expired", told, origin)
+            raise AirflowFailException(told)
+        result = super().execute_complete(context=context, event=event)
+        person = (event["responded_by_user"] or {}).get("name", "nobody known")
+        if result["chosen_options"] == [self.APPROVE]:
+            answer(lake, self.partition, "approved", f"Approved by {person}.", origin)
+        else:
+            answer(lake, self.partition, "rejected", f"Rejected by {person}.", origin)
+        return result
+
+    def lake(self) -> Lake:
+        """Open the pipeline's tables."""
+        from include.storage.lake_tables import Lake
+
+        return Lake(RelevoHook().store(), self.pipeline)
 
 
 class CloseTrainingOperator(TrainingOperator):
-    """End the MLflow runs and record how the training ended, whatever happened before.
+    """Record how the training ended and end the MLflow runs, whatever happened before.
 
     Its trigger rule is ``all_done``; it fails if the training failed, so that the DAG run does.
-
-    Args:
-        approval: Answer to the approve_promotion task; empty where nobody was asked.
     """
 
-    template_fields: Sequence[str] = (*PipelineOperator.template_fields, "approval")
     operator_extra_links = (MlflowRunLink(), LedgerLink())
-
-    def __init__(self, *, approval: str = "", **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.approval = approval
 
     def run(self, context: Any) -> dict[str, Any]:
         """Return how the training ended.
@@ -327,17 +377,15 @@ class CloseTrainingOperator(TrainingOperator):
         from include.steps.training import close
 
         lake, tracking = self.lake(), self.tracking()
-        parent_id = self.parent_run(context, tracking)
+        self.skip_unless_asked_for(context, lake)
         outcome, reason = close(
-            lake,
-            Registry(lake, tracking),
-            parent_id,
-            self.partition,
-            self.origin(context),
-            rejected=self.approval == ApprovalOperator.REJECT,
+            lake, Registry(lake, tracking), self.slice_of_time(), self.origin(context)
         )
-        self.link_run(context, tracking, parent_id)
         LedgerLink.persist(context, ledger_path(self.pipeline))
+        # After the ledger: whoever waits for the training does not wait for MLflow.
+        parent_id = self.parent_run(context, tracking)
+        tracking.close(parent_id, failed=outcome == "failed")
+        self.link_run(context, tracking, parent_id)
         if outcome == "failed":
             raise AirflowFailException(f"Training as of {self.partition} failed. {reason}")
         self.log.info("Training as of %s ended: %s", self.partition, outcome)

@@ -105,7 +105,6 @@ class TestFileChanges:
                 decision,
                 "",
                 origin=origin,
-                step=decision,
                 evidence={"pipeline": current} if decision == "started" else {},
             )
         trained = champions_file(ledger.entries(lake))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import call, create_autospec
 
-import pyarrow as pa
 import pytest
 from mlflow import MlflowClient
 
@@ -17,6 +17,7 @@ from include.errors import RegistryError
 from include.registry.champions import TABLE, Registry
 from include.registry.mlflow_runs import Tracking
 from include.registry.model_files import MODEL, ModelVersion
+from include.storage import event_tables
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
 
@@ -30,8 +31,17 @@ def tracking() -> Any:
     """An MLflow experiment that gives version numbers 1, 2, ... and records alias calls."""
     fake = create_autospec(Tracking, instance=True)
     fake.client = create_autospec(MlflowClient, instance=True)
-    fake.client.search_model_versions.return_value = []
-    fake.register.side_effect = range(1, 100)
+    held: list[Mapping[str, str]] = []
+
+    def add(model_uri: str, tags: Mapping[str, str]) -> int:
+        held.append(tags)
+        return len(held)
+
+    fake.register.side_effect = add
+    fake.versions.side_effect = lambda run_id, tags: [
+        number for number, given in enumerate(held, 1) if tags.items() <= given.items()
+    ]
+    fake.held = held
     return fake
 
 
@@ -40,26 +50,34 @@ def registry(lake: Lake, tracking: Any) -> Registry:
     return Registry(lake, tracking)
 
 
-def register(registry: Registry, origin: Origin, partition: str = "2004-Q4") -> ModelVersion:
-    model = ModelVersion(
-        pipeline=registry.lake.pipeline,
+def model(partition: str = "2004-Q4", **changed: Any) -> ModelVersion:
+    made = ModelVersion(
+        pipeline="p",
         version=0,
         partition=partition,
         run_id=f"run of {partition}",
         candidate="logistic_regression",
         numeric=("x",),
         categorical=("c",),
-        files={MODEL: ("s3://lake/m", "00")},
-        training_set={"train": ["2004-Q3"], "holdout": ["2004-Q4"]},
+        files={MODEL: (f"s3://lake/m/{partition}", "00")},
+        training_set={"reference": {"version": 3}, "train": ("2004-Q3",), "holdout": ["2004-Q4"]},
     )
-    return registry.register(model, "models:/m-1", origin)
+    return replace(made, **changed)
+
+
+def register(registry: Registry, origin: Origin, partition: str = "2004-Q4") -> ModelVersion:
+    return registry.register(model(partition), "models:/m-1", origin)
 
 
 def promoted(registry: Registry, origin: Origin, *partitions: str) -> None:
-    """Train and promote a version as of each partition, in this order."""
-    for name in partitions:
-        version = register(registry, origin, name)
-        registry.promote(version.version, quarter(name), "better", origin)
+    """Train and promote a version as of each partition, in this order; each in a run of its own.
+
+    The last one is of the run of ``origin``.
+    """
+    for number, name in enumerate(partitions, 1 - len(partitions)):
+        run = replace(origin, dag_run_id=f"{origin.dag_run_id}{number or ''}")
+        version = registry.register(model(name, run_id=f"{name} of {number}"), "models:/m", run)
+        registry.promote(version.version, quarter(name), "better", run)
 
 
 def champions(registry: Registry, *partitions: str) -> list[int | None]:
@@ -82,27 +100,68 @@ class TestRegister:
         version = register(registry, origin)
         assert version.version == 1
         assert registry.get(1) == version
-        tracking.register.assert_called_once_with(
-            "models:/m-1",
-            {"relevo.partition": "2004-Q4", "relevo.candidate": "logistic_regression"},
-        )
+        ((uri, tags),) = [call.args for call in tracking.register.call_args_list]
+        assert uri == "models:/m-1"
+        assert tags["relevo.partition"] == "2004-Q4"
+        assert tags["relevo.candidate"] == "logistic_regression"
 
     def test_a_retry_finds_the_version_of_its_run(
         self, registry: Registry, tracking: Any, origin: Origin
     ) -> None:
         first = register(registry, origin)
-        tracking.client.search_model_versions.return_value = [SimpleNamespace(version="1")]
         assert register(registry, origin) == first
         tracking.register.assert_called_once()
-        tracking.client.search_model_versions.assert_called_with("run_id = 'run of 2004-Q4'")
         assert events(registry.lake) == {("registered", 1): 1}
 
-    def test_killed_between_mlflow_and_the_table(
+    def test_the_same_training_set_built_again_is_the_same_version(
         self, registry: Registry, tracking: Any, origin: Origin
     ) -> None:
-        tracking.client.search_model_versions.return_value = [SimpleNamespace(version="4")]
-        assert register(registry, origin).version == 4
-        tracking.register.assert_not_called()
+        first = register(registry, origin)
+        rebuilt = {**model().training_set, "reference": {"version": 4}}
+        again = registry.register(model(training_set=rebuilt), "models:/m-1", origin)
+        assert again == first
+        tracking.register.assert_called_once()
+
+    @pytest.mark.parametrize(
+        "changed",
+        [
+            {"run_id": "another fit"},
+            {"files": {MODEL: ("s3://lake/m/2004-Q4", "01")}},
+            {"training_set": {"train": ["2004-Q3"], "holdout": ["2005-Q1"]}},
+        ],
+    )
+    def test_another_content_is_another_version(
+        self, registry: Registry, tracking: Any, origin: Origin, changed: Any
+    ) -> None:
+        first = register(registry, origin)
+        second = registry.register(model(**changed), "models:/m-2", origin)
+        assert (first.version, second.version) == (1, 2)
+        assert register(registry, origin) == first
+
+    def test_killed_between_mlflow_and_the_table(
+        self, registry: Registry, tracking: Any, origin: Origin, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(
+            registry, "_append", create_autospec(registry._append, side_effect=OSError)
+        )
+        with pytest.raises(OSError):  # noqa: PT011
+            register(registry, origin)
+        monkeypatch.undo()
+        assert register(registry, origin).version == 1
+        tracking.register.assert_called_once()
+
+    def test_of_two_that_register_at_once_the_first_counts(
+        self, registry: Registry, tracking: Any, origin: Origin
+    ) -> None:
+        add = tracking.register.side_effect
+
+        def add_after_another(model_uri: str, tags: Mapping[str, str]) -> int:
+            add(model_uri, tags)
+            return int(add(model_uri, tags))
+
+        tracking.register.side_effect = add_after_another
+        assert register(registry, origin).version == 1
+        tracking.client.delete_model_version.assert_called_once_with(registry.lake.pipeline, "2")
 
     def test_a_version_that_was_never_registered(self, registry: Registry) -> None:
         with pytest.raises(RegistryError, match=r"version 9 must be registered, got none"):
@@ -159,22 +218,81 @@ class TestPromote:
     def test_a_version_that_was_rolled_back_hands_over_to_the_one_before(
         self, registry: Registry, tracking: Any, origin: Origin
     ) -> None:
-        promoted(registry, origin, "2004-Q4", "2005-Q2")
-        row = {
-            "key": "rolled_back/2",
-            "event": "rolled_back",
-            "version": 2,
-            "partition": "2005-Q4",
-            "reason": "wrong",
-            "recorded_at": datetime.now(UTC).replace(tzinfo=None),
-        }
-        schema = registry.lake.read(TABLE).schema
-        registry.lake.append(TABLE, pa.Table.from_pylist([row], schema=schema), origin=origin)
+        promoted(registry, replace(origin, dag_run_id="train_1"), "2004-Q4")
+        promoted(registry, origin, "2005-Q2")
+        assert registry.take_back(quarter("2005-Q2"), "refused after all", origin) == (2,)
         assert champions(registry, "2005-Q2", "2005-Q3", "2006-Q1") == [1, 1, 1]
+        assert aliases(tracking)[-1] == call(registry.lake.pipeline, "champion", "1")
+        assert not registry.is_promoted(2)
 
         promoted(registry, origin, "2005-Q4")
         assert champions(registry, "2005-Q4", "2006-Q1") == [1, 3]
         assert aliases(tracking)[-1] == call(registry.lake.pipeline, "champion", "3")
+
+    def test_taken_back_and_promoted_again(
+        self, registry: Registry, tracking: Any, origin: Origin
+    ) -> None:
+        promoted(registry, origin, "2004-Q4")
+        for _ in range(2):
+            assert registry.take_back(quarter("2004-Q4"), "no", origin) == (1,)
+            assert registry.take_back(quarter("2004-Q4"), "no", origin) == ()
+            assert champions(registry, "2005-Q1") == [None]
+            registry.promote(1, quarter("2004-Q4"), "yes", origin)
+            assert champions(registry, "2004-Q4", "2005-Q1") == [None, 1]
+        assert events(registry.lake)["promoted", 1] == 3
+        keys = [row["key"] for row in registry.lake.read(TABLE).to_pylist()]
+        assert sorted(keys) == [
+            "promoted/1",
+            "promoted/1#2",
+            "promoted/1#3",
+            "registered/1",
+            "rolled_back/1",
+            "rolled_back/1#2",
+        ]
+
+    def test_without_a_champion_the_alias_goes(
+        self, registry: Registry, tracking: Any, origin: Origin
+    ) -> None:
+        promoted(registry, origin, "2004-Q4")
+        # Killed between event and alias: the retry mends it.
+        tracking.client.delete_registered_model_alias.side_effect = [ConnectionError, None]
+        with pytest.raises(ConnectionError):
+            registry.take_back(quarter("2004-Q4"), "no", origin)
+        registry.take_back(quarter("2004-Q4"), "no", origin)
+        tracking.client.delete_registered_model_alias.assert_called_with(
+            registry.lake.pipeline, "champion"
+        )
+
+    def test_only_what_the_run_itself_put_in_use_is_taken_back(
+        self, registry: Registry, origin: Origin
+    ) -> None:
+        promoted(registry, replace(origin, dag_run_id="train_1"), "2004-Q4")
+        assert registry.take_back(quarter("2004-Q4"), "no", origin) == ()
+        assert champions(registry, "2005-Q1") == [1]
+
+    def test_another_version_of_a_run_takes_the_place_of_its_first(
+        self, registry: Registry, tracking: Any, origin: Origin
+    ) -> None:
+        promoted(registry, origin, "2004-Q4")
+        second = registry.register(model(run_id="fitted anew"), "models:/m-2", origin)
+        registry.promote(second.version, quarter("2004-Q4"), "better data", origin)
+        assert champions(registry, "2005-Q1") == [2]
+        assert not registry.is_promoted(1)
+        assert registry.take_back(quarter("2004-Q4"), "no", origin) == (2,)
+        assert champions(registry, "2005-Q1") == [None]
+
+    def test_the_order_is_that_of_the_events_and_not_of_clocks(
+        self, registry: Registry, origin: Origin, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        runs = [replace(origin, dag_run_id=f"train_{number}") for number in (1, 2)]
+        versions = [register(registry, run, f"2004-Q{at}") for at, run in enumerate(runs, 1)]
+        clock = create_autospec(datetime)
+        clock.now.side_effect = [datetime(2030, 1, 1, tzinfo=UTC), datetime(2001, 1, 1, tzinfo=UTC)]
+        monkeypatch.setattr(event_tables, "datetime", clock)
+        for run, version in zip(runs, versions, strict=True):
+            registry.promote(version.version, quarter("2004-Q4"), "better", run)
+        monkeypatch.undo()
+        assert champions(registry, "2005-Q1") == [2]
 
 
 def test_a_champion_is_required_with_what_to_do(registry: Registry, origin: Origin) -> None:

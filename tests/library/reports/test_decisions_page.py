@@ -74,9 +74,7 @@ def test_decisions_name_the_champion_before_and_after(lake: Lake) -> None:
         decide("promotion", partition, outcome, run, champion=champion, challenger=challenger)
         decide("training", partition, outcome, run)
 
-    ledger.record(
-        lake, "training", "2005-Q4", "started", "x", origin=Origin("d", "a", "t"), step="started"
-    )
+    ledger.record(lake, "training", "2005-Q4", "started", "x", origin=Origin("d", "a", "t"))
     train("2005-Q4", "promoted", "a", None, 1)
     drift = pa.table({"partition": ["2006-Q1"], "model_version": [1], "verdict": ["drift"]})
     lake.write(monitoring.DRIFT, drift, partitions=["2006-Q1"], origin=Origin("d", "s", "t"))
@@ -120,3 +118,16 @@ def test_the_page_shows_gaps_and_what_to_do(
     assert "--from-date 2005-07-05T06:00:00 --to-date 2005-07-05T06:00:00 " in page
     score("2005-Q2")
     assert "No gaps were found" in render_decisions(lake)
+
+
+def test_an_answer_that_counts_no_more_is_struck_out_and_listed_nowhere_else(lake: Lake) -> None:
+    origin = Origin("p_score", "run_1", "task")
+    for decision in ("no", "yes"):
+        ledger.record(lake, "retraining", "2005-Q1", decision, f"why {decision}", origin=origin)
+    assert [item.decision for item in decisions(lake)] == ["yes"]
+    lines = [line for line in render_decisions(lake).splitlines() if "why" in line]
+    assert ["superseded" in line for line in lines] == [False, True]
+    assert 'class="yes">yes<' in lines[0]
+    assert '<tr class="superseded">' in lines[1]
+    assert "why no (superseded)" in lines[1]
+    assert 'class="no"' not in lines[1]

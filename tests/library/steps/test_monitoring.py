@@ -121,18 +121,18 @@ class TestTrainings:
     def test_the_latest_word_on_each_partition(
         self, lake: Lake, pipeline: Pipeline, origin: Origin
     ) -> None:
-        def record(kind: Any, name: str, decision: str, run: str, step: str = "") -> None:
+        def record(kind: Any, name: str, decision: str, run: str) -> None:
             writer = replace(origin, dag_run_id=run)
-            ledger.record(lake, kind, name, decision, "", origin=writer, step=step)
+            ledger.record(lake, kind, name, decision, "", origin=writer)
 
         record("retraining", "2005-Q1", "yes", "score_1")
-        record("training", "2005-Q1", "started", "train_1", "started")
-        record("training", "2005-Q1", "refused", "train_1", "refused")
+        record("training", "2005-Q1", "started", "train_1")
+        record("training", "2005-Q1", "refused", "train_1")
         record("retraining", "2005-Q2", "no", "score_2")
         record("retraining", "2005-Q3", "yes", "score_3")
-        record("training", "2004-Q4", "started", "manual_1", "started")
-        record("training", "2005-Q4", "started", "train_4", "started")
-        record("training", "2005-Q4", "failed", "train_4", "failed")
+        record("training", "2004-Q4", "started", "manual_1")
+        record("training", "2005-Q4", "started", "train_4")
+        record("training", "2005-Q4", "failed", "train_4")
         record("promotion", "2005-Q3", "promoted", "train_3")
         assert trainings(lake, pipeline) == [
             TrainingRecord(quarter("2004-Q4"), "requested"),

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
+from unittest.mock import create_autospec
 
+import pyarrow as pa
 import pytest
 
-from include.storage import ledger
+from include.storage import event_tables, ledger
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
 
@@ -16,9 +21,17 @@ from include.storage.lineage import Origin
 def record(lake: Lake, origin: Origin) -> Any:
     """Record as a task of run ``run``."""
 
-    def write(kind: Any, partition: str, decision: str, *, run: str = "run_1", **more: Any) -> bool:
+    def write(
+        kind: Any,
+        partition: str,
+        decision: str,
+        *,
+        run: str = "run_1",
+        reason: str = "because",
+        **more: Any,
+    ) -> bool:
         writer = replace(origin, dag_run_id=run)
-        return ledger.record(lake, kind, partition, decision, "because", origin=writer, **more)
+        return ledger.record(lake, kind, partition, decision, reason, origin=writer, **more)
 
     return write
 
@@ -37,22 +50,136 @@ def test_an_entry_comes_back_as_it_was_recorded(lake: Lake, record: Any) -> None
     assert entry.evidence == {"a": 0.25, "b": [1, None]}
 
 
-def test_once_a_kind_partition_run_and_step(lake: Lake, record: Any) -> None:
+def test_the_same_answer_of_a_run_is_recorded_once(lake: Lake, record: Any) -> None:
     assert record("retraining", "2005-Q1", "yes")
-    assert not record("retraining", "2005-Q1", "no")  # cleared and run again: the first counts
+    assert not record("retraining", "2005-Q1", "yes")
     assert record("retraining", "2005-Q2", "no")
     assert record("promotion", "2005-Q1", "refused")
-    assert record("retraining", "2005-Q1", "no", run="run_2")
-    assert record("training", "2005-Q1", "started", step="started")
-    assert record("training", "2005-Q1", "failed", step="failed")
-    assert not record("training", "2005-Q1", "failed", step="failed")
+    assert record("retraining", "2005-Q1", "yes", run="run_2")
+    assert record("training", "2005-Q1", "started")
+    assert record("training", "2005-Q1", "failed")
+    assert not record("training", "2005-Q1", "failed")
     assert len(ledger.entries(lake)) == 6
+    assert not any(entry.superseded for entry in ledger.entries(lake))
+
+
+def test_another_answer_of_a_run_supersedes_the_one_before(lake: Lake, record: Any) -> None:
+    # Cleared after the data was corrected, and cleared again: an answer that was given before
+    # counts again.
+    for answer in ("no", "yes", "yes", "no"):
+        record("retraining", "2005-Q1", answer)
+    record("retraining", "2005-Q1", "no", run="run_2")
+    found = ledger.entries(lake)
+    assert [(item.decision, item.superseded) for item in found] == [
+        ("no", True),
+        ("yes", True),
+        ("no", False),
+        ("no", False),
+    ]
+    assert [item.key for item in found] == [
+        "retraining/2005-Q1/run_1/",
+        "retraining/2005-Q1/run_1/#2",
+        "retraining/2005-Q1/run_1/#3",
+        "retraining/2005-Q1/run_2/",
+    ]
+    current = ledger.latest(lake, "retraining", "2005-Q1", "run_1")
+    assert current == found[2]
+    assert ledger.latest(lake, "promotion", "2005-Q1", "run_1") is None
+
+
+@pytest.mark.parametrize("changed", [{"reason": "else"}, {"evidence": {"a": 2}}])
+def test_an_answer_with_another_reason_or_evidence_is_another(
+    lake: Lake, origin: Origin, changed: Any
+) -> None:
+    said = {"reason": "because", "evidence": {"a": 1}}
+    for more in (said, said, {**said, **changed}):
+        ledger.record(
+            lake, "promotion", "2005-Q1", "refused", more["reason"],
+            origin=origin, evidence=more["evidence"],
+        )  # fmt: skip
+    assert [item.superseded for item in ledger.entries(lake)] == [True, False]
+
+
+def test_what_ends_a_training_does_not_supersede_its_start(lake: Lake, record: Any) -> None:
+    for outcome in ("started", "failed", "started", "promoted", "failed"):
+        record("training", "2005-Q1", outcome, run="train_1")
+    found = ledger.entries(lake)
+    assert [item.key.removeprefix("training/2005-Q1/train_1/") for item in found] == [
+        "started",
+        "failed",
+        "started#2",
+        "promoted",
+        "failed#2",
+    ]
+    assert [item.decision for item in found if not item.superseded] == ["started", "failed"]
+    assert not found[2].superseded
+    assert ledger.training_states(lake) == {"2005-Q1": "failed"}
+
+
+def test_tasks_that_answer_at_once_leave_every_answer_in_one_order(
+    lake: Lake, origin: Origin
+) -> None:
+    def answer(number: int) -> bool:
+        return ledger.record(
+            lake, "retraining", "2005-Q1", "no", f"reason {number % 2}", origin=origin
+        )
+
+    with ThreadPoolExecutor(6) as pool:
+        written = list(pool.map(answer, range(6)))
+    found = ledger.entries(lake)
+    assert len(found) == sum(written)
+    assert len({item.key for item in found}) == len(found)
+    # No answer is the same as the one before it.
+    assert all(one.reason != other.reason for one, other in pairwise(found))
+    assert [item.superseded for item in found] == [True] * (len(found) - 1) + [False]
+
+
+def test_a_clock_that_is_wrong_changes_no_order(
+    lake: Lake, record: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clocks = iter([datetime(2030, 1, 1, tzinfo=UTC), datetime(2001, 1, 1, tzinfo=UTC)])
+    clock = create_autospec(datetime)
+    clock.now.side_effect = lambda zone: next(clocks)
+    monkeypatch.setattr(event_tables, "datetime", clock)
+    record("retraining", "2005-Q1", "yes")
+    record("training", "2005-Q1", "started")
+    monkeypatch.undo()
+    assert [item.decision for item in ledger.entries(lake)] == ["yes", "started"]
+    assert ledger.training_states(lake) == {"2005-Q1": "started"}
+
+
+def test_rows_of_an_earlier_release_come_first(lake: Lake, record: Any, origin: Origin) -> None:
+    columns = [item for item in ledger._COLUMNS] + [("recorded_at", pa.timestamp("us"))]
+    old = {name: "x" for name, _ in ledger._COLUMNS} | {"evidence": "{}", "kind": "retraining"}
+    rows = [
+        {**old, "key": "retraining/2005-Q1/run_1/", "partition": "2005-Q1", "decision": "no",
+         "dag_run_id": "run_1", "recorded_at": datetime(2099, 1, 2)},
+        {**old, "key": "b", "decision": "yes", "recorded_at": datetime(2099, 1, 1)},
+    ]  # fmt: skip
+    schema = pa.schema(columns)
+    lake.append(
+        ledger.TABLE, schema, lambda _: pa.Table.from_pylist(rows, schema=schema), origin=origin
+    )
+    record("retraining", "2005-Q1", "yes")
+    found = ledger.entries(lake)
+    assert [item.key for item in found] == [
+        "b",
+        "retraining/2005-Q1/run_1/",
+        "retraining/2005-Q1/run_1/#2",
+    ]
+    assert [item.superseded for item in found] == [False, True, False]
+
+
+def test_a_snapshot_stays_with_the_run_that_took_it(lake: Lake, record: Any) -> None:
+    assert record("snapshot", "snapshot-0001", "taken")
+    assert not record("snapshot", "snapshot-0001", "taken", run="run_2", reason="another")
+    assert [item.key for item in ledger.entries(lake)] == ["snapshot/snapshot-0001"]
 
 
 def test_entries_come_in_the_order_of_recording_and_by_kind(lake: Lake, record: Any) -> None:
-    record("training", "2005-Q3", "started", step="started")
+    record("training", "2005-Q3", "started")
     record("retraining", "2005-Q1", "no")
-    record("training", "2005-Q3", "promoted", step="promoted")
+    record("training", "2005-Q3", "promoted")
     found = [(entry.kind, entry.decision) for entry in ledger.entries(lake)]
     assert found == [("training", "started"), ("retraining", "no"), ("training", "promoted")]
     assert [entry.decision for entry in ledger.entries(lake, "training")] == [
@@ -71,9 +198,9 @@ def test_a_training_is_pending_from_the_yes_to_its_end(
     record("retraining", "2005-Q3", "yes")
     record("retraining", "2005-Q1", "yes")
     assert ledger.pending_trainings(lake) == ("2005-Q1", "2005-Q3")
-    record("training", "2005-Q1", "started", step="started", run="train_1")
+    record("training", "2005-Q1", "started", run="train_1")
     assert ledger.pending_trainings(lake) == ("2005-Q1", "2005-Q3")
-    record("training", "2005-Q1", outcome, step=outcome, run="train_1")
+    record("training", "2005-Q1", outcome, run="train_1")
     assert ledger.pending_trainings(lake) == ("2005-Q3",)
 
 
@@ -86,14 +213,14 @@ def test_a_verdict_on_a_promotion_is_not_the_end_of_the_training(lake: Lake, rec
 def test_states_follow_the_ledger(lake: Lake, record: Any) -> None:
     record("retraining", "2005-Q1", "yes")
     assert ledger.training_states(lake) == {"2005-Q1": "requested"}
-    record("training", "2005-Q1", "started", step="started", run="train_1")
+    record("training", "2005-Q1", "started", run="train_1")
     assert ledger.training_states(lake) == {"2005-Q1": "started"}
 
 
 def test_a_yes_asks_again_after_a_failure(lake: Lake, record: Any) -> None:
     record("retraining", "2005-Q1", "yes")
-    record("training", "2005-Q1", "started", step="started", run="train_1")
-    record("training", "2005-Q1", "failed", step="failed", run="train_1")
+    record("training", "2005-Q1", "started", run="train_1")
+    record("training", "2005-Q1", "failed", run="train_1")
     assert ledger.training_states(lake) == {"2005-Q1": "failed"}
     record("retraining", "2005-Q1", "yes", run="run_2")
     assert ledger.training_states(lake) == {"2005-Q1": "requested"}
@@ -102,10 +229,47 @@ def test_a_yes_asks_again_after_a_failure(lake: Lake, record: Any) -> None:
 
 def test_a_yes_after_a_verdict_asks_for_nothing(lake: Lake, record: Any) -> None:
     record("retraining", "2005-Q1", "yes")
-    record("training", "2005-Q1", "promoted", step="promoted", run="train_1")
+    record("training", "2005-Q1", "promoted", run="train_1")
     record("retraining", "2005-Q1", "yes", run="run_2")
     assert ledger.training_states(lake) == {"2005-Q1": "promoted"}
     assert ledger.pending_trainings(lake) == ()
+
+
+def test_a_no_takes_back_what_was_not_started(lake: Lake, record: Any) -> None:
+    record("retraining", "2005-Q1", "yes")
+    assert ledger.is_asked_for(lake, "2005-Q1", "train_1")
+    record("retraining", "2005-Q1", "no")
+    assert ledger.training_states(lake) == {"2005-Q1": "withdrawn"}
+    assert ledger.pending_trainings(lake) == ()
+    assert not ledger.is_asked_for(lake, "2005-Q1", "train_1")
+    record("retraining", "2005-Q1", "yes")
+    assert ledger.pending_trainings(lake) == ("2005-Q1",)
+    assert ledger.is_asked_for(lake, "2005-Q1", "train_1")
+
+
+def test_a_no_withdraws_no_verdict_and_no_failure(lake: Lake, record: Any) -> None:
+    record("retraining", "2005-Q1", "yes")
+    record("training", "2005-Q1", "failed", run="train_1")
+    record("training", "2005-Q2", "promoted", run="train_2")
+    record("retraining", "2005-Q1", "no")
+    record("retraining", "2005-Q2", "no")
+    assert ledger.training_states(lake) == {"2005-Q1": "failed", "2005-Q2": "promoted"}
+
+
+def test_a_no_stops_nothing_that_was_started(lake: Lake, record: Any) -> None:
+    record("retraining", "2005-Q1", "yes")
+    record("training", "2005-Q1", "started", run="train_1")
+    record("retraining", "2005-Q1", "no")
+    assert ledger.training_states(lake) == {"2005-Q1": "started"}
+    assert ledger.is_asked_for(lake, "2005-Q1", "train_1")
+    # A second run for the same event finds that another one trains.
+    assert not ledger.is_asked_for(lake, "2005-Q1", "train_2")
+
+
+def test_a_training_that_is_cleared_is_under_way_again(lake: Lake, record: Any) -> None:
+    for outcome in ("started", "failed", "started"):
+        record("training", "2005-Q1", outcome, run="train_1")
+    assert ledger.pending_trainings(lake) == ("2005-Q1",)
 
 
 def test_the_held_out_metric_is_the_one_of_the_first_judgement(lake: Lake, record: Any) -> None:
@@ -120,3 +284,11 @@ def test_the_held_out_metric_is_the_one_of_the_first_judgement(lake: Lake, recor
     assert ledger.held_out_metric(lake, 3, "roc_auc") == 0.75
     assert ledger.held_out_metric(lake, 3, "log_loss") is None
     assert ledger.held_out_metric(lake, 4, "roc_auc") is None
+
+
+def test_the_held_out_metric_is_that_of_the_verdict_that_counts(lake: Lake, record: Any) -> None:
+    for value in (0.75, 0.5):
+        intervals = {"roc_auc": {"value": value}}
+        evidence = {"challenger": 3, "evidence": {"challenger": intervals}}
+        record("promotion", "2005-Q1", "promoted", evidence=evidence)
+    assert ledger.held_out_metric(lake, 3, "roc_auc") == 0.5

@@ -1,0 +1,114 @@
+"""From a verdict on record to the registry: ask a person, put in use, or take back.
+
+Whoever acts reads the ledger, where the latest answer of a run counts, so a task that is cleared
+acts on what is on record then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from include.calendar.partitions import Partition
+from include.registry.champions import Registry
+from include.specification.pipeline import Pipeline
+from include.storage import ledger
+from include.storage.lake_tables import Lake
+from include.storage.lineage import Origin
+
+Answer = Literal["approved", "rejected", "expired"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a run decided last on its challenger, and what a person said to that.
+
+    Args:
+        key: Key of the verdict in the ledger.
+        version: The challenger.
+        promoted: Whether the gate accepted it.
+        reason: Why.
+        approval: ``approved``, ``rejected``, ``expired`` or ``asked``; '' if nobody was asked about
+            this verdict.
+        approval_reason: Who said so, or why nobody did.
+        was_asked: Whether anybody was ever asked in this run.
+    """
+
+    key: str
+    version: int
+    promoted: bool
+    reason: str
+    approval: str = ""
+    approval_reason: str = ""
+    was_asked: bool = False
+
+
+def verdict_of(lake: Lake, partition: str, dag_run_id: str) -> Verdict | None:
+    """Read the verdict that counts for a run; None if it reached none."""
+    entry = ledger.latest(lake, "promotion", partition, dag_run_id)
+    if entry is None:
+        return None
+    said = ledger.latest(lake, "approval", partition, dag_run_id)
+    is_about_it = said is not None and said.evidence["verdict"] == entry.key
+    return Verdict(
+        entry.key,
+        int(entry.evidence["challenger"]),
+        entry.decision == "promoted",
+        entry.reason,
+        said.decision if said and is_about_it else "",
+        said.reason if said and is_about_it else "",
+        said is not None,
+    )
+
+
+def ask(lake: Lake, verdict: Verdict, partition: str, origin: Origin) -> None:
+    """Put on record that a person is asked about a verdict; an earlier answer counts no more."""
+    ledger.record(
+        lake,
+        "approval",
+        partition,
+        "asked",
+        f"May version {verdict.version} take over?",
+        origin=origin,
+        evidence={"verdict": verdict.key, "challenger": verdict.version},
+    )
+
+
+def answer(lake: Lake, partition: str, said: Answer, reason: str, origin: Origin) -> None:
+    """Put an answer on record; it counts for the verdict that was asked about, and for no other."""
+    asked = ledger.latest(lake, "approval", partition, origin.dag_run_id)
+    if asked is not None:
+        ledger.record(
+            lake, "approval", partition, said, reason, origin=origin, evidence=asked.evidence
+        )
+
+
+def carry_out(
+    lake: Lake, registry: Registry, pipeline: Pipeline, partition: Partition, origin: Origin
+) -> tuple[int | None, str]:
+    """Put the challenger in use if verdict and approval say so; else take back what the run did.
+
+    Returns:
+        (version that is in use from the next partition on, or None; why).
+    """
+    verdict = verdict_of(lake, str(partition), origin.dag_run_id)
+    refusal = _refusal(verdict, pipeline.promotion.approval == "required")
+    if verdict is None or refusal:
+        registry.take_back(partition, refusal, origin)
+        return None, refusal
+    registry.promote(verdict.version, partition, verdict.reason, origin)
+    return verdict.version, verdict.reason
+
+
+def _refusal(verdict: Verdict | None, needs_approval: bool) -> str:
+    """Say why a challenger may not be put in use; '' if it may."""
+    if verdict is None:
+        return "No verdict was reached."
+    if not verdict.promoted:
+        return verdict.reason
+    if needs_approval and verdict.approval != "approved":
+        return verdict.approval_reason or (
+            f"Nobody approved version {verdict.version} after its latest verdict: clear "
+            "approve_promotion."
+        )
+    return ""

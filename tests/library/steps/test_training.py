@@ -1,0 +1,224 @@
+"""A training run from its start to its end, cleared in between, on a real store and MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from include.calendar.partitions import Frequency, parse
+from include.registry.champions import CHAMPION, TABLE, Registry
+from include.registry.mlflow_runs import PARENT, SUPERSEDED_BY, Tracking
+from include.specification.pipeline import Pipeline
+from include.steps import promotion, training
+from include.storage import ledger
+from include.storage.lake_tables import Lake, with_partition
+from include.storage.lineage import Origin
+from include.storage.settings import Settings
+from include.training.training_sets import TrainingSet, build_training_set
+
+AS_OF = parse("2005-Q2", Frequency.QUARTERLY)
+NEXT = AS_OF.shift(1)
+CANDIDATE = "logistic_regression"
+# Sixty rows are too few to say anything about calibration.
+RULES = {"require": {"roc_auc": 0.6}, "guard": {"calibration": 1.0}}
+HARD = {**RULES, "require": {"roc_auc": 0.999999}}
+
+
+class Story:
+    """One DAG run that trains as of a quarter, whose tasks can be cleared."""
+
+    def __init__(self, settings: Settings, make: Callable[..., Pipeline], lake: Lake) -> None:
+        self.lake = Lake(settings.store, lake.pipeline)
+        self.tracking = Tracking(settings.mlflow, lake.pipeline)
+        self.registry = Registry(self.lake, self.tracking)
+        self.origin = Origin(f"{lake.pipeline}_train", "train_1", "task", commit="abc")
+        self.make = make
+        self.pipeline = self.file()
+
+    def file(self, **sections: Any) -> Pipeline:
+        """Write the pipeline file, with some sections changed."""
+        self.pipeline = self.make(**{"promotion": RULES, **sections})
+        return self.pipeline
+
+    def land(self, *, flipped: int = 0) -> None:
+        """Write features and labels of three mature quarters; some labels the wrong way round."""
+        generator = np.random.default_rng(0)
+        for number, name in enumerate(("2004-Q3", "2004-Q4", "2005-Q1")):
+            quarter = parse(name, Frequency.QUARTERLY)
+            x = generator.normal(size=60)
+            bad = (x + generator.normal(scale=0.4, size=60) > 0).astype(np.int8)
+            bad[:flipped] = 1 - bad[:flipped]
+            ids = [f"{number}/{row}" for row in range(60)]
+            at = pd.Series([quarter.start] * 60, dtype="datetime64[us]")
+            known = pd.Series([quarter.end + timedelta(days=1)] * 60, dtype="datetime64[us]")
+            self._write("features", name, pd.DataFrame({"id": ids, "at": at, "x": x}))
+            self._write("labels", name, pd.DataFrame({"id": ids, "label": bad, "known_at": known}))
+
+    def _write(self, table: str, name: str, frame: pd.DataFrame) -> None:
+        rows = with_partition(pa.Table.from_pandas(frame, preserve_index=False), name)
+        self.lake.write(table, rows, partitions=[name], origin=self.origin)
+
+    def parent(self) -> str:
+        return self.tracking.parent(self.origin.dag_run_id, {"relevo.partition": str(AS_OF)})
+
+    def build(self) -> TrainingSet:
+        training.start(self.lake, self.pipeline, AS_OF, self.origin)
+        return build_training_set(self.lake, self.pipeline, AS_OF, self.origin)
+
+    def fit(self, built: TrainingSet) -> training.CandidateResult:
+        return training.fit(
+            self.lake, self.tracking, self.pipeline, built, CANDIDATE, self.parent()
+        )
+
+    def choose(self, built: TrainingSet, result: training.CandidateResult) -> int:
+        """Register and judge; returns the version."""
+        version = training.select(
+            self.lake, self.registry, self.pipeline, built, [result], self.origin
+        )
+        training.evaluate(self.lake, self.registry, self.pipeline, version, AS_OF, self.origin)
+        return version.version
+
+    def end(self) -> str:
+        """Carry out what the ledger says, and close; returns the outcome."""
+        promotion.carry_out(self.lake, self.registry, self.pipeline, AS_OF, self.origin)
+        return self.close()
+
+    def close(self) -> str:
+        outcome, _ = training.close(self.lake, self.registry, AS_OF, self.origin)
+        self.tracking.close(self.parent(), failed=outcome == "failed")
+        return outcome
+
+    def nested(self) -> dict[str, Any]:
+        """Find the runs below the parent."""
+        found = self.tracking._search(f"tags.`{PARENT}` = '{self.parent()}'")
+        return {run.info.run_id: run for run in found}
+
+    def champion(self) -> int | None:
+        """The version in use for the next partition; the alias must say the same."""
+        found = self.registry.champion_as_of(NEXT)
+        model = self.tracking.client.get_registered_model(self.lake.pipeline)
+        alias = model.aliases.get(CHAMPION)
+        number = None if found is None else found.version
+        assert (None if alias is None else int(alias)) == number
+        return number
+
+    def told(self, kind: Any) -> list[tuple[str, bool]]:
+        """What the ledger holds of a kind: the decision, and whether it counts."""
+        return [(item.decision, not item.superseded) for item in ledger.entries(self.lake, kind)]
+
+
+@pytest.fixture
+def story(
+    services: Settings, lake: Lake, make_pipeline: Callable[..., Pipeline], imported: None
+) -> Iterator[Story]:
+    told = Story(services, make_pipeline, lake)
+    told.land()
+    yield told
+    open_runs = [run for run in told.nested().values() if run.info.status == "RUNNING"]
+    assert open_runs == []
+    assert told.tracking.client.get_run(told.parent()).info.status in ("FINISHED", "FAILED")
+
+
+@pytest.fixture
+def store_settings(services: Settings) -> Any:
+    """The store of the shared servers, so that no second one is started."""
+    return services.store
+
+
+def test_cleared_tasks_do_what_is_true_now(story: Story) -> None:
+    """Unchanged, with other data, and back: each is the version of its own data."""
+    built = story.build()
+    first = story.fit(built)
+    assert story.choose(built, first) == 1
+    assert story.end() == "promoted"
+    assert story.champion() == 1
+
+    # Everything cleared, nothing changed: the same run, version, verdict and promotion.
+    again = story.build()
+    assert story.fit(again) == first
+    assert story.choose(again, first) == 1
+    assert story.end() == "promoted"
+    assert story.told("promotion") == [("promoted", True)]
+    assert list(story.nested()) == [first.run_id]
+    assert story.registry.lake.read(TABLE).num_rows == 2
+
+    # The labels were corrected: another run, another version, which takes the place of the first.
+    story.land(flipped=6)
+    corrected = story.build()
+    second = story.fit(corrected)
+    assert second.run_id != first.run_id
+    assert second.file != first.file
+    assert story.choose(corrected, second) == 2
+    assert story.end() == "promoted"
+    assert story.champion() == 2
+    assert story.told("promotion") == [("promoted", False), ("promoted", True)]
+    runs = story.nested()
+    assert runs[first.run_id].data.tags[SUPERSEDED_BY] == second.run_id
+    assert SUPERSEDED_BY not in runs[second.run_id].data.tags
+
+    # And were right after all.
+    story.land()
+    built = story.build()
+    assert story.fit(built) == first
+    assert story.choose(built, first) == 1
+    assert story.end() == "promoted"
+    assert story.champion() == 1
+    runs = story.nested()
+    assert len(runs) == 2
+    assert SUPERSEDED_BY not in runs[first.run_id].data.tags
+    assert runs[second.run_id].data.tags[SUPERSEDED_BY] == first.run_id
+
+
+def test_a_verdict_that_changed_moves_the_alias_and_the_ledger(story: Story) -> None:
+    built = story.build()
+    result = story.fit(built)
+    story.file(promotion=HARD)
+    story.choose(built, result)
+    assert story.end() == "refused"
+    assert story.champion() is None
+
+    story.file()  # `require` lowered, evaluate_challenger cleared
+    story.choose(built, result)
+    assert story.end() == "promoted"
+    assert story.champion() == 1
+    assert story.told("promotion") == [("refused", False), ("promoted", True)]
+    assert story.told("training") == [("started", True), ("refused", False), ("promoted", True)]
+
+    story.file(promotion=HARD)  # raised again
+    story.choose(built, result)
+    assert story.end() == "refused"
+    assert story.champion() is None
+    assert ledger.training_states(story.lake) == {"2005-Q2": "refused"}
+
+    story.file()
+    story.choose(built, result)
+    assert story.end() == "promoted"
+    assert story.champion() == 1
+    assert [row["event"] for row in story.registry._events()] == [
+        "registered",
+        "promoted",
+        "rolled_back",
+        "promoted",
+    ]
+
+
+def test_two_tasks_at_once_make_one_parent_and_one_nested_run(story: Story) -> None:
+    others = [Tracking(story.tracking.settings, story.lake.pipeline) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        parents = set(
+            pool.map(lambda tracking: tracking.parent("train_1", {"relevo.x": "1"}), others)
+        )
+        parent = story.parent()
+        list(pool.map(lambda tracking: tracking.candidate(parent, CANDIDATE, "00"), others))
+    assert parent in parents
+    story.tracking.candidate(parent, CANDIDATE, "00")
+    assert len(story.nested()) == 1
+    assert len(story.tracking._search("tags.`relevo.pipeline` != ''")) == 2
+    story.tracking.close(parent, failed=True)
