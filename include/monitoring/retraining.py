@@ -17,8 +17,9 @@ from include.specification.sections.retraining import Retraining
 NO_CHAMPION = "no champion"
 CALENDAR = "every"
 
-Outcome = Literal["requested", "promoted", "refused", "failed"]
-# A training that failed made no model: it must neither delay the next nor use up the budget.
+Outcome = Literal["requested", "promoted", "refused", "failed", "withdrawn"]
+# A training that failed or was withdrawn made no model: it must neither delay the next nor use up
+# the budget.
 _COUNTED = frozenset({"requested", "promoted", "refused"})
 _FIRED = {"drift": "drift", "performance": "drop", "new_class": "new class"}
 
@@ -114,7 +115,7 @@ def decide_retraining(
       again the very first one included.
     - ``budget`` blocks: at most k trainings in any n partitions.
 
-    A training that failed counts for none of these, for it made no model. Records of
+    A training that failed or was withdrawn counts for none of these: it made no model. Records of
     ``partition`` itself and of later ones are ignored, so a re-run decides the same.
 
     Args:
@@ -183,7 +184,7 @@ def _demand_known(
     observations: Iterable[Observation],
     trainings: Iterable[TrainingRecord],
 ) -> None:
-    outcomes = (*sorted(_COUNTED), "failed")
+    outcomes = (*sorted(_COUNTED), "failed", "withdrawn")
     for observation in observations:
         for name, fired in _FIRED.items():
             known = (fired, f"no {fired}", "cannot tell")

@@ -39,6 +39,7 @@ from include.registry.model_files import (
 )
 from include.specification.pipeline import Pipeline
 from include.specification.problem import Problem, Scores
+from include.steps import training_course
 from include.storage import ledger
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
@@ -81,20 +82,6 @@ class CandidateResult:
         """Read what :meth:`to_dict` gave."""
         file = (values["file"][0], values["file"][1])
         return cls(**{**values, "file": file, "trusted": tuple(values["trusted"])})
-
-
-def start(lake: Lake, pipeline: Pipeline, partition: Partition, origin: Origin) -> None:
-    """Record that a training as of a partition begins, and under which pipeline file."""
-    ledger.record(
-        lake,
-        "training",
-        str(partition),
-        "started",
-        f"Training as of {partition} started.",
-        origin=origin,
-        evidence={"pipeline": pipeline.model_dump(mode="json", exclude_defaults=True)},
-        step="started",
-    )
 
 
 def fit(
@@ -289,15 +276,9 @@ def evaluate(
 
 
 def close(
-    lake: Lake,
-    registry: Registry,
-    parent_id: str,
-    partition: str,
-    origin: Origin,
-    *,
-    rejected: bool = False,
+    lake: Lake, registry: Registry, partition: str, origin: Origin, *, rejected: bool = False
 ) -> tuple[str, str]:
-    """Record how a training run ended and end its MLflow runs.
+    """Record how a training run ended; its MLflow runs are ended after that, for they wait longer.
 
     The outcome is what is on record of this DAG run: ``promoted`` needs the verdict and the
     registry event, ``refused`` the verdict; anything else is ``failed``. A task that is cleared
@@ -306,7 +287,6 @@ def close(
     Args:
         lake: The pipeline's tables.
         registry: Its model versions.
-        parent_id: MLflow run of the DAG run.
         partition: Partition as of which was trained.
         origin: Who closes.
         rejected: Whether a person refused what the gate had accepted.
@@ -325,8 +305,7 @@ def close(
             outcome, reason = "refused", f"Version {version} was not approved."
         else:
             reason = f"Version {version} was accepted but not put in use."
-    ledger.record(lake, "training", partition, outcome, reason, origin=origin, step=outcome)
-    registry.tracking_or_fail().close(parent_id, failed=outcome == "failed")
+    training_course.end(lake, partition, outcome, reason, origin)
     return outcome, reason
 
 

@@ -15,7 +15,9 @@ from include.storage.lineage import Origin
 
 TABLE = "ledger"
 Kind = Literal["retraining", "promotion", "training", "snapshot"]
-TrainingState = Literal["requested", "started", "promoted", "refused", "failed"]
+TrainingState = Literal["requested", "started", "promoted", "refused", "failed", "withdrawn"]
+# A later yes may ask for a training again.
+_ASKED_AGAIN = frozenset({"failed", "withdrawn"})
 
 _SCHEMA = pa.schema(
     [
@@ -40,11 +42,13 @@ class Entry:
 
     Args:
         kind: What was decided on: ``retraining`` (yes or no), ``promotion`` (promoted or
-            refused), ``training`` (started, promoted, refused or failed), ``snapshot`` (taken).
+            refused), ``training`` (started, promoted, refused, failed or withdrawn), ``snapshot``
+            (taken).
         partition: Partition that the decision is about.
         decision: The outcome.
         reason: One sentence for people.
         evidence: What the decision was made from, JSON-serialisable.
+        dag_id: DAG of the run that decided.
         dag_run_id: Run that decided.
         recorded_at: When, naive UTC.
     """
@@ -54,6 +58,7 @@ class Entry:
     decision: str
     reason: str
     evidence: Mapping[str, Any]
+    dag_id: str
     dag_run_id: str
     recorded_at: datetime
 
@@ -113,6 +118,7 @@ def entries(lake: Lake, *kinds: Kind) -> list[Entry]:
             decision=row["decision"],
             reason=row["reason"],
             evidence=json.loads(row["evidence"]),
+            dag_id=row["dag_id"],
             dag_run_id=row["dag_run_id"],
             recorded_at=row["recorded_at"],
         )
@@ -121,22 +127,44 @@ def entries(lake: Lake, *kinds: Kind) -> list[Entry]:
     ]
 
 
-def training_states(lake: Lake) -> dict[str, TrainingState]:
+@dataclass(frozen=True)
+class Training:
+    """How far the training as of a partition has come.
+
+    Args:
+        state: ``requested``, ``started``, ``promoted``, ``refused``, ``failed`` or ``withdrawn``.
+        dag_id: DAG of the run that brought it there.
+        dag_run_id: That run: of a request the one that decided, later the one that trains.
+    """
+
+    state: TrainingState
+    dag_id: str
+    dag_run_id: str
+
+
+def trainings(lake: Lake) -> dict[str, Training]:
     """Follow the trainings as of each partition through the ledger.
 
-    A yes asks for a training unless one is under way or ended with a verdict; after a failure it
-    asks again.
+    A yes asks for a training unless one is under way or ended with a verdict; after a failure or
+    a withdrawal it asks again. Of several that ask, the first one is the request.
 
     Returns:
-        By partition, sorted: ``requested``, ``started``, ``promoted``, ``refused`` or ``failed``.
+        By partition, sorted.
     """
-    states: dict[str, TrainingState] = {}
+    found: dict[str, Training] = {}
     for entry in entries(lake, "retraining", "training"):
+        held = found.get(entry.partition)
         if entry.kind == "training":
-            states[entry.partition] = cast(TrainingState, entry.decision)
-        elif entry.decision == "yes" and states.get(entry.partition, "failed") == "failed":
-            states[entry.partition] = "requested"
-    return dict(sorted(states.items()))
+            state = cast(TrainingState, entry.decision)
+            found[entry.partition] = Training(state, entry.dag_id, entry.dag_run_id)
+        elif entry.decision == "yes" and (held is None or held.state in _ASKED_AGAIN):
+            found[entry.partition] = Training("requested", entry.dag_id, entry.dag_run_id)
+    return dict(sorted(found.items()))
+
+
+def training_states(lake: Lake) -> dict[str, TrainingState]:
+    """Tell only the states of :func:`trainings`."""
+    return {name: training.state for name, training in trainings(lake).items()}
 
 
 def pending_trainings(lake: Lake) -> tuple[str, ...]:

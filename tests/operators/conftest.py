@@ -10,6 +10,7 @@ from unittest.mock import patch
 import pytest
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
+from tests.operators.airflow_api import Comms, FakeScheduler, make_tables
 from tests.operators.running import SPARK, TaskInstance
 
 
@@ -60,3 +61,17 @@ def replace_by_autospec() -> Any:
     yield replace
     for patcher in reversed(started):
         patcher.stop()
+
+
+@pytest.fixture(scope="session")
+def _airflow_tables() -> None:
+    make_tables()
+
+
+@pytest.fixture
+def scheduler(_airflow_tables: None, monkeypatch: pytest.MonkeyPatch) -> FakeScheduler:
+    """Runs in Airflow's own database, and workers that ask for them."""
+    from airflow.sdk.execution_time import task_runner
+
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", Comms(), raising=False)
+    return FakeScheduler()

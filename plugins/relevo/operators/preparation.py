@@ -3,13 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from relevo.links import DataDocsLink, report_path
-from relevo.operators.base import PipelineOperator
+from relevo.operators.base import PipelineOperator, WaitingOperator
+from relevo.triggers import RunsEndedTrigger
+
+if TYPE_CHECKING:
+    from relevo.waiting import Waiter, Waiting
 
 
-class IngestSourceOperator(PipelineOperator):
+class OrderedOperator(WaitingOperator):
+    """A step that one run does while at most one about an earlier partition is active.
+
+    So one prepares its data while the one before it waits for a training; snapshots, and
+    partitions that look at those before them, follow each other.
+    """
+
+    def await_turn(self, context: Any) -> None:
+        """Wait until no more runs that come first are active than may be."""
+        from relevo.waiting import Waiting, earlier_runs
+
+        def look(waiter: Waiter) -> Waiting:
+            waiting = earlier_runs(waiter)
+            return waiting if waiting.runs and len(waiting.runs) > self.overlap() else Waiting()
+
+        def follow(waiting: Waiting, until: str) -> RunsEndedTrigger:
+            return RunsEndedTrigger(
+                dag_id=context["ti"].dag_id,
+                runs=waiting.runs,
+                overlap=self.overlap(),
+                poll_seconds=self.poll_seconds,
+                until=until,
+            )
+
+        self.wait(context, look, follow)
+
+    def overlap(self) -> int:
+        """Tell how many runs that come first may be active."""
+        pipeline = self.specification()
+        follows = not pipeline.has_time or any(s.history for s in pipeline.sources.values())
+        return 0 if follows else 1
+
+
+class IngestSourceOperator(OrderedOperator):
     """Copy what landed for a partition into the raw table of a source.
 
     Args:
@@ -28,6 +65,7 @@ class IngestSourceOperator(PipelineOperator):
         from include.steps.preparation import ingest
         from include.storage.lake_tables import Lake
 
+        self.await_turn(context)
         reference = ingest(
             Lake(self.hook.store(), self.pipeline),
             self.specification(),
@@ -38,6 +76,14 @@ class IngestSourceOperator(PipelineOperator):
         )
         self.log.info("Ingested %s rows of %s for %s", reference.rows, self.source, self.partition)
         return reference.to_dict()
+
+    def overlap(self) -> int:
+        """Let the first batch of a source, which decides its types, be the earliest one."""
+        from include.steps.preparation import raw_table
+        from include.storage.lake_tables import Lake
+
+        is_first = not Lake(self.hook.store(), self.pipeline).exists(raw_table(self.source))
+        return 0 if is_first else super().overlap()
 
 
 class ValidateSourceOperator(PipelineOperator):
@@ -86,7 +132,7 @@ class ValidateLabelsOperator(ValidateSourceOperator):
     """Run the labels' suite, move bad rows to quarantine, and write the ``labels`` table."""
 
 
-class ComputeFeaturesOperator(PipelineOperator):
+class ComputeFeaturesOperator(OrderedOperator):
     """Run the feature function on Spark over the validated sources.
 
     Args:
@@ -107,6 +153,8 @@ class ComputeFeaturesOperator(PipelineOperator):
         from include.storage.lake_tables import Lake
         from include.storage.lineage import TableReference
 
+        if self.overlap() == 0:  # a run about an earlier partition may have come meanwhile
+            self.await_turn(context)
         settings = self.hook.get_conn()
         sources = {
             name: TableReference.from_dict(batch["reference"])

@@ -25,9 +25,26 @@ if TYPE_CHECKING:
 
 
 class TrainingOperator(PipelineOperator):
-    """A step of a training run."""
+    """A step of a training run.
+
+    Whichever comes first, also after it was cleared, records that the training begins. A run that
+    a request started is skipped if the request was carried out or withdrawn meanwhile.
+    """
 
     ui_color = "#e4f0ee"
+    begins_training = True
+
+    def begin(self, context: Any) -> None:
+        """Record the beginning, or skip the step."""
+        from include.steps.training_course import objection, start
+
+        run = context["dag_run"]
+        if run.run_type == "asset_triggered":
+            against = objection(self.lake(), self.partition, run.run_id)
+            if against:
+                raise AirflowSkipException(against)
+        if self.begins_training:
+            start(self.lake(), self.specification(), self.slice_of_time(), self.origin(context))
 
     def lake(self) -> Lake:
         """Open the pipeline's tables."""
@@ -63,12 +80,10 @@ class BuildTrainingSetOperator(TrainingOperator):
         """Return the training set's reference, partitions and counts."""
         from include.spark.session import connect
         from include.steps.preparation import complete_history
-        from include.steps.training import start
         from include.training.training_sets import build_training_set
 
         lake, tracking, spec = self.lake(), self.tracking(), self.specification()
         origin, partition = self.origin(context), self.slice_of_time()
-        start(lake, spec, partition, origin)
         self.link_run(context, tracking, self.parent_run(context, tracking))
         with connect(self.hook.get_conn().spark_remote) as spark:
             prepared = complete_history(
@@ -302,7 +317,7 @@ class ApprovePromotionOperator(ApprovalOperator):
 
 
 class CloseTrainingOperator(TrainingOperator):
-    """End the MLflow runs and record how the training ended, whatever happened before.
+    """Record how the training ended and end the MLflow runs, whatever happened before.
 
     Its trigger rule is ``all_done``; it fails if the training failed, so that the DAG run does.
 
@@ -312,6 +327,7 @@ class CloseTrainingOperator(TrainingOperator):
 
     template_fields: Sequence[str] = (*PipelineOperator.template_fields, "approval")
     operator_extra_links = (MlflowRunLink(), LedgerLink())
+    begins_training = False
 
     def __init__(self, *, approval: str = "", **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -327,17 +343,18 @@ class CloseTrainingOperator(TrainingOperator):
         from include.steps.training import close
 
         lake, tracking = self.lake(), self.tracking()
-        parent_id = self.parent_run(context, tracking)
         outcome, reason = close(
             lake,
             Registry(lake, tracking),
-            parent_id,
             self.partition,
             self.origin(context),
             rejected=self.approval == ApprovalOperator.REJECT,
         )
-        self.link_run(context, tracking, parent_id)
         LedgerLink.persist(context, ledger_path(self.pipeline))
+        # After the ledger: whoever waits for the training does not wait for MLflow.
+        parent_id = self.parent_run(context, tracking)
+        tracking.close(parent_id, failed=outcome == "failed")
+        self.link_run(context, tracking, parent_id)
         if outcome == "failed":
             raise AirflowFailException(f"Training as of {self.partition} failed. {reason}")
         self.log.info("Training as of %s ended: %s", self.partition, outcome)

@@ -1,0 +1,170 @@
+"""Airflow's own database and api-server in this process, without a scheduler.
+
+What a worker or a triggerer asks is answered by the routes that answer it in a deployment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+from airflow.sdk import DAG, BaseOperator
+from sqlalchemy import delete, select, update
+
+_NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class FakeScheduler:
+    """Runs in Airflow's database, made and moved by hand."""
+
+    def __init__(self) -> None:
+        self.made = 0
+
+    def add_dag(self, dag_id: str, *, is_paused: bool = False) -> None:
+        """Make a DAG known, or known as paused or not."""
+        from airflow.models.dag import DagModel
+
+        with self._session() as session:
+            session.merge(
+                DagModel(dag_id=dag_id, bundle_name="tests", is_paused=is_paused, fileloc="x")
+            )
+
+    def add_run(
+        self,
+        dag_id: str,
+        run_id: str,
+        *,
+        state: str = "running",
+        tasks: Mapping[str, str | None],
+        run_type: str = "manual",
+        conf: Mapping[str, Any] | None = None,
+        partition_key: str | None = None,
+        logical_date: datetime | None = None,
+    ) -> None:
+        """Make a run with the states of its tasks; each is later than the one before."""
+        from airflow.models.dagrun import DagRun
+        from airflow.models.taskinstance import TaskInstance
+
+        self.made += 1
+        with DAG(dag_id):
+            operators = [BaseOperator(task_id=name) for name in tasks]
+        with self._session() as session:
+            session.add(
+                DagRun(
+                    dag_id=dag_id,
+                    run_id=run_id,
+                    state=state,
+                    run_type=run_type,
+                    conf=dict(conf or {}),
+                    partition_key=partition_key,
+                    logical_date=logical_date,
+                    run_after=_NOW + timedelta(seconds=self.made),
+                )
+            )
+            session.flush()
+            for task in operators:
+                session.add(
+                    TaskInstance(task, None, run_id=run_id, state=tasks[task.task_id])
+                )
+
+    def set_run(self, dag_id: str, run_id: str, state: str) -> None:
+        """Change the state of a run."""
+        from airflow.models.dagrun import DagRun
+
+        with self._session() as session:
+            session.execute(
+                update(DagRun)
+                .where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
+                .values(state=state)
+            )
+
+    def set_task(self, dag_id: str, run_id: str, task_id: str, state: str | None) -> None:
+        """Change the state of a task."""
+        from airflow.models.taskinstance import TaskInstance as TI
+
+        with self._session() as session:
+            session.execute(
+                update(TI)
+                .where(TI.dag_id == dag_id, TI.run_id == run_id, TI.task_id == task_id)
+                .values(state=state)
+            )
+
+    def consume(self, dag_id: str, run_id: str, *, emitted_by: str) -> None:
+        """Let a run have been started by an event that a task of another run emitted."""
+        from airflow.models.asset import AssetEvent, AssetModel
+        from airflow.models.dagrun import DagRun
+
+        with self._session() as session:
+            asset = AssetModel(name=f"a{self.made}", uri=f"x-test://{self.made}", extra={})
+            session.add(asset)
+            session.flush()
+            event = AssetEvent(asset_id=asset.id, source_run_id=emitted_by, extra={})
+            session.add(event)
+            run = session.scalar(
+                select(DagRun).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
+            )
+            run.consumed_asset_events.append(event)
+
+    def delete_run(self, dag_id: str, run_id: str) -> None:
+        """Delete a run with its tasks."""
+        from airflow.models.dagrun import DagRun
+        from airflow.models.taskinstance import TaskInstance as TI
+
+        with self._session() as session:
+            session.execute(delete(TI).where(TI.dag_id == dag_id, TI.run_id == run_id))
+            session.execute(delete(DagRun).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
+
+    @contextmanager
+    def _session(self) -> Iterator[Any]:
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            yield session
+
+
+class Comms:
+    """Answers what a task asks its supervisor, as the supervisor does."""
+
+    def __init__(self) -> None:
+        from airflow.sdk.execution_time.supervisor import InProcessTestSupervisor
+
+        self.client = InProcessTestSupervisor._api_client()
+
+    def send(self, msg: Any) -> Any:
+        """Ask the api-server."""
+        from airflow.sdk.api.client import ServerResponseError
+        from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+        from airflow.sdk.execution_time import comms, request_handlers
+
+        try:
+            match msg.type:
+                case "GetDRCount":
+                    return request_handlers.handle_get_dr_count(self.client, msg)[0]
+                case "GetTaskStates":
+                    return request_handlers.handle_get_task_states(self.client, msg)[0]
+                case "GetDagRun":
+                    return comms.DagRunResult.from_api_response(
+                        self.client.dag_runs.get_detail(msg.dag_id, msg.run_id)
+                    )
+                case "GetDag":
+                    return comms.DagResult.from_api_response(self.client.dags.get(msg.dag_id))
+        except ServerResponseError as error:
+            detail = {"status_code": error.response.status_code, "message": str(error)}
+            failed = comms.ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail=detail)
+            raise AirflowRuntimeError(failed) from error
+        raise AssertionError(f"a task asked for {msg.type}")
+
+
+def make_tables() -> None:
+    """Make the tables of Airflow's database."""
+    import airflow.models
+    from airflow import settings
+    from airflow.models.base import Base
+
+    airflow.models.import_all_models()
+    Base.metadata.create_all(settings.get_engine())
+
+

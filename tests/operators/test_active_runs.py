@@ -1,0 +1,40 @@
+"""Which runs are active and what each is about, as Airflow's own api-server answers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from include.specification.pipeline_file import load
+from relevo.active_runs import active_runs, count_active, read_run
+from tests.operators.airflow_api import FakeScheduler
+
+DAG_ID = "loan_default_score"
+LAST = ["request_retraining"]
+
+
+def test_nothing_at_first(scheduler: FakeScheduler) -> None:
+    assert count_active("never_seen") == 0
+    assert active_runs(load("loan_default"), "never_seen", LAST) == []
+    assert read_run("never_seen", "x") is None
+
+
+def test_what_runs_are_about(scheduler: FakeScheduler) -> None:
+    tasks: Any = {"ingest_loans": "success", "request_retraining": None}
+    add = scheduler.add_run
+    add(DAG_ID, "cron", tasks=tasks, logical_date=datetime(2005, 4, 5, 6, tzinfo=UTC))
+    add(DAG_ID, "named", tasks=tasks, conf={"partition": "2005-Q3"}, state="queued")
+    add(DAG_ID, "keyed", tasks=tasks, partition_key="2005-Q2", run_type="backfill")
+    add(DAG_ID, "odd", tasks=tasks, conf={"partition": "summer"})
+    add(DAG_ID, "over", tasks=tasks, conf={"partition": "2005-Q4"}, state="failed")
+    found = {run.run_id: run for run in active_runs(load("loan_default"), DAG_ID, LAST)}
+    assert {name: (str(run.partition), run.state) for name, run in found.items()} == {
+        "cron": ("2005-Q1", "running"),
+        "named": ("2005-Q3", "queued"),
+        "keyed": ("2005-Q2", "running"),
+        "odd": ("None", "running"),
+    }
+    assert [name for name, run in found.items() if run.is_backfill] == ["keyed"]
+    assert str(found["named"]) == "run named about 2005-Q3 (queued)"
