@@ -48,9 +48,9 @@ class Entry:
         decision: The outcome.
         reason: One sentence for people.
         evidence: What the decision was made from, JSON-serialisable.
-        dag_id: DAG of the run that decided.
         dag_run_id: Run that decided.
         recorded_at: When, naive UTC.
+        dag_id: DAG of that run.
     """
 
     kind: str
@@ -58,9 +58,9 @@ class Entry:
     decision: str
     reason: str
     evidence: Mapping[str, Any]
-    dag_id: str
     dag_run_id: str
     recorded_at: datetime
+    dag_id: str = ""
 
 
 def record(
@@ -118,9 +118,9 @@ def entries(lake: Lake, *kinds: Kind) -> list[Entry]:
             decision=row["decision"],
             reason=row["reason"],
             evidence=json.loads(row["evidence"]),
-            dag_id=row["dag_id"],
             dag_run_id=row["dag_run_id"],
             recorded_at=row["recorded_at"],
+            dag_id=row["dag_id"],
         )
         for row in rows
         if not kinds or row["kind"] in kinds

@@ -12,7 +12,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from airflow.sdk import DAG, BaseOperator
-from sqlalchemy import delete, select, update
+from airflow.sdk.execution_time.context import OutletEventAccessors
+from sqlalchemy import delete, select, true, update
+
+from tests.operators.running import TaskInstance
 
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -45,8 +48,8 @@ class FakeScheduler:
         logical_date: datetime | None = None,
     ) -> None:
         """Make a run with the states of its tasks; each is later than the one before."""
+        from airflow.models import taskinstance
         from airflow.models.dagrun import DagRun
-        from airflow.models.taskinstance import TaskInstance
 
         self.made += 1
         with DAG(dag_id):
@@ -67,7 +70,7 @@ class FakeScheduler:
             session.flush()
             for task in operators:
                 session.add(
-                    TaskInstance(task, None, run_id=run_id, state=tasks[task.task_id])
+                    taskinstance.TaskInstance(task, None, run_id=run_id, state=tasks[task.task_id])
                 )
 
     def set_run(self, dag_id: str, run_id: str, state: str) -> None:
@@ -83,14 +86,12 @@ class FakeScheduler:
 
     def set_task(self, dag_id: str, run_id: str, task_id: str, state: str | None) -> None:
         """Change the state of a task."""
-        from airflow.models.taskinstance import TaskInstance as TI
+        from airflow.models import taskinstance
 
         with self._session() as session:
-            session.execute(
-                update(TI)
-                .where(TI.dag_id == dag_id, TI.run_id == run_id, TI.task_id == task_id)
-                .values(state=state)
-            )
+            model = taskinstance.TaskInstance
+            named = (model.dag_id == dag_id, model.run_id == run_id, model.task_id == task_id)
+            session.execute(update(model).where(*named).values(state=state))
 
     def consume(self, dag_id: str, run_id: str, *, emitted_by: str) -> None:
         """Let a run have been started by an event that a task of another run emitted."""
@@ -108,14 +109,40 @@ class FakeScheduler:
             )
             run.consumed_asset_events.append(event)
 
-    def delete_run(self, dag_id: str, run_id: str) -> None:
-        """Delete a run with its tasks."""
+    def delete_runs(self, *run_ids: str) -> None:
+        """Delete some runs with their tasks; all of them if none is named."""
+        from airflow.models import taskinstance
         from airflow.models.dagrun import DagRun
-        from airflow.models.taskinstance import TaskInstance as TI
 
         with self._session() as session:
-            session.execute(delete(TI).where(TI.dag_id == dag_id, TI.run_id == run_id))
-            session.execute(delete(DagRun).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
+            for model in (taskinstance.TaskInstance, DagRun):
+                named = model.run_id.in_(run_ids) if run_ids else true()
+                session.execute(delete(model).where(named))
+
+    def context(self, dag_id: str, run_id: str, *, places: int = 16) -> dict[str, Any]:
+        """What a task of a run sees of it."""
+        from airflow.models.dagrun import DagRun
+
+        with self._session() as session:
+            run = session.scalar(
+                select(DagRun).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
+            )
+            seen = SimpleNamespace(
+                dag_id=dag_id,
+                run_id=run_id,
+                run_type=run.run_type,
+                run_after=run.run_after,
+                logical_date=run.logical_date,
+                partition_key=run.partition_key,
+                conf=run.conf,
+            )
+        leaves = [SimpleNamespace(task_id="request_retraining")]
+        return {
+            "ti": TaskInstance(dag_id=dag_id, run_id=run_id),
+            "dag": SimpleNamespace(dag_id=dag_id, leaves=leaves, max_active_runs=places),
+            "dag_run": seen,
+            "outlet_events": OutletEventAccessors(),
+        }
 
     @contextmanager
     def _session(self) -> Iterator[Any]:
@@ -166,5 +193,3 @@ def make_tables() -> None:
 
     airflow.models.import_all_models()
     Base.metadata.create_all(settings.get_engine())
-
-

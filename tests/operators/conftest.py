@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from contextlib import nullcontext
+from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -21,9 +23,17 @@ def ti() -> TaskInstance:
 
 
 @pytest.fixture
-def context(ti: TaskInstance) -> dict[str, Any]:
-    """The task's context."""
-    return {"ti": ti, "outlet_events": OutletEventAccessors()}
+def context(ti: TaskInstance, replace_by_autospec: Any) -> dict[str, Any]:
+    """The task's context; no other run is active."""
+    replace_by_autospec("relevo.active_runs.count_active", return_value=0)
+    return {
+        "ti": ti,
+        "outlet_events": OutletEventAccessors(),
+        "dag": SimpleNamespace(dag_id=ti.dag_id, leaves=[], max_active_runs=16),
+        "dag_run": SimpleNamespace(
+            run_id=ti.run_id, run_type="manual", run_after=datetime(2026, 1, 1, tzinfo=UTC)
+        ),
+    }
 
 
 @pytest.fixture(autouse=True)
@@ -74,4 +84,6 @@ def scheduler(_airflow_tables: None, monkeypatch: pytest.MonkeyPatch) -> FakeSch
     from airflow.sdk.execution_time import task_runner
 
     monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", Comms(), raising=False)
-    return FakeScheduler()
+    scheduler = FakeScheduler()
+    scheduler.delete_runs()
+    return scheduler

@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-import pytest
-
 from include.specification.pipeline_file import load
 from relevo.active_runs import active_runs, count_active, read_run
 from tests.operators.airflow_api import FakeScheduler
@@ -38,3 +36,38 @@ def test_what_runs_are_about(scheduler: FakeScheduler) -> None:
     }
     assert [name for name, run in found.items() if run.is_backfill] == ["keyed"]
     assert str(found["named"]) == "run named about 2005-Q3 (queued)"
+
+
+def test_a_run_of_which_one_task_in_the_middle_was_cleared(scheduler: FakeScheduler) -> None:
+    for number in range(120):
+        scheduler.add_run(
+            DAG_ID, f"r{number}", state="success", tasks={"request_retraining": "skipped"}
+        )
+    scheduler.add_run(
+        DAG_ID,
+        "cleared",
+        tasks={"score_batch": None, "request_retraining": "skipped"},
+        conf={"partition": "2005-Q1"},
+    )
+    scheduler.add_run(DAG_ID, "usual", tasks={"request_retraining": None})
+    found = active_runs(load("loan_default"), DAG_ID, LAST)
+    assert {run.run_id for run in found} == {"cleared", "usual"}
+    assert {run.run_id for run in active_runs(load("loan_default"), DAG_ID, ["other"])} == {
+        "cleared",
+        "usual",
+    }
+    assert count_active(DAG_ID, ["cleared", "r0", "gone"]) == 1
+    assert count_active(DAG_ID, []) == 0
+
+
+def test_the_order_of_runs(scheduler: FakeScheduler) -> None:
+    for name, partition in (("a", "2005-Q2"), ("b", "2005-Q1"), ("c", "2005-Q2"), ("d", "odd")):
+        scheduler.add_run(
+            DAG_ID, name, tasks={"request_retraining": None}, conf={"partition": partition}
+        )
+    runs = active_runs(load("loan_default"), DAG_ID, LAST)
+    me = next(run for run in runs if run.run_id == "c")
+    assert me.partition is not None
+    first = [run.run_id for run in runs if run.precedes(me.partition, me.since, me.run_id)]
+    # The earlier partition, and of two runs about one the older one; never the run itself.
+    assert sorted(first) == ["a", "b"]

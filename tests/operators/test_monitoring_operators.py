@@ -14,6 +14,7 @@ from include.monitoring.drift import DriftVerdict
 from include.monitoring.retraining import RetrainingDecision
 from include.registry.model_files import ModelVersion
 from include.steps.monitoring import Scored
+from include.storage.ledger import Training
 from include.storage.lineage import TableReference
 from relevo.assets import retraining_asset
 from relevo.links import DriftReportLink, LedgerLink
@@ -146,12 +147,14 @@ class TestRequestRetraining:
     def test_its_outlet_is_the_pipelines_asset(self) -> None:
         assert self.request(True).outlets == [retraining_asset("loan_default")]
 
+    def held(self, replace_by_autospec: Any, state: Any, run_id: str = "manual__1") -> None:
+        training = {"2005-Q1": Training(state, "loan_default_score", run_id)} if state else {}
+        replace_by_autospec("include.storage.ledger.trainings", return_value=training)
+
     def test_a_yes_emits_one_event_for_the_partition(
         self, context: Any, replace_by_autospec: Any
     ) -> None:
-        replace_by_autospec(
-            "include.storage.ledger.training_states", return_value={"2005-Q1": "requested"}
-        )
+        self.held(replace_by_autospec, "requested")
         assert self.request(True).execute(context) is None
         events = context["outlet_events"]
         assert len(events) == 1
@@ -160,17 +163,24 @@ class TestRequestRetraining:
         assert small_json(event.extra) == {"reason": "drift in 2 of 3", "partition": "2005-Q1"}
 
     def test_a_no_is_skipped_without_an_event(self, context: Any, replace_by_autospec: Any) -> None:
-        replace_by_autospec("include.storage.ledger.training_states", return_value={})
+        self.held(replace_by_autospec, None)
         with pytest.raises(AirflowSkipException, match="No retraining: drift in 2 of 3"):
             self.request(False).execute(context)
         assert len(context["outlet_events"]) == 0
 
-    def test_a_training_that_was_started_is_not_started_again(
+    @pytest.mark.parametrize("state", ["started", "withdrawn"])
+    def test_a_training_that_was_started_or_withdrawn_is_not_requested(
+        self, context: Any, replace_by_autospec: Any, state: str
+    ) -> None:
+        self.held(replace_by_autospec, state)
+        with pytest.raises(AirflowSkipException, match=f"as of 2005-Q1 is {state} already"):
+            self.request(True).execute(context)
+        assert len(context["outlet_events"]) == 0
+
+    def test_of_two_runs_about_a_partition_the_first_one_asks(
         self, context: Any, replace_by_autospec: Any
     ) -> None:
-        replace_by_autospec(
-            "include.storage.ledger.training_states", return_value={"2005-Q1": "started"}
-        )
-        with pytest.raises(AirflowSkipException, match="as of 2005-Q1 is started already"):
+        self.held(replace_by_autospec, "requested", "scheduled__1")
+        with pytest.raises(AirflowSkipException, match="is requested by run scheduled__1"):
             self.request(True).execute(context)
         assert len(context["outlet_events"]) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,6 +21,7 @@ from include.specification.pipeline import Pipeline
 from include.specification.pipeline_file import load
 from include.specification.problem import Problem
 from include.steps.training import CandidateResult, Evaluation
+from include.storage import ledger
 from include.storage.lineage import TableReference
 from include.storage.settings import MlflowSettings
 from include.training.training_sets import TrainingSet
@@ -77,6 +79,15 @@ def tracking(replace_by_autospec: Any) -> Any:
     return instance
 
 
+@pytest.fixture(autouse=True)
+def held(replace_by_autospec: Any) -> SimpleNamespace:
+    """The ledger: empty, and what is recorded."""
+    return SimpleNamespace(
+        entries=replace_by_autospec("include.storage.ledger.entries", return_value=[]),
+        record=replace_by_autospec("include.storage.ledger.record", return_value=True),
+    )
+
+
 def test_what_may_be_templated() -> None:
     assert {
         operator.__name__: list(operator.template_fields)[1:]
@@ -114,7 +125,6 @@ class TestBuild:
     @pytest.fixture
     def library(self, replace_by_autospec: Any) -> SimpleNamespace:
         return SimpleNamespace(
-            record=replace_by_autospec("include.storage.ledger.record", return_value=True),
             complete=replace_by_autospec(
                 "include.steps.preparation.complete_history", return_value=()
             ),
@@ -124,13 +134,13 @@ class TestBuild:
         )
 
     def test_the_start_is_on_record_before_anything_else(
-        self, library: Any, context: Any, ti: Any, tracking: Any, spark: Any
+        self, library: Any, held: Any, context: Any, ti: Any, tracking: Any, spark: Any
     ) -> None:
         result = small_json(BuildTrainingSetOperator(**COMMON).execute(context))
         assert TrainingSet.from_dict(result) == TRAINING_SET
-        assert library.record.call_args.args[1:4] == ("training", "2005-Q1", "started")
-        assert library.record.call_args.kwargs["step"] == "started"
-        used = library.record.call_args.kwargs["evidence"]["pipeline"]
+        assert held.record.call_args.args[1:4] == ("training", "2005-Q1", "started")
+        assert held.record.call_args.kwargs["step"] == "started"
+        used = held.record.call_args.kwargs["evidence"]["pipeline"]
         assert Pipeline.model_validate(used) == load("loan_default")
         assert library.complete.call_args.args[0] is SPARK
         assert library.complete.call_args.args[3] == PARTITION
@@ -142,12 +152,12 @@ class TestBuild:
         assert ti.pushed == {"relevo_mlflow_run": f"{RUN}/run 1"}
 
     def test_too_little_history_fails_at_once(
-        self, library: Any, context: Any, ti: Any, tracking: Any, spark: Any
+        self, library: Any, held: Any, context: Any, ti: Any, tracking: Any, spark: Any
     ) -> None:
         library.build.side_effect = TrainingError("training set: 8 are needed, got 3.")
         with pytest.raises(AirflowFailException, match=r"^training set: 8 are needed, got 3\.$"):
             BuildTrainingSetOperator(**COMMON).execute(context)
-        assert library.record.called
+        assert held.record.called
         assert "relevo_mlflow_run" in ti.pushed
 
 
@@ -284,7 +294,8 @@ class TestClose:
         close = replace_by_autospec("include.steps.training.close", return_value=(outcome, "why"))
         result = CloseTrainingOperator(**COMMON).execute(context)
         assert small_json(result) == {"outcome": outcome, "reason": "why"}
-        assert close.call_args.args[2:4] == ("run 1", "2005-Q1")
+        assert close.call_args.args[2] == "2005-Q1"
+        tracking.close.assert_called_once_with("run 1", failed=False)
         assert ti.pushed == {
             "relevo_mlflow_run": f"{RUN}/run 1",
             "relevo_ledger": "/relevo/decisions/loan_default",
@@ -310,4 +321,77 @@ class TestClose:
             CloseTrainingOperator(**COMMON).execute(context)
         assert str(caught.value) == "Training as of 2005-Q1 failed. Look above."
         assert close.called
+        tracking.close.assert_called_once_with("run 1", failed=True)
         assert ti.pushed["relevo_mlflow_run"] == f"{RUN}/run 1"
+
+    def test_the_ledger_does_not_wait_for_mlflow(
+        self, context: Any, tracking: Any, replace_by_autospec: Any
+    ) -> None:
+        close = replace_by_autospec("include.steps.training.close", return_value=("promoted", "!"))
+        tracking.parent.side_effect = OSError("MLflow is down")
+        with pytest.raises(OSError, match="MLflow is down"):
+            CloseTrainingOperator(**COMMON).execute(context)
+        assert close.called
+
+
+class TestWhoMayTrain:
+    """Steps of a run that a request started look whether the request still stands."""
+
+    def on_record(self, held: Any, *entries: tuple[str, str, str]) -> None:
+        held.entries.return_value = [
+            ledger.Entry(
+                kind=kind,
+                partition="2005-Q1",
+                decision=decision,
+                reason="",
+                evidence={},
+                dag_id="d",
+                dag_run_id=run_id,
+                recorded_at=datetime(2026, 1, 1),
+            )
+            for kind, decision, run_id in entries
+        ]
+
+    @pytest.mark.parametrize(
+        ("then", "told"),
+        [
+            (("training", "withdrawn", "withdraw"), "The training as of 2005-Q1 is withdrawn"),
+            (("training", "started", "x"), "2005-Q1 is started already, by run x"),
+            (("training", "promoted", "x"), "2005-Q1 is promoted already, by run x"),
+        ],
+    )
+    @pytest.mark.parametrize("operator", [BuildTrainingSetOperator, CloseTrainingOperator])
+    def test_a_request_is_carried_out_once_and_not_at_all_if_withdrawn(
+        self, context: Any, held: Any, operator: Any, then: Any, told: str
+    ) -> None:
+        self.on_record(held, ("retraining", "yes", "s"), then)
+        context["dag_run"].run_type = "asset_triggered"
+        with pytest.raises(AirflowSkipException, match=told):
+            operator(**COMMON).execute(context)
+        assert not held.record.called
+
+    def test_a_person_may_train_again(
+        self, context: Any, held: Any, tracking: Any, replace_by_autospec: Any
+    ) -> None:
+        self.on_record(held, ("retraining", "yes", "s"), ("training", "promoted", "x"))
+        fit = replace_by_autospec("include.steps.training.fit", return_value=CANDIDATE)
+        task = TrainCandidateOperator(candidate="c", training_set=TRAINING_SET.to_dict(), **COMMON)
+        task.execute(context)
+        assert fit.called
+        assert held.record.call_args.args[3] == "started"
+
+    def test_a_step_of_a_failed_training_that_was_cleared_begins_it_again(
+        self, context: Any, held: Any, tracking: Any, replace_by_autospec: Any
+    ) -> None:
+        self.on_record(
+            held, ("training", "started", "manual__1"), ("training", "failed", "manual__1")
+        )
+        replace_by_autospec("include.steps.training.fit", return_value=CANDIDATE)
+        task = TrainCandidateOperator(candidate="c", training_set=TRAINING_SET.to_dict(), **COMMON)
+        task.execute(context)
+        assert held.record.call_args.args[1:5] == (
+            "training",
+            "2005-Q1",
+            "started",
+            "Training as of 2005-Q1 started again.",
+        )

@@ -18,6 +18,7 @@ from include.specification.pipeline import Pipeline
 from include.storage.lineage import Origin
 from relevo import metrics
 from relevo.hooks import RelevoHook
+from relevo.triggers import RunsEndedTrigger
 
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
@@ -169,6 +170,39 @@ class WaitingOperator(PipelineOperator):
         """Look again, as often as needed, then do the step."""
         self._waited = waited
         return self.execute(context)
+
+
+class OrderedOperator(WaitingOperator):
+    """A step that one run does while at most one about an earlier partition is active.
+
+    So one prepares its data while the one before it waits for a training; snapshots, and
+    partitions that look at those before them, follow each other.
+    """
+
+    def await_turn(self, context: Any) -> None:
+        """Wait until no more runs that come first are active than may be."""
+        from relevo.waiting import Waiting, earlier_runs
+
+        def look(waiter: Waiter) -> Waiting:
+            waiting = earlier_runs(waiter)
+            return waiting if waiting.runs and len(waiting.runs) > self.overlap() else Waiting()
+
+        def follow(waiting: Waiting, until: str) -> RunsEndedTrigger:
+            return RunsEndedTrigger(
+                dag_id=context["ti"].dag_id,
+                runs=waiting.runs,
+                overlap=self.overlap(),
+                poll_seconds=self.poll_seconds,
+                until=until,
+            )
+
+        self.wait(context, look, follow)
+
+    def overlap(self) -> int:
+        """Tell how many runs that come first may be active."""
+        pipeline = self.specification()
+        follows = not pipeline.has_time or any(s.history for s in pipeline.sources.values())
+        return 0 if follows else 1
 
 
 def _moment(written: str | None) -> datetime | None:
