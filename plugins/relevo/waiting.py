@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
@@ -33,6 +33,7 @@ from relevo.active_runs import (
 
 _LAST_OF_TRAINING = "close_training"
 _REQUEST = "request_retraining"
+_GOING_ON = frozenset({"scheduled", "queued", "running", "restarting", "up_for_retry"})
 
 
 @dataclass(frozen=True)
@@ -117,20 +118,24 @@ def earlier_decisions(waiter: Waiter, lake: Lake) -> Waiting:
 
 
 def _must_give_way(waiter: Waiter, first: Sequence[Run], others: Sequence[Run]) -> bool:
-    """Tell a deadlock: who comes first is queued, and this is the last to hold a place.
+    """Tell a deadlock: who comes first of all is queued, and this is the last to hold a place.
 
     Runs of a backfill have places of their own, whose number a worker cannot ask for.
     """
-    if any(run.state != QUEUED for run in first) or first[0].is_backfill != waiter.is_backfill:
+    if first[0].state != QUEUED or first[0].is_backfill != waiter.is_backfill:
         return False
     running = [
-        run
-        for run in others
-        if run.state == RUNNING and run.is_backfill == waiter.is_backfill and run.partition
+        run for run in others if run.state == RUNNING and run.is_backfill == waiter.is_backfill
     ]
     if any(not run.precedes(waiter.partition, waiter.since, waiter.run_id) for run in running):
         return False
-    return waiter.is_backfill or len(running) + 1 >= waiter.places
+    if not waiter.is_backfill and len(running) + 1 < waiter.places:
+        return False
+    # One that goes on will end, and leave its place.
+    states = RuntimeTaskInstance.get_task_states(
+        waiter.dag_id, run_ids=[run.run_id for run in running]
+    )
+    return not running or not any(_GOING_ON.intersection(t.values()) for t in states.values())
 
 
 def _open_trainings(waiter: Waiter, lake: Lake) -> Waiting:
@@ -181,16 +186,21 @@ def _is_over(training: Training | None, train_dag: str, run: Run) -> bool:
 
 
 def _spent(lake: Lake, train_dag: str, name: str, requested_by: str) -> str | None:
-    """Find a run that the request started and that is over without having begun to train."""
-    told = {
-        entry.dag_run_id for entry in ledger.entries(lake, "training") if entry.partition == name
-    }
+    """Find a run that the request started and that is over without having begun to train.
+
+    Airflow tells workers of no events, so it is one that was made after the request was recorded.
+    """
+    told = [
+        entry for entry in ledger.entries(lake, "retraining", "training") if entry.partition == name
+    ]
+    begun = {entry.dag_run_id for entry in told if entry.kind == "training"}
+    asked = max(entry.recorded_at for entry in told if entry.dag_run_id == requested_by)
     states = RuntimeTaskInstance.get_task_states(train_dag, task_ids=[_LAST_OF_TRAINING])
     for run_id in map(str, states):
-        run = None if run_id in told else read_run(train_dag, run_id)
+        run = None if run_id in begun else read_run(train_dag, run_id)
         if run is None or run.partition_key != name or run.state in (QUEUED, RUNNING):
             continue
-        if any(event.source_run_id == requested_by for event in run.consumed_asset_events):
+        if run.run_after >= asked.replace(tzinfo=UTC):
             return run_id
     return None
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,20 +17,18 @@ from sqlalchemy import delete, select, true, update
 
 from tests.operators.running import TaskInstance
 
-_NOW = datetime(2026, 1, 1, tzinfo=UTC)
-
 
 class FakeScheduler:
     """Runs in Airflow's database, made and moved by hand."""
 
-    def __init__(self) -> None:
-        self.made = 0
-
     def add_dag(self, dag_id: str, *, is_paused: bool = False) -> None:
         """Make a DAG known, or known as paused or not."""
         from airflow.models.dag import DagModel
+        from airflow.models.dagbundle import DagBundleModel
 
         with self._session() as session:
+            session.merge(DagBundleModel(name="tests"))
+            session.flush()
             session.merge(
                 DagModel(dag_id=dag_id, bundle_name="tests", is_paused=is_paused, fileloc="x")
             )
@@ -51,7 +49,6 @@ class FakeScheduler:
         from airflow.models import taskinstance
         from airflow.models.dagrun import DagRun
 
-        self.made += 1
         with DAG(dag_id):
             operators = [BaseOperator(task_id=name) for name in tasks]
         with self._session() as session:
@@ -64,7 +61,7 @@ class FakeScheduler:
                     conf=dict(conf or {}),
                     partition_key=partition_key,
                     logical_date=logical_date,
-                    run_after=_NOW + timedelta(seconds=self.made),
+                    run_after=datetime.now(UTC),
                 )
             )
             session.flush()
@@ -92,22 +89,6 @@ class FakeScheduler:
             model = taskinstance.TaskInstance
             named = (model.dag_id == dag_id, model.run_id == run_id, model.task_id == task_id)
             session.execute(update(model).where(*named).values(state=state))
-
-    def consume(self, dag_id: str, run_id: str, *, emitted_by: str) -> None:
-        """Let a run have been started by an event that a task of another run emitted."""
-        from airflow.models.asset import AssetEvent, AssetModel
-        from airflow.models.dagrun import DagRun
-
-        with self._session() as session:
-            asset = AssetModel(name=f"a{self.made}", uri=f"x-test://{self.made}", extra={})
-            session.add(asset)
-            session.flush()
-            event = AssetEvent(asset_id=asset.id, source_run_id=emitted_by, extra={})
-            session.add(event)
-            run = session.scalar(
-                select(DagRun).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
-            )
-            run.consumed_asset_events.append(event)
 
     def delete_runs(self, *run_ids: str) -> None:
         """Delete some runs with their tasks; all of them if none is named."""
