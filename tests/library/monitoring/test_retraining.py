@@ -125,9 +125,15 @@ class TestCoolDown:
     def test_refused_and_requested_trainings_count_and_failed_ones_do_not(self) -> None:
         outcomes = {
             outcome: decide([seen(0), seen(1)], [trained(1, outcome)]).retrain
-            for outcome in ("requested", "promoted", "refused", "failed")
+            for outcome in ("requested", "promoted", "refused", "failed", "withdrawn")
         }
-        assert outcomes == {"requested": False, "promoted": False, "refused": False, "failed": True}
+        assert outcomes == {
+            "requested": False,
+            "promoted": False,
+            "refused": False,
+            "failed": True,
+            "withdrawn": True,
+        }
 
     def test_no_cool_down(self) -> None:
         assert decide([seen(0), seen(1)], [trained(1)], cooldown=0).retrain
