@@ -21,8 +21,6 @@ from include.calendar import partitions
 from include.calendar.partitions import Partition
 from include.errors import PartitionError
 from include.specification.pipeline import Pipeline
-from include.storage.lake_tables import Lake
-from include.storage.snapshot_numbers import taken_numbers
 from relevo.hooks import RelevoHook
 
 if TYPE_CHECKING:
@@ -142,6 +140,9 @@ def _active_among(dag_id: str, run_ids: Sequence[str]) -> list[str]:
 
 def _about(pipeline: Pipeline, runs: Sequence[DagRun]) -> dict[str, Partition | None]:
     """Tell the partition of each run, as the template of its tasks does."""
+    from include.storage.lake_tables import Lake
+    from include.storage.snapshot_numbers import taken_numbers
+
     taken: dict[str, Partition] = {}
     if runs and not pipeline.has_time:
         lake = Lake(RelevoHook().store(), pipeline.name)

@@ -9,16 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from include.calendar.partitions import Partition
 from include.specification.pipeline import Pipeline
-from include.steps import training_course
-from include.storage import ledger
-from include.storage.lake_tables import Lake
-from include.storage.ledger import Training
 from include.storage.lineage import Origin
 from relevo.active_runs import (
     BACKFILL,
@@ -30,6 +26,10 @@ from relevo.active_runs import (
     count_active,
     read_run,
 )
+
+if TYPE_CHECKING:
+    from include.storage.lake_tables import Lake
+    from include.storage.ledger import Training
 
 _LAST_OF_TRAINING = "close_training"
 _REQUEST = "request_retraining"
@@ -139,6 +139,8 @@ def _must_give_way(waiter: Waiter, first: Sequence[Run], others: Sequence[Run]) 
 
 
 def _open_trainings(waiter: Waiter, lake: Lake) -> Waiting:
+    from include.storage import ledger
+
     train_dag = f"{waiter.pipeline.name}_train"
     active = active_runs(waiter.pipeline, train_dag, [_LAST_OF_TRAINING])
     held = ledger.trainings(lake)
@@ -190,6 +192,8 @@ def _spent(lake: Lake, train_dag: str, name: str, requested_by: str) -> str | No
 
     Airflow tells workers of no events, so it is one that was made after the request was recorded.
     """
+    from include.storage import ledger
+
     told = [
         entry for entry in ledger.entries(lake, "retraining", "training") if entry.partition == name
     ]
@@ -206,6 +210,8 @@ def _spent(lake: Lake, train_dag: str, name: str, requested_by: str) -> str | No
 
 
 def _give_up(lake: Lake, name: str, dag_id: str, run_id: str) -> None:
+    from include.steps import training_course
+
     training_course.give_up(lake, name, Origin(dag_id, run_id, "await_training"))
 
 
