@@ -32,6 +32,8 @@ _ACTIVE = (QUEUED, RUNNING)
 ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 # Run ids travel in the address of a request.
 _AT_ONCE = 50
+# Nobody needs to know more runs that come first than these.
+_ENOUGH = 20
 
 
 @dataclass(frozen=True)
@@ -68,17 +70,36 @@ class Run:
         return f"run {self.run_id} about {self.partition} ({self.state})"
 
 
-def count_active(dag_id: str, run_ids: Sequence[str] | None = None) -> int:
+@dataclass(frozen=True)
+class Active:
+    """The active runs of a DAG, as one about a partition has to know them.
+
+    Args:
+        runs: Those that may come first; of very many about earlier dates the earliest ones.
+        later: Ids of those whose date says that they come later, and of those left out.
+    """
+
+    runs: tuple[Run, ...] = ()
+    later: tuple[str, ...] = ()
+
+
+def count_active(
+    dag_id: str, run_ids: Sequence[str] | None = None, states: Sequence[str] = _ACTIVE
+) -> int:
     """Count the runs that are queued or running, of all or of some of a DAG."""
     # Without ids Airflow would count every run.
-    if run_ids is not None and not run_ids:
-        return 0
-    ids = None if run_ids is None else list(run_ids)
-    count: int = RuntimeTaskInstance.get_dr_count(dag_id, run_ids=ids, states=list(_ACTIVE))
-    return count
+    parts: list[list[str] | None] = [None]
+    if run_ids is not None:
+        parts = [list(run_ids[at : at + _AT_ONCE]) for at in range(0, len(run_ids), _AT_ONCE)]
+    return sum(
+        RuntimeTaskInstance.get_dr_count(dag_id, run_ids=part, states=list(states))
+        for part in parts
+    )
 
 
-def active_runs(pipeline: Pipeline, dag_id: str, last_tasks: Sequence[str]) -> list[Run]:
+def active_runs(
+    pipeline: Pipeline, dag_id: str, last_tasks: Sequence[str], partition: Partition
+) -> Active:
     """List the runs that are queued or running.
 
     Args:
@@ -86,17 +107,25 @@ def active_runs(pipeline: Pipeline, dag_id: str, last_tasks: Sequence[str]) -> l
         dag_id: Their DAG.
         last_tasks: The tasks with which its runs end: those whose last tasks have ended are
             looked for only if others do not account for all that are active.
+        partition: Who asks. A backfill makes thousands of runs at once, so those that are about
+            later dates by their ids are not read.
     """
     if not count_active(dag_id):
-        return []
+        return Active()
     states = RuntimeTaskInstance.get_task_states(dag_id, task_ids=list(last_tasks))
     likely = [name for name, tasks in states.items() if not ENDED.issuperset(tasks.values())]
-    found = _read(dag_id, likely)
-    if len(found) < count_active(dag_id):
-        rest = [name for name in RuntimeTaskInstance.get_task_states(dag_id) if name not in likely]
+    dates = {name: _date(pipeline, name) for name in likely}
+    earlier = [(date, name) for name, date in dates.items() if date and date <= partition]
+    near = [name for name, date in dates.items() if date is None]
+    near += [name for _, name in sorted(earlier)[:_ENOUGH]]
+    later = [name for name in likely if name not in set(near)]
+    found = _read(dag_id, near)
+    if len(found) + count_active(dag_id, later) < count_active(dag_id):
+        known = set(likely)
+        rest = [name for name in RuntimeTaskInstance.get_task_states(dag_id) if name not in known]
         found += _read(dag_id, _active_among(dag_id, rest))
     about = _about(pipeline, found)
-    return [
+    runs = tuple(
         Run(
             run.run_id,
             about[run.run_id],
@@ -105,7 +134,8 @@ def active_runs(pipeline: Pipeline, dag_id: str, last_tasks: Sequence[str]) -> l
             run.run_type == BACKFILL,
         )
         for run in found
-    ]
+    )
+    return Active(runs, tuple(later))
 
 
 def read_run(dag_id: str, run_id: str) -> DagRun | None:
@@ -136,6 +166,17 @@ def _active_among(dag_id: str, run_ids: Sequence[str]) -> list[str]:
     middle = len(run_ids) // 2
     halves = (run_ids[:middle], run_ids[middle:])
     return [name for half in halves for name in _active_among(dag_id, half)]
+
+
+def _date(pipeline: Pipeline, run_id: str) -> Partition | None:
+    """Tell what a run of the schedule or of a backfill is about; None of others."""
+    kind, _, date = run_id.partition("__")
+    if kind not in ("scheduled", BACKFILL) or not pipeline.has_time:
+        return None
+    try:
+        return partitions.latest_closed(datetime.fromisoformat(date), pipeline.partition)
+    except (ValueError, PartitionError):
+        return None
 
 
 def _about(pipeline: Pipeline, runs: Sequence[DagRun]) -> dict[str, Partition | None]:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _LAST_OF_TRAINING = "close_training"
 _REQUEST = "request_retraining"
+_TOLD = 5
 _GOING_ON = frozenset({"scheduled", "queued", "running", "restarting", "up_for_retry"})
 
 
@@ -95,16 +96,19 @@ class Waiting:
 
 def earlier_runs(waiter: Waiter) -> Waiting:
     """Look which runs that come first are active."""
-    active = active_runs(waiter.pipeline, waiter.dag_id, waiter.last_tasks)
-    others = [run for run in active if run.run_id != waiter.run_id]
+    active = active_runs(waiter.pipeline, waiter.dag_id, waiter.last_tasks, waiter.partition)
+    others = [run for run in active.runs if run.run_id != waiter.run_id]
     first = sorted(
         (run for run in others if run.precedes(waiter.partition, waiter.since, waiter.run_id)),
         key=lambda run: (run.partition, run.since, run.run_id),
     )
+    told = [str(run) for run in first[:_TOLD]]
+    if len(first) > _TOLD:
+        told.append(f"{len(first) - _TOLD} more")
     return Waiting(
-        told=tuple(map(str, first)),
+        told=tuple(told),
         runs=tuple(run.run_id for run in first),
-        must_give_way=bool(first) and _must_give_way(waiter, first, others),
+        must_give_way=bool(first) and _must_give_way(waiter, first, others, active.later),
     )
 
 
@@ -117,7 +121,9 @@ def earlier_decisions(waiter: Waiter, lake: Lake) -> Waiting:
     return _open_trainings(waiter, lake) if not (runs := earlier_runs(waiter)).told else runs
 
 
-def _must_give_way(waiter: Waiter, first: Sequence[Run], others: Sequence[Run]) -> bool:
+def _must_give_way(
+    waiter: Waiter, first: Sequence[Run], others: Sequence[Run], later: Sequence[str]
+) -> bool:
     """Tell a deadlock: who comes first of all is queued, and this is the last to hold a place.
 
     Runs of a backfill have places of their own, whose number a worker cannot ask for.
@@ -128,6 +134,9 @@ def _must_give_way(waiter: Waiter, first: Sequence[Run], others: Sequence[Run]) 
         run for run in others if run.state == RUNNING and run.is_backfill == waiter.is_backfill
     ]
     if any(not run.precedes(waiter.partition, waiter.since, waiter.run_id) for run in running):
+        return False
+    alike = [name for name in later if name.startswith(f"{BACKFILL}__") == waiter.is_backfill]
+    if count_active(waiter.dag_id, alike, [RUNNING]):
         return False
     if not waiter.is_backfill and len(running) + 1 < waiter.places:
         return False
@@ -142,10 +151,10 @@ def _open_trainings(waiter: Waiter, lake: Lake) -> Waiting:
     from include.storage import ledger
 
     train_dag = f"{waiter.pipeline.name}_train"
-    active = active_runs(waiter.pipeline, train_dag, [_LAST_OF_TRAINING])
+    active = active_runs(waiter.pipeline, train_dag, [_LAST_OF_TRAINING], waiter.partition)
     held = ledger.trainings(lake)
     told, followed = [], []
-    for run in active:
+    for run in active.runs:
         name = str(run.partition)
         if run.partition is None or run.partition >= waiter.partition:
             continue

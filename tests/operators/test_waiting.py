@@ -140,6 +140,16 @@ class TestGivingWay:
         world.scheduler.set_run(world.score, "q1", "running")
         assert not self.gives_way(world, "q2", "2005-Q2")
 
+    def test_not_while_a_later_one_of_the_backfill_holds_a_place(self, world: World) -> None:
+        for name, due, state in (
+            ("2005-Q4", "2006-01-05T06:00:00+00:00", "running"),
+            ("2005-Q3", "2005-10-05T06:00:00+00:00", "running"),
+            ("2005-Q2", "2005-07-05T06:00:00+00:00", "queued"),
+        ):
+            world.add(f"backfill__{due}", name, run_type="backfill", state=state)
+        assert not self.gives_way(world, "backfill__2005-10-05T06:00:00+00:00", "2005-Q3")
+        assert self.gives_way(world, "backfill__2006-01-05T06:00:00+00:00", "2005-Q4")
+
     def test_not_while_there_are_places(self, world: World) -> None:
         world.add("q4", "2005-Q4")
         world.add("q1", "2005-Q1", state="queued")
