@@ -31,6 +31,7 @@ from stack.commands.status import status
 from stack.commands.test import PASSES_ON, test
 from stack.commands.up import up
 from stack.commands.upgrade import upgrade
+from stack.commands.withdraw import withdraw
 from stack.embedded.environment import ONE_THREAD
 
 app = typer.Typer(
@@ -57,6 +58,7 @@ app.command()(land)
 app.command()(predictions)
 app.command()(decisions)
 app.command()(gaps)
+app.command()(withdraw)
 app.command(context_settings=ALL_PASSES_ON)(airflow)
 app.command()(audit)
 app.command()(sbom)

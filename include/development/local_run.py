@@ -27,7 +27,7 @@ from include.reports.drift_report import publish_drift_report
 from include.reports.evidence_page import publish_evidence
 from include.reports.exploration_report import publish_exploration
 from include.specification.pipeline import Pipeline
-from include.steps import monitoring, preparation, training
+from include.steps import monitoring, preparation, training, training_course
 from include.storage.connections import Connections, from_environment
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
@@ -163,7 +163,7 @@ class _Steps:
     def train(self, as_of: Partition, current: Partition) -> bool:
         """Train as of a partition; returns whether the challenger is in use for ``current``."""
         lake, pipeline, origin = self.lake, self.pipeline, self.origin
-        training.start(lake, pipeline, as_of, origin)
+        training_course.start(lake, pipeline, as_of, origin)
         parent = self.tracking.parent(origin.dag_run_id, {"relevo.partition": str(as_of)})
         with self.step("build_training_set") as told:
             self.complete_history(as_of)

@@ -125,7 +125,8 @@ class Decision:
     Args:
         partition: Partition that it is about.
         about: ``retraining`` or ``training``.
-        decision: ``yes`` or ``no``; ``promoted``, ``refused``, ``failed``, or ``started``.
+        decision: ``yes`` or ``no``; ``promoted``, ``refused``, ``failed``, ``withdrawn``, or
+            ``started``.
         before: Version in use before; None if there was none, or none is known.
         after: Version in use afterwards.
         reason: Why.
@@ -159,16 +160,15 @@ def decisions(lake: Lake) -> list[Decision]:
         for entry in entries
         if entry.kind == "promotion"
     }
-    trained = [entry for entry in entries if entry.kind == "training"]
-    ended = {
-        (entry.dag_run_id, entry.partition) for entry in trained if entry.decision != "started"
+    latest = {
+        (entry.dag_run_id, entry.partition): entry for entry in entries if entry.kind == "training"
     }
     found = []
     for entry in entries:
         run = (entry.dag_run_id, entry.partition)
         if entry.kind == "retraining":
             before = after = scored_by.get(entry.partition)
-        elif entry.kind == "training" and (entry.decision != "started" or run not in ended):
+        elif entry.kind == "training" and (entry.decision != "started" or entry is latest[run]):
             verdict = judged.get(run, {})
             before = after = verdict.get("champion")
             if entry.decision == "promoted":

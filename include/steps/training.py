@@ -82,22 +82,6 @@ class CandidateResult:
         return cls(**{**values, "file": file, "trusted": tuple(values["trusted"])})
 
 
-def start(lake: Lake, pipeline: Pipeline, partition: Partition, origin: Origin) -> None:
-    """Record that a training begins, or begins again after it failed, and with which file."""
-    held = ledger.latest(lake, "training", str(partition), origin.dag_run_id)
-    if held is not None and held.decision != "failed":
-        return
-    ledger.record(
-        lake,
-        "training",
-        str(partition),
-        "started",
-        f"Training as of {partition} started.",
-        origin=origin,
-        evidence={"pipeline": pipeline.model_dump(mode="json", exclude_defaults=True)},
-    )
-
-
 def fit(
     lake: Lake,
     tracking: Tracking,

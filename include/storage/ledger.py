@@ -41,13 +41,14 @@ class Entry:
     Args:
         kind: What was decided on: ``retraining`` (yes or no), ``promotion`` (promoted or
             refused), ``approval`` (asked, approved, rejected or expired), ``training`` (started,
-            promoted, refused or failed), ``snapshot`` (taken).
+            promoted, refused, failed or withdrawn), ``snapshot`` (taken).
         partition: Partition that the decision is about.
         decision: The outcome.
         reason: One sentence for people.
         evidence: What the decision was made from, JSON-serialisable.
         dag_run_id: Run that decided.
         recorded_at: When, naive UTC; tells no order, because clocks differ.
+        dag_id: DAG of that run.
         key: Name of the entry, unique in the ledger.
         superseded: Whether the run decided again later, so that this counts no more.
     """
@@ -59,6 +60,7 @@ class Entry:
     evidence: Mapping[str, Any]
     dag_run_id: str
     recorded_at: datetime
+    dag_id: str = ""
     key: str = ""
     superseded: bool = False
 
@@ -131,6 +133,7 @@ def entries(lake: Lake, *kinds: Kind) -> list[Entry]:
             evidence=json.loads(row["evidence"]),
             dag_run_id=row["dag_run_id"],
             recorded_at=row["recorded_at"],
+            dag_id=row["dag_id"],
             key=row["key"],
             superseded=at not in (opened.get(_question(row)), last[_question(row)]),
         )
@@ -164,37 +167,47 @@ def _opens(event: Event) -> bool:
     return event["decision"] in ("started", "asked")
 
 
-def training_states(lake: Lake) -> dict[str, TrainingState]:
+@dataclass(frozen=True)
+class Training:
+    """How far the training as of a partition has come.
+
+    Args:
+        state: ``requested``, ``started``, ``promoted``, ``refused``, ``failed`` or ``withdrawn``.
+        dag_id: DAG of the run that brought it there.
+        dag_run_id: That run: of a request the one that decided, later the one that trains.
+    """
+
+    state: TrainingState
+    dag_id: str
+    dag_run_id: str
+
+
+def trainings(lake: Lake) -> dict[str, Training]:
     """Follow the trainings as of each partition through the ledger.
 
     A yes asks for a training unless one is under way or ended with a verdict; after a failure or
-    a withdrawal it asks again. A no withdraws what was asked for and not started.
+    a withdrawal it asks again. Of several that ask, the first one is the request. A no withdraws
+    what was asked for and not started.
 
     Returns:
-        By partition, sorted: ``requested``, ``started``, ``promoted``, ``refused``, ``failed`` or
-        ``withdrawn``.
+        By partition, sorted.
     """
-    states: dict[str, TrainingState] = {}
+    found: dict[str, Training] = {}
     for entry in entries(lake, "retraining", "training"):
-        state = states.get(entry.partition)
+        held = found.get(entry.partition)
         if entry.kind == "training":
-            states[entry.partition] = cast(TrainingState, entry.decision)
-        elif entry.decision == "yes" and (state is None or state in _ASKED_AGAIN):
-            states[entry.partition] = "requested"
-        elif entry.decision == "no" and state == "requested":
-            states[entry.partition] = "withdrawn"
-    return dict(sorted(states.items()))
+            state = cast(TrainingState, entry.decision)
+            found[entry.partition] = Training(state, entry.dag_id, entry.dag_run_id)
+        elif entry.decision == "yes" and (held is None or held.state in _ASKED_AGAIN):
+            found[entry.partition] = Training("requested", entry.dag_id, entry.dag_run_id)
+        elif entry.decision == "no" and held is not None and held.state == "requested":
+            found[entry.partition] = Training("withdrawn", entry.dag_id, entry.dag_run_id)
+    return dict(sorted(found.items()))
 
 
-def is_asked_for(lake: Lake, partition: str, dag_run_id: str) -> bool:
-    """Tell whether a run that an answer started may train: not if the answer was taken back.
-
-    A run that has started is the one that was asked for, whatever became of it.
-    """
-    return (
-        training_states(lake).get(partition) == "requested"
-        or latest(lake, "training", partition, dag_run_id) is not None
-    )
+def training_states(lake: Lake) -> dict[str, TrainingState]:
+    """Tell only the states of :func:`trainings`."""
+    return {name: training.state for name, training in trainings(lake).items()}
 
 
 def pending_trainings(lake: Lake) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ def next_snapshot(lake: Lake, origin: Origin) -> Partition:
     that runs again finds the number of its run.
     """
     while True:
-        taken = _taken(lake)
+        taken = taken_numbers(lake)
         mine = [partition for partition, run_id in taken.items() if run_id == origin.dag_run_id]
         if mine:
             return mine[0]
@@ -32,7 +32,7 @@ def latest_snapshot(lake: Lake, origin: Origin) -> Partition:
     for entry in ledger.entries(lake, "training"):
         if entry.dag_run_id == origin.dag_run_id:
             return partitions.parse(entry.partition, Frequency.NONE)
-    taken = _taken(lake)
+    taken = taken_numbers(lake)
     return max(taken) if taken else next_snapshot(lake, origin)
 
 
@@ -48,7 +48,8 @@ def take(lake: Lake, partition: Partition, origin: Origin) -> None:
     )
 
 
-def _taken(lake: Lake) -> dict[Partition, str]:
+def taken_numbers(lake: Lake) -> dict[Partition, str]:
+    """Tell which run took which snapshot."""
     return {
         partitions.parse(entry.partition, Frequency.NONE): entry.dag_run_id
         for entry in ledger.entries(lake, "snapshot")

@@ -74,6 +74,10 @@ partition on, or refuses it. The verdict and its evidence are in the ledger eith
 # How long a training may take, and how long a person may think.
 _TRAINING = timedelta(hours=6)
 _APPROVAL = timedelta(days=7)
+# Runs wait for those about earlier partitions, in whatever order they were triggered: more places
+# than work at a time (relevo.operators.preparation says how many do), lest those that wait keep
+# those that they wait for from beginning.
+_PLACES = 16
 
 
 def declare(name: str) -> tuple[DAG, DAG]:
@@ -97,7 +101,7 @@ def _score(pipeline: Pipeline) -> DAG:
         f"{pipeline.name}_score",
         schedule=_timetable(pipeline.schedule),
         start_date=_start(pipeline),
-        max_active_runs=_active_runs(pipeline),
+        max_active_runs=_PLACES,
         doc_md=_SCORE_DOC.format(name=pipeline.name, description=pipeline.description),
         **_common(pipeline, "score"),
     ) as dag:
@@ -260,7 +264,7 @@ def _train(pipeline: Pipeline) -> DAG:
             pipeline=pipeline.name,
             task_id="close_training",
             trigger_rule="all_done",
-            doc_md="Ends the MLflow runs and records how the training ended.",
+            doc_md="Records how the training ended and ends the MLflow runs.",
         )
         # A failed candidate lets its siblings run on; closing waits for them as well.
         chain([explore, train, promote], close)
@@ -276,15 +280,6 @@ def _timetable(schedule: Schedule | None) -> DueDatesTimetable | None:
     if schedule is None:
         return None
     return DueDatesTimetable(schedule.cron, end=schedule.end, catch_up=schedule.catch_up)
-
-
-def _active_runs(pipeline: Pipeline) -> int:
-    """Let two runs overlap: one prepares its data while the other waits for a training.
-
-    Snapshots follow each other, and so do partitions that look at those before them.
-    """
-    history = any(source.history for source in pipeline.sources.values())
-    return 2 if pipeline.has_time and not history else 1
 
 
 def _start(pipeline: Pipeline) -> datetime | None:

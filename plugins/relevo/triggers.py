@@ -1,8 +1,10 @@
-"""Waiting without a worker slot: until earlier partitions and retrainings have ended."""
+"""Waiting without a worker slot: until earlier runs and trainings have ended."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -10,24 +12,97 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
-from include.calendar.partitions import Partition
-from include.specification.pipeline import Pipeline
-from relevo.hooks import RelevoHook
-
-# A look asks the scheduler about at most so many earlier due dates.
-_LOOK_BACK = 200
+_log = logging.getLogger(__name__)
 
 
-class TrainingsEndedTrigger(BaseTrigger):
-    """Fires when nothing earlier is being processed or trained any more, or at the deadline.
+class _EndedTrigger(BaseTrigger):
+    """Fires when it is worth another look: nothing known is open any more, or time is up.
+
+    It follows what the waiting task found when it looked. Whether something new came before the
+    task, and what it all means, the task decides: a triggerer cannot ask what a run is about.
+
+    Args:
+        poll_seconds: Seconds between looks, for each run that is open.
+        until: When to fire in any case, ISO 8601 with offset.
+    """
+
+    def __init__(self, *, poll_seconds: float, until: str) -> None:
+        super().__init__()
+        self.poll_seconds = poll_seconds
+        self.until = until
+
+    @abstractmethod
+    def open(self) -> int:
+        """Count what is still open; 0 if the task may look again."""
+
+    @abstractmethod
+    def values(self) -> dict[str, Any]:
+        """Tell what the trigger was made with, beside the two of every trigger."""
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Name the class and what it was made with."""
+        always = {"poll_seconds": self.poll_seconds, "until": self.until}
+        return f"relevo.triggers.{type(self).__name__}", {**self.values(), **always}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Look, sleep, look again; the longer the queue, the longer the sleep."""
+        until = datetime.fromisoformat(self.until)
+        while True:
+            try:
+                still = await sync_to_async(self.open)()
+            except Exception:
+                # A server that does not answer now may do so at the next look.
+                _log.warning("Cannot tell what is open, looking again", exc_info=True)
+                still = 1
+            if not still:
+                yield TriggerEvent({"status": "ended"})
+                return
+            left = (until - datetime.now(UTC)).total_seconds()
+            if left <= 0:
+                yield TriggerEvent({"status": "time"})
+                return
+            await asyncio.sleep(min(self.poll_seconds * still, left))
+
+
+class RunsEndedTrigger(_EndedTrigger):
+    """Fires when at most ``overlap`` of the runs that come first are active.
+
+    Args:
+        dag_id: Their DAG.
+        runs: Their ids.
+        overlap: How many may be left.
+        poll_seconds: Seconds between looks, for each run that is open.
+        until: When to fire in any case, ISO 8601 with offset.
+    """
+
+    def __init__(self, *, dag_id: str, runs: Sequence[str], overlap: int, **values: Any) -> None:
+        super().__init__(**values)
+        self.dag_id = dag_id
+        self.runs = list(runs)
+        self.overlap = overlap
+
+    def values(self) -> dict[str, Any]:
+        """Tell what the trigger was made with."""
+        return {"dag_id": self.dag_id, "runs": self.runs, "overlap": self.overlap}
+
+    def open(self) -> int:
+        """Count the runs that are too many."""
+        from relevo.active_runs import count_active
+
+        return max(count_active(self.dag_id, self.runs) - self.overlap, 0)
+
+
+class TrainingsEndedTrigger(_EndedTrigger):
+    """Fires when the runs that come first have ended, and the trainings that they decided.
 
     Args:
         pipeline: Name of the pipeline.
         partition: Partition that waits.
         dag_id: Its scoring DAG.
-        earlier: Dates (ISO 8601) at which runs about earlier partitions were due.
-        poll_seconds: Seconds between looks.
-        deadline: When to give up, ISO 8601 with offset.
+        runs: Ids of the runs that come first.
+        trainings: Training runs that are known already, as (DAG, run id, partition).
+        poll_seconds: Seconds between looks, for each run that is open.
+        until: When to fire in any case, ISO 8601 with offset.
     """
 
     def __init__(
@@ -36,87 +111,50 @@ class TrainingsEndedTrigger(BaseTrigger):
         pipeline: str,
         partition: str,
         dag_id: str,
-        earlier: Sequence[str],
-        poll_seconds: float,
-        deadline: str,
+        runs: Sequence[str],
+        trainings: Sequence[Sequence[str]],
+        **values: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(**values)
         self.pipeline = pipeline
         self.partition = partition
         self.dag_id = dag_id
-        self.earlier = list(earlier)
-        self.poll_seconds = poll_seconds
-        self.deadline = deadline
+        self.runs = list(runs)
+        self.trainings = [list(item) for item in trainings]
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Name the class and what it was made with."""
-        return (
-            "relevo.triggers.TrainingsEndedTrigger",
-            {
-                "pipeline": self.pipeline,
-                "partition": self.partition,
-                "dag_id": self.dag_id,
-                "earlier": self.earlier,
-                "poll_seconds": self.poll_seconds,
-                "deadline": self.deadline,
-            },
-        )
+    def values(self) -> dict[str, Any]:
+        """Tell what the trigger was made with."""
+        return {
+            "pipeline": self.pipeline,
+            "partition": self.partition,
+            "dag_id": self.dag_id,
+            "runs": self.runs,
+            "trainings": self.trainings,
+        }
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look, sleep, look again."""
-        deadline = datetime.fromisoformat(self.deadline)
-        while True:
-            waiting = await sync_to_async(waiting_for)(
-                self.pipeline, self.partition, self.dag_id, self.earlier
-            )
-            if not waiting:
-                yield TriggerEvent({"status": "ready"})
-                return
-            if datetime.now(UTC) >= deadline:
-                yield TriggerEvent({"status": "deadline", "waiting_for": waiting})
-                return
-            await asyncio.sleep(self.poll_seconds)
+    def open(self) -> int:
+        """Count runs, then trainings.
 
+        The order matters: a run writes its decision before it ends, so the ledger that is read
+        after no run was active holds the decisions of them all.
+        """
+        from include.storage import ledger
+        from include.storage.lake_tables import Lake
+        from relevo.active_runs import count_active
+        from relevo.hooks import RelevoHook
 
-def earlier_dates(pipeline: Pipeline, partition: Partition) -> list[str]:
-    """Name the latest dates (ISO 8601) at which runs about earlier partitions were due."""
-    from croniter import croniter
-
-    if pipeline.schedule is None:
-        return []
-    start = datetime.combine(pipeline.schedule.start, datetime.min.time(), UTC)
-    dates = croniter(pipeline.schedule.cron, partition.end.replace(tzinfo=UTC))
-    found: list[str] = []
-    while len(found) < _LOOK_BACK:
-        due: datetime = dates.get_prev(datetime)
-        if due < start:
-            break
-        found.append(due.isoformat())
-    return found
-
-
-def waiting_for(pipeline: str, partition: str, dag_id: str, earlier: Sequence[str]) -> list[str]:
-    """Name what a partition still has to wait for; nothing if it may be scored.
-
-    Args:
-        pipeline: Name of the pipeline.
-        partition: Partition that wants to be scored.
-        dag_id: Its scoring DAG.
-        earlier: What :func:`earlier_dates` gave.
-    """
-    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
-
-    from include.storage import ledger
-    from include.storage.lake_tables import Lake
-
-    # Without dates Airflow would count every run, this one too.
-    active = earlier and RuntimeTaskInstance.get_dr_count(
-        dag_id,
-        logical_dates=[datetime.fromisoformat(date) for date in earlier],
-        states=["queued", "running"],
-    )
-    waiting = [f"{active} earlier runs of {dag_id}"] if active else []
-    # The order matters: a run writes its decision before it ends, so the ledger that is read after
-    # no earlier run was active holds the decisions of them all.
-    trainings = ledger.pending_trainings(Lake(RelevoHook().store(), pipeline))
-    return waiting + [f"training as of {name}" for name in trainings if name < partition]
+        if active := count_active(self.dag_id, self.runs):
+            return active
+        held = ledger.trainings(Lake(RelevoHook().store(), self.pipeline))
+        followed = [
+            (dag_id, run_id)
+            for dag_id, run_id, name in self.trainings
+            if name not in held or held[name].state != "withdrawn"
+        ]
+        requested = 0
+        for name, training in held.items():
+            if name < self.partition and training.state == "requested":
+                requested += 1
+            elif name < self.partition and training.state == "started":
+                followed.append((training.dag_id, training.dag_run_id))
+        return requested + sum(count_active(dag_id, [run]) for dag_id, run in set(followed))

@@ -215,8 +215,8 @@ class TestScore:
         assert read.timetable.summary == "0 6 5 1,4,7,10 * until 2009-01-31"
         assert set(read.task_dict) == set(score.task_dict)
 
-    def test_one_run_prepares_while_the_other_waits(self, score: DAG) -> None:
-        assert (score.max_active_runs, score.catchup) == (2, False)
+    def test_runs_that_wait_keep_no_place_from_those_they_wait_for(self, score: DAG) -> None:
+        assert (score.max_active_runs, score.catchup) == (16, False)
 
     def test_owner_and_tags_come_from_the_file(self, score: DAG) -> None:
         assert {task.owner for task in score.tasks} == {"credit-risk"}
@@ -318,9 +318,6 @@ class TestSeveralSources:
         compute = dag.get_task("compute_features")
         assert list(compute.batches) == ["loans", "accounts", "payments"]
 
-    def test_a_run_that_looks_back_waits_for_the_one_before(self, dag: DAG) -> None:
-        assert dag.max_active_runs == 1
-
 
 class TestWithoutSchedule:
     @pytest.mark.parametrize("kind", ["score", "train"])
@@ -340,7 +337,6 @@ class TestWithoutSchedule:
         dag = factory._score(changed(schedule=None))
         assert dag.schedule is None
         assert edges(dag) == SCORE
-        assert dag.max_active_runs == 2
 
 
 class TestSnapshots:
@@ -358,9 +354,9 @@ class TestSnapshots:
             assert set(DagSerialization.from_dict(stored).task_dict) == set(dag.task_dict)
             assert complaints(dag) == []
 
-    def test_one_after_the_other(self, timeless: tuple[DAG, DAG]) -> None:
+    def test_events_start_trainings(self, timeless: tuple[DAG, DAG]) -> None:
         score, train = timeless
-        assert (score.max_active_runs, train.max_active_runs) == (1, 1)
+        assert train.max_active_runs == 1
         assert score.schedule is None
         assert isinstance(train.timetable, PartitionedAssetTimetable)
 

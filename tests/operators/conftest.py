@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import nullcontext
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
@@ -11,6 +12,7 @@ from unittest.mock import patch
 import pytest
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
+from tests.operators.airflow_api import Comms, FakeScheduler, make_tables
 from tests.operators.running import SPARK, TaskInstance
 
 
@@ -21,10 +23,20 @@ def ti() -> TaskInstance:
 
 
 @pytest.fixture
-def context(ti: TaskInstance) -> dict[str, Any]:
-    """The task's context, of a run that a person triggered."""
-    run = SimpleNamespace(consumed_asset_events=[])
-    return {"ti": ti, "dag_run": run, "outlet_events": OutletEventAccessors()}
+def context(ti: TaskInstance, replace_by_autospec: Any) -> dict[str, Any]:
+    """The task's context, of a run that a person triggered; no other run is active."""
+    replace_by_autospec("relevo.active_runs.count_active", return_value=0)
+    return {
+        "ti": ti,
+        "outlet_events": OutletEventAccessors(),
+        "dag": SimpleNamespace(dag_id=ti.dag_id, leaves=[], max_active_runs=16),
+        "dag_run": SimpleNamespace(
+            run_id=ti.run_id,
+            run_type="manual",
+            run_after=datetime(2026, 1, 1, tzinfo=UTC),
+            consumed_asset_events=[],
+        ),
+    }
 
 
 @pytest.fixture(autouse=True)
@@ -62,3 +74,19 @@ def replace_by_autospec() -> Any:
     yield replace
     for patcher in reversed(started):
         patcher.stop()
+
+
+@pytest.fixture(scope="session")
+def _airflow_tables() -> None:
+    make_tables()
+
+
+@pytest.fixture
+def scheduler(_airflow_tables: None, monkeypatch: pytest.MonkeyPatch) -> FakeScheduler:
+    """Runs in Airflow's own database, and workers that ask for them."""
+    from airflow.sdk.execution_time import task_runner
+
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", Comms(), raising=False)
+    scheduler = FakeScheduler()
+    scheduler.delete_runs()
+    return scheduler

@@ -1,97 +1,181 @@
-"""Waiting for earlier partitions and trainings: what for, how long, and without a worker."""
+"""Waiting for earlier partitions and trainings: how long, how it is told, and without a worker."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import uuid
-from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from airflow.sdk.module_loading import import_string
 
-from include.calendar.partitions import Frequency, parse
-from include.specification.pipeline import Pipeline
-from include.specification.pipeline_file import load
-from include.storage import ledger
-from include.storage.lake_tables import Lake
-from include.storage.lineage import Origin
-from include.storage.settings import StoreSettings
 from relevo.operators.monitoring import AwaitTrainingOperator
-from relevo.triggers import TrainingsEndedTrigger, earlier_dates, waiting_for
+from relevo.operators.preparation import ComputeFeaturesOperator, IngestSourceOperator
+from relevo.triggers import RunsEndedTrigger, TrainingsEndedTrigger
+from relevo.waiting import Waiting
 
 COMMON: Any = {"task_id": "await_training", "pipeline": "loan_default", "partition": "2005-Q3"}
-EARLIER = [
-    "2005-07-05T06:00:00+00:00",
-    "2005-04-05T06:00:00+00:00",
-    "2005-01-05T06:00:00+00:00",
-]
+OPEN = Waiting(
+    told=("run a", "run b"), runs=("a", "b"), trainings=(("loan_default_train", "t", "2005-Q1"),)
+)
 
 
-class TestEarlierDates:
-    def named(self, partition: str, **schedule: Any) -> list[str]:
-        pipeline: Pipeline = load("loan_default")
-        changed = pipeline.schedule.model_copy(update=schedule)
-        return earlier_dates(
-            pipeline.model_copy(update={"schedule": changed}),
-            parse(partition, Frequency.QUARTERLY),
-        )
-
-    def test_of_the_quarterly_pipeline_by_hand(self) -> None:
-        # 2005-Q3 is due on 2005-10-05; runs may be due from 2005-01-01 on.
-        assert self.named("2005-Q3") == EARLIER
-
-    def test_the_first_partition_has_none(self) -> None:
-        assert self.named("2004-Q4") == []
-        assert self.named("2003-Q1") == []
-
-    def test_a_run_due_at_the_moment_of_closing_is_not_earlier_than_itself(self) -> None:
-        found = self.named("2005-Q2", cron="0 0 1 1,4,7,10 *")
-        assert found == ["2005-04-01T00:00:00+00:00", "2005-01-01T00:00:00+00:00"]
-
-    def test_a_look_back_has_an_end(self) -> None:
-        found = self.named("2005-Q3", cron="0 6 * * *", start=date(2000, 1, 1))
-        assert len(found) == 200
+def ago(**how: float) -> str:
+    return (datetime.now(UTC) - timedelta(**how)).isoformat()
 
 
 class TestOperator:
-    def test_it_goes_on_if_nothing_is_pending(self, context: Any, replace_by_autospec: Any) -> None:
-        waiting = replace_by_autospec("relevo.operators.monitoring.waiting_for", return_value=[])
-        assert AwaitTrainingOperator(**COMMON).execute(context) is None
-        assert waiting.call_args.args == ("loan_default", "2005-Q3", "adhoc_airflow", EARLIER)
+    @pytest.fixture
+    def look(self, replace_by_autospec: Any) -> Any:
+        return replace_by_autospec("relevo.waiting.earlier_decisions", return_value=Waiting())
 
-    def test_it_defers_otherwise(self, context: Any, replace_by_autospec: Any) -> None:
-        replace_by_autospec("relevo.operators.monitoring.waiting_for", return_value=["a training"])
-        before = datetime.now(UTC)
+    def test_it_goes_on_if_nothing_is_open(self, context: Any, look: Any) -> None:
+        assert AwaitTrainingOperator(**COMMON).execute(context) is None
+        waiter = look.call_args.args[0]
+        assert (str(waiter.partition), waiter.dag_id, waiter.run_id) == (
+            "2005-Q3",
+            "loan_default_score",
+            "manual__1",
+        )
+
+    def test_it_defers_otherwise(self, context: Any, look: Any) -> None:
+        look.return_value = OPEN
         task = AwaitTrainingOperator(deadline=timedelta(hours=1), poll_seconds=5.0, **COMMON)
+        before = datetime.now(UTC)
         with pytest.raises(TaskDeferred) as caught:
             task.execute(context)
         trigger = caught.value.trigger
         assert isinstance(trigger, TrainingsEndedTrigger)
-        assert caught.value.method_name == "resume"
-        assert (trigger.partition, trigger.earlier, trigger.poll_seconds) == (
+        assert (trigger.partition, trigger.runs, trigger.poll_seconds) == (
             "2005-Q3",
-            EARLIER,
+            ["a", "b"],
             5.0,
         )
-        wait = datetime.fromisoformat(trigger.deadline) - before
-        assert timedelta(hours=1) <= wait < timedelta(hours=1, minutes=1)
+        assert trigger.trainings == [["loan_default_train", "t", "2005-Q1"]]
+        # It looks again itself after a minute, and gives up after an hour.
+        assert (
+            timedelta(0)
+            <= datetime.fromisoformat(trigger.until) - before - timedelta(minutes=1)
+            < timedelta(minutes=1)
+        )
+        deadline = datetime.fromisoformat(caught.value.kwargs["deadline"])
+        assert timedelta(hours=1) <= deadline - before < timedelta(hours=1, minutes=1)
+        json.dumps(caught.value.kwargs)
 
-    def test_it_resumes_when_all_have_ended(self, context: Any) -> None:
-        assert AwaitTrainingOperator(**COMMON).resume(context, {"status": "ready"}) is None
+    def test_it_looks_again_and_goes_on(self, context: Any, look: Any) -> None:
+        waited = {"deadline": ago(hours=-1), "blocking": None, "patience": 120.0}
+        task = AwaitTrainingOperator(**COMMON)
+        assert task.resume(context, {"status": "ended"}, **waited) is None
+        look.return_value = OPEN  # something came before it meanwhile
+        with pytest.raises(TaskDeferred) as caught:
+            task.resume(context, {"status": "ended"}, **waited)
+        assert caught.value.kwargs == {**waited, "patience": 240.0}
 
-    def test_it_fails_at_its_deadline_and_names_what_is_open(self, context: Any) -> None:
+    def test_it_fails_at_its_deadline_and_names_what_is_open(self, context: Any, look: Any) -> None:
+        look.return_value = OPEN
         task = AwaitTrainingOperator(deadline=timedelta(hours=6), **COMMON)
-        event = {"status": "deadline", "waiting_for": ["training as of 2005-Q1", "2 earlier runs"]}
         with pytest.raises(AirflowFailException) as caught:
-            task.resume(context, event)
+            task.resume(context, {"status": "time"}, deadline=ago(seconds=1))
         message = str(caught.value)
         assert message.startswith("pipeline loan_default 2005-Q3: ")
         assert "within 6:00:00" in message
-        assert "training as of 2005-Q1, 2 earlier runs." in message
+        assert "got open: run a; run b." in message
         assert message.endswith("Look at those runs, then clear this task.")
+
+    def test_it_gives_way_when_it_keeps_earlier_runs_from_beginning(
+        self, context: Any, look: Any
+    ) -> None:
+        look.return_value = Waiting(told=("run a (queued)",), runs=("a",), must_give_way=True)
+        task = AwaitTrainingOperator(**COMMON)
+        waited = {"deadline": ago(hours=-5), "blocking": ago(minutes=4), "patience": 1.0}
+        with pytest.raises(TaskDeferred) as deferred:  # the scheduler may be slow
+            task.resume(context, {"status": "time"}, **waited)
+        assert deferred.value.kwargs["blocking"] == waited["blocking"]
+        waited["blocking"] = ago(minutes=5)
+        with pytest.raises(AirflowFailException, match=r"so this run gives way: clear it when"):
+            task.resume(context, {"status": "time"}, **waited)
+        look.return_value = OPEN  # they have begun
+        with pytest.raises(TaskDeferred) as deferred:
+            task.resume(context, {"status": "time"}, **waited)
+        assert deferred.value.kwargs["blocking"] is None
+
+
+class TestTurn:
+    """Preparing data waits too, and how many may prepare depends on what they look at."""
+
+    @pytest.fixture
+    def first(self, replace_by_autospec: Any) -> Any:
+        return replace_by_autospec("relevo.waiting.earlier_runs", return_value=Waiting())
+
+    @pytest.fixture
+    def ingested(self, replace_by_autospec: Any) -> Any:
+        self.exists = replace_by_autospec("include.storage.lake_tables.Lake.exists")
+        self.exists.return_value = True
+        return replace_by_autospec("include.steps.preparation.ingest")
+
+    def ingest(self, context: Any, **values: Any) -> str | RunsEndedTrigger:
+        values = {**COMMON, "task_id": "ingest_loans", "source": "loans", **values}
+        try:
+            IngestSourceOperator(**values).execute(context)
+        except TaskDeferred as deferred:
+            return cast(RunsEndedTrigger, deferred.trigger)
+        return "ingested"
+
+    def test_one_prepares_while_the_one_before_it_is_active(
+        self, context: Any, first: Any, ingested: Any
+    ) -> None:
+        assert self.ingest(context) == "ingested"
+        first.return_value = Waiting(told=("run a",), runs=("a",))
+        assert self.ingest(context) == "ingested"
+        first.return_value = Waiting(told=("run a", "run b"), runs=("a", "b"))
+        trigger = self.ingest(context)
+        assert isinstance(trigger, RunsEndedTrigger)
+        assert (trigger.runs, trigger.overlap, trigger.dag_id) == (
+            ["a", "b"],
+            1,
+            "loan_default_score",
+        )
+        assert ingested.call_count == 2
+
+    def test_the_first_batch_of_all_is_the_earliest(
+        self, context: Any, first: Any, ingested: Any
+    ) -> None:
+        self.exists.return_value = False
+        assert self.ingest(context) == "ingested"
+        first.return_value = Waiting(told=("run a",), runs=("a",))
+        trigger = self.ingest(context)
+        assert isinstance(trigger, RunsEndedTrigger)
+        assert trigger.overlap == 0
+
+    @pytest.mark.parametrize("pipeline", ["telco_churn", "with_history"])
+    def test_snapshots_and_partitions_that_look_back_follow_each_other(
+        self,
+        context: Any,
+        first: Any,
+        ingested: Any,
+        spark: Any,
+        monkeypatch: pytest.MonkeyPatch,
+        pipeline: str,
+    ) -> None:
+        from include.specification import pipeline_file
+
+        values: dict[str, Any] = {"pipeline": pipeline, "partition": "snapshot-0002"}
+        if pipeline == "with_history":
+            made = pipeline_file.load("loan_default")
+            loans = made.sources["loans"].model_copy(update={"history": 2})
+            made = made.model_copy(update={"sources": {**made.sources, "loans": loans}})
+            monkeypatch.setattr(pipeline_file, "load", lambda name: made)
+            values["partition"] = "2005-Q3"
+        first.return_value = Waiting(told=("run a",), runs=("a",))
+        trigger = self.ingest(context, **values)
+        assert isinstance(trigger, RunsEndedTrigger)
+        assert trigger.overlap == 0
+        # One that came between ingest and features is seen too.
+        compute = ComputeFeaturesOperator(batches={}, task_id="c", **values)
+        with pytest.raises(TaskDeferred):
+            compute.execute(context)
 
 
 def trigger(**changes: Any) -> TrainingsEndedTrigger:
@@ -99,108 +183,64 @@ def trigger(**changes: Any) -> TrainingsEndedTrigger:
         "pipeline": "loan_default",
         "partition": "2005-Q3",
         "dag_id": "loan_default_score",
-        "earlier": EARLIER,
+        "runs": ["a"],
+        "trainings": [("loan_default_train", "t", "2005-Q1")],
         "poll_seconds": 0.01,
-        "deadline": (datetime.now(UTC) + timedelta(minutes=1)).isoformat(),
+        "until": ago(minutes=-1),
     }
     return TrainingsEndedTrigger(**{**values, **changes})
 
 
 class TestTrigger:
-    def fire(self, trigger: TrainingsEndedTrigger) -> Any:
+    def fire(self, trigger: Any) -> Any:
         async def first() -> Any:
             async for event in trigger.run():
                 return event.payload
 
         return asyncio.run(first())
 
-    def test_it_survives_serialisation(self) -> None:
-        made = trigger()
+    @pytest.mark.parametrize(
+        "made",
+        [
+            trigger(),
+            RunsEndedTrigger(dag_id="d", runs=["a"], overlap=1, poll_seconds=1.0, until="x"),
+        ],
+    )
+    def test_it_survives_serialisation(self, made: Any) -> None:
         path, values = made.serialize()
         again = import_string(path)(**json.loads(json.dumps(values)))
-        assert again.serialize() == (path, values)
+        assert again.serialize() == (path, json.loads(json.dumps(values)))
 
-    def test_it_fires_once_nothing_is_open(self, replace_by_autospec: Any) -> None:
-        look = replace_by_autospec(
-            "relevo.triggers.waiting_for", side_effect=[["a"], ["a", "b"], []]
-        )
-        assert self.fire(trigger()) == {"status": "ready"}
-        assert look.call_count == 3
-        assert look.call_args.args == ("loan_default", "2005-Q3", "loan_default_score", EARLIER)
+    def test_it_fires_once_nothing_is_open(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        counts = iter([2, 1, 0])
+        made = trigger()
+        monkeypatch.setattr(made, "open", lambda: next(counts))
+        assert self.fire(made) == {"status": "ended"}
 
-    def test_it_gives_up_at_the_deadline(self, replace_by_autospec: Any) -> None:
-        replace_by_autospec("relevo.triggers.waiting_for", return_value=["a", "b"])
-        late = trigger(deadline=datetime.now(UTC).isoformat())
-        assert self.fire(late) == {"status": "deadline", "waiting_for": ["a", "b"]}
+    def test_it_fires_when_time_is_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        made = trigger(until=ago(seconds=0))
+        monkeypatch.setattr(made, "open", lambda: 1)
+        assert self.fire(made) == {"status": "time"}
 
-
-class TestWaitingFor:
-    """What is open, from a ledger on a real store and a count by Airflow."""
-
-    @pytest.fixture
-    def lake(self, store_settings: StoreSettings, monkeypatch: pytest.MonkeyPatch) -> Lake:
-        connection = {
-            "conn_type": "aws",
-            "login": store_settings.access_key,
-            "password": store_settings.secret_key.get_secret_value(),
-            "extra": {"endpoint_url": store_settings.endpoint_url},
-        }
-        monkeypatch.setenv("AIRFLOW_CONN_RELEVO_STORE", json.dumps(connection))
-        # A ledger of its own for each test.
-        return Lake(store_settings, f"waiting_{uuid.uuid4().hex}")
-
-    @pytest.fixture
-    def runs(self, replace_by_autospec: Any) -> Any:
-        return replace_by_autospec(
-            "airflow.sdk.execution_time.task_runner.RuntimeTaskInstance.get_dr_count",
-            return_value=0,
-        )
-
-    def test_in_the_order_in_which_things_happen(self, lake: Lake, runs: Any) -> None:
-        def look() -> list[str]:
-            return waiting_for(lake.pipeline, "2005-Q3", "waiting_score", EARLIER)
-
-        def record(kind: Any, partition: str, decision: str) -> None:
-            origin = Origin("d", f"run {partition}", "t")
-            ledger.record(lake, kind, partition, decision, "", origin=origin)
-
-        assert look() == []  # nothing was ever recorded, and no earlier run is active
-
-        runs.return_value = 2
-        assert look() == ["2 earlier runs of waiting_score"]
-        assert runs.call_args.args == ("waiting_score",)
-        assert runs.call_args.kwargs == {
-            "logical_dates": [datetime.fromisoformat(date) for date in EARLIER],
-            "states": ["queued", "running"],
-        }
-
-        runs.return_value = 0
-        record("retraining", "2005-Q1", "yes")
-        record("retraining", "2005-Q2", "no")
-        assert look() == ["training as of 2005-Q1"]
-
-        record("retraining", "2005-Q3", "yes")  # its own training comes after it
-        record("training", "2005-Q1", "started")
-        assert look() == ["training as of 2005-Q1"]
-        record("training", "2005-Q1", "refused")
-        assert look() == []
-
-    def test_a_decision_made_while_airflow_is_asked_is_not_missed(
-        self, lake: Lake, runs: Any
+    def test_it_looks_again_when_a_server_did_not_answer(
+        self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        origin = Origin("d", "run 2006-Q1", "t")
+        answers = iter([OSError("no route"), 0])
 
-        def decide_and_end(*args: Any, **values: Any) -> int:
-            ledger.record(lake, "retraining", "2006-Q1", "yes", "", origin=origin)
-            return 0
+        def look() -> int:
+            answer = next(answers)
+            if isinstance(answer, OSError):
+                raise answer
+            return answer
 
-        runs.side_effect = decide_and_end
+        made = trigger()
+        monkeypatch.setattr(made, "open", look)
+        assert self.fire(made) == {"status": "ended"}
 
-        waiting = waiting_for(lake.pipeline, "2006-Q2", "waiting_score", EARLIER)
-
-        assert waiting == ["training as of 2006-Q1"]
-
-    def test_the_first_partition_asks_for_no_runs(self, lake: Lake, runs: Any) -> None:
-        runs.return_value = 1
-        assert waiting_for(lake.pipeline, "2004-Q4", "waiting_score", []) == []
-        runs.assert_not_called()
+    def test_runs_that_are_too_many(self, replace_by_autospec: Any) -> None:
+        count = replace_by_autospec("relevo.active_runs.count_active", return_value=3)
+        made = RunsEndedTrigger(dag_id="d", runs=["a"], overlap=1, poll_seconds=1.0, until="x")
+        assert made.open() == 2
+        count.assert_called_with("d", ["a"])
+        count.return_value = 0
+        assert made.open() == 0

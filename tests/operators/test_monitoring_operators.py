@@ -15,7 +15,7 @@ from include.monitoring.drift import DriftVerdict
 from include.monitoring.retraining import RetrainingDecision
 from include.registry.model_files import ModelVersion
 from include.steps.monitoring import Scored
-from include.storage.ledger import Entry
+from include.storage.ledger import Entry, Training
 from include.storage.lineage import TableReference
 from relevo.assets import retraining_asset
 from relevo.links import DriftReportLink, LedgerLink
@@ -144,14 +144,14 @@ class TestRequestRetraining:
     def ledger(self, replace_by_autospec: Any) -> Any:
         """A ledger that holds one answer of this run, and the state of its training."""
 
-        def hold(answer: str | None, state: str | None = None) -> None:
+        def hold(answer: str | None, state: Any = None, run_id: str = "manual__1") -> None:
             entry = None
             if answer is not None:
                 moment = datetime(2005, 4, 5)
                 entry = Entry("retraining", "2005-Q1", answer, "drift in 2 of 3", {}, "r", moment)
             self.latest = replace_by_autospec("include.storage.ledger.latest", return_value=entry)
-            states = {} if state is None else {"2005-Q1": state}
-            replace_by_autospec("include.storage.ledger.training_states", return_value=states)
+            held = {"2005-Q1": Training(state, "loan_default_score", run_id)} if state else {}
+            replace_by_autospec("include.storage.ledger.trainings", return_value=held)
 
         return hold
 
@@ -172,11 +172,11 @@ class TestRequestRetraining:
     @pytest.mark.parametrize(
         ("answer", "state", "told"),
         [
-            ("no", None, "No retraining: drift in 2 of 3"),
+            ("no", "withdrawn", "No retraining: drift in 2 of 3"),
             (None, None, "No retraining: undecided"),
             ("yes", "started", "as of 2005-Q1 is started already"),
             ("yes", "promoted", "as of 2005-Q1 is promoted already"),
-            ("yes", None, "as of 2005-Q1 was taken back by another run"),
+            ("yes", "withdrawn", "as of 2005-Q1 is withdrawn already"),
         ],
     )
     def test_otherwise_it_is_skipped_without_an_event(
@@ -184,5 +184,13 @@ class TestRequestRetraining:
     ) -> None:
         ledger(answer, state)
         with pytest.raises(AirflowSkipException, match=told):
+            RequestRetrainingOperator(**COMMON).execute(context)
+        assert len(context["outlet_events"]) == 0
+
+    def test_of_two_runs_about_a_partition_the_first_one_asks(
+        self, context: Any, ledger: Any
+    ) -> None:
+        ledger("yes", "requested", "scheduled__1")
+        with pytest.raises(AirflowSkipException, match="is requested by run scheduled__1"):
             RequestRetrainingOperator(**COMMON).execute(context)
         assert len(context["outlet_events"]) == 0

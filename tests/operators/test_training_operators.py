@@ -26,6 +26,7 @@ from include.specification.pipeline_file import load
 from include.specification.problem import Problem
 from include.steps.promotion import Verdict
 from include.steps.training import CandidateResult, Evaluation
+from include.storage import ledger
 from include.storage.lineage import TableReference
 from include.storage.settings import MlflowSettings
 from include.training.training_sets import TrainingSet
@@ -83,6 +84,15 @@ def tracking(replace_by_autospec: Any) -> Any:
     return instance
 
 
+@pytest.fixture(autouse=True)
+def held(replace_by_autospec: Any) -> SimpleNamespace:
+    """The ledger: empty, and what is recorded."""
+    return SimpleNamespace(
+        entries=replace_by_autospec("include.storage.ledger.entries", return_value=[]),
+        record=replace_by_autospec("include.storage.ledger.record", return_value=True),
+    )
+
+
 def test_what_may_be_templated() -> None:
     assert {
         operator.__name__: list(operator.template_fields)[1:]
@@ -126,8 +136,6 @@ class TestBuild:
     @pytest.fixture
     def library(self, replace_by_autospec: Any) -> SimpleNamespace:
         return SimpleNamespace(
-            record=replace_by_autospec("include.storage.ledger.record", return_value=True),
-            latest=replace_by_autospec("include.storage.ledger.latest", return_value=None),
             complete=replace_by_autospec(
                 "include.steps.preparation.complete_history", return_value=()
             ),
@@ -137,12 +145,12 @@ class TestBuild:
         )
 
     def test_the_start_is_on_record_before_anything_else(
-        self, library: Any, context: Any, ti: Any, tracking: Any, spark: Any
+        self, library: Any, held: Any, context: Any, ti: Any, tracking: Any, spark: Any
     ) -> None:
         result = small_json(BuildTrainingSetOperator(**COMMON).execute(context))
         assert TrainingSet.from_dict(result) == TRAINING_SET
-        assert library.record.call_args.args[1:4] == ("training", "2005-Q1", "started")
-        used = library.record.call_args.kwargs["evidence"]["pipeline"]
+        assert held.record.call_args.args[1:4] == ("training", "2005-Q1", "started")
+        used = held.record.call_args.kwargs["evidence"]["pipeline"]
         assert Pipeline.model_validate(used) == load("loan_default")
         assert library.complete.call_args.args[0] is SPARK
         assert library.complete.call_args.args[3] == PARTITION
@@ -153,45 +161,25 @@ class TestBuild:
         )
         assert ti.pushed == {"relevo_mlflow_run": f"{RUN}/run 1"}
 
-    @pytest.mark.parametrize("is_asked_for", [True, False])
-    def test_a_run_by_an_event_is_skipped_if_the_answer_was_taken_back(
-        self, library: Any, context: Any, tracking: Any, spark: Any,
-        replace_by_autospec: Any, is_asked_for: bool,
-    ) -> None:  # fmt: skip
-        asked = replace_by_autospec(
-            "include.storage.ledger.is_asked_for", return_value=is_asked_for
-        )
-        context["dag_run"].consumed_asset_events = [event("loan_default_retraining")]
-        if is_asked_for:
-            BuildTrainingSetOperator(**COMMON).execute(context)
-        else:
-            with pytest.raises(AirflowSkipException, match="No training as of 2005-Q1 is asked"):
-                BuildTrainingSetOperator(**COMMON).execute(context)
-            with pytest.raises(AirflowSkipException, match="No training as of 2005-Q1 is asked"):
-                CloseTrainingOperator(**COMMON).execute(context)
-        assert asked.call_args.args[1:] == ("2005-Q1", "manual__1")
-        assert library.record.called is is_asked_for
-        assert tracking.parent.called is is_asked_for
-
     @pytest.mark.parametrize(
         "by",
         [event("loans_written"), event("loan_default_retraining", from_rest_api="true")],
         ids=["another asset", "a person"],
     )
     def test_a_run_by_another_event_may_train_any_time(
-        self, library: Any, context: Any, tracking: Any, spark: Any, by: Any
+        self, library: Any, held: Any, context: Any, tracking: Any, spark: Any, by: Any
     ) -> None:
         context["dag_run"].consumed_asset_events = [by]
         BuildTrainingSetOperator(**COMMON).execute(context)
-        assert library.record.called
+        assert held.record.called
 
     def test_too_little_history_fails_at_once(
-        self, library: Any, context: Any, ti: Any, tracking: Any, spark: Any
+        self, library: Any, held: Any, context: Any, ti: Any, tracking: Any, spark: Any
     ) -> None:
         library.build.side_effect = TrainingError("training set: 8 are needed, got 3.")
         with pytest.raises(AirflowFailException, match=r"^training set: 8 are needed, got 3\.$"):
             BuildTrainingSetOperator(**COMMON).execute(context)
-        assert library.record.called
+        assert held.record.called
         assert "relevo_mlflow_run" in ti.pushed
 
 
@@ -388,3 +376,75 @@ class TestClose:
         assert str(caught.value) == "Training as of 2005-Q1 failed. Look above."
         tracking.close.assert_called_once_with("run 1", failed=True)
         assert ti.pushed["relevo_mlflow_run"] == f"{RUN}/run 1"
+
+    def test_the_ledger_does_not_wait_for_mlflow(
+        self, context: Any, tracking: Any, replace_by_autospec: Any
+    ) -> None:
+        close = replace_by_autospec("include.steps.training.close", return_value=("promoted", "!"))
+        tracking.parent.side_effect = OSError("MLflow is down")
+        with pytest.raises(OSError, match="MLflow is down"):
+            CloseTrainingOperator(**COMMON).execute(context)
+        assert close.called
+
+
+class TestWhoMayTrain:
+    """Steps of a run that a request started look whether the request still stands."""
+
+    def on_record(self, held: Any, *entries: tuple[str, str, str]) -> None:
+        held.entries.return_value = [
+            ledger.Entry(
+                kind=kind,
+                partition="2005-Q1",
+                decision=decision,
+                reason="",
+                evidence={},
+                dag_id="d",
+                dag_run_id=run_id,
+                recorded_at=datetime(2026, 1, 1),
+            )
+            for kind, decision, run_id in entries
+        ]
+
+    @pytest.mark.parametrize(
+        ("then", "told"),
+        [
+            (("training", "withdrawn", "withdraw"), "The training as of 2005-Q1 is withdrawn"),
+            (("training", "started", "x"), "2005-Q1 is started already, by run x"),
+            (("training", "promoted", "x"), "2005-Q1 is promoted already, by run x"),
+        ],
+    )
+    @pytest.mark.parametrize("operator", [BuildTrainingSetOperator, CloseTrainingOperator])
+    def test_a_request_is_carried_out_once_and_not_at_all_if_withdrawn(
+        self, context: Any, held: Any, operator: Any, then: Any, told: str
+    ) -> None:
+        self.on_record(held, ("retraining", "yes", "s"), then)
+        context["dag_run"].consumed_asset_events = [event("loan_default_retraining")]
+        with pytest.raises(AirflowSkipException, match=told):
+            operator(**COMMON).execute(context)
+        assert not held.record.called
+
+    def test_a_person_may_train_again(
+        self, context: Any, held: Any, tracking: Any, replace_by_autospec: Any
+    ) -> None:
+        self.on_record(held, ("retraining", "yes", "s"), ("training", "promoted", "x"))
+        fit = replace_by_autospec("include.steps.training.fit", return_value=CANDIDATE)
+        task = TrainCandidateOperator(candidate="c", training_set=TRAINING_SET.to_dict(), **COMMON)
+        task.execute(context)
+        assert fit.called
+        assert held.record.call_args.args[3] == "started"
+
+    def test_a_step_of_a_failed_training_that_was_cleared_begins_it_again(
+        self, context: Any, held: Any, tracking: Any, replace_by_autospec: Any
+    ) -> None:
+        self.on_record(
+            held, ("training", "started", "manual__1"), ("training", "failed", "manual__1")
+        )
+        replace_by_autospec("include.steps.training.fit", return_value=CANDIDATE)
+        task = TrainCandidateOperator(candidate="c", training_set=TRAINING_SET.to_dict(), **COMMON)
+        task.execute(context)
+        assert held.record.call_args.args[1:5] == (
+            "training",
+            "2005-Q1",
+            "started",
+            "Training as of 2005-Q1 started again.",
+        )

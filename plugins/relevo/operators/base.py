@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
@@ -17,7 +18,17 @@ from include.specification.pipeline import Pipeline
 from include.storage.lineage import Origin
 from relevo import metrics
 from relevo.hooks import RelevoHook
+from relevo.triggers import RunsEndedTrigger
 
+if TYPE_CHECKING:
+    from airflow.triggers.base import BaseTrigger
+
+    from relevo.waiting import Waiter, Waiting
+
+# How soon a task that waits looks again itself, and how that grows; how long a run whose place
+# is needed waits for the scheduler before it gives way.
+_PATIENCE, _LONGEST_PATIENCE = timedelta(minutes=1), timedelta(minutes=10)
+_PLACE_NEEDED = timedelta(minutes=5)
 PARTITION_TEMPLATE = "{{ macros.relevo.partition_of(task.pipeline, dag_run, params) }}"
 
 
@@ -50,6 +61,7 @@ class PipelineOperator(BaseOperator):
     def execute(self, context: Any) -> Any:
         """Run the step and turn an error of the library into a failure without retries."""
         try:
+            self.begin(context)
             summary = self.run(context)
         except UnavailableError:
             raise
@@ -57,6 +69,9 @@ class PipelineOperator(BaseOperator):
             raise AirflowFailException(str(error)) from error
         metrics.emit(self, summary)
         return summary
+
+    def begin(self, context: Any) -> None:
+        """Do what every step of a kind begins with."""
 
     @property
     def hook(self) -> RelevoHook:
@@ -76,7 +91,124 @@ class PipelineOperator(BaseOperator):
         return origin_of(context)
 
 
+class WaitingOperator(PipelineOperator):
+    """A step that may have to wait for runs that come first; it defers while it does.
+
+    A trigger follows what was found to be open, at little cost. The task looks again when all of
+    that has ended, and now and then before, so that its log tells what it waits for.
+
+    Args:
+        deadline: Longest wait.
+        poll_seconds: Seconds between looks of the trigger.
+    """
+
+    def __init__(
+        self,
+        *,
+        deadline: timedelta = timedelta(days=7),
+        poll_seconds: float = 2.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.deadline = deadline
+        self.poll_seconds = poll_seconds
+        self._waited: dict[str, Any] = {}
+
+    def wait(
+        self,
+        context: Any,
+        look: Callable[[Waiter], Waiting],
+        follow: Callable[[Waiting, str], BaseTrigger],
+    ) -> None:
+        """Return if nothing is open, else defer.
+
+        Args:
+            context: Context of the task.
+            look: Looks what is open.
+            follow: Makes the trigger, from what is open and when to fire in any case.
+
+        Raises:
+            TaskDeferred: If there is something to wait for.
+            AirflowFailException: If the deadline has passed, or this run keeps those that come
+                first from beginning.
+        """
+        from relevo.waiting import Waiter
+
+        waiting = look(Waiter.of(context, self.specification(), self.slice_of_time()))
+        if not waiting.told:
+            return
+        told, now = "; ".join(waiting.told), datetime.now(UTC)
+        subject = f"pipeline {self.pipeline} {self.partition}"
+        deadline = _moment(self._waited.get("deadline")) or now + self.deadline
+        blocking = _moment(self._waited.get("blocking")) or now if waiting.must_give_way else None
+        if blocking and now - blocking >= _PLACE_NEEDED:
+            raise AirflowFailException(
+                f"{subject}: runs about earlier partitions must begin first, got queued: {told}. "
+                "Later ones hold all places (max_active_runs of the DAG or of the backfill), so "
+                "this run gives way: clear it when those have ended."
+            )
+        if now >= deadline:
+            raise AirflowFailException(
+                f"{subject}: earlier partitions and retrainings must end within {self.deadline}, "
+                f"got open: {told}. Look at those runs, then clear this task."
+            )
+        self.log.info("Waiting for %s", told)
+        patience = self._waited.get("patience", _PATIENCE.total_seconds())
+        until = min(deadline, now + timedelta(seconds=patience))
+        self.defer(
+            trigger=follow(waiting, until.isoformat()),
+            method_name="resume",
+            kwargs={
+                "deadline": deadline.isoformat(),
+                "blocking": blocking and blocking.isoformat(),
+                "patience": min(2 * patience, _LONGEST_PATIENCE.total_seconds()),
+            },
+        )
+
+    def resume(self, context: Any, event: dict[str, Any], **waited: Any) -> Any:
+        """Look again, as often as needed, then do the step."""
+        self._waited = waited
+        return self.execute(context)
+
+
+class OrderedOperator(WaitingOperator):
+    """A step that one run does while at most one about an earlier partition is active.
+
+    So one prepares its data while the one before it waits for a training; snapshots, and
+    partitions that look at those before them, follow each other.
+    """
+
+    def await_turn(self, context: Any) -> None:
+        """Wait until no more runs that come first are active than may be."""
+        from relevo.waiting import Waiting, earlier_runs
+
+        def look(waiter: Waiter) -> Waiting:
+            waiting = earlier_runs(waiter)
+            return waiting if waiting.runs and len(waiting.runs) > self.overlap() else Waiting()
+
+        def follow(waiting: Waiting, until: str) -> RunsEndedTrigger:
+            return RunsEndedTrigger(
+                dag_id=context["ti"].dag_id,
+                runs=waiting.runs,
+                overlap=self.overlap(),
+                poll_seconds=self.poll_seconds,
+                until=until,
+            )
+
+        self.wait(context, look, follow)
+
+    def overlap(self) -> int:
+        """Tell how many runs that come first may be active."""
+        pipeline = self.specification()
+        follows = not pipeline.has_time or any(s.history for s in pipeline.sources.values())
+        return 0 if follows else 1
+
+
 def origin_of(context: Any) -> Origin:
     """Name the running task as the writer of what it writes."""
     ti = context["ti"]
     return Origin(dag_id=ti.dag_id, dag_run_id=ti.run_id, task_id=ti.task_id)
+
+
+def _moment(written: str | None) -> datetime | None:
+    return None if written is None else datetime.fromisoformat(written)

@@ -20,6 +20,7 @@ class ExploreTrainingSetOperator(TrainingOperator):
     template_fields: Sequence[str] = (*PipelineOperator.template_fields, "training_set")
     operator_extra_links = (ExplorationLink(),)
     ui_color = "#e3f2e6"
+    begins_training = False
 
     def __init__(self, *, training_set: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -3,66 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException
 
 from relevo.assets import emit_training_event, retraining_asset
 from relevo.links import DriftReportLink, LedgerLink, ledger_path, report_path
-from relevo.operators.base import PipelineOperator
-from relevo.triggers import TrainingsEndedTrigger, earlier_dates, waiting_for
+from relevo.operators.base import PipelineOperator, WaitingOperator
+from relevo.triggers import TrainingsEndedTrigger
 
 
-class AwaitTrainingOperator(PipelineOperator):
+class AwaitTrainingOperator(WaitingOperator):
     """Wait until every earlier partition has decided and every retraining decided has ended.
 
-    This is what makes a replay of history give the same answer whatever the speed of the machine.
-    It defers while it waits and fails at its deadline.
+    This is what makes a replay of history give the same answer whatever the speed of the machine
+    and the order in which its runs were triggered. It defers while it waits and fails at its
+    deadline.
 
     Args:
         deadline: Longest wait.
-        poll_seconds: Seconds between looks.
+        poll_seconds: Seconds between looks of the trigger.
     """
 
     ui_color = "#f4f4f4"
 
-    def __init__(
-        self,
-        *,
-        deadline: timedelta = timedelta(hours=6),
-        poll_seconds: float = 2.0,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.deadline = deadline
-        self.poll_seconds = poll_seconds
-
     def run(self, context: Any) -> None:
-        """Look once, and defer if there is anything to wait for."""
-        earlier = earlier_dates(self.specification(), self.slice_of_time())
-        waiting = waiting_for(self.pipeline, self.partition, self.dag_id, earlier)
-        if not waiting:
-            return
-        self.log.info("Waiting for %s", ", ".join(waiting))
-        trigger = TrainingsEndedTrigger(
-            pipeline=self.pipeline,
-            partition=self.partition,
-            dag_id=self.dag_id,
-            earlier=earlier,
-            poll_seconds=self.poll_seconds,
-            deadline=(datetime.now(UTC) + self.deadline).isoformat(),
-        )
-        self.defer(trigger=trigger, method_name="resume")
+        """Look, and defer if there is anything to wait for."""
+        from include.storage.lake_tables import Lake
+        from relevo.waiting import Waiter, Waiting, earlier_decisions
 
-    def resume(self, context: Any, event: dict[str, Any]) -> None:
-        """Go on, or fail with what was still missing at the deadline."""
-        if event["status"] != "ready":
-            raise AirflowFailException(
-                f"pipeline {self.pipeline} {self.partition}: earlier partitions and retrainings "
-                f"must end within {self.deadline}, got open: {', '.join(event['waiting_for'])}. "
-                "Look at those runs, then clear this task."
+        lake = Lake(self.hook.store(), self.pipeline)
+
+        def look(waiter: Waiter) -> Waiting:
+            return earlier_decisions(waiter, lake)
+
+        def follow(waiting: Waiting, until: str) -> TrainingsEndedTrigger:
+            return TrainingsEndedTrigger(
+                pipeline=self.pipeline,
+                partition=self.partition,
+                dag_id=context["ti"].dag_id,
+                runs=waiting.runs,
+                trainings=waiting.trainings,
+                poll_seconds=self.poll_seconds,
+                until=until,
             )
+
+        self.wait(context, look, follow)
         self.log.info("Every earlier decision has been made and carried out")
 
 
@@ -208,7 +194,7 @@ class RequestRetrainingOperator(PipelineOperator):
         super().__init__(pipeline=pipeline, outlets=[retraining_asset(pipeline)], **kwargs)
 
     def run(self, context: Any) -> None:
-        """Emit the event, unless the training was already started."""
+        """Emit the event, unless the training was already started, or another run asks for it."""
         from include.storage import ledger
         from include.storage.lake_tables import Lake
 
@@ -216,8 +202,13 @@ class RequestRetrainingOperator(PipelineOperator):
         answer = ledger.latest(lake, "retraining", self.partition, context["ti"].run_id)
         if answer is None or answer.decision != "yes":
             raise AirflowSkipException(f"No retraining: {answer.reason if answer else 'undecided'}")
-        state = ledger.training_states(lake).get(self.partition)
-        if state != "requested":
-            told = f"is {state} already" if state else "was taken back by another run"
-            raise AirflowSkipException(f"The training as of {self.partition} {told}")
+        training = ledger.trainings(lake)[self.partition]
+        if training.state != "requested":
+            raise AirflowSkipException(
+                f"The training as of {self.partition} is {training.state} already"
+            )
+        if training.dag_run_id != context["ti"].run_id:
+            raise AirflowSkipException(
+                f"The training as of {self.partition} is requested by run {training.dag_run_id}"
+            )
         emit_training_event(context, self.pipeline, self.partition, answer.reason)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from relevo.links import DataDocsLink, report_path
-from relevo.operators.base import PipelineOperator
+from relevo.operators.base import OrderedOperator, PipelineOperator
 
 
-class IngestSourceOperator(PipelineOperator):
+class IngestSourceOperator(OrderedOperator):
     """Copy what landed for a partition as a draft of the raw table of a source.
 
     Args:
@@ -28,6 +28,7 @@ class IngestSourceOperator(PipelineOperator):
         from include.steps.preparation import ingest
         from include.storage.lake_tables import Lake
 
+        self.await_turn(context)
         draft = ingest(
             Lake(self.hook.store(), self.pipeline),
             self.specification(),
@@ -38,6 +39,14 @@ class IngestSourceOperator(PipelineOperator):
         )
         self.log.info("Ingested %s rows of %s for %s", draft.rows, self.source, self.partition)
         return draft.to_dict()
+
+    def overlap(self) -> int:
+        """Let the first batch of a source, which decides its types, be the earliest one."""
+        from include.steps.preparation import raw_table
+        from include.storage.lake_tables import Lake
+
+        is_first = not Lake(self.hook.store(), self.pipeline).exists(raw_table(self.source))
+        return 0 if is_first else super().overlap()
 
 
 class ValidateSourceOperator(PipelineOperator):
@@ -86,7 +95,7 @@ class ValidateLabelsOperator(ValidateSourceOperator):
     """Run the labels' suite, move bad rows to quarantine, and write the ``labels`` table."""
 
 
-class ComputeFeaturesOperator(PipelineOperator):
+class ComputeFeaturesOperator(OrderedOperator):
     """Run the feature function on Spark over the validated sources.
 
     Args:
@@ -107,6 +116,8 @@ class ComputeFeaturesOperator(PipelineOperator):
         from include.storage.lake_tables import Lake
         from include.storage.lineage import TableReference
 
+        if self.overlap() == 0:  # a run about an earlier partition may have come meanwhile
+            self.await_turn(context)
         settings = self.hook.get_conn()
         sources = {
             name: TableReference.from_dict(batch["reference"])

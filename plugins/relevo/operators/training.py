@@ -32,9 +32,26 @@ _OLD_QUESTION = (
 
 
 class TrainingOperator(PipelineOperator):
-    """A step of a training run."""
+    """A step of a training run.
+
+    Whichever comes first, also after it was cleared, records that the training begins. A run that
+    a request started is skipped if the request was carried out or withdrawn meanwhile.
+    """
 
     ui_color = "#e4f0ee"
+    begins_training = True
+
+    def begin(self, context: Any) -> None:
+        """Record the beginning, or skip the step."""
+        from include.steps.training_course import objection, start
+
+        run = context["dag_run"]
+        if is_by_training_event(run, self.pipeline):
+            against = objection(self.lake(), self.partition, run.run_id)
+            if against:
+                raise AirflowSkipException(against)
+        if self.begins_training:
+            start(self.lake(), self.specification(), self.slice_of_time(), self.origin(context))
 
     def lake(self) -> Lake:
         """Open the pipeline's tables."""
@@ -60,21 +77,6 @@ class TrainingOperator(PipelineOperator):
         """Link this task to a run in the MLflow UI."""
         MlflowRunLink.persist(context, f"{tracking.settings.page_url}/{tracking.run_path(run_id)}")
 
-    def skip_unless_asked_for(self, context: Any, lake: Lake) -> None:
-        """Skip a run that an answer started which is a no by now; a person may train any time.
-
-        Raises:
-            AirflowSkipException: If the ledger holds no request that this run is about.
-        """
-        from include.storage.ledger import is_asked_for
-
-        is_by_event = is_by_training_event(context["dag_run"], self.pipeline)
-        if is_by_event and not is_asked_for(lake, self.partition, context["ti"].run_id):
-            raise AirflowSkipException(
-                f"No training as of {self.partition} is asked for any more: the ledger holds "
-                "another answer, or another run has trained"
-            )
-
 
 class BuildTrainingSetOperator(TrainingOperator):
     """Complete the history that was landed, and join the latest mature partitions with labels.
@@ -88,13 +90,10 @@ class BuildTrainingSetOperator(TrainingOperator):
         """Return the training set's reference, partitions and counts."""
         from include.spark.session import connect
         from include.steps.preparation import complete_history
-        from include.steps.training import start
         from include.training.training_sets import build_training_set
 
         lake, tracking, spec = self.lake(), self.tracking(), self.specification()
         origin, partition = self.origin(context), self.slice_of_time()
-        self.skip_unless_asked_for(context, lake)
-        start(lake, spec, partition, origin)
         self.link_run(context, tracking, self.parent_run(context, tracking))
         with connect(self.hook.get_conn().spark_remote) as spark:
             prepared = complete_history(
@@ -366,6 +365,7 @@ class CloseTrainingOperator(TrainingOperator):
     """
 
     operator_extra_links = (MlflowRunLink(), LedgerLink())
+    begins_training = False
 
     def run(self, context: Any) -> dict[str, Any]:
         """Return how the training ended.
@@ -377,7 +377,6 @@ class CloseTrainingOperator(TrainingOperator):
         from include.steps.training import close
 
         lake, tracking = self.lake(), self.tracking()
-        self.skip_unless_asked_for(context, lake)
         outcome, reason = close(
             lake, Registry(lake, tracking), self.slice_of_time(), self.origin(context)
         )

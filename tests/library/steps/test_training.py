@@ -16,7 +16,7 @@ from include.calendar.partitions import Frequency, parse
 from include.registry.champions import CHAMPION, TABLE, Registry
 from include.registry.mlflow_runs import PARENT, SUPERSEDED_BY, Tracking
 from include.specification.pipeline import Pipeline
-from include.steps import promotion, training
+from include.steps import promotion, training, training_course
 from include.storage import ledger
 from include.storage.lake_tables import Lake, with_partition
 from include.storage.lineage import Origin
@@ -69,7 +69,7 @@ class Story:
         return self.tracking.parent(self.origin.dag_run_id, {"relevo.partition": str(AS_OF)})
 
     def build(self) -> TrainingSet:
-        training.start(self.lake, self.pipeline, AS_OF, self.origin)
+        training_course.start(self.lake, self.pipeline, AS_OF, self.origin)
         return build_training_set(self.lake, self.pipeline, AS_OF, self.origin)
 
     def fit(self, built: TrainingSet) -> training.CandidateResult:

@@ -22,7 +22,7 @@ from include.registry.champions import Registry
 from include.registry.mlflow_runs import Tracking
 from include.registry.model_files import ModelVersion
 from include.specification.pipeline import Pipeline
-from include.steps import monitoring, preparation, training
+from include.steps import monitoring, preparation, training, training_course
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
 from include.storage.object_store import ObjectStore
@@ -115,7 +115,7 @@ class World:
         lake, pipeline, registry, kept = self.lake, self.pipeline, self.registry, self.kept
 
         def build_training_set(origin: Origin) -> Any:
-            training.start(lake, pipeline, TRAINED, origin)
+            training_course.start(lake, pipeline, TRAINED, origin)
             preparation.complete_history(None, lake, pipeline, TRAINED, origin)
             return training_sets.build_training_set(lake, pipeline, TRAINED, origin)
 

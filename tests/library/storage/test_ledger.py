@@ -237,14 +237,11 @@ def test_a_yes_after_a_verdict_asks_for_nothing(lake: Lake, record: Any) -> None
 
 def test_a_no_takes_back_what_was_not_started(lake: Lake, record: Any) -> None:
     record("retraining", "2005-Q1", "yes")
-    assert ledger.is_asked_for(lake, "2005-Q1", "train_1")
     record("retraining", "2005-Q1", "no")
     assert ledger.training_states(lake) == {"2005-Q1": "withdrawn"}
     assert ledger.pending_trainings(lake) == ()
-    assert not ledger.is_asked_for(lake, "2005-Q1", "train_1")
     record("retraining", "2005-Q1", "yes")
     assert ledger.pending_trainings(lake) == ("2005-Q1",)
-    assert ledger.is_asked_for(lake, "2005-Q1", "train_1")
 
 
 def test_a_no_withdraws_no_verdict_and_no_failure(lake: Lake, record: Any) -> None:
@@ -261,9 +258,6 @@ def test_a_no_stops_nothing_that_was_started(lake: Lake, record: Any) -> None:
     record("training", "2005-Q1", "started", run="train_1")
     record("retraining", "2005-Q1", "no")
     assert ledger.training_states(lake) == {"2005-Q1": "started"}
-    assert ledger.is_asked_for(lake, "2005-Q1", "train_1")
-    # A second run for the same event finds that another one trains.
-    assert not ledger.is_asked_for(lake, "2005-Q1", "train_2")
 
 
 def test_a_training_that_is_cleared_is_under_way_again(lake: Lake, record: Any) -> None:

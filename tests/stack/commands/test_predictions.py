@@ -1,8 +1,9 @@
-"""`./relevo predictions`, `./relevo decisions` and `./relevo airflow`, as they are typed."""
+"""`./relevo predictions`, `decisions`, `withdraw` and `airflow`, as they are typed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -100,6 +101,27 @@ def test_decisions_with_champion_and_reason(lake: Lake) -> None:
     assert row == ["snapshot-0001", "training", "promoted", *["none", "->", "v1", "[0.8,", "0.9]"]]
 
 
+def test_a_request_is_withdrawn_and_may_be_made_again(lake: Lake) -> None:
+    words = ("withdraw", PIPELINE, "snapshot-0001", "--reason", "[the data are wrong]")
+    nothing = relevo(*words)
+    assert nothing.exit_code == 1
+    assert "must be requested, got no request." in nothing.stderr
+    ledger.record(lake, "retraining", "snapshot-0001", "yes", "", origin=ORIGIN)
+    done = relevo(*words)
+    assert done.exit_code == 0, done.output
+    assert "withdrew the training of telco_churn as of snapshot-0001" in done.stdout
+    (entry,) = ledger.entries(lake, "training")
+    assert entry.decision == "withdrawn"
+    assert entry.reason == f"Withdrawn by {entry.evidence['by']}: [the data are wrong]"
+    assert entry.evidence["requested_by"] == "run_1"
+    assert "withdrawn" in relevo("decisions", PIPELINE).stdout
+    assert "got withdrawn. There is nothing to withdraw." in relevo(*words).stderr
+    again = replace(ORIGIN, dag_run_id="run_2")
+    ledger.record(lake, "retraining", "snapshot-0001", "yes", "", origin=again)
+    assert relevo(*words).exit_code == 0
+    assert ledger.training_states(lake) == {"snapshot-0001": "withdrawn"}
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -107,6 +129,8 @@ def test_decisions_with_champion_and_reason(lake: Lake) -> None:
         (("decisions", "telco_chrun"), "did you mean 'telco_churn'?"),
         (("predictions", PIPELINE), "must be set, got nothing usable. Start the stack"),
         (("decisions", PIPELINE), "Or add --local to start just the store."),
+        (("withdraw", PIPELINE, "2005-Q1", "--reason", "x"), "a snapshot reads like"),
+        (("withdraw", PIPELINE, "snapshot-0001", "--reason", " "), "must say why, got nothing."),
         (("predictions", PIPELINE, "--to", "x.xls"), "must end in .csv or .parquet, got '.xls'"),
         (("airflow", "dags", "list", "--help"), "must be running, got down. Run `./relevo up`."),
     ],

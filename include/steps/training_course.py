@@ -1,0 +1,101 @@
+"""The course of a training on record: begun, begun again, ended, left off, withdrawn.
+
+A run that trains records its beginning and its end. One that was failed by hand or deleted records
+nothing any more: whoever waits for it does, once Airflow says that it is over. A person may take a
+request back.
+"""
+
+from __future__ import annotations
+
+from include.calendar.partitions import Partition
+from include.errors import TrainingError
+from include.specification.pipeline import Pipeline
+from include.storage import ledger
+from include.storage.lake_tables import Lake
+from include.storage.lineage import Origin
+
+
+def start(lake: Lake, pipeline: Pipeline, partition: Partition, origin: Origin) -> None:
+    """Record that a training begins, or begins again after it failed, and with which file."""
+    held = ledger.latest(lake, "training", str(partition), origin.dag_run_id)
+    if held is not None and held.decision != "failed":
+        return
+    ledger.record(
+        lake,
+        "training",
+        str(partition),
+        "started",
+        f"Training as of {partition} started{'' if held is None else ' again'}.",
+        origin=origin,
+        evidence={"pipeline": pipeline.model_dump(mode="json", exclude_defaults=True)},
+    )
+
+
+def give_up(lake: Lake, partition: str, origin: Origin) -> None:
+    """Record that a training is over although its run told no end.
+
+    Args:
+        lake: The pipeline's tables.
+        partition: Partition as of which was to be trained.
+        origin: The run; it must be over, so that it records nothing any more.
+    """
+    held = ledger.latest(lake, "training", partition, origin.dag_run_id)
+    if held is None or held.decision == "started":
+        reason = f"Run {origin.dag_run_id} is over without a verdict: deleted, or failed by hand."
+        ledger.record(lake, "training", partition, "failed", reason, origin=origin)
+
+
+def objection(lake: Lake, partition: str, dag_run_id: str) -> str | None:
+    """Say why a run that was started by a request shall not train; None if it shall.
+
+    A request is carried out once, whoever emitted its event twice; and not at all once it was
+    withdrawn.
+    """
+    training = ledger.trainings(lake).get(partition)
+    if training is None or training.state == "requested" or training.dag_run_id == dag_run_id:
+        return None
+    by = "" if training.state == "withdrawn" else f" already, by run {training.dag_run_id}"
+    return f"The training as of {partition} is {training.state}{by}"
+
+
+def withdraw(lake: Lake, partition: Partition, reason: str, who: str) -> None:
+    """Take back the request for a training, so that nobody waits for it any more.
+
+    A later yes may ask for it again.
+
+    Args:
+        lake: The pipeline's tables.
+        partition: Partition as of which a training was requested.
+        reason: Why, for people.
+        who: Who withdraws it.
+
+    Raises:
+        TrainingError: If none is requested, or it has begun.
+    """
+    training = ledger.trainings(lake).get(str(partition))
+    subject = f"training {lake.pipeline} as of {partition}"
+    if training is None:
+        raise TrainingError(
+            f"{subject}: must be requested, got no request. "
+            f"`./relevo decisions {lake.pipeline}` shows what is."
+        )
+    if training.state == "started":
+        raise TrainingError(
+            f"{subject}: must not have begun, got started by run {training.dag_run_id}. "
+            f"Mark that run of {lake.pipeline}_train as failed, if it shall end."
+        )
+    if training.state != "requested":
+        raise TrainingError(
+            f"{subject}: must be requested, got {training.state}. There is nothing to withdraw."
+        )
+    # An origin of its own: the same words again are another withdrawal.
+    past = sum(entry.decision == "withdrawn" for entry in ledger.entries(lake, "training"))
+    ledger.record(
+        lake,
+        "training",
+        str(partition),
+        "withdrawn",
+        f"Withdrawn by {who}: {reason}",
+        origin=Origin("relevo", f"withdrawal {past + 1}", "withdraw"),
+        evidence={"by": who, "requested_by": training.dag_run_id},
+    )

@@ -1,0 +1,204 @@
+"""Which runs of a DAG are active, and which partition each is about: asked of Airflow alone.
+
+A worker asks the api-server, for it knows no database. Airflow lists no runs to workers, but it
+counts them and lists the states of their tasks, which every run has from the moment it is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from airflow.sdk.exceptions import AirflowRuntimeError
+from airflow.sdk.execution_time import task_runner
+from airflow.sdk.execution_time.comms import GetDagRun
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+from include.calendar import partitions
+from include.calendar.partitions import Partition
+from include.errors import PartitionError
+from include.specification.pipeline import Pipeline
+from relevo.hooks import RelevoHook
+
+if TYPE_CHECKING:
+    from airflow.sdk.execution_time.comms import DagRunResult as DagRun
+
+BACKFILL = "backfill"
+QUEUED, RUNNING = "queued", "running"
+_ACTIVE = (QUEUED, RUNNING)
+ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+# Run ids travel in the address of a request.
+_AT_ONCE = 50
+# Nobody needs to know more runs that come first than these.
+_ENOUGH = 20
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that is active.
+
+    Args:
+        run_id: Its id.
+        partition: What it is about; None for one that cannot be told, as its name is wrong or
+            it takes its snapshot later.
+        state: ``queued`` or ``running``.
+        since: Its date in Airflow's order, aware.
+        is_backfill: Whether a backfill made it: those have a limit of their own.
+    """
+
+    run_id: str
+    partition: Partition | None
+    state: str
+    since: datetime
+    is_backfill: bool
+
+    def precedes(self, partition: Partition, since: datetime, run_id: str) -> bool:
+        """Tell whether another run has to wait for this one.
+
+        Runs about earlier partitions come first; of several about one partition the older one,
+        so that they never wait for each other.
+        """
+        if self.partition is None:
+            return False
+        return (self.partition, self.since, self.run_id) < (partition, since, run_id)
+
+    def __str__(self) -> str:
+        """Render for people."""
+        return f"run {self.run_id} about {self.partition} ({self.state})"
+
+
+@dataclass(frozen=True)
+class Active:
+    """The active runs of a DAG, as one about a partition has to know them.
+
+    Args:
+        runs: Those that may come first; of very many about earlier dates the earliest ones.
+        later: Ids of those whose date says that they come later, and of those left out.
+    """
+
+    runs: tuple[Run, ...] = ()
+    later: tuple[str, ...] = ()
+
+
+def count_active(
+    dag_id: str, run_ids: Sequence[str] | None = None, states: Sequence[str] = _ACTIVE
+) -> int:
+    """Count the runs that are queued or running, of all or of some of a DAG."""
+    # Without ids Airflow would count every run.
+    parts: list[list[str] | None] = [None]
+    if run_ids is not None:
+        parts = [list(run_ids[at : at + _AT_ONCE]) for at in range(0, len(run_ids), _AT_ONCE)]
+    return sum(
+        RuntimeTaskInstance.get_dr_count(dag_id, run_ids=part, states=list(states))
+        for part in parts
+    )
+
+
+def active_runs(
+    pipeline: Pipeline, dag_id: str, last_tasks: Sequence[str], partition: Partition
+) -> Active:
+    """List the runs that are queued or running.
+
+    Args:
+        pipeline: The pipeline that they are about.
+        dag_id: Their DAG.
+        last_tasks: The tasks with which its runs end: those whose last tasks have ended are
+            looked for only if others do not account for all that are active.
+        partition: Who asks. A backfill makes thousands of runs at once, so those that are about
+            later dates by their ids are not read.
+    """
+    if not count_active(dag_id):
+        return Active()
+    states = RuntimeTaskInstance.get_task_states(dag_id, task_ids=list(last_tasks))
+    likely = [name for name, tasks in states.items() if not ENDED.issuperset(tasks.values())]
+    dates = {name: _date(pipeline, name) for name in likely}
+    earlier = [(date, name) for name, date in dates.items() if date and date <= partition]
+    near = [name for name, date in dates.items() if date is None]
+    near += [name for _, name in sorted(earlier)[:_ENOUGH]]
+    later = [name for name in likely if name not in set(near)]
+    found = _read(dag_id, near)
+    if len(found) + count_active(dag_id, later) < count_active(dag_id):
+        known = set(likely)
+        rest = [name for name in RuntimeTaskInstance.get_task_states(dag_id) if name not in known]
+        found += _read(dag_id, _active_among(dag_id, rest))
+    about = _about(pipeline, found)
+    runs = tuple(
+        Run(
+            run.run_id,
+            about[run.run_id],
+            run.state.value,
+            run.run_after,
+            run.run_type == BACKFILL,
+        )
+        for run in found
+    )
+    return Active(runs, tuple(later))
+
+
+def read_run(dag_id: str, run_id: str) -> DagRun | None:
+    """Read what Airflow knows of a run; None if it was deleted."""
+    try:
+        run: DagRun = task_runner.SUPERVISOR_COMMS.send(GetDagRun(dag_id=dag_id, run_id=run_id))
+    except AirflowRuntimeError as error:
+        if (error.error.detail or {}).get("status_code") == HTTPStatus.NOT_FOUND:
+            return None
+        raise
+    return run
+
+
+def _read(dag_id: str, run_ids: Iterable[str]) -> list[DagRun]:
+    runs = [read_run(dag_id, name) for name in run_ids]
+    return [run for run in runs if run is not None and run.state in _ACTIVE]
+
+
+def _active_among(dag_id: str, run_ids: Sequence[str]) -> list[str]:
+    """Find the active ones by counting halves."""
+    if len(run_ids) > _AT_ONCE:
+        parts = [run_ids[at : at + _AT_ONCE] for at in range(0, len(run_ids), _AT_ONCE)]
+        return [name for part in parts for name in _active_among(dag_id, part)]
+    if not count_active(dag_id, run_ids):
+        return []
+    if len(run_ids) == 1:
+        return list(run_ids)
+    middle = len(run_ids) // 2
+    halves = (run_ids[:middle], run_ids[middle:])
+    return [name for half in halves for name in _active_among(dag_id, half)]
+
+
+def _date(pipeline: Pipeline, run_id: str) -> Partition | None:
+    """Tell what a run of the schedule or of a backfill is about; None of others."""
+    kind, _, date = run_id.partition("__")
+    if kind not in ("scheduled", BACKFILL) or not pipeline.has_time:
+        return None
+    try:
+        return partitions.latest_closed(datetime.fromisoformat(date), pipeline.partition)
+    except (ValueError, PartitionError):
+        return None
+
+
+def _about(pipeline: Pipeline, runs: Sequence[DagRun]) -> dict[str, Partition | None]:
+    """Tell the partition of each run, as the template of its tasks does."""
+    from include.storage.lake_tables import Lake
+    from include.storage.snapshot_numbers import taken_numbers
+
+    taken: dict[str, Partition] = {}
+    if runs and not pipeline.has_time:
+        lake = Lake(RelevoHook().store(), pipeline.name)
+        taken = {run_id: partition for partition, run_id in taken_numbers(lake).items()}
+    found: dict[str, Partition | None] = {}
+    for run in runs:
+        named = (run.conf or {}).get("partition") or run.partition_key
+        try:
+            found[run.run_id] = (
+                partitions.of_run(
+                    pipeline.partition, requested=named, logical_date=run.logical_date
+                )
+                if named or pipeline.has_time
+                else taken.get(run.run_id)
+            )
+        except PartitionError:
+            found[run.run_id] = None
+    return found

@@ -1,0 +1,114 @@
+"""The course of a training: on record once, also when it is cleared, given up or withdrawn."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from include.calendar.partitions import Frequency, parse
+from include.errors import TrainingError
+from include.steps import training_course
+from include.storage import ledger
+from include.storage.lake_tables import Lake
+from include.storage.lineage import Origin
+
+QUARTER = parse("2005-Q1", Frequency.QUARTERLY)
+NAME = str(QUARTER)
+
+
+@pytest.fixture
+def train(origin: Origin) -> Origin:
+    return replace(origin, dag_id="p_train", dag_run_id="train_1")
+
+
+def course(lake: Lake) -> list[str]:
+    return [entry.decision for entry in ledger.entries(lake, "training")]
+
+
+def test_a_training_that_failed_and_was_cleared_is_under_way_again(
+    lake: Lake, make_pipeline: Any, train: Origin
+) -> None:
+    def start() -> None:
+        training_course.start(lake, make_pipeline(), QUARTER, train)
+
+    def end(outcome: str) -> None:
+        ledger.record(lake, "training", NAME, outcome, "why", origin=train)
+
+    start()
+    start()  # tried again, or the next task of the run
+    assert course(lake) == ["started"]
+    end("failed")
+    end("failed")
+    assert ledger.training_states(lake) == {NAME: "failed"}
+    start()
+    start()
+    assert ledger.trainings(lake) == {NAME: ledger.Training("started", "p_train", "train_1")}
+    assert ledger.pending_trainings(lake) == (NAME,)
+    end("failed")
+    assert ledger.training_states(lake) == {NAME: "failed"}
+    start()
+    end("promoted")
+    end("promoted")
+    assert course(lake) == ["started", "failed", "started", "failed", "started", "promoted"]
+
+
+def test_a_verdict_stands_until_there_is_another(
+    lake: Lake, make_pipeline: Any, train: Origin
+) -> None:
+    training_course.start(lake, make_pipeline(), QUARTER, train)
+    for outcome in ("promoted", "refused", "promoted"):
+        ledger.record(lake, "training", NAME, outcome, "why", origin=train)
+        training_course.start(lake, make_pipeline(), QUARTER, train)  # a task is cleared
+        assert ledger.training_states(lake) == {NAME: outcome}
+
+
+def test_a_run_that_told_no_end_is_given_up(lake: Lake, make_pipeline: Any, train: Origin) -> None:
+    training_course.start(lake, make_pipeline(), QUARTER, train)
+    for _ in range(2):
+        training_course.give_up(lake, NAME, train)
+    assert course(lake) == ["started", "failed"]
+    reason = ledger.entries(lake, "training")[-1].reason
+    assert reason == "Run train_1 is over without a verdict: deleted, or failed by hand."
+    training_course.start(lake, make_pipeline(), QUARTER, train)  # cleared after all
+    ledger.record(lake, "training", NAME, "promoted", "why", origin=train)
+    training_course.give_up(lake, NAME, train)
+    assert ledger.training_states(lake) == {NAME: "promoted"}
+
+
+def test_only_a_request_can_be_withdrawn(lake: Lake, origin: Origin, train: Origin) -> None:
+    def withdraw() -> None:
+        training_course.withdraw(lake, QUARTER, "a public holiday", "ada")
+
+    with pytest.raises(TrainingError, match=r"must be requested, got no request\."):
+        withdraw()
+    ledger.record(lake, "retraining", NAME, "yes", "", origin=origin)
+    withdraw()
+    assert ledger.entries(lake)[-1].reason == "Withdrawn by ada: a public holiday"
+    assert ledger.pending_trainings(lake) == ()
+    assert training_course.objection(lake, NAME, "train_1") == (
+        "The training as of 2005-Q1 is withdrawn"
+    )
+    ledger.record(lake, "retraining", NAME, "yes", "", origin=replace(origin, dag_run_id="run_2"))
+    assert ledger.trainings(lake)[NAME] == ledger.Training("requested", "p_score", "run_2")
+    assert training_course.objection(lake, NAME, "train_1") is None
+    ledger.record(lake, "training", NAME, "started", "", origin=train)
+    with pytest.raises(TrainingError, match=r"got started by run train_1\. Mark that run"):
+        withdraw()
+    assert training_course.objection(lake, NAME, "train_1") is None
+    assert training_course.objection(lake, NAME, "train_2") == (
+        "The training as of 2005-Q1 is started already, by run train_1"
+    )
+    ledger.record(lake, "training", NAME, "refused", "why", origin=train)
+    with pytest.raises(TrainingError, match=r"got refused\. There is nothing to withdraw\."):
+        withdraw()
+    assert training_course.objection(lake, "2009-Q1", "by_hand") is None
+
+
+def test_of_two_that_ask_the_first_one_is_the_request(lake: Lake, origin: Origin) -> None:
+    for run_id in ("a", "b"):
+        ledger.record(
+            lake, "retraining", NAME, "yes", "", origin=replace(origin, dag_run_id=run_id)
+        )
+    assert ledger.trainings(lake)[NAME].dag_run_id == "a"
