@@ -85,12 +85,14 @@ class Waiting:
         told: One line each, for people; nothing is open without any.
         runs: Ids of the runs that come first.
         trainings: Training runs, as (DAG, run id, partition).
-        must_give_way: Whether those that come first cannot begin because this run has its place.
+        is_blocking: Whether who comes first is queued, and this is the last to hold a place.
+        must_give_way: Whether moreover none of those that hold a place goes on.
     """
 
     told: tuple[str, ...] = ()
     runs: tuple[str, ...] = ()
     trainings: tuple[tuple[str, str, str], ...] = ()
+    is_blocking: bool = False
     must_give_way: bool = False
 
 
@@ -105,10 +107,17 @@ def earlier_runs(waiter: Waiter) -> Waiting:
     told = [str(run) for run in first[:_TOLD]]
     if len(first) > _TOLD:
         told.append(f"{len(first) - _TOLD} more")
+    holders = [
+        run.run_id
+        for run in others
+        if run.state == RUNNING and run.is_backfill == waiter.is_backfill
+    ]
+    blocks = bool(first) and _is_blocking(waiter, first, others, active.later)
     return Waiting(
         told=tuple(told),
         runs=tuple(run.run_id for run in first),
-        must_give_way=bool(first) and _must_give_way(waiter, first, others, active.later),
+        is_blocking=blocks,
+        must_give_way=blocks and not _goes_on(waiter.dag_id, holders),
     )
 
 
@@ -121,10 +130,10 @@ def earlier_decisions(waiter: Waiter, lake: Lake) -> Waiting:
     return _open_trainings(waiter, lake) if not (runs := earlier_runs(waiter)).told else runs
 
 
-def _must_give_way(
+def _is_blocking(
     waiter: Waiter, first: Sequence[Run], others: Sequence[Run], later: Sequence[str]
 ) -> bool:
-    """Tell a deadlock: who comes first of all is queued, and this is the last to hold a place.
+    """Tell whether who comes first of all is queued, and this is the last to hold a place.
 
     Runs of a backfill have places of their own, whose number a worker cannot ask for.
     """
@@ -138,13 +147,18 @@ def _must_give_way(
     alike = [name for name in later if name.startswith(f"{BACKFILL}__") == waiter.is_backfill]
     if count_active(waiter.dag_id, alike, [RUNNING]):
         return False
-    if not waiter.is_backfill and len(running) + 1 < waiter.places:
+    return waiter.is_backfill or len(running) + 1 >= waiter.places
+
+
+def _goes_on(dag_id: str, run_ids: Sequence[str]) -> bool:
+    """Tell whether one of some runs does something, so that it will end and leave its place.
+
+    It may also just be looking whether it may go on; looks are rare and not at one time.
+    """
+    if not run_ids:
         return False
-    # One that goes on will end, and leave its place.
-    states = RuntimeTaskInstance.get_task_states(
-        waiter.dag_id, run_ids=[run.run_id for run in running]
-    )
-    return not running or not any(_GOING_ON.intersection(t.values()) for t in states.values())
+    states = RuntimeTaskInstance.get_task_states(dag_id, run_ids=list(run_ids))
+    return any(_GOING_ON.intersection(tasks.values()) for tasks in states.values())
 
 
 def _open_trainings(waiter: Waiter, lake: Lake) -> Waiting:

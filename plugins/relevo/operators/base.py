@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -140,8 +141,8 @@ class WaitingOperator(PipelineOperator):
         told, now = "; ".join(waiting.told), datetime.now(UTC)
         subject = f"pipeline {self.pipeline} {self.partition}"
         deadline = _moment(self._waited.get("deadline")) or now + self.deadline
-        blocking = _moment(self._waited.get("blocking")) or now if waiting.must_give_way else None
-        if blocking and now - blocking >= _PLACE_NEEDED:
+        blocking = _moment(self._waited.get("blocking")) or now if waiting.is_blocking else None
+        if waiting.must_give_way and blocking and now - blocking >= _PLACE_NEEDED:
             raise AirflowFailException(
                 f"{subject}: runs about earlier partitions must begin first, got queued: {told}. "
                 "Later ones hold all places (max_active_runs of the DAG or of the backfill), so "
@@ -154,7 +155,8 @@ class WaitingOperator(PipelineOperator):
             )
         self.log.info("Waiting for %s", told)
         patience = self._waited.get("patience", _PATIENCE.total_seconds())
-        until = min(deadline, now + timedelta(seconds=patience))
+        # Not at the same time as others, who would then take each other for going on.
+        until = min(deadline, now + timedelta(seconds=patience * random.uniform(0.5, 1)))
         self.defer(
             trigger=follow(waiting, until.isoformat()),
             method_name="resume",
