@@ -26,9 +26,8 @@ Three things can happen to what lands, and no fourth:
   reasons, and the others go on, as long as no more than `max_quarantined` are moved. Rows landed
   are rows kept and rows quarantined, each of them once;
 - **refused**: the task fails at once, without retries, with a message that names source, partition
-  and what is at fault, and what to do. What was there before stays. A batch that is refused when
-  it is validated is in `raw_<source>` as it landed, and in no other table. If it was the first of
-  its source, its columns and types are those of the table from then on.
+  and what is at fault, and what to do. What was there before stays. If it was the first batch
+  of its source, its columns and types are those of the table from then on.
 
 Landing the same again gives the same tables. To correct a batch, land it again and clear the task.
 """

@@ -196,14 +196,14 @@ class Replay:
                 decided = monitoring.decide(self.lake, self.pipeline, run.partition, origin)
                 run.found = {"retrain": decided.retrain, "reason": decided.reason}
             case "request_retraining":
-                RequestRetrainingOperator(decision=run.found, **common).execute(context)
+                RequestRetrainingOperator(**common).execute(context)
                 self.train(name, partition_key=name, run_type="asset_triggered")
             case "build":
                 training_course.start(self.lake, self.pipeline, run.partition, origin)
             case "promote":
                 self.promote(run, origin)
             case "close_training":
-                training.close(self.lake, self.registry, name, origin)
+                training.close(self.lake, self.registry, run.partition, origin)
 
     def promote(self, run: Run, origin: Origin) -> None:
         """Register and promote a version, which is told by the champion before it."""

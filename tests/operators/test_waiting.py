@@ -68,7 +68,7 @@ class World:
         """Record a decision of a run."""
         dag_id = self.score if kind == "retraining" else self.train
         origin = Origin(dag_id, run_id, "t")
-        ledger.record(self.lake, kind, partition, decision, "", origin=origin, step=decision)
+        ledger.record(self.lake, kind, partition, decision, "", origin=origin)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import create_autospec
 
@@ -22,7 +23,7 @@ from include.storage.lineage import Origin, TableReference
 
 VERSION = ModelVersion("p", 5, "2004-Q3", "run", "logistic_regression", ("x",), (), {}, {})
 # When and where rows were written is no part of what they say.
-_OF_THE_RUN = {"key", "dag_id", "dag_run_id", "task_id", "commit", "recorded_at"}
+_OF_THE_RUN = {"key", "dag_id", "dag_run_id", "task_id", "commit", "recorded_at", "sequence"}
 
 
 def quarter(name: str) -> Partition:
@@ -133,6 +134,8 @@ class Replay:
 
 def back_score(
     spark: Any, lake: Lake, pipeline: Pipeline, features: TableReference, *_: Any, **how: Any
-) -> None:
+) -> SimpleNamespace:
     """Stand in for ``batch_scoring.score``."""
-    Replay(lake, pipeline).score(features.partition or "", **how)
+    name = str(features.partition)
+    Replay(lake, pipeline).score(name, **how)
+    return SimpleNamespace(predictions=lake.reference(batch_scoring.TABLE, name))

@@ -14,9 +14,9 @@ from include.registry.champions import Registry
 from include.registry.mlflow_runs import Tracking
 from include.registry.model_files import ModelVersion
 from include.specification.pipeline import Pipeline
-from include.steps import promotion
+from include.steps import promotion, training_course
 from include.steps.promotion import Answer, Verdict
-from include.steps.training import close, start
+from include.steps.training import close
 from include.storage import ledger
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
@@ -171,7 +171,7 @@ def test_a_yes_is_no_yes_to_a_later_verdict(asking: Run) -> None:
 
 def test_a_training_begins_again_only_after_it_failed(asking: Run) -> None:
     def begin() -> list[str]:
-        start(asking.lake, asking.pipeline, AS_OF, asking.origin)
+        training_course.start(asking.lake, asking.pipeline, AS_OF, asking.origin)
         return [item.decision for item in ledger.entries(asking.lake, "training")]
 
     assert begin() == begin() == ["started"]

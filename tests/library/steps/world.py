@@ -8,7 +8,6 @@ import re
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import create_autospec
 
@@ -22,7 +21,7 @@ from include.registry.champions import Registry
 from include.registry.mlflow_runs import Tracking
 from include.registry.model_files import ModelVersion
 from include.specification.pipeline import Pipeline
-from include.steps import monitoring, preparation, training, training_course
+from include.steps import monitoring, preparation, promotion, training, training_course
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
 from include.storage.object_store import ObjectStore
@@ -54,17 +53,19 @@ class World:
     def __init__(self, settings: StoreSettings, make_pipeline: Any, version: ModelVersion) -> None:
         name = f"p{uuid.uuid4().hex[:12]}"
         self.lake = Lake(settings, name)
-        document = make_pipeline().model_dump(mode="json", exclude_unset=True)
+        document = make_pipeline(
+            promotion={"require": {"roc_auc": 0.0}, "guard": {"calibration": 1.0}}
+        ).model_dump(mode="json", exclude_unset=True)
         text = json.dumps({**document, "name": name}).replace(document["name"], name)
         self.pipeline = Pipeline.model_validate(json.loads(text))
         self.version = version
         tracking = create_autospec(Tracking, instance=True)
         tracking.client = create_autospec(MlflowClient, instance=True)
-        registered: list[Any] = []
-        tracking.client.search_model_versions.side_effect = lambda _: registered
+        registered: list[int] = []
+        tracking.versions.side_effect = lambda *_: registered
 
         def register(*_: Any) -> int:
-            registered.append(SimpleNamespace(version="1", run_id="run"))
+            registered.append(1)
             return 1
 
         tracking.register.side_effect = register
@@ -130,10 +131,10 @@ class World:
             return training.evaluate(lake, registry, pipeline, challenger, TRAINED, origin)
 
         def promote(origin: Origin) -> Any:
-            return registry.promote(1, TRAINED, "better", origin)
+            return promotion.carry_out(lake, registry, pipeline, TRAINED, origin)
 
         def close(origin: Origin) -> Any:
-            return training.close(lake, registry, "parent", str(TRAINED), origin)
+            return training.close(lake, registry, TRAINED, origin)
 
         yield self._step("train", "build_training_set", build_training_set)
         yield self._step("train", "select_challenger", select)

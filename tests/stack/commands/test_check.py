@@ -107,7 +107,7 @@ def test_a_plan_without_a_stack(tmp_path: Path) -> None:
     done = relevo(PROJECT, tmp_path, "plan", "loan_default")
     assert (done.returncode, done.stderr) == (0, "")
     rows = [" ".join(line.split()) for line in done.stdout.splitlines()]
-    assert "ingest_loans IngestSourceOperator landed loans raw_loans" in rows
+    assert "ingest_loans IngestSourceOperator landed loans draft of raw_loans" in rows
     assert "score_batch ScoreBatchOperator features, registry predictions, profiles" in rows
     assert any(row.startswith("train_candidate x 2 TrainCandidateOperator") for row in rows)
     assert "labels s3://lake/loan_default/labels/" in rows
