@@ -16,6 +16,7 @@ from include.calendar.partitions import Partition
 from include.errors import RelevoError
 from include.features.feature_function import compute
 from include.specification.pipeline import Pipeline
+from include.storage import drafts
 from include.storage.lake_tables import Lake, with_partition
 from include.storage.settings import Settings
 from tests.corpus.case import BEFORE, PARTITION
@@ -57,7 +58,10 @@ def run(
             partitions=[str(partition)],
             origin=origin,
         )
-        compute(spark, lake, pipeline, {"loans": raw}, [str(partition)], origin)
+        names = [str(partition)]
+        draft = compute(spark, lake, pipeline, {"loans": raw}, names, origin)
+        made = drafts.load(lake, draft)  # what validating commits
+        lake.commit("features", made.files, made.schema, partitions=names, origin=origin)
 
     return compute_with
 

@@ -171,7 +171,7 @@ def test_tasks_log_and_readers_read(server: MlflowServer) -> None:
     """Tasks own what they log; a reader sees it and changes nothing."""
     tasks = server.tracking(mlflow_users.TASKS, TASKS_PASSWORD)
     parent = tasks.parent("manual__1", {"relevo.partition": "2005-Q1"})
-    candidate = tasks.candidate(parent, "logistic_regression")
+    candidate = tasks.candidate(parent, "logistic_regression", "digest")
     with tasks.active(candidate):
         model = mlflow.sklearn.log_model(
             LogisticRegression().fit([[0.0], [1.0]], [0, 1]),
