@@ -181,7 +181,6 @@ def _kill(process: psutil.Process | None) -> str:
         part = process.environ().get(PART_VARIABLE, "?")
         name = " ".join(process.cmdline())[:80]
         process.kill()
-        process.wait(10)
         return f"{part} {process.pid} ({name})"
     return ""
 

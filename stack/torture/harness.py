@@ -154,7 +154,7 @@ class Torture:
             if injection is not None:
                 done = sum(tolerate(story.finished_tasks, 0) for story in stories)
                 injection.advance(done)
-            hopeless = [line for story in stories for line in tolerate(story.mend, [])]
+            hopeless = [line for story in stories for line in tolerate(story.mend, list[str]())]
             for story in stories:
                 if story.pipeline not in scoring and tolerate(story.begin_scoring, False):
                     scoring.add(story.pipeline)
@@ -173,7 +173,7 @@ class Torture:
             for hit in result.hits:
                 kind = next(f.kind for f in result.planned if f.number == hit.fault)
                 self.say(f"  {hit.fault:2} {kind}: {hit.what} {hit.victim}")
-        open_runs = [line for story in stories for line in tolerate(story.unfinished, [])]
+        open_runs = [line for story in stories for line in tolerate(story.unfinished, list[str]())]
         worlds = [story.observe() for story in stories]
         for story, world in zip(stories, worlds, strict=True):
             mine = [line for line in hopeless + open_runs if story.pipeline in line]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from stack.torture.observation import KEYS, LEDGER, PREDICTIONS, REGISTRY, SOURCES, Row, World
 
@@ -173,7 +173,7 @@ def _counts(world: World, table: str) -> Counter[str]:
     return Counter(row["partition"] for row in world.rows(table))
 
 
-def _some(what: str, found: list[object] | list[str]) -> list[str]:
+def _some(what: str, found: Sequence[object]) -> list[str]:
     if not found:
         return []
     shown = ", ".join(map(str, sorted(found, key=str)[:_SHOWN]))

@@ -64,7 +64,7 @@ def features(loans: DataFrame) -> DataFrame:
     return loans.select("loan_id", "made_at", "x", "y", "colour")
 '''
 _DAGS = '''\
-"""A pipeline of the fault harness."""
+"""A pipeline of the fault harness: two Airflow DAGs."""
 
 from relevo.dags import declare
 
