@@ -122,6 +122,15 @@ def _partition(generator: random.Random, pipeline: str, partitions: Sequence[str
     return {"partition": generator.choice(partitions)}
 
 
+def _jump(generator: random.Random, pipeline: str, partitions: Sequence[str]) -> Details:
+    training = generator.random() < 0.3
+    task = generator.choice(TRAIN_TASKS if training else SCORE_TASKS)
+    dag_id = f"{pipeline}_{'train' if training else 'score'}"
+    # A store that checks signatures refuses some of these; both is worth a look.
+    seconds = generator.choice((-86400, -600, -60, 60, 600, 86400))
+    return {"dag_id": dag_id, "task_id": task, "jump": seconds}
+
+
 def _clear(downstream: bool) -> Maker:
     def make(generator: random.Random, pipeline: str, partitions: Sequence[str]) -> Details:
         training = generator.random() < 0.25
@@ -164,6 +173,7 @@ KINDS: Mapping[str, tuple[int, Maker]] = {
     "PostgreSQL killed": (1, _part("postgres")),
     "store killed": (1, _part("store")),
     "store stopped for 30 s": (1, _pause),
+    "clock of a worker jumps": (2, _jump),
     "two runs of a partition at once": (2, _partition),
     "run marked failed and cleared": (2, _partition),
     "task of a finished run cleared": (2, _clear(downstream=False)),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import psutil
 
@@ -67,6 +69,7 @@ class Injection:
         for gate in self.place.gates.values():
             gate.disarm()
             self.hits += gate.hits
+        self.hits += self._jumps()
         self.waiting.clear()
         return sorted(self.hits, key=lambda hit: hit.at)
 
@@ -77,6 +80,8 @@ class Injection:
                 return self._kill(fault)
             if "seconds" in fault.details:
                 return self._stop_store(fault)
+            if "jump" in fault.details:
+                return self._jump(fault)
             story = self.stories[fault.pipeline]
             if "task" in fault.details:
                 return self._clear(fault, story)
@@ -117,6 +122,30 @@ class Injection:
         thread.start()
         self._threads.append(thread)
         return True
+
+    def _jump(self, fault: Fault) -> bool:
+        """Leave the jump for the task's process, which takes it (see `clock_plugin`)."""
+        self._clocks.mkdir(exist_ok=True)
+        jump = {**fault.details, "seconds": fault.details["jump"]}
+        written = self._clocks / f"{fault.number:04d}.tmp"
+        written.write_text(json.dumps(jump), encoding="utf-8")
+        written.rename(written.with_suffix(".json"))
+        return True
+
+    def _jumps(self) -> list[Hit]:
+        """Take away every jump, and return those that happened."""
+        found = []
+        for path in sorted(self._clocks.glob("*")):
+            if path.suffix == ".taken":
+                jump = json.loads(path.read_text(encoding="utf-8"))
+                what = f"clock of {jump['dag_id']} {jump['task_id']} by {jump['seconds']} s"
+                found.append(Hit(int(path.stem), path.stat().st_ctime, what, ""))
+            path.unlink()
+        return found
+
+    @property
+    def _clocks(self) -> Path:
+        return self.place.layout.state / "clocks"
 
     def _run_of(self, story: Story, dag: str, partition: str) -> dict[str, str] | None:
         """Find the run of a partition; of the training DAG any that has ended."""

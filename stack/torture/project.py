@@ -102,6 +102,8 @@ def lay_out(folder: Path) -> Path:
         shutil.copytree(
             REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__")
         )
+    plugin = Path("stack", "torture", "clock_plugin.py")
+    shutil.copy(REPOSITORY / plugin, folder / "plugins" / "torture_clock.py")
     (folder / "dags").mkdir()
     (folder / "expectations").mkdir()
     return folder
