@@ -20,7 +20,7 @@ _SHORT_MINUTES = 10
 
 
 def torture(
-    minutes: Annotated[float, typer.Option(min=1, help="After it no round begins.")] = 30,
+    minutes: Annotated[float, typer.Option(min=1, help="After it no further round begins.")] = 30,
     seed: Annotated[int, typer.Option(help="What all faults are drawn from.")] = 1,
     folder: Annotated[
         Path | None,

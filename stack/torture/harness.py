@@ -88,17 +88,17 @@ class Torture:
     rounds: list[Round] = field(default_factory=list)
 
     def run(self, deadline: float) -> None:
-        """Tell the reference world, then rounds until the time is over.
+        """Tell the reference world, then rounds until the time is over, at least one.
 
         Args:
-            deadline: `time.monotonic()` after which no round begins.
+            deadline: `time.monotonic()` after which no further round begins.
 
         Raises:
             StackError: The reference world, without a fault, did not end well.
         """
         reference = self._reference()
         number = 1
-        while time.monotonic() < deadline:
+        while number == 1 or time.monotonic() < deadline:
             self._round(number, reference)
             number += 1
 

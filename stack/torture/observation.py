@@ -26,7 +26,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "raw_outcomes": ("loan_id", "partition"),
     "quarantine_loans": ("_row", "partition"),
     "quarantine_outcomes": ("_row", "partition"),
-    "quarantine_features": ("loan_id", "partition"),
+    "quarantine_features": ("row", "partition"),
     "labels": ("loan_id", "partition"),
     "features": ("loan_id", "partition"),
     "predictions": ("loan_id", "partition"),
