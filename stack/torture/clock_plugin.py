@@ -19,7 +19,7 @@ from airflow.plugins_manager import AirflowPlugin
 _FOLDER = Path(os.environ.get("RELEVO_STATE", "/nonexistent")) / "clocks"
 
 
-@hookimpl
+@hookimpl  # type: ignore[untyped-decorator]
 def on_task_instance_running(previous_state: Any, task_instance: Any) -> None:
     """Take the first jump that names this task."""
     for path in sorted(_FOLDER.glob("*.json")):

@@ -122,6 +122,10 @@ def _partition(generator: random.Random, pipeline: str, partitions: Sequence[str
     return {"partition": generator.choice(partitions)}
 
 
+def _running(generator: random.Random, pipeline: str, partitions: Sequence[str]) -> Details:
+    return {"partition": generator.choice(partitions), "finished": generator.randint(0, 7)}
+
+
 def _jump(generator: random.Random, pipeline: str, partitions: Sequence[str]) -> Details:
     training = generator.random() < 0.3
     task = generator.choice(TRAIN_TASKS if training else SCORE_TASKS)
@@ -175,7 +179,7 @@ KINDS: Mapping[str, tuple[int, Maker]] = {
     "store stopped for 30 s": (1, _pause),
     "clock of a worker jumps": (2, _jump),
     "two runs of a partition at once": (2, _partition),
-    "run marked failed and cleared": (2, _partition),
+    "run marked failed and cleared": (2, _running),
     "task of a finished run cleared": (2, _clear(downstream=False)),
     "task of a finished run cleared with downstream": (2, _clear(downstream=True)),
 }
@@ -209,7 +213,7 @@ def plan(
         kind = bag.pop()
         pipeline = generator.choice(pipelines)
         details = KINDS[kind][1](generator, pipeline, partitions)
-        if "body" in details:
+        if "body" in details or "finished" in details:
             after = 0  # its partition comes when it comes
         found.append(Fault(number, kind, pipeline, after, details))
     return found

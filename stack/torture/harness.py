@@ -158,9 +158,10 @@ class Torture:
             for story in stories:
                 if story.pipeline not in scoring and tolerate(story.begin_scoring, False):
                     scoring.add(story.pipeline)
-            if len(scoring) == len(stories) and all(
+            quiet = len(scoring) == len(stories) and all(
                 tolerate(story.is_quiet, False) for story in stories
-            ):
+            )
+            if quiet and (injection is None or not injection.finish()):
                 break
             if hopeless or time.monotonic() > deadline:
                 break
