@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from stack.torture.observation import KEYS, LEDGER, REGISTRY, Row, World
+from stack.torture.observation import KEYS, LEDGER, REGISTRY, VERDICTS, Row, World
 
 DATA_TABLES = tuple(table for table in KEYS if table not in (LEDGER, REGISTRY))
 # Versions of tables, digests of model files, and runs depend on how often something was tried.
@@ -61,14 +61,14 @@ def events(world: World) -> list[str]:
 
 def decisions(world: World) -> list[str]:
     """List what was decided: every answer once, and of trainings how they ended."""
-    found, latest = set(), {}
-    for row in sorted(world.rows(LEDGER), key=lambda row: row["recorded_at"]):
-        if row["kind"] == "training":
-            latest[row["partition"]] = row["decision"]
-        else:
+    found = set()
+    for row in world.rows(LEDGER):
+        if row["kind"] != "training":
             reason = re.sub(r"\b([Vv]ersion) \d+", r"\1 <n>", row["reason"])
             found.add(f"{row['kind']} {row['partition']} {row['decision']}: {reason}")
-    found |= {f"training {partition} {decision}" for partition, decision in latest.items()}
+        elif row["decision"] in VERDICTS:
+            # Beginnings and failures depend on the faults, and no order is taken from clocks.
+            found.add(f"training {row['partition']} {row['decision']}")
     return sorted(found)
 
 

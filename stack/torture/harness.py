@@ -22,7 +22,7 @@ from stack.torture.story import AWAY, Story, tolerate
 Say = Callable[[str], None]
 POLL_SECONDS = 2.0
 # An Airflow that was killed, a store that hung and six clears: all fit.
-ROUND_MINUTES = 25.0
+ROUND_MINUTES = 40.0
 # How often a round looks at what is on record while faults happen.
 LOOK_SECONDS = 30.0
 EQUALITY = "world equals the reference world"

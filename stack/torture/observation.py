@@ -19,6 +19,8 @@ from include.storage.settings import LAKE, StoreSettings
 
 LEDGER, REGISTRY, PREDICTIONS = "ledger", "registry", "predictions"
 CHAMPION = "champion"
+# How a training ends when it ends well.
+VERDICTS = ("promoted", "refused")
 SOURCES = ("loans", "outcomes")
 # What tells a row of a table from another.
 KEYS: Mapping[str, tuple[str, ...]] = {

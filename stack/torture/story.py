@@ -19,7 +19,7 @@ from include.errors import RelevoError
 from include.storage.settings import LAKE
 from stack.errors import StackError
 from stack.torture import data, observation, project
-from stack.torture.observation import LEDGER, World
+from stack.torture.observation import LEDGER, VERDICTS, World
 from stack.torture.place import Place
 
 Answer = TypeVar("Answer")
@@ -166,13 +166,16 @@ class Story:
         except TableNotFoundError:
             return set()
         rows = delta.to_pyarrow_table().to_pylist()
-        latest: dict[str, str] = {}
-        for row in sorted(rows, key=lambda row: row["recorded_at"]):
-            if row["kind"] == "training":
-                latest[row["partition"]] = row["decision"]
-            elif row["kind"] == "retraining" and row["decision"] == "yes":
-                latest.setdefault(row["partition"], "requested")
-        return {name for name, state in latest.items() if state in ("requested", "started")}
+        begun = {
+            row["partition"]
+            for row in rows
+            if (row["kind"], row["decision"]) in (("retraining", "yes"), ("training", "started"))
+        }
+        return begun - {
+            row["partition"]
+            for row in rows
+            if row["kind"] == "training" and row["decision"] in VERDICTS
+        }
 
     def observe(self) -> World:
         """Look at the world from outside."""
