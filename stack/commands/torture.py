@@ -39,7 +39,7 @@ def torture(
         begun = time.monotonic()
         where = _folder(folder)
         report(f"stack, tables and report: {where}")
-        size = Size(scored=3, worlds=1, faults=14) if minutes < _SHORT_MINUTES else Size()
+        size = Size(scored=2, worlds=1, faults=14) if minutes < _SHORT_MINUTES else Size()
         with place.running(where, report) as held:
             run = Torture(held, seed, size, report)
             try:
