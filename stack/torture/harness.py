@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,7 @@ class Torture:
             if injection is not None:
                 done = sum(tolerate(story.finished_tasks, 0) for story in stories)
                 injection.advance(done)
+                self._tell_hits(result, injection.happened())
             hopeless = [line for story in stories for line in tolerate(story.mend, list[str]())]
             for story in stories:
                 if story.pipeline not in scoring and tolerate(story.begin_scoring, False):
@@ -170,10 +172,7 @@ class Torture:
                 self._look(result, stories, earlier)
             time.sleep(POLL_SECONDS)
         if injection is not None:
-            result.hits = injection.end()
-            for hit in result.hits:
-                kind = next(f.kind for f in result.planned if f.number == hit.fault)
-                self.say(f"  {hit.fault:2} {kind}: {hit.what} {hit.victim}")
+            self._tell_hits(result, injection.end())
         open_runs = [line for story in stories for line in tolerate(story.unfinished, list[str]())]
         worlds = [story.observe() for story in stories]
         for story, world in zip(stories, worlds, strict=True):
@@ -187,6 +186,15 @@ class Torture:
         result.clears = sum(sum(story.clears.values()) for story in stories)
         result.seconds = time.monotonic() - begun
         return worlds
+
+    def _tell_hits(self, result: Round, hits: list[Hit]) -> None:
+        kinds = {fault.number: fault.kind for fault in result.planned}
+        for hit in hits:
+            if hit not in result.hits:
+                result.hits.append(hit)
+                at = datetime.fromtimestamp(hit.at, UTC)
+                told = f"  {at:%H:%M:%S} fault {hit.fault}, {kinds[hit.fault]}: {hit.what}"
+                self.say(f"{told} {hit.victim}".rstrip())
 
     def _look(self, result: Round, stories: Sequence[Story], earlier: dict[str, World]) -> None:
         """Compare what is on record with what was; the store may be away."""

@@ -33,7 +33,7 @@ class Injection:
         place: The stack.
         stories: The worlds by pipeline.
         waiting: Faults whose moment has not come.
-        hits: What happened; the gates keep their own.
+        hits: What happened here; the gates keep their own.
     """
 
     place: Place
@@ -71,16 +71,20 @@ class Injection:
         self.waiting = [fault for fault in self.waiting if fault not in late]
         return bool(done)
 
+    def happened(self) -> list[Hit]:
+        """Return what has happened so far, in order."""
+        spoilt = [hit for gate in self.place.gates.values() for hit in gate.hits]
+        return sorted([*self.hits, *spoilt], key=lambda hit: hit.at)
+
     def end(self) -> list[Hit]:
         """Disarm everything and return what happened, in order."""
         for thread in self._threads:
             thread.join()
         for gate in self.place.gates.values():
             gate.disarm()
-            self.hits += gate.hits
         self.hits += self._jumps()
         self.waiting.clear()
-        return sorted(self.hits, key=lambda hit: hit.at)
+        return self.happened()
 
     def _carry_out(self, fault: Fault) -> bool:
         """Return whether it is done; one that was not possible yet is tried again later."""
