@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
+from urllib.parse import unquote
 
 import psutil
 
@@ -45,7 +46,7 @@ class Rule:
         fault: Number of the fault in its round.
         action: What happens.
         method: Methods, as a regular expression.
-        path: Where in the path a regular expression must match.
+        path: A regular expression that must match somewhere in the path, `%3D` read as `=`.
         body: What the content must hold.
         times: How many requests are affected.
         seconds: How long `hold` holds.
@@ -67,7 +68,7 @@ class Rule:
         """Tell whether a request is meant."""
         return (
             re.fullmatch(self.method, method) is not None
-            and re.search(self.path, path) is not None
+            and re.search(self.path, unquote(path)) is not None
             and self.body in body
         )
 

@@ -107,6 +107,12 @@ def test_a_rule_is_used_up(gate: Gate, seen: Seen) -> None:
     assert len(seen) == 1
 
 
+def test_clients_that_encode_a_path_are_meant_too(gate: Gate) -> None:
+    path = r"/partition=2020-05/\w+\.parquet"
+    gate.arm(Rule(fault=1, action="error 500", method="PUT", path=path))
+    assert ask(gate, path="/lake/p/t/partition%3D2020-05/a.parquet") == b"Internal Server Error"
+
+
 def test_a_full_disk(gate: Gate) -> None:
     gate.arm(rule("full"))
     assert ask(gate) == FULL
