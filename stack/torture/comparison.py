@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,8 +28,8 @@ def differences(reference: World, world: World) -> list[str]:
                 break
     for what, describe in (("registry", events), ("ledger", decisions)):
         ours_listed, theirs_listed = describe(world), describe(reference)
-        missing = [item for item in theirs_listed if item not in ours_listed]
-        extra = [item for item in ours_listed if item not in theirs_listed]
+        missing = sorted((Counter(theirs_listed) - Counter(ours_listed)).elements())
+        extra = sorted((Counter(ours_listed) - Counter(theirs_listed)).elements())
         if missing or extra:
             found.append(
                 f"{what}: missing {missing[:_SHOWN] or 'none'}, not in the reference "

@@ -62,6 +62,12 @@ def test_a_missing_promotion_is_a_difference() -> None:
     assert found.startswith("registry: missing ['promoted 2020-03/knn as of 2020-03 from 2020-04']")
 
 
+def test_a_second_version_of_a_training_is_a_difference() -> None:
+    rows = [*sound().rows("registry"), event("registered", 2, "2020-03")]
+    (found,) = differences(sound(), with_rows(sound(), "registry", rows))
+    assert found.startswith("registry: missing none, not in the reference ['registered 2020-03/knn")
+
+
 def test_an_empty_world_differs_in_every_table() -> None:
     empty: World = replace(sound(), tables={})
     assert len(differences(sound(), empty)) == len(sound().tables)
