@@ -85,10 +85,10 @@ class AirflowApi:
             f"dags/{_segment(dag_id)}/dagRuns", "dag_runs", {"order_by": "id", **filters}
         )
 
-    def set_dag_run_state(self, dag_id: str, run_id: str, state: str) -> None:
-        """End a run by hand: `success` or `failed`."""
+    def mark_dag_run(self, dag_id: str, run_id: str, state: str) -> Record:
+        """Mark a run as `success`, `failed` or `queued`; tasks of a failed one are ended."""
         path = f"dags/{_segment(dag_id)}/dagRuns/{_segment(run_id)}"
-        self._request("PATCH", path, json={"state": state})
+        return self._request("PATCH", path, json={"state": state})
 
     def delete_dag_run(self, dag_id: str, run_id: str) -> None:
         """Delete a run and all that Airflow knows of it."""

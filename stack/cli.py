@@ -29,6 +29,7 @@ from stack.commands.run import run
 from stack.commands.sbom import sbom
 from stack.commands.status import status
 from stack.commands.test import PASSES_ON, test
+from stack.commands.torture import torture
 from stack.commands.up import up
 from stack.commands.upgrade import upgrade
 from stack.commands.withdraw import withdraw
@@ -65,6 +66,7 @@ app.command()(sbom)
 app.command()(licences)
 app.command()(doctor)
 app.command()(mutate)
+app.command()(torture)
 app.command()(backup)
 app.command()(restore)
 app.command()(upgrade)

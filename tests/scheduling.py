@@ -45,6 +45,7 @@ LONG = (
     "tests/system/",
     "tests/stack/access/",
     "tests/stack/backup/",
+    "tests/stack/torture/test_torture.py",
 )
 
 

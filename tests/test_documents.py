@@ -30,6 +30,7 @@ ABSENT = MappingProxyType(
         "stack.json": "made by ./relevo up, in .relevo/",
         ".env": "made by ./relevo compose init",
         "manifest.json": "made by ./relevo backup, in each backup",
+        "report.*": "made by ./relevo torture",
         "*/churn.*": "the pipeline that the reader makes",
         "*/test_churn.py": "the pipeline that the reader makes",
         "dags/loan*_on_arrival.py": "a DAG that the reader writes by hand",

@@ -37,7 +37,7 @@ def test_requests_in_a_row_while_runs_are_active(stack: SystemStack) -> None:
         api.pause(SCORE)
         runs = api.dag_runs(SCORE)
         for run in runs:
-            api.set_dag_run_state(SCORE, run["dag_run_id"], "failed")
+            api.mark_dag_run(SCORE, run["dag_run_id"], "failed")
             api.delete_dag_run(SCORE, run["dag_run_id"])
     assert len([run for run in runs if run["run_type"] == "manual"]) == TIMES
     assert {part.name: part.restarts for part in Stack(stack.layout).status()} == before
