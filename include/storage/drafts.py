@@ -90,7 +90,7 @@ def write(
     """Draft rows with a ``partition`` column; see :func:`put`."""
     lake.prepare(table, rows.schema)
     files = write_files(lake.settings, lake.uri(table), rows)
-    return put(lake, table, files, rows.schema, partitions=partitions, origin=origin)
+    return _put(lake, table, files, rows.schema, partitions, origin)
 
 
 def put(
@@ -116,6 +116,17 @@ def put(
         TableError: If the columns do not fit the table.
     """
     lake.prepare(table, schema)
+    return _put(lake, table, files, schema, partitions, origin)
+
+
+def _put(
+    lake: Lake,
+    table: str,
+    files: Sequence[DataFile],
+    schema: pa.Schema,
+    partitions: Sequence[str],
+    origin: Origin,
+) -> Draft:
     document = {
         "files": [asdict(file) for file in files],
         "schema": base64.b64encode(schema.serialize().to_pybytes()).decode(),

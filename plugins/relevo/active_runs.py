@@ -90,7 +90,7 @@ def count_active(
     # Without ids Airflow would count every run.
     parts: list[list[str] | None] = [None]
     if run_ids is not None:
-        parts = [list(run_ids[at : at + _AT_ONCE]) for at in range(0, len(run_ids), _AT_ONCE)]
+        parts = [*_batches(run_ids)]
     return sum(
         RuntimeTaskInstance.get_dr_count(dag_id, run_ids=part, states=list(states))
         for part in parts
@@ -154,11 +154,14 @@ def _read(dag_id: str, run_ids: Iterable[str]) -> list[DagRun]:
     return [run for run in runs if run is not None and run.state in _ACTIVE]
 
 
+def _batches(run_ids: Sequence[str]) -> list[list[str]]:
+    return [list(run_ids[at : at + _AT_ONCE]) for at in range(0, len(run_ids), _AT_ONCE)]
+
+
 def _active_among(dag_id: str, run_ids: Sequence[str]) -> list[str]:
     """Find the active ones by counting halves."""
     if len(run_ids) > _AT_ONCE:
-        parts = [run_ids[at : at + _AT_ONCE] for at in range(0, len(run_ids), _AT_ONCE)]
-        return [name for part in parts for name in _active_among(dag_id, part)]
+        return [name for part in _batches(run_ids) for name in _active_among(dag_id, part)]
     if not count_active(dag_id, run_ids):
         return []
     if len(run_ids) == 1:

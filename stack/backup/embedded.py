@@ -56,16 +56,11 @@ class EmbeddedInstallation:
 
     def database_server(self) -> str:
         """Ask PostgreSQL for its release."""
-        done = subprocess.run(
-            [
-                *(postgres.program("psql"), *postgres.connection(self.layout, postgres.ADMIN)),
-                *("--no-psqlrc", "--no-align", "--tuples-only", "--command=show server_version"),
-            ],
-            capture_output=True,
-            text=True,
-            check=True,
+        answer = self._run(
+            *("psql", postgres.ADMIN, "--no-psqlrc", "--no-align", "--tuples-only"),
+            "--command=show server_version",
         )
-        return f"PostgreSQL {done.stdout.strip()}"
+        return f"PostgreSQL {answer.strip()}"
 
     @contextlib.contextmanager
     def quiet(self, report: Report) -> Iterator[None]:
@@ -216,11 +211,12 @@ class EmbeddedInstallation:
         *arguments: str,
         stdin: IO[bytes] | None = None,
         stdout: IO[bytes] | None = None,
-    ) -> None:
+    ) -> str:
+        """Return what a program of PostgreSQL printed, unless that goes to `stdout`."""
         done = subprocess.run(
             [postgres.program(name), *postgres.connection(self.layout, database), *arguments],
             stdin=stdin or subprocess.DEVNULL,
-            stdout=stdout,
+            stdout=stdout or subprocess.PIPE,
             stderr=subprocess.PIPE,
             check=False,
         )
@@ -230,6 +226,7 @@ class EmbeddedInstallation:
                 f"Program {name}: must succeed on the database {database}, got exit code "
                 f"{done.returncode}: {said}"
             )
+        return (done.stdout or b"").decode(errors="replace")
 
     def _store(self) -> StoreSettings:
         configuration = Configuration.load(self.layout)

@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from stack.embedded.configuration import Configuration
-from stack.embedded.health import check_page, check_store
 from stack.embedded.launch import launch
 from stack.embedded.layout import Layout
 from stack.embedded.parts import PARTS, Launch, Part
@@ -57,10 +56,7 @@ def _gated(part: Part) -> Part:
         return part.launch(layout, behind(layout, configuration, part.name))
 
     def check(layout: Layout, configuration: Configuration, started: float) -> str | None:
-        hidden = behind(layout, configuration, part.name)
-        if part.name == "store":
-            return check_store(hidden)
-        return check_page(f"{hidden.mlflow_url}/health")
+        return part.check(layout, behind(layout, configuration, part.name), started)
 
     return replace(part, launch=start, check=check)
 

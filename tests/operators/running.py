@@ -9,6 +9,7 @@ from typing import Any
 
 from include.storage.drafts import Draft
 from include.storage.lineage import TableReference
+from include.storage.settings import StoreSettings
 
 SPARK = SimpleNamespace(name="the Spark session")
 DRAFT = Draft("loan_default", "raw_loans", "2005-Q1", 100, "s3://lake/x/drafts/raw_loans/1.json")
@@ -36,3 +37,16 @@ def small_json(value: Any) -> Any:
     text = json.dumps(value)
     assert len(text) < 2000
     return json.loads(text)
+
+
+def store_connection(settings: StoreSettings) -> str:
+    """Render the Airflow connection of a store, as a variable holds it."""
+    assert settings.secret_key is not None
+    return json.dumps(
+        {
+            "conn_type": "aws",
+            "login": settings.access_key,
+            "password": settings.secret_key.get_secret_value(),
+            "extra": {"endpoint_url": settings.endpoint_url},
+        }
+    )

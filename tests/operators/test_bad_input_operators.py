@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from relevo import dags
 from tests.corpus import landed_cases
 from tests.corpus.case import Landed
 from tests.corpus.driving import Ground, drive, ground, write_suites
-from tests.operators.running import small_json
+from tests.operators.running import small_json, store_connection
 
 CHOSEN = (
     "a file of 0 bytes",
@@ -83,12 +82,6 @@ def test_a_task_keeps_quarantines_or_fails_at_once(
     write_suites(tmp_path)
     monkeypatch.setattr(suites, "load_suite", functools.partial(load_suite, folder=tmp_path))
     monkeypatch.setattr(pipeline_file, "load", {place.pipeline.name: place.pipeline}.get)
-    connection = {
-        "conn_type": "aws",
-        "login": store_settings.access_key,
-        "password": store_settings.secret_key.get_secret_value(),
-        "extra": {"endpoint_url": store_settings.endpoint_url},
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_RELEVO_STORE", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW_CONN_RELEVO_STORE", store_connection(store_settings))
     with warnings.catch_warnings():
         drive(place, case, ByTheDag(context), caplog)

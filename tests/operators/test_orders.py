@@ -35,6 +35,7 @@ from relevo.operators import base
 from relevo.operators.monitoring import AwaitTrainingOperator, RequestRetrainingOperator
 from relevo.operators.preparation import IngestSourceOperator
 from tests.operators.airflow_api import FakeScheduler
+from tests.operators.running import store_connection
 
 FIRST = parse("2005-Q1", Frequency.QUARTERLY)
 NAMES = [str(FIRST.shift(step)) for step in range(8)]
@@ -254,13 +255,7 @@ def make_replay(
     scheduler: FakeScheduler,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., Replay]:
-    connection = {
-        "conn_type": "aws",
-        "login": store_settings.access_key,
-        "password": store_settings.secret_key.get_secret_value(),
-        "extra": {"endpoint_url": store_settings.endpoint_url},
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_RELEVO_STORE", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW_CONN_RELEVO_STORE", store_connection(store_settings))
 
     def make(seed: int, *, history: int = 0) -> Replay:
         loans = pipeline_file.load("loan_default")

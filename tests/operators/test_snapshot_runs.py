@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -18,6 +17,7 @@ from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
 from include.storage.settings import StoreSettings
 from relevo.macros import partition_of
+from tests.operators.running import store_connection
 
 Name = Callable[..., str]
 
@@ -25,13 +25,7 @@ Name = Callable[..., str]
 @pytest.fixture
 def lake(store_settings: StoreSettings, monkeypatch: pytest.MonkeyPatch) -> Lake:
     """Tables of a pipeline without time that no other test knows."""
-    connection = {
-        "conn_type": "aws",
-        "login": store_settings.access_key,
-        "password": store_settings.secret_key.get_secret_value(),
-        "extra": {"endpoint_url": store_settings.endpoint_url},
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_RELEVO_STORE", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW_CONN_RELEVO_STORE", store_connection(store_settings))
     timeless = pipeline_file.load("loan_default").model_copy(update={"partition": Frequency.NONE})
     monkeypatch.setattr(pipeline_file, "load", lambda name: timeless)
     return Lake(store_settings, f"p{uuid.uuid4().hex[:12]}")

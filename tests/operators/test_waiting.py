@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from typing import Any
 
@@ -18,6 +17,7 @@ from include.storage.settings import StoreSettings
 from relevo.triggers import TrainingsEndedTrigger
 from relevo.waiting import Waiter, Waiting, earlier_decisions, earlier_runs
 from tests.operators.airflow_api import FakeScheduler
+from tests.operators.running import store_connection
 
 SCORE = {"request_retraining": None}
 TRAIN = {"build_training_set": None, "train_candidate": None, "close_training": None}
@@ -75,13 +75,7 @@ class World:
 def world(
     store_settings: StoreSettings, scheduler: FakeScheduler, monkeypatch: pytest.MonkeyPatch
 ) -> World:
-    connection = {
-        "conn_type": "aws",
-        "login": store_settings.access_key,
-        "password": store_settings.secret_key.get_secret_value(),
-        "extra": {"endpoint_url": store_settings.endpoint_url},
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_RELEVO_STORE", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW_CONN_RELEVO_STORE", store_connection(store_settings))
     name = f"w{uuid.uuid4().hex[:12]}"
     loans = pipeline_file.load("loan_default").model_copy(update={"name": name})
     monkeypatch.setattr(pipeline_file, "load", lambda name: loans)

@@ -55,7 +55,7 @@ def killing(monkeypatch: pytest.MonkeyPatch, after: int | None) -> Iterator[Coun
         for owner, name, before in (
             (Lake, "commit", False),
             (Lake, "append", False),
-            (drafts, "put", False),
+            (drafts, "_put", False),
             (ObjectStore, "write", False),
             (lineage_records, "record", True),
         ):
