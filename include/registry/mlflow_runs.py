@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import Run, ViewType
+from mlflow.entities import LifecycleStage, Run, ViewType
 from mlflow.exceptions import MlflowException
 
 from include.storage.settings import MlflowSettings
@@ -60,12 +60,15 @@ class Tracking:
                 the tag ``relevo.superseded_by``.
         """
         tags = {PARENT: parent_id, _CANDIDATE: name}
-        run_id = self._find_or_create(f"candidate/{parent_id}/{name}/{digest}", name, tags)
+        key = f"candidate/{parent_id}/{name}/{digest}"
+        run_id = self._find_or_create(key, name, tags)
         siblings = f"tags.`{PARENT}` = '{parent_id}' and tags.`{_CANDIDATE}` = '{name}'"
         for run in self._search(siblings):
-            if run.info.run_id != run_id:
-                self.client.set_tag(run.info.run_id, SUPERSEDED_BY, run_id)
-            elif SUPERSEDED_BY in run.data.tags:
+            # One of the same fit, made at the same time, is its maker's to delete.
+            if run.data.tags.get(KEY) != key:
+                with self._unless_deleted(run.info.run_id):
+                    self.client.set_tag(run.info.run_id, SUPERSEDED_BY, run_id)
+            elif run.info.run_id == run_id and SUPERSEDED_BY in run.data.tags:
                 self.client.delete_tag(run_id, SUPERSEDED_BY)
         return run_id
 
@@ -145,7 +148,20 @@ class Tracking:
         # Another task may make one at the same time: everybody goes on with the earliest.
         first, *others = [run.info.run_id for run in self._search(f"tags.`{KEY}` = '{key}'")]
         for run_id in others:
-            with suppress(MlflowException):  # another task ends and deletes it at the same time
+            with self._unless_deleted(run_id):
                 self.client.set_terminated(run_id, "KILLED")
                 self.client.delete_run(run_id)
         return str(first)
+
+    @contextmanager
+    def _unless_deleted(self, run_id: str) -> Iterator[None]:
+        """Change a run that another task may delete at the same time: then nothing is to be done.
+
+        Raises:
+            MlflowException: If the run is there, and the change failed for another reason.
+        """
+        try:
+            yield
+        except MlflowException:
+            if self.client.get_run(run_id).info.lifecycle_stage != LifecycleStage.DELETED:
+                raise
