@@ -3,7 +3,8 @@
 MLflow holds the versions and the alias ``champion``. The table ``registry`` holds what MLflow
 cannot promise: append-only events, from which partition on a version is in use, and the SHA-256
 of every file of a version. Files live content-addressed below ``s3://lake/<pipeline>/models/``.
-Of each version the latest of the events ``promoted`` and ``rolled_back`` counts.
+Of each version the latest of the events ``promoted`` and ``rolled_back`` counts, and none counts
+for partitions that were scored before it: their champion is history.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from include.registry.mlflow_runs import Tracking
 
 TABLE = "registry"
+PREDICTIONS = "predictions"
 CHAMPION = "champion"
 
 _CONTENT = "relevo.content"
@@ -40,6 +42,8 @@ _COLUMNS = (
     ("dag_run_id", pa.string()),
 )
 _IN_USE = ("promoted", "rolled_back")
+# Among the details of such an event: later partitions that were scored before it.
+_SCORED = "scored"
 
 
 class Registry:
@@ -88,29 +92,28 @@ class Registry:
     def promote(
         self, version: int, partition: Partition, reason: str, origin: Origin
     ) -> ModelVersion:
-        """Put a version in use from the partition after ``partition`` on.
+        """Put a version in use from the partition after ``partition`` on, but for those scored.
 
         What the same run had put in use before is taken back. The events come first and the alias
         follows them, so a retry mends an alias that was not set; it is moved by one call.
         """
-        effective_from = str(partition.shift(1))
-        self._append("promoted", version, str(partition), effective_from, reason, {}, origin)
-        self._roll_back(str(partition), f"Version {version} took its place.", origin, version)
+        self._put_in_use("promoted", version, partition, reason, origin)
+        self._roll_back(partition, f"Version {version} took its place.", origin, version)
         self._set_alias()
         return self.get(version)
 
     def take_back(self, partition: Partition, reason: str, origin: Origin) -> tuple[int, ...]:
-        """Undo what this run put in use, so that everything is again as it was without it.
+        """Undo what this run put in use, but for what was scored with it since.
 
         Returns:
             Versions that were taken back by this call.
         """
-        found = self._roll_back(str(partition), reason, origin)
+        found = self._roll_back(partition, reason, origin)
         self._set_alias()
         return found
 
     def _roll_back(
-        self, partition: str, reason: str, origin: Origin, keep: int | None = None
+        self, partition: Partition, reason: str, origin: Origin, keep: int | None = None
     ) -> tuple[int, ...]:
         found = tuple(
             version
@@ -118,7 +121,7 @@ class Registry:
             if row["dag_run_id"] == origin.dag_run_id and version != keep
         )
         for version in found:
-            self._append("rolled_back", version, partition, "", reason, {}, origin)
+            self._put_in_use("rolled_back", version, partition, reason, origin)
         return found
 
     def _set_alias(self) -> None:
@@ -145,8 +148,21 @@ class Registry:
         """Tell whether a version was put in use and not taken back."""
         return version in self._in_use()
 
+    def effective_from(self, version: int) -> str:
+        """Name the first partition that a version in use counts for.
+
+        Raises:
+            RegistryError: If it is not in use.
+        """
+        if not self.is_promoted(version):
+            raise RegistryError(
+                f"model {self.lake.pipeline}: version {version} must be in use, got one that was "
+                "never promoted or was taken back."
+            )
+        return str(self._in_use()[version]["effective_from"])
+
     def champion_as_of(self, partition: Partition) -> ModelVersion | None:
-        """Find the version in use for a partition: the latest promotion effective for it."""
+        """Find the version in use for a partition: of those that count, the latest trained."""
         version = self._effective(str(partition))
         return None if version is None else self.get(version)
 
@@ -169,20 +185,20 @@ class Registry:
 
     def _effective(self, partition: str | None) -> int | None:
         """Follow promotions and rollbacks; None asks for the end of time (the alias)."""
-        found = [
-            row
-            for row in self._in_use().values()
-            if partition is None or row["effective_from"] <= partition
-        ]
-        # In the order of the events: of two for one partition the later counts.
-        found.sort(key=lambda row: row["effective_from"])
+        found = list(self._in_use(partition).values())
+        # In the order of the events: of two as of one partition the later counts.
+        found.sort(key=lambda row: row["partition"])
         return int(found[-1]["version"]) if found else None
 
-    def _in_use(self) -> dict[int, Event]:
-        """Find the promotions that were not taken back, by version, in their order."""
+    def _in_use(self, partition: str | None = None) -> dict[int, Event]:
+        """Find the promotions that were not taken back, by version, in their order.
+
+        Args:
+            partition: Only what counts for it; by default what counts for those to come.
+        """
         latest: dict[int, Event] = {}
         for row in self._events():
-            if row["event"] in _IN_USE:
+            if row["event"] in _IN_USE and (partition is None or _counts_for(row, partition)):
                 latest.pop(row["version"], None)
                 latest[row["version"]] = row
         return {name: row for name, row in latest.items() if row["event"] == "promoted"}
@@ -192,6 +208,18 @@ class Registry:
 
     def _table(self) -> EventTable:
         return EventTable(self.lake, TABLE, _COLUMNS)
+
+    def _put_in_use(
+        self, event: str, version: int, partition: Partition, reason: str, origin: Origin
+    ) -> None:
+        """Add a promotion or its end, which change nothing for partitions scored already."""
+        names = self.lake.row_counts(PREDICTIONS)
+        scored = sorted(name for name in names if name > str(partition))
+        first = partition.shift(1)
+        while str(first) in scored:
+            first = first.shift(1)
+        details = {_SCORED: scored} if scored else {}
+        self._append(event, version, str(partition), str(first), reason, details, origin)
 
     def _append(
         self,
@@ -235,6 +263,13 @@ class Registry:
                 f"model {self.lake.pipeline}: this call needs MLflow, got a reader of events only."
             )
         return self.tracking
+
+
+def _counts_for(row: Event, partition: str) -> bool:
+    """Tell whether a promotion or its end counts for a partition."""
+    if row["effective_from"] > partition:
+        return False
+    return partition not in json.loads(row["details"]).get(_SCORED, ())
 
 
 def _content(model: ModelVersion) -> str:

@@ -24,6 +24,7 @@ from include.errors import MonitoringError, RelevoError
 from include.evaluation.prediction_columns import fields, to_columns, watched
 from include.monitoring.binning import Binning
 from include.monitoring.profiles import Profile, merge_all, profile
+from include.registry.champions import PREDICTIONS
 from include.registry.model_files import (
     MODEL,
     ModelVersion,
@@ -44,7 +45,7 @@ from include.storage.parquet import open_parquet
 from include.storage.settings import StoreSettings
 from include.wording import some
 
-TABLE = "predictions"
+TABLE = PREDICTIONS
 PROFILES = "profiles"
 _BATCH_ROWS = 131_072
 _log = logging.getLogger(__name__)

@@ -89,19 +89,25 @@ def score_batch(
     Raises:
         RegistryError: If no champion was in use.
     """
-    champion = registry.require_champion(partition)
     then = made_then.made_then(lake, str(partition))
-    again = then is not None and made_then.is_made_now(lake, then, champion.version, features)
-    scores = batch_scoring.score(
-        spark,
-        lake,
-        pipeline,
-        features,
-        champion,
-        origin,
-        back_scored=again,
-        details={made_then.DETAIL: str(then.version)} if then is not None and again else {},
-    )
+    champion = registry.require_champion(partition)
+    while True:
+        again = then is not None and made_then.is_made_now(lake, then, champion.version, features)
+        scores = batch_scoring.score(
+            spark,
+            lake,
+            pipeline,
+            features,
+            champion,
+            origin,
+            back_scored=again,
+            details={made_then.DETAIL: str(then.version)} if then is not None and again else {},
+        )
+        # A promotion does not count for what was scored before it, but for this if it came between.
+        current = registry.require_champion(partition)
+        if current == champion:
+            break
+        champion = current
     written = batch_scoring.write_profile(
         lake, str(partition), champion, scores.profile, origin.reading(features)
     )

@@ -89,7 +89,7 @@ def carry_out(
     """Put the challenger in use if verdict and approval say so; else take back what the run did.
 
     Returns:
-        (version that is in use from the next partition on, or None; why).
+        (version that was put in use, or None; why).
     """
     verdict = verdict_of(lake, str(partition), origin.dag_run_id)
     refusal = _refusal(verdict, pipeline.promotion.approval == "required")

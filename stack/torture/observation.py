@@ -77,19 +77,26 @@ class World:
         return [row for row in self.rows(REGISTRY) if row["event"] == kind]
 
     def champion_as_of(self, partition: str | None = None) -> int | None:
-        """Follow the registry's events: the version in use for a partition, or in the end."""
-        taken_back = {row["version"] for row in self.events("rolled_back")}
-        held = [
-            row
-            for row in self.events("promoted")
-            if row["version"] not in taken_back
-            and (partition is None or row["effective_from"] <= partition)
-        ]
-        if not held:
+        """Follow the registry's events: the version in use for a partition, or in the end.
+
+        Events do not count for partitions that were scored before them; of promotions that count
+        and were not taken back, that of the latest training does, and of its versions the later.
+        """
+        in_use: dict[int, Row] = {}
+        for row in sorted(self.rows(REGISTRY), key=lambda row: row["sequence"]):
+            if row["event"] not in ("promoted", "rolled_back"):
+                continue
+            scored = json.loads(row["details"]).get("scored", [])
+            if partition is not None and (row["effective_from"] > partition or partition in scored):
+                continue
+            in_use.pop(row["version"], None)
+            if row["event"] == "promoted":
+                in_use[row["version"]] = row
+        if not in_use:
             return None
-        return int(
-            max(held, key=lambda row: (row["effective_from"], row["recorded_at"]))["version"]
-        )
+        # Of equals the first is found, so the later ones come first.
+        newest = max(reversed(in_use.values()), key=lambda row: row["partition"])
+        return int(newest["version"])
 
 
 def observe(

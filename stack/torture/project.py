@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 from include.calendar.partitions import Frequency, Partition, parse
@@ -11,7 +12,7 @@ from stack.embedded.layout import REPOSITORY
 
 # Copied, not linked: the code finds its own project by its place.
 _COPIED = ("include", "plugins", "stack")
-_LEFT_OUT = frozenset({*_COPIED, "dags", "expectations", ".relevo"})
+_OWN = ("dags", "expectations", ".relevo")
 
 FIRST_LANDED = parse("2020-01", Frequency.MONTHLY)
 HISTORY = 4
@@ -94,18 +95,24 @@ _SUITES = {
 
 def lay_out(folder: Path) -> Path:
     """Copy the project, without its pipelines' DAGs and suites."""
+    copy_code(folder, without=_OWN)
+    plugin = Path("stack", "torture", "clock_plugin.py")
+    shutil.copy(REPOSITORY / plugin, folder / "plugins" / "torture_clock.py")
+    (folder / "dags").mkdir()
+    (folder / "expectations").mkdir()
+    return folder
+
+
+def copy_code(folder: Path, *, without: Collection[str] = ()) -> Path:
+    """Make a project with code of its own, and links to everything else but what is left out."""
     folder.mkdir(parents=True)
     for path in REPOSITORY.iterdir():
-        if path.name not in _LEFT_OUT:
+        if path.name not in (*_COPIED, *without):
             (folder / path.name).symlink_to(path)
     for name in _COPIED:
         shutil.copytree(
             REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__")
         )
-    plugin = Path("stack", "torture", "clock_plugin.py")
-    shutil.copy(REPOSITORY / plugin, folder / "plugins" / "torture_clock.py")
-    (folder / "dags").mkdir()
-    (folder / "expectations").mkdir()
     return folder
 
 

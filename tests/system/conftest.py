@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -23,8 +22,9 @@ from include.storage.object_store import ObjectStore
 from include.storage.settings import MlflowSettings, Settings, StoreSettings
 from stack.airflow_api import AirflowApi
 from stack.embedded.configuration import REGION, Configuration
-from stack.embedded.layout import REPOSITORY, Layout
+from stack.embedded.layout import Layout
 from stack.embedded.operation import Stack
+from stack.torture.project import copy_code
 
 PIPELINE = "loan_default"
 SCORE, TRAIN = f"{PIPELINE}_score", f"{PIPELINE}_train"
@@ -116,12 +116,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SystemStack]:
 
 def with_short_searches(folder: Path) -> Path:
     """Lay out the project as it is, but for the trials of the pipelines' searches: one each."""
-    folder.mkdir()
-    for path in REPOSITORY.iterdir():
-        if path.name != "include":
-            (folder / path.name).symlink_to(path)
-    include = shutil.copytree(REPOSITORY / "include", folder / "include")
-    for file in (include / "pipelines").glob("*.yaml"):
+    copy_code(folder)
+    for file in (folder / "include" / "pipelines").glob("*.yaml"):
         file.write_text(re.sub(r"trials: \d+", f"trials: {TRIALS}", file.read_text()))
     return folder
 

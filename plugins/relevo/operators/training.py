@@ -270,29 +270,31 @@ class EvaluateChallengerOperator(TrainingOperator):
 class PromoteChallengerOperator(TrainingOperator):
     """Do what verdict and approval in the ledger say: put the challenger in use, or take it back.
 
-    A promotion counts from the next partition on. Skipped if the challenger may not take over;
-    whatever the same run had put in use before is then taken back. Its trigger rule is
-    ``none_failed``, because nobody is asked about a challenger that was refused.
+    A promotion counts for later partitions that are not scored yet. Skipped if the challenger may
+    not take over; whatever the same run had put in use before is then taken back. Its trigger rule
+    is ``none_failed``, because nobody is asked about a challenger that was refused.
     """
 
     operator_extra_links = (ModelVersionLink(),)
 
     def run(self, context: Any) -> dict[str, Any]:
-        """Return the version that is the champion from the next partition on."""
+        """Return the version that was put in use, and from which partition on."""
         from include.registry.champions import Registry
         from include.steps.promotion import carry_out
 
         lake, tracking, partition = self.lake(), self.tracking(), self.slice_of_time()
+        registry = Registry(lake, tracking)
         version, reason = carry_out(
-            lake, Registry(lake, tracking), self.specification(), partition, self.origin(context)
+            lake, registry, self.specification(), partition, self.origin(context)
         )
         if version is None:
             raise AirflowSkipException(reason)
         ModelVersionLink.persist(
             context, f"{tracking.settings.page_url}/#/models/{self.pipeline}/versions/{version}"
         )
-        self.log.info("Version %s is in use from %s on", version, partition.shift(1))
-        return {"version": version, "effective_from": str(partition.shift(1))}
+        first = registry.effective_from(version)
+        self.log.info("Version %s is in use from %s on", version, first)
+        return {"version": version, "effective_from": first}
 
 
 class ApprovePromotionOperator(HITLOperator):

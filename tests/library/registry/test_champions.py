@@ -9,12 +9,13 @@ from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import call, create_autospec
 
+import pyarrow as pa
 import pytest
 from mlflow import MlflowClient
 
 from include.calendar.partitions import Frequency, Partition, parse, snapshot
 from include.errors import RegistryError
-from include.registry.champions import TABLE, Registry
+from include.registry.champions import PREDICTIONS, TABLE, Registry
 from include.registry.mlflow_runs import Tracking
 from include.registry.model_files import MODEL, ModelVersion
 from include.storage import event_tables
@@ -293,6 +294,72 @@ class TestPromote:
             registry.promote(version.version, quarter("2004-Q4"), "better", run)
         monkeypatch.undo()
         assert champions(registry, "2005-Q1") == [2]
+
+
+class TestWhatIsScoredStays:
+    """Promotions and what takes them back change no champion of a partition that was scored."""
+
+    def test_a_late_training_counts_from_the_first_partition_without_predictions(
+        self, registry: Registry, origin: Origin
+    ) -> None:
+        promoted(registry, origin, "2004-Q4")
+        scored(registry, origin, "2005-Q1", "2005-Q2", "2005-Q4")
+        promoted(registry, replace(origin, dag_run_id="late"), "2005-Q1")
+        assert registry.effective_from(2) == "2005-Q3"
+        names = ("2005-Q1", "2005-Q2", "2005-Q3", "2005-Q4", "2006-Q1")
+        assert champions(registry, *names) == [1, 1, 2, 1, 2]
+
+    def test_nor_does_it_take_over_from_a_later_training(
+        self, registry: Registry, tracking: Any, origin: Origin
+    ) -> None:
+        promoted(registry, origin, "2004-Q4", "2005-Q3")
+        scored(registry, origin, "2005-Q1", "2005-Q2", "2005-Q3", "2005-Q4")
+        promoted(registry, replace(origin, dag_run_id="late"), "2005-Q1")
+        assert champions(registry, "2005-Q2", "2005-Q4", "2006-Q1") == [1, 2, 2]
+        assert aliases(tracking)[-1] == call(registry.lake.pipeline, "champion", "2")
+
+    def test_a_history_that_is_made_up_for_has_its_own_champions(
+        self, registry: Registry, origin: Origin
+    ) -> None:
+        promoted(registry, origin, "2005-Q4")
+        scored(registry, origin, "2006-Q1", "2006-Q2")
+        promoted(registry, replace(origin, dag_run_id="backfilled"), "2004-Q4")
+        assert champions(registry, "2005-Q1", "2005-Q4", "2006-Q1", "2006-Q3") == [2, 2, 1, 1]
+
+    def test_what_a_champion_scored_stays_its_when_it_is_taken_back(
+        self, registry: Registry, tracking: Any, origin: Origin
+    ) -> None:
+        promoted(registry, replace(origin, dag_run_id="train_1"), "2004-Q4")
+        promoted(registry, origin, "2005-Q1")
+        scored(registry, origin, "2005-Q1", "2005-Q2")
+        assert registry.take_back(quarter("2005-Q1"), "refused after all", origin) == (2,)
+        assert champions(registry, "2005-Q1", "2005-Q2", "2005-Q3") == [1, 2, 1]
+        assert aliases(tracking)[-1] == call(registry.lake.pipeline, "champion", "1")
+        registry.promote(2, quarter("2005-Q1"), "accepted again", origin)
+        assert champions(registry, "2005-Q1", "2005-Q2", "2005-Q3") == [1, 2, 2]
+
+    def test_what_its_first_version_scored_stays_its_when_another_takes_its_place(
+        self, registry: Registry, origin: Origin
+    ) -> None:
+        promoted(registry, origin, "2004-Q4")
+        scored(registry, origin, "2005-Q1")
+        second = registry.register(model(run_id="fitted anew"), "models:/m-2", origin)
+        registry.promote(second.version, quarter("2004-Q4"), "better data", origin)
+        assert champions(registry, "2005-Q1", "2005-Q2") == [1, 2]
+
+    def test_only_what_is_in_use_counts_from_somewhere(
+        self, registry: Registry, origin: Origin
+    ) -> None:
+        promoted(registry, origin, "2004-Q4")
+        registry.take_back(quarter("2004-Q4"), "no", origin)
+        with pytest.raises(RegistryError, match="version 1 must be in use"):
+            registry.effective_from(1)
+
+
+def scored(registry: Registry, origin: Origin, *partitions: str) -> None:
+    for name in partitions:
+        rows = pa.table({"id": [name], "partition": [name]})
+        registry.lake.write(PREDICTIONS, rows, partitions=[name], origin=origin)
 
 
 def test_a_champion_is_required_with_what_to_do(registry: Registry, origin: Origin) -> None:

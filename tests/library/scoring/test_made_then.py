@@ -123,6 +123,21 @@ def test_another_champion_makes_others(
     assert not is_marked(lake)
 
 
+def test_a_promotion_that_came_while_it_was_scored_counts_for_it(
+    lake: Lake, pipeline: Pipeline, champion: ModelVersion, origin: Origin
+) -> None:
+    features = put_features(lake, origin, NAME, frame(50, 2))
+    promoted = replace(champion, version=6)
+    registry = create_autospec(Registry, instance=True)
+    registry.require_champion.side_effect = [champion, promoted, promoted]
+    scored = monitoring.score_batch(
+        None, lake, registry, pipeline, features, parse(NAME, Frequency.QUARTERLY), origin
+    )
+    assert scored.model_version == 6
+    assert set(held(lake)["model_version"]) == {6}
+    assert not is_marked(lake)
+
+
 def test_what_was_scored_to_measure_it_was_not_made_then(
     lake: Lake, pipeline: Pipeline, champion: ModelVersion, origin: Origin, score: Any
 ) -> None:

@@ -90,6 +90,21 @@ def test_what_is_added_changes_nothing_recorded(name: str) -> None:
     assert OF_TWO[name](sound(), more(sound())) == []
 
 
+def test_a_late_promotion_does_not_count_for_what_was_scored_before() -> None:
+    late = event("promoted", 2, "2020-04", "2020-06", scored=["2020-05"])
+    world = added("registry", late)(sound())
+    assert OF_TWO["past champions stay"](sound(), world) == []
+    assert [world.champion_as_of(name) for name in ("2020-05", "2020-06", None)] == [1, 2, 2]
+    end = event("rolled_back", 2, "2020-04", "2020-07", sequence=10, scored=["2020-06"])
+    world = added("registry", end)(world)
+    assert [world.champion_as_of(name) for name in ("2020-06", "2020-07", None)] == [2, 1, 1]
+
+
+def test_a_training_as_of_an_earlier_partition_does_not_take_over() -> None:
+    world = added("registry", event("promoted", 2, "2020-02", "2020-06"))(sound())
+    assert [world.champion_as_of(name) for name in ("2020-06", None)] == [1, 1]
+
+
 @pytest.mark.parametrize(("name", "spoil", "told"), PLANTED)
 def test_a_planted_violation_is_found(name: str, spoil: Spoil, told: str) -> None:
     assert any(told in line for line in OF_ONE[name](spoil(sound())))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -26,8 +25,15 @@ def entry(key: str, kind: str, partition: str, decision: str, reason: str = "bec
     }
 
 
-def event(kind: str, version: int, partition: str, effective_from: str = "") -> Row:
-    details: Mapping[str, Any] = {}
+def event(
+    kind: str,
+    version: int,
+    partition: str,
+    effective_from: str = "",
+    *,
+    sequence: int = 9,
+    **details: Any,
+) -> Row:
     if kind == "registered":
         details = {"candidate": "knn", "files": {"model.skops": [MODEL, DIGEST]}}
     return {
@@ -38,6 +44,7 @@ def event(kind: str, version: int, partition: str, effective_from: str = "") -> 
         "effective_from": effective_from,
         "details": json.dumps(details),
         "recorded_at": MOMENT,
+        "sequence": sequence,
     }
 
 
@@ -68,8 +75,8 @@ def sound(pipeline: str = "p") -> World:
                 entry("retraining/2020-04/a", "retraining", "2020-04", "no"),
             ],
             "registry": [
-                event("registered", 1, "2020-03"),
-                event("promoted", 1, "2020-03", "2020-04"),
+                event("registered", 1, "2020-03", sequence=1),
+                event("promoted", 1, "2020-03", "2020-04", sequence=2),
             ],
         },
         landed={
