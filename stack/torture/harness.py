@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import random
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -42,7 +43,7 @@ class Size:
 
     scored: int = 8
     worlds: int = 2
-    faults: int = 36
+    faults: int = 44
 
 
 @dataclass
@@ -120,7 +121,16 @@ class Torture:
     def _round(self, number: int, reference: World) -> None:
         first = (number - 1) * self.size.worlds + 1
         names = [f"torture_{first + step:04d}" for step in range(self.size.worlds)]
-        stories = [Story(self.place, name, self.size.scored) for name in names]
+        # Every other world has its partitions shuffled, all of them active at once.
+        stories = [
+            Story(
+                self.place,
+                name,
+                self.size.scored,
+                random.Random(f"{self.seed}/{name}") if world % 2 == 0 else None,
+            )
+            for world, name in enumerate(names, first)
+        ]
         partitions = [str(partition) for partition in stories[0].partitions]
         planned = faults.plan(self.seed, number, names, partitions, self.size.faults)
         for fault in planned:
