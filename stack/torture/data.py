@@ -10,25 +10,29 @@ import pandas as pd
 
 from include.calendar.partitions import Partition
 from include.storage.object_store import ObjectStore
-from stack.torture.project import FIRST_LANDED, FIRST_TRAINING
+from stack.torture.project import HISTORY
 
 ROWS = 160
 BAD_ROWS = 4
 _COLOURS = ("red", "green", "blue")
 # From the second scored partition on: rows move, and another column says what is bad.
-DRIFTED_FROM = FIRST_TRAINING.shift(2)
+DRIFTED_FROM = HISTORY + 1
 LABEL_DELAY = timedelta(days=20)
 
 
-def rows_of(partition: Partition) -> tuple[pd.DataFrame, pd.DataFrame]:
+def rows_of(partition: Partition, number: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Draw the loans of a partition, some of them bad, and their outcomes.
+
+    Args:
+        partition: Their partition.
+        number: How many were landed before it.
 
     Returns:
         (loans, outcomes): ``loan_id``, ``made_at``, ``x``, ``y``, ``colour``; ``loan_id``, ``bad``,
         ``known_at`` in the partition after.
     """
-    generator = np.random.default_rng([2020, partition.start.year, partition.start.month])
-    drifted = partition >= DRIFTED_FROM
+    generator = np.random.default_rng([2020, number])
+    drifted = number >= DRIFTED_FROM
     x, y = generator.normal(size=(2, ROWS)).round(6)
     signal = -2 * y if drifted else 2 * x
     x = x + (2.0 if drifted else 0.0)
@@ -56,23 +60,24 @@ def rows_of(partition: Partition) -> tuple[pd.DataFrame, pd.DataFrame]:
     return loans, outcomes
 
 
-def land(store: ObjectStore, pipeline: str, scored: int) -> dict[str, dict[str, int]]:
-    """Land every partition of a world.
+def land(
+    store: ObjectStore, pipeline: str, first: Partition, scored: int
+) -> dict[str, dict[str, int]]:
+    """Land every partition of a world, the history before those that are scored too.
 
     Returns:
         Rows by source and partition.
     """
     landed: dict[str, dict[str, int]] = {"loans": {}, "outcomes": {}}
-    last = FIRST_TRAINING.shift(scored)
-    partition = FIRST_LANDED
-    while partition <= last:
-        loans, outcomes = rows_of(partition)
+    last = HISTORY + scored - 1
+    for number in range(last + 1):
+        partition = first.shift(number)
+        loans, outcomes = rows_of(partition, number)
         _put(store, pipeline, "loans", partition, loans)
         landed["loans"][str(partition)] = len(loans)
-        if partition < last:
+        if number < last:
             _put(store, pipeline, "outcomes", partition.shift(1), outcomes)
             landed["outcomes"][str(partition.shift(1))] = len(outcomes)
-        partition = partition.shift(1)
     return landed
 
 

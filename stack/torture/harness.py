@@ -43,7 +43,7 @@ class Size:
 
     scored: int = 8
     worlds: int = 2
-    faults: int = 44
+    faults: int = 80
 
 
 @dataclass

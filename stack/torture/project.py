@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Collection
+from datetime import date
 from pathlib import Path
 
-from include.calendar.partitions import Frequency, Partition, parse
+from include.calendar.partitions import Frequency, parse
 from stack.embedded.layout import REPOSITORY
 
 # Copied, not linked: the code finds its own project by its place.
@@ -16,7 +17,6 @@ _OWN = ("dags", "expectations", ".relevo")
 
 FIRST_LANDED = parse("2020-01", Frequency.MONTHLY)
 HISTORY = 4
-FIRST_TRAINING = FIRST_LANDED.shift(HISTORY - 1)
 
 _PIPELINE = """\
 description: A pipeline of the fault harness.
@@ -25,7 +25,7 @@ task: binary
 entity: loan_id
 event_time: made_at
 partition: monthly
-schedule: {{cron: "0 6 2 * *", start: 2020-01-01, end: 2020-01-31}}
+schedule: {{cron: "0 6 2 * *", start: {start}{end}}}
 sources:
   loans:
     uri: "s3://landing/{name}/loans/{{partition}}/"
@@ -116,17 +116,18 @@ def copy_code(folder: Path, *, without: Collection[str] = ()) -> Path:
     return folder
 
 
-def write_pipeline(project: Path, name: str, scored: int) -> None:
+def write_pipeline(project: Path, name: str, start: date, end: date | None) -> None:
     """Write the files of one pipeline; the DAG file last, since Airflow looks for it.
 
     Args:
         project: The copy.
         name: Name of the pipeline.
-        scored: How many partitions are to be scored.
+        start: First day of its schedule.
+        end: Last day of its schedule; None without one.
     """
     pipelines = project / "include" / "pipelines"
-    end = FIRST_TRAINING.shift(scored + 2).start
-    text = _PIPELINE.format(name=name).replace("2020-01-31", f"{end:%Y-%m-%d}")
+    until = f", end: {end}" if end else ""
+    text = _PIPELINE.format(name=name, start=start, end=until)
     (pipelines / f"{name}.yaml").write_text(text, encoding="utf-8")
     (pipelines / f"{name}.py").write_text(_FEATURES, encoding="utf-8")
     for dataset, expectations in _SUITES.items():
@@ -139,8 +140,3 @@ def write_pipeline(project: Path, name: str, scored: int) -> None:
 def retire_pipeline(project: Path, name: str) -> None:
     """Take the DAG file of a pipeline away, so that nobody parses it any more; the rest stays."""
     (project / "dags" / f"{name}.py").unlink(missing_ok=True)
-
-
-def scored_partitions(count: int) -> list[Partition]:
-    """List the partitions that a world scores, in order."""
-    return [FIRST_TRAINING.shift(step) for step in range(1, count + 1)]

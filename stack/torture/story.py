@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, TypeVar
 
 from croniter import croniter
@@ -42,6 +42,7 @@ class Story:
         scored: How many partitions it scores.
         shuffled: A generator to shuffle them with: they are then triggered one by one, all at
             once, instead of by a backfill, which takes them in order and two at a time.
+        first: The first partition that is landed.
         landed: Landed rows by source and partition.
         clears: How often each run was cleared because it had failed.
     """
@@ -50,6 +51,7 @@ class Story:
     pipeline: str
     scored: int
     shuffled: random.Random | None = None
+    first: Partition = project.FIRST_LANDED
     landed: dict[str, dict[str, int]] = field(default_factory=dict)
     clears: Counter[tuple[str, str]] = field(default_factory=Counter)
 
@@ -66,21 +68,30 @@ class Story:
     @property
     def partitions(self) -> list[Partition]:
         """The partitions that are scored."""
-        return project.scored_partitions(self.scored)
+        return [self.first.shift(project.HISTORY + step) for step in range(self.scored)]
 
-    def prepare(self) -> None:
-        """Write the pipeline, land its data, and let Airflow run it."""
-        project.write_pipeline(self.place.layout.repository, self.pipeline, self.scored)
-        self.landed = data.land(self.place.objects, self.pipeline, self.scored)
+    def prepare(self, end: date | None = None) -> None:
+        """Write the pipeline, land its data, and let Airflow run it.
+
+        Args:
+            end: Last day of its schedule; by default that of its last partition.
+        """
+        self.schedule(end or self.due(self.partitions[-1]).date())
+        self.landed = data.land(self.place.objects, self.pipeline, self.first, self.scored)
         for dag_id in (self.train_dag, self.score_dag):
             self.place.api.wait_for_dag(dag_id, 240)
             self.place.api.unpause(dag_id)
 
+    def schedule(self, end: date | None) -> None:
+        """Write the pipeline with the last day of its schedule."""
+        project.write_pipeline(
+            self.place.layout.repository, self.pipeline, self.first.start.date(), end
+        )
+
     def train(self) -> None:
         """Start the first training."""
-        self.place.api.trigger(
-            self.train_dag, {"partition": str(project.FIRST_TRAINING)}, run_id="first"
-        )
+        partition = str(self.partitions[0].shift(-1))
+        self.place.api.trigger(self.train_dag, {"partition": partition}, run_id="first")
 
     def begin_scoring(self) -> bool:
         """Start the scoring of every partition if the first training has ended; tell whether."""

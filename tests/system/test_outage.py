@@ -1,0 +1,93 @@
+"""Airflow is down for five periods: afterwards the tables are those of a world without the outage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from croniter import croniter
+
+from include.calendar.partitions import Frequency, latest_closed
+from stack.torture import comparison, invariants, place
+from stack.torture.observation import World
+from stack.torture.place import Place
+from stack.torture.project import HISTORY
+from stack.torture.story import CRON, Story
+
+SCORED = 6
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(2400)
+def test_an_outage_of_five_periods(tmp_path: Path) -> None:
+    due = croniter(CRON, datetime.now(UTC)).get_prev(datetime)
+    first = latest_closed(due, Frequency.MONTHLY).shift(1 - SCORED - HISTORY)
+    with place.running(tmp_path / "stack", print) as held:
+        without = Story(held, "without_outage", SCORED, first=first)
+        started(without)
+        for number, partition in enumerate(without.partitions):
+            moment = without.due(partition)
+            held.api.trigger(without.score_dag, run_id=f"run_{number}", logical_date=moment)
+            settled(without)
+        reference = seen(without)
+        without.retire()
+
+        story = Story(held, "with_outage", SCORED, first=first)
+        started(story)
+        day = story.due(story.partitions[0])
+        held.api.create_backfill(story.score_dag, day, day, max_active_runs=1)
+        until(lambda: bool(held.api.dag_runs(story.score_dag)), "the first run")
+        settled(story)
+        outage(held, story)
+        until(story.is_quiet, "the missed runs")
+        world = seen(story)
+
+        runs = held.api.dag_runs(story.score_dag)
+        made = sorted(run["logical_date"] for run in runs if run["run_type"] == "scheduled")
+    assert [datetime.fromisoformat(date) for date in made] == [
+        story.due(partition) for partition in story.partitions[1:]
+    ]
+    assert comparison.differences(reference, world) == []
+
+
+def started(story: Story) -> None:
+    """Train as of the partition before the first scored one; the schedule ends with that one."""
+    story.prepare(end=story.due(story.partitions[0]).date())
+    story.train()
+    settled(story)
+
+
+def outage(held: Place, story: Story) -> None:
+    """Take the stack down, let five periods pass, and start it again.
+
+    They pass by the end of the schedule, which was the first of six dates that lie in the past.
+    """
+    held.stack.down(print)
+    story.schedule(None)
+    held.stack.up(print)
+
+
+def settled(story: Story) -> None:
+    def is_settled() -> bool:
+        runs = story.runs()
+        assert all(run["state"] != "failed" for run in runs), runs
+        return all(run["state"] == "success" for run in runs) and not story.requested()
+
+    until(is_settled, f"{story.pipeline} to settle")
+
+
+def until(condition: Callable[[], bool], what: str, seconds: float = 900) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(2)
+
+
+def seen(story: Story) -> World:
+    world = story.observe()
+    for name, check in invariants.OF_ONE.items():
+        assert check(world) == [], name
+    return world
