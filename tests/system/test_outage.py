@@ -1,4 +1,4 @@
-"""Airflow is down for five periods: afterwards the tables are those of a world without the outage."""
+"""An outage of five periods: the tables end as those of a world without it."""
 
 from __future__ import annotations
 
