@@ -3,15 +3,15 @@
 MLflow holds the versions and the alias ``champion``. The table ``registry`` holds what MLflow
 cannot promise: append-only events, from which partition on a version is in use, and the SHA-256
 of every file of a version. Files live content-addressed below ``s3://lake/<pipeline>/models/``.
-Of each version the latest of the events ``promoted`` and ``rolled_back`` counts, and none counts
-for partitions that were scored before it: their champion is history.
+Of each version the latest of the events ``promoted`` and ``rolled_back`` counts. Whatever they say,
+the champion of a partition that was scored in its own run is the version that scored it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from include.registry.mlflow_runs import Tracking
 
 TABLE = "registry"
-PREDICTIONS = "predictions"
+# Written by the run that scores a partition, with the version that did.
+PROFILES = "profiles"
 CHAMPION = "champion"
 
 _CONTENT = "relevo.content"
@@ -42,8 +43,6 @@ _COLUMNS = (
     ("dag_run_id", pa.string()),
 )
 _IN_USE = ("promoted", "rolled_back")
-# Among the details of such an event: later partitions that were scored before it.
-_SCORED = "scored"
 
 
 class Registry:
@@ -71,6 +70,9 @@ class Registry:
 
         Returns:
             The version with its number.
+
+        Raises:
+            RegistryError: If MLflow gives a number that another version has.
         """
         content = _content(model)
         for row in self._events():
@@ -87,49 +89,64 @@ class Registry:
         number = min(tracking.versions(model.run_id, {_CONTENT: content}))
         registered = ModelVersion.from_dict({**model.to_dict(), "version": number})
         self._append("registered", number, model.partition, "", "", registered.to_dict(), origin)
-        return self.get(number)
+        held = self.get(number)
+        if held.run_id != model.run_id or _content(held) != content:
+            raise RegistryError(
+                f"model {self.lake.pipeline}: a new version must have a new number, got {number}, "
+                f"which is on record as trained as of {held.partition} by MLflow run "
+                f"{held.run_id}. MLflow's database is older than the tables, or the model was "
+                "deleted there: restore both from one backup."
+            )
+        return held
 
     def promote(
         self, version: int, partition: Partition, reason: str, origin: Origin
     ) -> ModelVersion:
-        """Put a version in use from the partition after ``partition`` on, but for those scored.
+        """Put a version in use from the partition after ``partition`` on, where nobody scored yet.
 
         What the same run had put in use before is taken back. The events come first and the alias
         follows them, so a retry mends an alias that was not set; it is moved by one call.
         """
-        self._put_in_use("promoted", version, partition, reason, origin)
-        self._roll_back(partition, f"Version {version} took its place.", origin, version)
-        self._set_alias()
+        first = str(partition.shift(1))
+        self._append("promoted", version, str(partition), first, reason, {}, origin)
+        self._roll_back(str(partition), f"Version {version} took its place.", origin, version)
+        self.set_alias()
         return self.get(version)
 
     def take_back(self, partition: Partition, reason: str, origin: Origin) -> tuple[int, ...]:
-        """Undo what this run put in use, but for what was scored with it since.
+        """Undo what this run put in use, but for partitions that were scored with it.
 
         Returns:
             Versions that were taken back by this call.
         """
-        found = self._roll_back(partition, reason, origin)
-        self._set_alias()
+        found = self._roll_back(str(partition), reason, origin)
+        self.set_alias()
         return found
 
     def _roll_back(
-        self, partition: Partition, reason: str, origin: Origin, keep: int | None = None
+        self, partition: str, reason: str, origin: Origin, keep: int | None = None
     ) -> tuple[int, ...]:
         found = tuple(
             version
             for version, row in self._in_use().items()
-            if row["dag_run_id"] == origin.dag_run_id and version != keep
+            if (row["partition"], row["dag_run_id"]) == (partition, origin.dag_run_id)
+            and version != keep
         )
         for version in found:
-            self._put_in_use("rolled_back", version, partition, reason, origin)
+            self._append("rolled_back", version, partition, "", reason, {}, origin)
         return found
 
-    def _set_alias(self) -> None:
-        client, current = self.tracking_or_fail().client, self._effective(None)
-        if current is not None:
-            client.set_registered_model_alias(self.lake.pipeline, CHAMPION, str(current))
-        elif self._events():
-            client.delete_registered_model_alias(self.lake.pipeline, CHAMPION)
+    def set_alias(self) -> None:
+        """Let the alias follow the events; of two tasks at once both leave it where they lead."""
+        client = self.tracking_or_fail().client
+        while True:
+            current = self._effective(None)
+            if current is not None:
+                client.set_registered_model_alias(self.lake.pipeline, CHAMPION, str(current))
+            elif self._events():
+                client.delete_registered_model_alias(self.lake.pipeline, CHAMPION)
+            if self._effective(None) == current:
+                return
 
     def get(self, version: int) -> ModelVersion:
         """Read a registered version.
@@ -148,22 +165,26 @@ class Registry:
         """Tell whether a version was put in use and not taken back."""
         return version in self._in_use()
 
-    def effective_from(self, version: int) -> str:
-        """Name the first partition that a version in use counts for.
-
-        Raises:
-            RegistryError: If it is not in use.
-        """
-        if not self.is_promoted(version):
-            raise RegistryError(
-                f"model {self.lake.pipeline}: version {version} must be in use, got one that was "
-                "never promoted or was taken back."
-            )
-        return str(self._in_use()[version]["effective_from"])
-
     def champion_as_of(self, partition: Partition) -> ModelVersion | None:
-        """Find the version in use for a partition: of those that count, the latest trained."""
-        version = self._effective(str(partition))
+        """Find the version in use for a partition.
+
+        That is the one that scored it, or of the promotions effective for it that of the latest
+        training.
+        """
+        version = self._scored_by(str(partition)) or self._effective(str(partition))
+        return None if version is None else self.get(version)
+
+    def incumbent(self, partition: Partition, origin: Origin) -> ModelVersion | None:
+        """Find whose place a version would take that is trained as of a partition.
+
+        That is the latest trained of those in use, but for later trainings and this run's own.
+        """
+        mine = (str(partition), origin.dag_run_id)
+        version = _latest_trained(
+            row
+            for row in self._in_use().values()
+            if row["partition"] <= str(partition) and (row["partition"], row["dag_run_id"]) != mine
+        )
         return None if version is None else self.get(version)
 
     def require_champion(self, partition: Partition) -> ModelVersion:
@@ -185,20 +206,23 @@ class Registry:
 
     def _effective(self, partition: str | None) -> int | None:
         """Follow promotions and rollbacks; None asks for the end of time (the alias)."""
-        found = list(self._in_use(partition).values())
-        # In the order of the events: of two as of one partition the later counts.
-        found.sort(key=lambda row: row["partition"])
-        return int(found[-1]["version"]) if found else None
+        return _latest_trained(
+            row
+            for row in self._in_use().values()
+            if partition is None or row["effective_from"] <= partition
+        )
 
-    def _in_use(self, partition: str | None = None) -> dict[int, Event]:
-        """Find the promotions that were not taken back, by version, in their order.
+    def _scored_by(self, partition: str) -> int | None:
+        if partition not in self.lake.row_counts(PROFILES):
+            return None
+        rows = self.lake.read(PROFILES, partitions=[partition], columns=["model_version"])
+        return int(rows["model_version"][0].as_py())
 
-        Args:
-            partition: Only what counts for it; by default what counts for those to come.
-        """
+    def _in_use(self) -> dict[int, Event]:
+        """Find the promotions that were not taken back, by version, in their order."""
         latest: dict[int, Event] = {}
         for row in self._events():
-            if row["event"] in _IN_USE and (partition is None or _counts_for(row, partition)):
+            if row["event"] in _IN_USE:
                 latest.pop(row["version"], None)
                 latest[row["version"]] = row
         return {name: row for name, row in latest.items() if row["event"] == "promoted"}
@@ -208,18 +232,6 @@ class Registry:
 
     def _table(self) -> EventTable:
         return EventTable(self.lake, TABLE, _COLUMNS)
-
-    def _put_in_use(
-        self, event: str, version: int, partition: Partition, reason: str, origin: Origin
-    ) -> None:
-        """Add a promotion or its end, which change nothing for partitions scored already."""
-        names = self.lake.row_counts(PREDICTIONS)
-        scored = sorted(name for name in names if name > str(partition))
-        first = partition.shift(1)
-        while str(first) in scored:
-            first = first.shift(1)
-        details = {_SCORED: scored} if scored else {}
-        self._append(event, version, str(partition), str(first), reason, details, origin)
 
     def _append(
         self,
@@ -265,11 +277,10 @@ class Registry:
         return self.tracking
 
 
-def _counts_for(row: Event, partition: str) -> bool:
-    """Tell whether a promotion or its end counts for a partition."""
-    if row["effective_from"] > partition:
-        return False
-    return partition not in json.loads(row["details"]).get(_SCORED, ())
+def _latest_trained(promotions: Iterable[Event]) -> int | None:
+    """Of promotions in their order, name the version of the latest training, and there the last."""
+    found = sorted(promotions, key=lambda row: row["partition"])
+    return int(found[-1]["version"]) if found else None
 
 
 def _content(model: ModelVersion) -> str:

@@ -24,7 +24,7 @@ from include.errors import MonitoringError, RelevoError
 from include.evaluation.prediction_columns import fields, to_columns, watched
 from include.monitoring.binning import Binning
 from include.monitoring.profiles import Profile, merge_all, profile
-from include.registry.champions import PREDICTIONS
+from include.registry.champions import PROFILES
 from include.registry.model_files import (
     MODEL,
     ModelVersion,
@@ -45,8 +45,7 @@ from include.storage.parquet import open_parquet
 from include.storage.settings import StoreSettings
 from include.wording import some
 
-TABLE = PREDICTIONS
-PROFILES = "profiles"
+TABLE = "predictions"
 _BATCH_ROWS = 131_072
 _log = logging.getLogger(__name__)
 _RESULT = pa.schema([("file", pa.string()), ("profile", pa.string()), worker_errors.FIELD])

@@ -1,7 +1,7 @@
 """Which predictions of a partition were made then: by whoever was to score it, as its rows were.
 
-The first scoring of a partition makes them. Scoring it again gives the same rows as long as it is
-the same version on the same features. Otherwise the rows of now replace them in the table, are
+The first scoring of a partition makes them. Scoring it again is left to the same version, and gives
+the same rows from the same features. From others the rows of now replace them in the table, are
 marked ``back_scored``, and their commit names the version of the table that holds those made then.
 What ``measure_performance`` scores itself, because nobody had, was never made then.
 """
@@ -46,20 +46,23 @@ def made_then(lake: Lake, partition: str) -> TableReference | None:
     return replace(then, rows=sum(file.rows for file in lake.files(then)))
 
 
-def is_made_now(lake: Lake, then: TableReference, version: int, features: TableReference) -> bool:
-    """Tell whether a version scores other rows now than were scored then, or is another one.
+def made_by(lake: Lake, then: TableReference) -> int:
+    """Name the model version that made predictions then."""
+    models = lake.read(
+        TABLE, partitions=[str(then.partition)], columns=["model_version"], version=then.version
+    )
+    return int(models["model_version"][0].as_py())
+
+
+def are_other_rows(lake: Lake, then: TableReference, features: TableReference) -> bool:
+    """Tell whether features hold other rows than were scored then.
 
     Args:
         lake: The pipeline's tables.
         then: The predictions made then.
-        version: The model version that scores now.
-        features: What it scores.
+        features: What is scored now.
     """
-    name = str(then.partition)
-    models = lake.read(TABLE, partitions=[name], columns=["model_version"], version=then.version)
-    if set(pc.unique(models["model_version"]).to_pylist()) != {version}:
-        return True
-    last = _last_commit(lake, name, then.version)
+    last = _last_commit(lake, str(then.partition), then.version)
     read = [item for item in last.inputs if item.table == FEATURES] if last else []
     # A release that did not name partitions in the log: nobody knows which rows it scored.
     return bool(read) and not _same_rows(lake, read[0], features)

@@ -83,31 +83,28 @@ def score_batch(
 ) -> Scored:
     """Score and profile a partition with the champion as of it.
 
-    If it was scored before by another version or from other features, the rows of now are marked,
-    and the predictions made then stay where ``made_then`` finds them.
+    If it was scored before, that is the version that did. From other features the rows of now are
+    marked, and the predictions made then stay where ``made_then`` finds them.
 
     Raises:
         RegistryError: If no champion was in use.
     """
     then = made_then.made_then(lake, str(partition))
-    champion = registry.require_champion(partition)
-    while True:
-        again = then is not None and made_then.is_made_now(lake, then, champion.version, features)
-        scores = batch_scoring.score(
-            spark,
-            lake,
-            pipeline,
-            features,
-            champion,
-            origin,
-            back_scored=again,
-            details={made_then.DETAIL: str(then.version)} if then is not None and again else {},
-        )
-        # A promotion does not count for what was scored before it, but for this if it came between.
-        current = registry.require_champion(partition)
-        if current == champion:
-            break
-        champion = current
+    if then is None:
+        champion = registry.require_champion(partition)
+    else:
+        champion = registry.get(made_then.made_by(lake, then))
+    again = then is not None and made_then.are_other_rows(lake, then, features)
+    scores = batch_scoring.score(
+        spark,
+        lake,
+        pipeline,
+        features,
+        champion,
+        origin,
+        back_scored=again,
+        details={made_then.DETAIL: str(then.version)} if then is not None and again else {},
+    )
     written = batch_scoring.write_profile(
         lake, str(partition), champion, scores.profile, origin.reading(features)
     )

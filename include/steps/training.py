@@ -227,7 +227,7 @@ def evaluate(
     partition: Partition,
     origin: Origin,
 ) -> Evaluation:
-    """Judge a challenger against the champion as of the partition, on the same held-out rows.
+    """Judge a challenger against whose place it would take, on the same held-out rows.
 
     The verdict, yes or no, goes into the ledger with its evidence.
     """
@@ -235,7 +235,7 @@ def evaluate(
     data = training_sets.load_training_set(lake, pipeline, training_set)
     rows = data.features[data.holdout].reset_index(drop=True)
     labels = data.labels[data.holdout]
-    champion = registry.champion_as_of(partition)
+    champion = registry.incumbent(partition, origin)
     known = {*challenger.classes, *(champion.classes if champion else ())}
     problem = Problem.of(pipeline, sorted(known))
 

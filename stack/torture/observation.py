@@ -77,26 +77,27 @@ class World:
         return [row for row in self.rows(REGISTRY) if row["event"] == kind]
 
     def champion_as_of(self, partition: str | None = None) -> int | None:
-        """Follow the registry's events: the version in use for a partition, or in the end.
+        """Name the version in use for a partition: the one that scored it, or as promoted.
 
-        Events do not count for partitions that were scored before them; of promotions that count
-        and were not taken back, that of the latest training does, and of its versions the later.
+        Of promotions that were not taken back that of the latest training counts, and of its
+        versions the later. Without a partition this is the version in use in the end.
         """
+        scored = {row["partition"]: row["model_version"] for row in self.rows("profiles")}
+        if partition in scored:
+            return int(scored[partition])
         in_use: dict[int, Row] = {}
         for row in sorted(self.rows(REGISTRY), key=lambda row: row["sequence"]):
-            if row["event"] not in ("promoted", "rolled_back"):
-                continue
-            scored = json.loads(row["details"]).get("scored", [])
-            if partition is not None and (row["effective_from"] > partition or partition in scored):
-                continue
             in_use.pop(row["version"], None)
             if row["event"] == "promoted":
                 in_use[row["version"]] = row
-        if not in_use:
-            return None
+        held = [
+            row
+            for row in in_use.values()
+            if partition is None or row["effective_from"] <= partition
+        ]
         # Of equals the first is found, so the later ones come first.
-        newest = max(reversed(in_use.values()), key=lambda row: row["partition"])
-        return int(newest["version"])
+        newest = max(reversed(held), key=lambda row: row["partition"], default=None)
+        return None if newest is None else int(newest["version"])
 
 
 def observe(

@@ -270,9 +270,9 @@ class EvaluateChallengerOperator(TrainingOperator):
 class PromoteChallengerOperator(TrainingOperator):
     """Do what verdict and approval in the ledger say: put the challenger in use, or take it back.
 
-    A promotion counts for later partitions that are not scored yet. Skipped if the challenger may
-    not take over; whatever the same run had put in use before is then taken back. Its trigger rule
-    is ``none_failed``, because nobody is asked about a challenger that was refused.
+    A promotion counts from the next partition on, for those that are not scored yet. Skipped if the
+    challenger may not take over; whatever the same run had put in use before is then taken back.
+    Its trigger rule is ``none_failed``, because nobody is asked about a challenger that was refused.
     """
 
     operator_extra_links = (ModelVersionLink(),)
@@ -283,17 +283,16 @@ class PromoteChallengerOperator(TrainingOperator):
         from include.steps.promotion import carry_out
 
         lake, tracking, partition = self.lake(), self.tracking(), self.slice_of_time()
-        registry = Registry(lake, tracking)
         version, reason = carry_out(
-            lake, registry, self.specification(), partition, self.origin(context)
+            lake, Registry(lake, tracking), self.specification(), partition, self.origin(context)
         )
         if version is None:
             raise AirflowSkipException(reason)
         ModelVersionLink.persist(
             context, f"{tracking.settings.page_url}/#/models/{self.pipeline}/versions/{version}"
         )
-        first = registry.effective_from(version)
-        self.log.info("Version %s is in use from %s on", version, first)
+        first = str(partition.shift(1))
+        self.log.info("Version %s is in use from %s on, where nobody scored yet", version, first)
         return {"version": version, "effective_from": first}
 
 

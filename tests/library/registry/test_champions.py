@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 
 from include.calendar.partitions import Frequency, Partition, parse, snapshot
 from include.errors import RegistryError
-from include.registry.champions import PREDICTIONS, TABLE, Registry
+from include.registry.champions import PROFILES, TABLE, Registry
 from include.registry.mlflow_runs import Tracking
 from include.registry.model_files import MODEL, ModelVersion
 from include.storage import event_tables
@@ -299,13 +299,12 @@ class TestPromote:
 class TestWhatIsScoredStays:
     """Promotions and what takes them back change no champion of a partition that was scored."""
 
-    def test_a_late_training_counts_from_the_first_partition_without_predictions(
+    def test_a_late_training_counts_for_partitions_that_nobody_scored(
         self, registry: Registry, origin: Origin
     ) -> None:
         promoted(registry, origin, "2004-Q4")
         scored(registry, origin, "2005-Q1", "2005-Q2", "2005-Q4")
         promoted(registry, replace(origin, dag_run_id="late"), "2005-Q1")
-        assert registry.effective_from(2) == "2005-Q3"
         names = ("2005-Q1", "2005-Q2", "2005-Q3", "2005-Q4", "2006-Q1")
         assert champions(registry, *names) == [1, 1, 2, 1, 2]
 
@@ -313,9 +312,8 @@ class TestWhatIsScoredStays:
         self, registry: Registry, tracking: Any, origin: Origin
     ) -> None:
         promoted(registry, origin, "2004-Q4", "2005-Q3")
-        scored(registry, origin, "2005-Q1", "2005-Q2", "2005-Q3", "2005-Q4")
         promoted(registry, replace(origin, dag_run_id="late"), "2005-Q1")
-        assert champions(registry, "2005-Q2", "2005-Q4", "2006-Q1") == [1, 2, 2]
+        assert champions(registry, "2005-Q1", "2005-Q2", "2005-Q4", "2006-Q1") == [1, 3, 2, 2]
         assert aliases(tracking)[-1] == call(registry.lake.pipeline, "champion", "2")
 
     def test_a_history_that_is_made_up_for_has_its_own_champions(
@@ -323,6 +321,9 @@ class TestWhatIsScoredStays:
     ) -> None:
         promoted(registry, origin, "2005-Q4")
         scored(registry, origin, "2006-Q1", "2006-Q2")
+        # Scored to measure it, and by no run of its own.
+        predictions = pa.table({"id": ["a"], "partition": ["2005-Q4"]})
+        registry.lake.write("predictions", predictions, partitions=["2005-Q4"], origin=origin)
         promoted(registry, replace(origin, dag_run_id="backfilled"), "2004-Q4")
         assert champions(registry, "2005-Q1", "2005-Q4", "2006-Q1", "2006-Q3") == [2, 2, 1, 1]
 
@@ -347,19 +348,74 @@ class TestWhatIsScoredStays:
         registry.promote(second.version, quarter("2004-Q4"), "better data", origin)
         assert champions(registry, "2005-Q1", "2005-Q2") == [1, 2]
 
-    def test_only_what_is_in_use_counts_from_somewhere(
+
+class TestIncumbent:
+    """Whose place a new version would take."""
+
+    def test_it_is_the_latest_trained_but_for_later_ones(
         self, registry: Registry, origin: Origin
     ) -> None:
+        promoted(registry, replace(origin, dag_run_id="t"), "2004-Q4", "2005-Q2")
+        for name, expected in (("2004-Q3", None), ("2005-Q1", 1), ("2005-Q2", 2), ("2006-Q1", 2)):
+            found = registry.incumbent(quarter(name), origin)
+            assert (found and found.version) == expected, name
+
+    def test_what_the_run_itself_put_in_use_is_not(
+        self, registry: Registry, origin: Origin
+    ) -> None:
+        promoted(registry, origin, "2004-Q4", "2005-Q1")
+        found = registry.incumbent(quarter("2005-Q1"), origin)
+        assert found is not None
+        assert found.version == 1
+
+    def test_nor_what_was_taken_back(self, registry: Registry, origin: Origin) -> None:
         promoted(registry, origin, "2004-Q4")
         registry.take_back(quarter("2004-Q4"), "no", origin)
-        with pytest.raises(RegistryError, match="version 1 must be in use"):
-            registry.effective_from(1)
+        assert registry.incumbent(quarter("2005-Q1"), origin) is None
+
+
+def test_a_run_id_that_comes_back_takes_back_nothing_of_the_first(
+    registry: Registry, origin: Origin
+) -> None:
+    promoted(registry, origin, "2004-Q4")
+    assert registry.take_back(quarter("2006-Q4"), "refused", origin) == ()
+    assert champions(registry, "2007-Q1") == [1]
+
+
+def test_of_two_that_promote_at_once_the_alias_ends_where_the_events_lead(
+    registry: Registry, tracking: Any, origin: Origin
+) -> None:
+    for name in ("2004-Q4", "2005-Q1"):
+        register(registry, replace(origin, dag_run_id=name), name)
+    alias = []
+
+    def move(name: str, what: str, version: str) -> None:
+        if not alias:
+            alias.append("")
+            registry.promote(2, quarter("2005-Q1"), "better", replace(origin, dag_run_id="other"))
+        alias.append(version)
+
+    tracking.client.set_registered_model_alias.side_effect = move
+    registry.promote(1, quarter("2004-Q4"), "better", origin)
+    assert alias[-1] == "2"
+
+
+def test_a_number_that_mlflow_gives_again_is_refused(
+    registry: Registry, tracking: Any, origin: Origin
+) -> None:
+    register(registry, origin)
+    tracking.held.clear()  # restored from an older backup, or deleted
+    with pytest.raises(RegistryError, match="must have a new number, got 1, .* from one backup"):
+        registry.register(model("2006-Q1", run_id="new"), "models:/new", origin)
+    assert registry.get(1).partition == "2004-Q4"
 
 
 def scored(registry: Registry, origin: Origin, *partitions: str) -> None:
+    """Leave the profile that the own run of a partition writes."""
     for name in partitions:
-        rows = pa.table({"id": [name], "partition": [name]})
-        registry.lake.write(PREDICTIONS, rows, partitions=[name], origin=origin)
+        champion = registry.require_champion(quarter(name)).version
+        profile = pa.table({"model_version": [champion], "partition": [name]})
+        registry.lake.write(PROFILES, profile, partitions=[name], origin=origin)
 
 
 def test_a_champion_is_required_with_what_to_do(registry: Registry, origin: Origin) -> None:

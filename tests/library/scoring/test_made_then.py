@@ -45,12 +45,16 @@ def pipeline(make_pipeline: Callable[..., Pipeline]) -> Pipeline:
 def score(lake: Lake, pipeline: Pipeline, origin: Origin) -> Callable[..., TableReference]:
     """Score the partition as the task does, and tell where the predictions are."""
 
-    def run(features: TableReference, version: ModelVersion) -> TableReference:
+    def run(
+        features: TableReference, version: ModelVersion, by: ModelVersion | None = None
+    ) -> TableReference:
+        by = by or version
         registry = create_autospec(Registry, instance=True)
         registry.require_champion.return_value = version
+        registry.get.side_effect = {by.version: by}.__getitem__
         partition = parse(NAME, Frequency.QUARTERLY)
         scored = monitoring.score_batch(None, lake, registry, pipeline, features, partition, origin)
-        assert lake.read("profiles")["model_version"].to_pylist() == [version.version]
+        assert lake.read("profiles")["model_version"].to_pylist() == [by.version]
         return scored.predictions
 
     return run
@@ -110,32 +114,20 @@ def test_corrected_features_make_others_and_the_first_stay_those_made_then(
     pd.testing.assert_frame_equal(held(lake), before)
 
 
-def test_another_champion_makes_others(
+def test_whoever_scored_it_scores_it_again_although_another_is_champion(
     lake: Lake, champion: ModelVersion, origin: Origin, score: Any
 ) -> None:
-    features = put_features(lake, origin, NAME, frame(50, 2))
-    first = score(features, champion)
-    score(features, replace(champion, version=6))
+    rows = frame(50, 2)
+    first = score(put_features(lake, origin, NAME, rows), champion)
+    # Killed before the profile was written, or written by an earlier release.
+    score(put_features(lake, origin, NAME, rows), replace(champion, version=6), by=champion)
+    assert set(held(lake)["model_version"]) == {5}
+    assert not is_marked(lake)
+    corrected = rows.assign(x=[9.0, *rows["x"][1:]])
+    score(put_features(lake, origin, NAME, corrected), replace(champion, version=6), by=champion)
+    assert set(held(lake)["model_version"]) == {5}
     assert is_marked(lake)
-    assert made_then.made_then(lake, NAME) == first
-    assert set(held(lake, first)["model_version"]) == {5}
-    score(features, champion)
-    assert not is_marked(lake)
-
-
-def test_a_promotion_that_came_while_it_was_scored_counts_for_it(
-    lake: Lake, pipeline: Pipeline, champion: ModelVersion, origin: Origin
-) -> None:
-    features = put_features(lake, origin, NAME, frame(50, 2))
-    promoted = replace(champion, version=6)
-    registry = create_autospec(Registry, instance=True)
-    registry.require_champion.side_effect = [champion, promoted, promoted]
-    scored = monitoring.score_batch(
-        None, lake, registry, pipeline, features, parse(NAME, Frequency.QUARTERLY), origin
-    )
-    assert scored.model_version == 6
-    assert set(held(lake)["model_version"]) == {6}
-    assert not is_marked(lake)
+    assert made_then.made_by(lake, first) == 5
 
 
 def test_what_was_scored_to_measure_it_was_not_made_then(
@@ -151,7 +143,7 @@ def test_what_was_scored_to_measure_it_was_not_made_then(
     assert made_then.made_then(lake, NAME) == first
 
 
-def test_predictions_of_an_earlier_release_are_told_by_their_version_alone(
+def test_of_predictions_of_an_earlier_release_nobody_knows_which_rows_they_saw(
     lake: Lake,
     champion: ModelVersion,
     origin: Origin,
@@ -164,21 +156,18 @@ def test_predictions_of_an_earlier_release_are_told_by_their_version_alone(
         earlier.setattr(lineage_records, "record", lambda *_: None)
         first = score(put_features(lake, origin, NAME, rows), champion)
     assert "partitions" not in lake.open("predictions").history(1)[0]
-    score(put_features(lake, origin, NAME, rows.assign(x=0.0)), champion)
+    second = score(put_features(lake, origin, NAME, rows.assign(x=0.0)), champion)
     assert not is_marked(lake)
-    score(put_features(lake, origin, NAME, rows), replace(champion, version=6))
-    assert is_marked(lake)
-    then = made_then.made_then(lake, NAME)
-    assert then is not None
-    assert first.version < then.version
+    assert first.version < second.version
+    assert made_then.made_then(lake, NAME) == second
 
 
 def test_the_log_and_the_lineage_say_where_they_are(
     lake: Lake, champion: ModelVersion, origin: Origin, score: Any
 ) -> None:
-    features = put_features(lake, origin, NAME, frame(50, 2))
-    first = score(features, champion)
-    score(features, replace(champion, version=6))
+    rows = frame(50, 2)
+    first = score(put_features(lake, origin, NAME, rows), champion)
+    score(put_features(lake, origin, NAME, rows.assign(x=0.0)), champion)
     last = lineage_records.written(lake, "predictions")[-1]
     assert last.details == {"made_then": str(first.version)}
     assert json.loads(lake.open("predictions").history(1)[0]["details"]) == dict(last.details)

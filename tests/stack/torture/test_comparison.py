@@ -18,7 +18,7 @@ def test_the_same_world_under_another_name() -> None:
 
 def test_numbers_of_versions_depend_on_retries() -> None:
     world = sound()
-    for table in ("predictions", "drift", "registry"):
+    for table in ("predictions", "profiles", "drift", "registry"):
         column = "version" if table == "registry" else "model_version"
         world = with_rows(world, table, [{**row, column: 5} for row in world.rows(table)])
     drift = [{**row, "reason": "p: version 5 is fine"} for row in world.rows("drift")]

@@ -65,6 +65,7 @@ def sound(pipeline: str = "p") -> World:
             "labels": rows(label=0),
             "features": rows(x=1.0),
             "predictions": rows(score=0.5, model_version=1, back_scored=False),
+            "profiles": [{"partition": p, "model_version": 1} for p in PARTITIONS],
             "drift": [
                 {"partition": p, "reason": f"{pipeline}: version 1 is fine", "model_version": 1}
                 for p in PARTITIONS
