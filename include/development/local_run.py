@@ -22,7 +22,7 @@ from include.features import feature_function
 from include.features.known_labels import mature_as_of
 from include.ingestion.landed_partitions import landed_partitions
 from include.registry.champions import Registry
-from include.registry.mlflow_runs import Tracking
+from include.registry.mlflow_runs import PARTITION, Tracking
 from include.reports.drift_report import publish_drift_report
 from include.reports.evidence_page import publish_evidence
 from include.reports.exploration_report import publish_exploration
@@ -164,7 +164,7 @@ class _Steps:
         """Train as of a partition; returns whether the challenger is in use for ``current``."""
         lake, pipeline, origin = self.lake, self.pipeline, self.origin
         training_course.start(lake, pipeline, as_of, origin)
-        parent = self.tracking.parent(origin.dag_run_id, {"relevo.partition": str(as_of)})
+        parent = self.tracking.parent(origin.dag_run_id, {PARTITION: str(as_of)})
         with self.step("build_training_set") as told:
             self.complete_history(as_of)
             training_set = training_sets.build_training_set(lake, pipeline, as_of, origin)
@@ -199,7 +199,7 @@ class _Steps:
                     version.version, current.shift(-1), evaluation.decision.reason, origin
                 )
                 told.append(f"in use from {current} on")
-        outcome, _ = training.close(lake, self.registry, as_of, origin)
+        outcome, _ = training.close(lake, self.registry, pipeline, as_of, origin)
         self.tracking.close(parent, failed=outcome == "failed")
         return evaluation.decision.promoted
 

@@ -156,10 +156,10 @@ def traffic(pipeline: Pipeline) -> dict[str, Traffic]:
         "validate_features": Traffic((drafted,), (feature_function.TABLE, bad_features)),
         "await_training": Traffic((ledger.TABLE,)),
         "score_batch": Traffic(
-            (feature_function.TABLE, champions.TABLE), (batch_scoring.TABLE, batch_scoring.PROFILES)
+            (feature_function.TABLE, champions.TABLE), (batch_scoring.TABLE, champions.PROFILES)
         ),
         "detect_drift": Traffic(
-            (batch_scoring.PROFILES, feature_function.TABLE, champions.TABLE),
+            (champions.PROFILES, feature_function.TABLE, champions.TABLE),
             (monitoring.DRIFT, PAGES),
         ),
         "measure_performance": Traffic(

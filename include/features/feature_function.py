@@ -61,6 +61,21 @@ def load_function(pipeline: Pipeline) -> Callable[..., Any]:
         ) from error
 
 
+def with_history_of_now(
+    lake: Lake, pipeline: Pipeline, sources: Mapping[str, TableReference]
+) -> dict[str, TableReference]:
+    """Refer to sources with ``history`` as their tables are now.
+
+    A run about an earlier partition may have validated its batch since this run validated its own.
+    """
+    return {
+        name: replace(reference, version=lake.open(reference.table).version())
+        if pipeline.sources[name].history
+        else reference
+        for name, reference in sources.items()
+    }
+
+
 def compute(
     spark: Any,
     lake: Lake,

@@ -109,7 +109,7 @@ class Registry:
         """
         first = str(partition.shift(1))
         self._append("promoted", version, str(partition), first, reason, {}, origin)
-        self._roll_back(str(partition), f"Version {version} took its place.", origin, version)
+        self.roll_back(str(partition), f"Version {version} took its place.", origin, version)
         self.set_alias()
         return self.get(version)
 
@@ -119,13 +119,14 @@ class Registry:
         Returns:
             Versions that were taken back by this call.
         """
-        found = self._roll_back(str(partition), reason, origin)
+        found = self.roll_back(str(partition), reason, origin)
         self.set_alias()
         return found
 
-    def _roll_back(
+    def roll_back(
         self, partition: str, reason: str, origin: Origin, keep: int | None = None
     ) -> tuple[int, ...]:
+        """Add the events of :meth:`take_back` alone, for all versions but one to keep."""
         found = tuple(
             version
             for version, row in self._in_use().items()

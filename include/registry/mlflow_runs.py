@@ -25,6 +25,8 @@ from include.storage.settings import MlflowSettings
 PARENT = "mlflow.parentRunId"
 KEY = "relevo.key"
 SUPERSEDED_BY = "relevo.superseded_by"
+PARTITION = "relevo.partition"
+DAG_RUN = "relevo.dag_run_id"
 _CANDIDATE = "relevo.candidate"
 
 
@@ -109,6 +111,14 @@ class Tracking:
         for run in nested:
             self.client.set_terminated(run.info.run_id, "FAILED")
         self.client.set_terminated(parent_id, "FAILED" if failed else "FINISHED")
+
+    def running(self) -> list[tuple[str, str, str]]:
+        """List the runs of trainings that are RUNNING, as (run, partition, DAG run)."""
+        return [
+            (run.info.run_id, run.data.tags[PARTITION], run.data.tags[DAG_RUN])
+            for run in self._search("attributes.status = 'RUNNING'")
+            if run.data.tags.keys() >= {PARTITION, DAG_RUN}
+        ]
 
     def log_metrics(self, run_id: str, values: Mapping[str, float]) -> None:
         """Log metrics once: a repeated value adds nothing to a metric's history."""

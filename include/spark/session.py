@@ -48,10 +48,21 @@ def connect(remote: SecretStr) -> Iterator[Any]:
     """
     spark = _join(remote.get_secret_value())
     try:
-        spark.dataSource.register(LakeDataSource)
+        _register(spark)
         yield spark
     finally:
         spark.client.close()
+
+
+def _register(spark: Any) -> None:
+    from pyspark.errors.exceptions.connect import AnalysisException
+
+    try:
+        spark.dataSource.register(LakeDataSource)
+    except AnalysisException as error:
+        # Another task does it at the same moment, and to the same session.
+        if error.getCondition() != "DATA_SOURCE_ALREADY_EXISTS":
+            raise
 
 
 def _join(remote: str) -> Any:

@@ -14,7 +14,7 @@ from include.features.feature_function import TABLE as FEATURES
 from include.features.known_labels import mature_as_of
 from include.monitoring import gaps as rules
 from include.monitoring.gaps import Gap
-from include.scoring import batch_scoring
+from include.registry.champions import PROFILES
 from include.specification.pipeline import Pipeline
 from include.steps import monitoring
 from include.storage import ledger
@@ -36,7 +36,7 @@ def find_gaps(
         most_labels: Leave out what matured and was not judged, which reads all labels, if the table
             has more rows than that; None for no limit.
     """
-    names = lake.partitions(batch_scoring.PROFILES)
+    names = lake.partitions(PROFILES)
     scored = [partitions.parse(name, pipeline.partition) for name in names]
     if not scored:
         return []

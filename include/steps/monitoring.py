@@ -30,7 +30,7 @@ from include.monitoring.retraining import (
     TrainingRecord,
     decide_retraining,
 )
-from include.registry.champions import Registry
+from include.registry.champions import PROFILES, Registry
 from include.registry.model_files import ModelVersion, load_reference
 from include.scoring import batch_scoring, made_then
 from include.specification.pipeline import Pipeline
@@ -181,7 +181,7 @@ def judges_since(lake: Lake, pipeline: Pipeline, partition: Partition) -> Partit
     """
     if not pipeline.has_time:
         return partition
-    names = lake.partitions(batch_scoring.PROFILES)
+    names = lake.partitions(PROFILES)
     began = min([partition, *(partitions.parse(name, pipeline.partition) for name in names)])
     return max(began, partition.shift(-_ARREARS))
 

@@ -17,6 +17,7 @@ from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
 
 Answer = Literal["approved", "rejected", "expired"]
+Outcome = Literal["promoted", "refused", "failed"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,6 @@ class Verdict:
         approval: ``approved``, ``rejected``, ``expired`` or ``asked``; '' if nobody was asked about
             this verdict.
         approval_reason: Who said so, or why nobody did.
-        was_asked: Whether anybody was ever asked in this run.
     """
 
     key: str
@@ -40,7 +40,6 @@ class Verdict:
     reason: str
     approval: str = ""
     approval_reason: str = ""
-    was_asked: bool = False
 
 
 def verdict_of(lake: Lake, partition: str, dag_run_id: str) -> Verdict | None:
@@ -57,7 +56,6 @@ def verdict_of(lake: Lake, partition: str, dag_run_id: str) -> Verdict | None:
         entry.reason,
         said.decision if said and is_about_it else "",
         said.reason if said and is_about_it else "",
-        said is not None,
     )
 
 
@@ -92,7 +90,7 @@ def carry_out(
         (version that was put in use, or None; why).
     """
     verdict = verdict_of(lake, str(partition), origin.dag_run_id)
-    refusal = _refusal(verdict, pipeline.promotion.approval == "required")
+    _, refusal = _refusal(verdict, pipeline)
     if verdict is None or refusal:
         registry.take_back(partition, refusal, origin)
         return None, refusal
@@ -100,15 +98,40 @@ def carry_out(
     return verdict.version, verdict.reason
 
 
-def _refusal(verdict: Verdict | None, needs_approval: bool) -> str:
-    """Say why a challenger may not be put in use; '' if it may."""
+def outcome(
+    lake: Lake, registry: Registry, pipeline: Pipeline, partition: str, dag_run_id: str
+) -> tuple[Outcome, str]:
+    """Tell how a training run ended, by what is on record of it.
+
+    ``promoted`` needs the verdict, the approval where the pipeline file asks for one, and the
+    registry's event; ``refused`` the verdict's or a person's no; anything else is ``failed``.
+
+    Returns:
+        (outcome, reason).
+    """
+    verdict = verdict_of(lake, partition, dag_run_id)
+    ended, refusal = _refusal(verdict, pipeline)
+    if verdict is None or refusal:
+        return ended, refusal
+    if not registry.is_promoted(verdict.version):
+        return "failed", f"Version {verdict.version} was accepted but not put in use."
+    return "promoted", verdict.reason
+
+
+def _refusal(verdict: Verdict | None, pipeline: Pipeline) -> tuple[Outcome, str]:
+    """Say how a run ends whose challenger may not be put in use, and why; '' if it may.
+
+    A person's no counts also if nobody is to be asked any more.
+    """
     if verdict is None:
-        return "No verdict was reached."
+        return "failed", "No verdict was reached: look at the task that failed."
     if not verdict.promoted:
-        return verdict.reason
-    if needs_approval and verdict.approval != "approved":
-        return verdict.approval_reason or (
+        return "refused", verdict.reason
+    if verdict.approval == "rejected":
+        return "refused", f"Version {verdict.version} was not approved. {verdict.approval_reason}"
+    if pipeline.promotion.approval == "required" and verdict.approval != "approved":
+        return "failed", verdict.approval_reason or (
             f"Nobody approved version {verdict.version} after its latest verdict: clear "
             "approve_promotion."
         )
-    return ""
+    return "promoted", ""

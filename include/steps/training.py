@@ -274,42 +274,31 @@ def evaluate(
     return Evaluation(decision, evidence, problem, labels, ours, theirs)
 
 
-def close(lake: Lake, registry: Registry, partition: Partition, origin: Origin) -> tuple[str, str]:
+def close(
+    lake: Lake, registry: Registry, pipeline: Pipeline, partition: Partition, origin: Origin
+) -> tuple[promotion.Outcome, str]:
     """Record how a training run ended, and leave nothing else in use.
 
-    The outcome is what is on record of this DAG run: ``promoted`` needs the verdict, the approval
-    where somebody was asked, and the registry event; ``refused`` the verdict or a person's no;
-    anything else is ``failed``. Whatever else the run had put in use before is taken back.
+    The outcome is what is on record of this DAG run. Whatever else the run had put in use before is
+    taken back, and the alias is where the registry says.
 
     Args:
         lake: The pipeline's tables.
         registry: Its model versions.
+        pipeline: The pipeline file.
         partition: Partition as of which was trained.
         origin: Who closes.
 
     Returns:
         (outcome, reason).
     """
-    outcome, reason = _outcome(lake, registry, str(partition), origin)
+    outcome, reason = promotion.outcome(lake, registry, pipeline, str(partition), origin.dag_run_id)
     ledger.record(lake, "training", str(partition), outcome, reason, origin=origin)
     if outcome != "promoted":
         registry.take_back(partition, reason, origin)
+    else:
+        registry.set_alias()
     return outcome, reason
-
-
-def _outcome(lake: Lake, registry: Registry, partition: str, origin: Origin) -> tuple[str, str]:
-    verdict = promotion.verdict_of(lake, partition, origin.dag_run_id)
-    if verdict is None:
-        return "failed", "No verdict was reached: look at the failed task above."
-    if not verdict.promoted:
-        return "refused", verdict.reason
-    if verdict.approval == "rejected":
-        return "refused", f"Version {verdict.version} was not approved."
-    if verdict.was_asked and verdict.approval != "approved":
-        return "failed", verdict.approval_reason or "The latest verdict was not approved."
-    if registry.is_promoted(verdict.version):
-        return "promoted", verdict.reason
-    return "failed", f"Version {verdict.version} was accepted but not put in use."
 
 
 def _reference(data: TrainingData, scores: np.ndarray[Any, Any]) -> Reference:

@@ -7,12 +7,20 @@ request back.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from include.calendar.partitions import Partition
 from include.errors import TrainingError
+from include.registry.champions import Registry
 from include.specification.pipeline import Pipeline
+from include.steps import promotion
 from include.storage import ledger
 from include.storage.lake_tables import Lake
+from include.storage.ledger import VERDICTS
 from include.storage.lineage import Origin
+
+if TYPE_CHECKING:
+    from include.registry.mlflow_runs import Tracking
 
 
 def start(lake: Lake, pipeline: Pipeline, partition: Partition, origin: Origin) -> None:
@@ -31,28 +39,52 @@ def start(lake: Lake, pipeline: Pipeline, partition: Partition, origin: Origin) 
     )
 
 
-def give_up(lake: Lake, partition: str, origin: Origin) -> None:
-    """Record that a training is over although its run told no end.
+def give_up(lake: Lake, pipeline: Pipeline, partition: str, origin: Origin) -> None:
+    """Record how a training ended although its run, which is over, told no end.
+
+    That is what is on record of it, as its last task would have said.
 
     Args:
         lake: The pipeline's tables.
+        pipeline: The pipeline file.
         partition: Partition as of which was to be trained.
         origin: The run; it must be over, so that it records nothing any more.
     """
     held = ledger.latest(lake, "training", partition, origin.dag_run_id)
-    if held is None or held.decision == "started":
-        reason = f"Run {origin.dag_run_id} is over without a verdict: deleted, or failed by hand."
-        ledger.record(lake, "training", partition, "failed", reason, origin=origin)
+    if held is not None and held.decision != "started":
+        return
+    registry = Registry(lake)
+    outcome, reason = promotion.outcome(lake, registry, pipeline, partition, origin.dag_run_id)
+    if outcome == "failed":
+        reason = f"Run {origin.dag_run_id} is over without an end: deleted, or failed by hand."
+    ledger.record(lake, "training", partition, outcome, reason, origin=origin)
+    if outcome != "promoted":
+        registry.roll_back(partition, reason, origin)
+
+
+def end_abandoned(lake: Lake, tracking: Tracking) -> None:
+    """Let MLflow follow the record: end the runs of trainings that are over, and set the alias."""
+    ended = {
+        (entry.partition, entry.dag_run_id): entry.decision
+        for entry in ledger.entries(lake, "training")
+    }
+    for run_id, partition, dag_run_id in tracking.running():
+        outcome = ended.get((partition, dag_run_id))
+        if outcome in VERDICTS or outcome == "failed":
+            tracking.close(run_id, failed=outcome == "failed")
+    Registry(lake, tracking).set_alias()
 
 
 def objection(lake: Lake, partition: str, dag_run_id: str) -> str | None:
     """Say why a run that was started by a request shall not train; None if it shall.
 
     A request is carried out once, whoever emitted its event twice; and not at all once it was
-    withdrawn.
+    withdrawn. A training that failed did not carry it out.
     """
     training = ledger.trainings(lake).get(partition)
-    if training is None or training.state == "requested" or training.dag_run_id == dag_run_id:
+    if training is None or training.dag_run_id == dag_run_id:
+        return None
+    if training.state in ("requested", "failed"):
         return None
     by = "" if training.state == "withdrawn" else f" already, by run {training.dag_run_id}"
     return f"The training as of {partition} is {training.state}{by}"

@@ -17,6 +17,7 @@ from include.storage.lineage import Origin
 TABLE = "ledger"
 Kind = Literal["retraining", "promotion", "approval", "training", "snapshot"]
 TrainingState = Literal["requested", "started", "promoted", "refused", "failed", "withdrawn"]
+VERDICTS = frozenset({"promoted", "refused"})
 # A later yes may ask for a training again.
 _ASKED_AGAIN = frozenset({"failed", "withdrawn"})
 
@@ -187,17 +188,25 @@ def trainings(lake: Lake) -> dict[str, Training]:
 
     A yes asks for a training unless one is under way or ended with a verdict; after a failure or
     a withdrawal it asks again. Of several that ask, the first one is the request. A no withdraws
-    what was asked for and not started.
+    what was asked for and not started. A run that fails takes no verdict of another run away.
 
     Returns:
         By partition, sorted.
     """
     found: dict[str, Training] = {}
+    verdicts: dict[str, dict[str, Training]] = {}
     for entry in entries(lake, "retraining", "training"):
         held = found.get(entry.partition)
         if entry.kind == "training":
-            state = cast(TrainingState, entry.decision)
-            found[entry.partition] = Training(state, entry.dag_id, entry.dag_run_id)
+            told = Training(cast(TrainingState, entry.decision), entry.dag_id, entry.dag_run_id)
+            reached = verdicts.setdefault(entry.partition, {})
+            if told.state in ("failed", *VERDICTS):
+                reached.pop(entry.dag_run_id, None)
+            if told.state in VERDICTS:
+                reached[entry.dag_run_id] = told
+            elif told.state == "failed" and reached:
+                told = list(reached.values())[-1]
+            found[entry.partition] = told
         elif entry.decision == "yes" and (held is None or held.state in _ASKED_AGAIN):
             found[entry.partition] = Training("requested", entry.dag_id, entry.dag_run_id)
         elif entry.decision == "no" and held is not None and held.state == "requested":
@@ -218,8 +227,10 @@ def pending_trainings(lake: Lake) -> tuple[str, ...]:
 
 def held_out_metric(lake: Lake, version: int, metric: str) -> float | None:
     """Read the metric that a version reached on its held-out rows; None if it was never judged."""
-    for entry in entries(lake, "promotion"):
-        if entry.evidence["challenger"] == version and not entry.superseded:
-            intervals = entry.evidence["evidence"]["challenger"]
-            return float(intervals[metric]["value"]) if metric in intervals else None
-    return None
+    found = [e for e in entries(lake, "promotion") if e.evidence["challenger"] == version]
+    if not found:
+        return None
+    # If its run judged another version since, this one may still have scored, and is watched.
+    counts = next((entry for entry in found if not entry.superseded), found[-1])
+    intervals = counts.evidence["evidence"]["challenger"]
+    return float(intervals[metric]["value"]) if metric in intervals else None

@@ -24,7 +24,12 @@ from include.training.training_sets import TrainingData
 # MLflow takes at most 36 characters for the digest of a data set.
 _LENGTH = 32
 _LIBRARIES = ("numpy", "optuna", "pandas", "scikit-learn", "imbalanced-learn")
-_OWN_MODULES = ("include.estimators", "include.training.candidates", "include.training.search")
+_OWN_MODULES = (
+    *("include.estimators", "include.training.candidates", "include.training.search"),
+    # What the search scores with, and what becomes of the fitted model.
+    *("include.evaluation.metric_values", "include.registry.model_files"),
+    *("include.specification.candidate_defaults", "include.specification.problem"),
+)
 
 
 def digest_data(data: TrainingData) -> str:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowRuntimeError
 from airflow.sdk.execution_time import task_runner
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from airflow.sdk.execution_time.comms import DagRunResult as DagRun
 
 BACKFILL = "backfill"
+BY_EVENT = "asset_triggered"
 QUEUED, RUNNING = "queued", "running"
 _ACTIVE = (QUEUED, RUNNING)
 ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
@@ -45,8 +46,9 @@ class Run:
         partition: What it is about; None for one that cannot be told, as its name is wrong or
             it takes its snapshot later.
         state: ``queued`` or ``running``.
-        since: Its date in Airflow's order, aware.
+        since: When it started, aware; in the far future while it is queued.
         is_backfill: Whether a backfill made it: those have a limit of their own.
+        is_by_event: Whether an event of an asset made it.
     """
 
     run_id: str
@@ -54,12 +56,14 @@ class Run:
     state: str
     since: datetime
     is_backfill: bool
+    is_by_event: bool = False
 
     def precedes(self, partition: Partition, since: datetime, run_id: str) -> bool:
         """Tell whether another run has to wait for this one.
 
-        Runs about earlier partitions come first; of several about one partition the older one,
-        so that they never wait for each other.
+        Runs about earlier partitions come first; of several about one partition the one that
+        started first, so that they never wait for each other. (Their dates in Airflow's order say
+        nothing: that of a backfill's run lies in the past, and a manual run may be under way.)
         """
         if self.partition is None:
             return False
@@ -130,12 +134,18 @@ def active_runs(
             run.run_id,
             about[run.run_id],
             run.state.value,
-            run.run_after,
+            started(run),
             run.run_type == BACKFILL,
+            run.run_type == BY_EVENT,
         )
         for run in found
     )
     return Active(runs, tuple(later))
+
+
+def started(run: Any) -> datetime:
+    """Tell when a run started; in the far future while it is queued."""
+    return run.start_date or datetime.max.replace(tzinfo=UTC)
 
 
 def read_run(dag_id: str, run_id: str) -> DagRun | None:

@@ -100,7 +100,8 @@ class TrainingsEndedTrigger(_EndedTrigger):
         partition: Partition that waits.
         dag_id: Its scoring DAG.
         runs: Ids of the runs that come first.
-        trainings: Training runs that are known already, as (DAG, run id, partition).
+        trainings: Training runs that are known already, as (DAG, run id, partition whose request
+            made it or '').
         poll_seconds: Seconds between looks, for each run that is open.
         until: When to fire in any case, ISO 8601 with offset.
     """

@@ -6,6 +6,7 @@ trainings were asked for, and Airflow again what has become of those.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,12 +26,15 @@ from relevo.active_runs import (
     active_runs,
     count_active,
     read_run,
+    started,
 )
+from relevo.hooks import RelevoHook
 
 if TYPE_CHECKING:
     from include.storage.lake_tables import Lake
     from include.storage.ledger import Training
 
+_log = logging.getLogger(__name__)
 _LAST_OF_TRAINING = "close_training"
 _REQUEST = "request_retraining"
 _TOLD = 5
@@ -46,7 +50,7 @@ class Waiter:
         partition: What it is about.
         dag_id: Its DAG.
         run_id: Its id.
-        since: Its date in Airflow's order, aware.
+        since: When it started, aware.
         is_backfill: Whether a backfill made it.
         last_tasks: The tasks with which runs of its DAG end.
         places: How many runs of its DAG may be active.
@@ -70,7 +74,7 @@ class Waiter:
             partition,
             dag.dag_id,
             run.run_id,
-            run.run_after,
+            started(run),
             run.run_type == BACKFILL,
             [task.task_id for task in dag.leaves],
             dag.max_active_runs,
@@ -84,7 +88,7 @@ class Waiting:
     Args:
         told: One line each, for people; nothing is open without any.
         runs: Ids of the runs that come first.
-        trainings: Training runs, as (DAG, run id, partition).
+        trainings: Training runs, as (DAG, run id, partition whose request made it or '').
         is_blocking: Whether who comes first is queued, and this is the last to hold a place.
         must_give_way: Whether moreover none of those that hold a place goes on.
     """
@@ -167,26 +171,28 @@ def _open_trainings(waiter: Waiter, lake: Lake) -> Waiting:
     train_dag = f"{waiter.pipeline.name}_train"
     active = active_runs(waiter.pipeline, train_dag, [_LAST_OF_TRAINING], waiter.partition)
     held = ledger.trainings(lake)
-    told, followed = [], []
+    told, followed, about = [], [], set()
     for run in active.runs:
         name = str(run.partition)
         if run.partition is None or run.partition >= waiter.partition:
             continue
         if not _is_over(held.get(name), train_dag, run):
-            followed.append((train_dag, run.run_id, name))
+            # One by hand is no matter of the request.
+            followed.append((train_dag, run.run_id, name if run.is_by_event else ""))
+            about.add(name)
             told.append(f"training as of {name}: {run} of {train_dag}")
     for name, training in held.items():
-        if name >= str(waiter.partition) or name in {item[2] for item in followed}:
+        if name >= str(waiter.partition) or name in about:
             continue
         if training.state == "started":
             if count_active(training.dag_id, [training.dag_run_id]):
                 followed.append((training.dag_id, training.dag_run_id, name))
                 told.append(f"training as of {name}: run {training.dag_run_id}")
             else:
-                _give_up(lake, name, training.dag_id, training.dag_run_id)
+                _give_up(waiter.pipeline, lake, name, training.dag_id, training.dag_run_id)
         elif training.state == "requested":
             if spent := _spent(lake, train_dag, name, training.dag_run_id):
-                _give_up(lake, name, train_dag, spent)
+                _give_up(waiter.pipeline, lake, name, train_dag, spent)
             else:
                 told.append(_describe_request(waiter.pipeline.name, name, training))
     if told and RuntimeTaskInstance.get_dag(train_dag).is_paused:
@@ -197,12 +203,13 @@ def _open_trainings(waiter: Waiter, lake: Lake) -> Waiting:
 def _is_over(training: Training | None, train_dag: str, run: Run) -> bool:
     """Tell whether an active training run changes nothing any more.
 
-    Its request was withdrawn, or it has recorded its end and does nothing but end MLflow's runs.
+    The request that made it was withdrawn, or it has recorded its end and does nothing but end
+    MLflow's runs.
     """
     if training is None or training.state in ("requested", "started"):
         return False
     if training.state == "withdrawn":
-        return True
+        return run.is_by_event
     if training.dag_run_id != run.run_id:
         return False
     states = RuntimeTaskInstance.get_task_states(train_dag, run_ids=[run.run_id])
@@ -232,10 +239,18 @@ def _spent(lake: Lake, train_dag: str, name: str, requested_by: str) -> str | No
     return None
 
 
-def _give_up(lake: Lake, name: str, dag_id: str, run_id: str) -> None:
+def _give_up(pipeline: Pipeline, lake: Lake, name: str, dag_id: str, run_id: str) -> None:
+    """Record the end of a training that will tell none, and let MLflow follow if it answers."""
+    from mlflow.exceptions import MlflowException
+
+    from include.registry.mlflow_runs import Tracking
     from include.steps import training_course
 
-    training_course.give_up(lake, name, Origin(dag_id, run_id, "await_training"))
+    training_course.give_up(lake, pipeline, name, Origin(dag_id, run_id, "await_training"))
+    try:
+        training_course.end_abandoned(lake, Tracking(RelevoHook().mlflow(), pipeline.name))
+    except (MlflowException, OSError) as error:
+        _log.warning("MLflow keeps the runs of %s open until the next training: %s", run_id, error)
 
 
 def _describe_request(pipeline: str, name: str, training: Training) -> str:

@@ -44,6 +44,7 @@ class FakeScheduler:
         conf: Mapping[str, Any] | None = None,
         partition_key: str | None = None,
         logical_date: datetime | None = None,
+        run_after: datetime | None = None,
     ) -> None:
         """Make a run with the states of its tasks; each is later than the one before."""
         from airflow.models import taskinstance
@@ -61,7 +62,8 @@ class FakeScheduler:
                     conf=dict(conf or {}),
                     partition_key=partition_key,
                     logical_date=logical_date,
-                    run_after=datetime.now(UTC),
+                    run_after=run_after or datetime.now(UTC),
+                    start_date=datetime.now(UTC) if state == "running" else None,
                 )
             )
             session.flush()
@@ -75,11 +77,11 @@ class FakeScheduler:
         from airflow.models.dagrun import DagRun
 
         with self._session() as session:
-            session.execute(
-                update(DagRun)
-                .where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
-                .values(state=state)
-            )
+            named = (DagRun.dag_id == dag_id, DagRun.run_id == run_id)
+            session.execute(update(DagRun).where(*named).values(state=state))
+            if state == "running":
+                began = update(DagRun).where(*named, DagRun.start_date.is_(None))
+                session.execute(began.values(start_date=datetime.now(UTC)))
 
     def set_task(self, dag_id: str, run_id: str, task_id: str, state: str | None) -> None:
         """Change the state of a task."""
@@ -113,6 +115,7 @@ class FakeScheduler:
                 run_id=run_id,
                 run_type=run.run_type,
                 run_after=run.run_after,
+                start_date=run.start_date,
                 logical_date=run.logical_date,
                 partition_key=run.partition_key,
                 conf=run.conf,

@@ -33,7 +33,7 @@ def context(ti: TaskInstance, replace_by_autospec: Any) -> dict[str, Any]:
         "dag_run": SimpleNamespace(
             run_id=ti.run_id,
             run_type="manual",
-            run_after=datetime(2026, 1, 1, tzinfo=UTC),
+            start_date=datetime(2026, 1, 1, tzinfo=UTC),
             consumed_asset_events=[],
         ),
     }

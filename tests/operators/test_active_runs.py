@@ -83,6 +83,32 @@ def test_the_order_of_runs(scheduler: FakeScheduler) -> None:
     assert sorted(first) == ["a", "b"]
 
 
+def test_the_run_that_started_first_comes_first_whatever_its_date(
+    scheduler: FakeScheduler,
+) -> None:
+    tasks, about = {"request_retraining": None}, {"partition": "2005-Q1"}
+    scheduler.add_run(DAG_ID, "by_hand", tasks=tasks, conf=about)
+    due = datetime(2005, 4, 5, 6, tzinfo=UTC)
+    for name, state in (("backfill__a", "running"), ("backfill__b", "queued")):
+        scheduler.add_run(
+            DAG_ID, name, tasks=tasks, state=state, conf=about, run_type="backfill", run_after=due
+        )
+    runs = {run.run_id: run for run in active_runs()}
+    before = {
+        name: {
+            other.run_id
+            for other in runs.values()
+            if run.partition and other.precedes(run.partition, run.since, name)
+        }
+        for name, run in runs.items()
+    }
+    assert before == {
+        "by_hand": set(),
+        "backfill__a": {"by_hand"},
+        "backfill__b": {"by_hand", "backfill__a"},
+    }
+
+
 def test_of_a_long_backfill_only_what_matters_is_read(
     scheduler: FakeScheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -204,7 +204,7 @@ class Replay:
             case "promote":
                 self.promote(run, origin)
             case "close_training":
-                training.close(self.lake, self.registry, run.partition, origin)
+                training.close(self.lake, self.registry, self.pipeline, run.partition, origin)
 
     def promote(self, run: Run, origin: Origin) -> None:
         """Register and promote a version, which is told by the champion before it."""

@@ -353,6 +353,21 @@ class TestApprove:
 
 
 class TestClose:
+    @pytest.fixture(autouse=True)
+    def abandoned(self, replace_by_autospec: Any) -> Any:
+        """Ends what earlier runs left open in MLflow."""
+        return replace_by_autospec("include.steps.training_course.end_abandoned")
+
+    @pytest.fixture(autouse=True)
+    def states(self, replace_by_autospec: Any) -> dict[str, str]:
+        """The states of the run's tasks."""
+        held: dict[str, str] = {}
+        replace_by_autospec(
+            "relevo.operators.training.RuntimeTaskInstance.get_task_states",
+            side_effect=lambda dag_id, run_ids: dict.fromkeys(run_ids, held),
+        )
+        return held
+
     @pytest.mark.parametrize("outcome", ["promoted", "refused"])
     def test_how_the_training_ended(
         self, context: Any, ti: Any, tracking: Any, replace_by_autospec: Any, outcome: str
@@ -360,7 +375,7 @@ class TestClose:
         close = replace_by_autospec("include.steps.training.close", return_value=(outcome, "why"))
         result = CloseTrainingOperator(**COMMON).execute(context)
         assert small_json(result) == {"outcome": outcome, "reason": "why"}
-        assert close.call_args.args[2] == PARTITION
+        assert close.call_args.args[3] == PARTITION
         tracking.close.assert_called_once_with("run 1", failed=False)
         assert ti.pushed == {
             "relevo_mlflow_run": f"{RUN}/run 1",
@@ -376,6 +391,26 @@ class TestClose:
         assert str(caught.value) == "Training as of 2005-Q1 failed. Look above."
         tracking.close.assert_called_once_with("run 1", failed=True)
         assert ti.pushed["relevo_mlflow_run"] == f"{RUN}/run 1"
+
+    def test_a_task_that_failed_fails_the_run_although_an_earlier_verdict_stands(
+        self, context: Any, tracking: Any, replace_by_autospec: Any, states: Any
+    ) -> None:
+        replace_by_autospec("include.steps.training.close", return_value=("promoted", "Better."))
+        states |= {"train_candidate": "failed", "select_challenger": "upstream_failed", "b": None}
+        with pytest.raises(AirflowFailException) as caught:
+            CloseTrainingOperator(**COMMON).execute(context)
+        assert str(caught.value) == (
+            "Training as of 2005-Q1: select_challenger, train_candidate failed, so that what "
+            "counts is what this run had decided before: promoted. Better. Clear what failed."
+        )
+        tracking.close.assert_called_once_with("run 1", failed=False)
+
+    def test_what_earlier_runs_left_open_is_ended(
+        self, context: Any, tracking: Any, abandoned: Any, replace_by_autospec: Any
+    ) -> None:
+        replace_by_autospec("include.steps.training.close", return_value=("refused", "why"))
+        CloseTrainingOperator(**COMMON).execute(context)
+        assert abandoned.call_args.args[1] == tracking
 
     def test_the_ledger_does_not_wait_for_mlflow(
         self, context: Any, tracking: Any, replace_by_autospec: Any

@@ -40,8 +40,11 @@ class World:
 
     def add_training(self, run_id: str, partition: str, **values: Any) -> None:
         """Add a training run."""
-        values = {"tasks": TRAIN, "partition_key": partition, **values}
-        self.scheduler.add_run(self.train, run_id, run_type="asset_triggered", **values)
+        values = {
+            **{"tasks": TRAIN, "partition_key": partition, "run_type": "asset_triggered"},
+            **values,
+        }
+        self.scheduler.add_run(self.train, run_id, **values)
 
     def waiter(self, run_id: str, partition: str, places: int = 16) -> Waiter:
         """See a run as its tasks do."""
@@ -69,6 +72,12 @@ class World:
         dag_id = self.score if kind == "retraining" else self.train
         origin = Origin(dag_id, run_id, "t")
         ledger.record(self.lake, kind, partition, decision, "", origin=origin)
+
+
+@pytest.fixture(autouse=True)
+def mlflow(replace_by_autospec: Any) -> Any:
+    """What is done in MLflow when a training is given up."""
+    return replace_by_autospec("include.steps.training_course.end_abandoned")
 
 
 @pytest.fixture
@@ -232,10 +241,20 @@ class TestTrainings:
             assert ledger.training_states(world.lake)["2005-Q1"] == "failed"
             assert self.told(world) == ""
 
+    def test_mlflow_may_be_away_then(
+        self, world: World, mlflow: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        mlflow.side_effect = OSError("nobody there")
+        world.record("training", "2005-Q1", "started", "t")
+        assert self.told(world) == ""
+        assert ledger.training_states(world.lake)["2005-Q1"] == "failed"
+        assert "MLflow keeps the runs of t open until the next training" in caplog.text
+
     def test_an_end_that_comes_between_two_looks_stays_what_it_is(self, world: World) -> None:
         for step in ("started", "promoted"):
             world.record("training", "2005-Q1", step, "t")
-        training_course.give_up(world.lake, "2005-Q1", Origin(world.train, "t", "x"))
+        loans = pipeline_file.load(world.lake.pipeline)
+        training_course.give_up(world.lake, loans, "2005-Q1", Origin(world.train, "t", "x"))
         assert ledger.training_states(world.lake)["2005-Q1"] == "promoted"
 
     def test_a_request_that_was_never_made(self, world: World) -> None:
@@ -250,6 +269,15 @@ class TestTrainings:
         world.add_training("t", "2005-Q1", state="queued")
         world.scheduler.add_dag(world.train, is_paused=True)
         assert f"{world.train} is paused: unpause it" in self.told(world)
+
+    def test_but_for_a_training_by_hand_instead(self, world: World) -> None:
+        world.record("retraining", "2005-Q1", "yes", "s")
+        world.add_training(
+            "t", "2005-Q1", run_type="manual", partition_key=None, conf={"partition": "2005-Q1"}
+        )
+        quarter = parse("2005-Q1", Frequency.QUARTERLY)
+        training_course.withdraw(world.lake, quarter, "by hand", "ada")
+        assert "run t about 2005-Q1 (running)" in self.told(world)
 
     def test_what_was_withdrawn_is_not_waited_for(self, world: World) -> None:
         world.record("retraining", "2005-Q1", "yes", "s")

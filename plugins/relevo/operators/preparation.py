@@ -111,14 +111,15 @@ class ComputeFeaturesOperator(OrderedOperator):
 
     def run(self, context: Any) -> dict[str, Any]:
         """Return the draft of the features' partition."""
-        from include.features.feature_function import compute
+        from include.features.feature_function import compute, with_history_of_now
         from include.spark.session import connect
         from include.storage.lake_tables import Lake
         from include.storage.lineage import TableReference
 
         if self.overlap() == 0:  # a run about an earlier partition may have come meanwhile
             self.await_turn(context)
-        settings = self.hook.get_conn()
+        settings, spec = self.hook.get_conn(), self.specification()
+        lake = Lake(settings.store, self.pipeline)
         sources = {
             name: TableReference.from_dict(batch["reference"])
             for name, batch in self.batches.items()
@@ -126,9 +127,9 @@ class ComputeFeaturesOperator(OrderedOperator):
         with connect(settings.spark_remote) as spark:
             draft = compute(
                 spark,
-                Lake(settings.store, self.pipeline),
-                self.specification(),
-                sources,
+                lake,
+                spec,
+                with_history_of_now(lake, spec, sources),
                 [self.partition],
                 self.origin(context),
             )

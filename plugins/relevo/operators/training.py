@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from relevo.assets import is_by_training_event
 from relevo.hooks import RelevoHook
@@ -67,10 +68,11 @@ class TrainingOperator(PipelineOperator):
 
     def parent_run(self, context: Any, tracking: Tracking) -> str:
         """Find or make the MLflow run of this DAG run."""
+        from include.registry.mlflow_runs import DAG_RUN, PARTITION
+
         ti = context["ti"]
         return tracking.parent(
-            f"{ti.dag_id}/{ti.run_id}",
-            {"relevo.partition": self.partition, "relevo.dag_run_id": ti.run_id},
+            f"{ti.dag_id}/{ti.run_id}", {PARTITION: self.partition, DAG_RUN: ti.run_id}
         )
 
     def link_run(self, context: Any, tracking: Tracking, run_id: str) -> None:
@@ -270,9 +272,9 @@ class EvaluateChallengerOperator(TrainingOperator):
 class PromoteChallengerOperator(TrainingOperator):
     """Do what verdict and approval in the ledger say: put the challenger in use, or take it back.
 
-    A promotion counts from the next partition on, for those that are not scored yet. Skipped if the
+    A promotion counts from the next partition on, where nobody scored yet. Skipped if the
     challenger may not take over; whatever the same run had put in use before is then taken back.
-    Its trigger rule is ``none_failed``, because nobody is asked about a challenger that was refused.
+    Its trigger rule is ``none_failed``, as nobody is asked about a challenger that was refused.
     """
 
     operator_extra_links = (ModelVersionLink(),)
@@ -362,7 +364,8 @@ class ApprovePromotionOperator(HITLOperator):
 class CloseTrainingOperator(TrainingOperator):
     """Record how the training ended and end the MLflow runs, whatever happened before.
 
-    Its trigger rule is ``all_done``; it fails if the training failed, so that the DAG run does.
+    Its trigger rule is ``all_done``; it fails if the training or any of its tasks failed, so that
+    the DAG run does.
     """
 
     operator_extra_links = (MlflowRunLink(), LedgerLink())
@@ -372,21 +375,40 @@ class CloseTrainingOperator(TrainingOperator):
         """Return how the training ended.
 
         Raises:
-            AirflowFailException: If no verdict was reached or carried out.
+            AirflowFailException: If no verdict was reached or carried out, or a task failed.
         """
         from include.registry.champions import Registry
         from include.steps.training import close
+        from include.steps.training_course import end_abandoned
 
         lake, tracking = self.lake(), self.tracking()
         outcome, reason = close(
-            lake, Registry(lake, tracking), self.slice_of_time(), self.origin(context)
+            lake,
+            Registry(lake, tracking),
+            self.specification(),
+            self.slice_of_time(),
+            self.origin(context),
         )
         LedgerLink.persist(context, ledger_path(self.pipeline))
         # After the ledger: whoever waits for the training does not wait for MLflow.
         parent_id = self.parent_run(context, tracking)
         tracking.close(parent_id, failed=outcome == "failed")
+        end_abandoned(lake, tracking)
         self.link_run(context, tracking, parent_id)
         if outcome == "failed":
             raise AirflowFailException(f"Training as of {self.partition} failed. {reason}")
+        if failed := failed_tasks(context):
+            raise AirflowFailException(
+                f"Training as of {self.partition}: {', '.join(failed)} failed, so that what counts "
+                f"is what this run had decided before: {outcome}. {reason} Clear what failed."
+            )
         self.log.info("Training as of %s ended: %s", self.partition, outcome)
         return {"outcome": outcome, "reason": reason}
+
+
+def failed_tasks(context: Any) -> list[str]:
+    """Name the tasks of the run that failed, or could not begin because others had."""
+    ti = context["ti"]
+    states = RuntimeTaskInstance.get_task_states(ti.dag_id, run_ids=[ti.run_id])
+    tasks = states.get(ti.run_id, {})
+    return sorted(name for name, state in tasks.items() if state in ("failed", "upstream_failed"))

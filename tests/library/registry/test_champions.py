@@ -405,7 +405,7 @@ def test_a_number_that_mlflow_gives_again_is_refused(
 ) -> None:
     register(registry, origin)
     tracking.held.clear()  # restored from an older backup, or deleted
-    with pytest.raises(RegistryError, match="must have a new number, got 1, .* from one backup"):
+    with pytest.raises(RegistryError, match=r"must have a new number, got 1, .* from one backup"):
         registry.register(model("2006-Q1", run_id="new"), "models:/new", origin)
     assert registry.get(1).partition == "2004-Q4"
 

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 
 from include.monitoring.performance import PerformanceRecord
+from include.registry.champions import PROFILES
 from include.reports import decisions_page
 from include.reports.decisions_page import HEADS, Row, decisions, render_decisions
-from include.scoring.batch_scoring import PROFILES
 from include.specification.pipeline import Pipeline
 from include.steps import monitoring
 from include.storage import ledger

@@ -12,7 +12,7 @@ from unittest.mock import create_autospec
 import pyarrow as pa
 
 from include.calendar.partitions import Frequency, Partition, parse
-from include.registry.champions import Registry
+from include.registry.champions import PROFILES, Registry
 from include.registry.model_files import ModelVersion
 from include.scoring import batch_scoring
 from include.specification.pipeline import Pipeline
@@ -85,7 +85,7 @@ class Replay:
         if not back_scored:
             version = {"model_version": [5]}
             drift = {"verdict": ["no drift"], "reason": ["r"], "details": ["{}"], **version}
-            self._write(batch_scoring.PROFILES, names, [version] * len(names))
+            self._write(PROFILES, names, [version] * len(names))
             self._write(monitoring.DRIFT, names, [drift] * len(names))
 
     def measure(self, name: str) -> list[str]:
@@ -110,7 +110,7 @@ class Replay:
 
     def tables(self) -> dict[str, list[tuple[tuple[str, str], ...]]]:
         """Tell what each table says, in an order of its own."""
-        names = ("features", "labels", batch_scoring.TABLE, batch_scoring.PROFILES)
+        names = ("features", "labels", batch_scoring.TABLE, PROFILES)
         return {
             table: sorted(
                 tuple(sorted((key, str(row[key])) for key in row.keys() - _OF_THE_RUN))

@@ -9,6 +9,7 @@ import pytest
 
 from include.calendar.partitions import Frequency
 from include.monitoring.gaps import Gap
+from include.registry.champions import PROFILES
 from include.scoring import batch_scoring
 from include.specification.pipeline import Pipeline
 from include.steps.gaps import find_gaps
@@ -117,7 +118,7 @@ def test_snapshots_are_numbered_without_gaps(replay: Replay) -> None:
         update={"partition": Frequency.NONE, "event_time": None, "schedule": None}
     )
     snapshots = Replay(lake, timeless)
-    for table in (batch_scoring.PROFILES, "labels"):
+    for table in (PROFILES, "labels"):
         snapshots._write(table, ("snapshot-0001", "snapshot-0003"), [{"version": [1]}] * 2)
     assert told(find_gaps(lake, timeless, NOW)) == [
         ("snapshot-0001", ("decision",)),

@@ -57,7 +57,7 @@ class Run:
         return promotion.carry_out(self.lake, self.registry, self.pipeline, AS_OF, self.origin)
 
     def close(self) -> tuple[str, str]:
-        return close(self.lake, self.registry, AS_OF, self.origin)
+        return close(self.lake, self.registry, self.pipeline, AS_OF, self.origin)
 
     @property
     def champion(self) -> int | None:
@@ -81,7 +81,7 @@ def asking(lake: Lake, make_pipeline: Callable[..., Pipeline], origin: Origin) -
 
 def test_without_a_verdict_nothing_is_put_in_use(run: Run) -> None:
     assert run.verdict() is None
-    assert run.carry_out() == (None, "No verdict was reached.")
+    assert run.carry_out() == (None, "No verdict was reached: look at the task that failed.")
     assert run.close()[0] == "failed"
     assert run.champion is None
 
@@ -90,7 +90,7 @@ def test_the_verdict_of_another_run_is_none_of_ours(run: Run, origin: Origin) ->
     run.judge("promoted")
     other = Origin("p_train", "another run", "t")
     carried_out = promotion.carry_out(run.lake, run.registry, run.pipeline, AS_OF, other)
-    assert carried_out == (None, "No verdict was reached.")
+    assert carried_out == (None, "No verdict was reached: look at the task that failed.")
 
 
 def test_the_latest_verdict_is_carried_out_each_time(run: Run) -> None:
@@ -105,6 +105,36 @@ def test_the_latest_verdict_is_carried_out_each_time(run: Run) -> None:
         "refused",
         "promoted",
     ]
+
+
+def test_whoever_closes_mends_an_alias_that_mlflow_did_not_take(run: Run) -> None:
+    run.judge("promoted")
+    client: Any = run.registry.tracking_or_fail().client
+    client.set_registered_model_alias.side_effect = OSError("MLflow is away")
+    with pytest.raises(OSError, match="away"):
+        run.carry_out()
+    client.set_registered_model_alias.side_effect = None
+    client.set_registered_model_alias.reset_mock()
+    assert run.close()[0] == "promoted"
+    client.set_registered_model_alias.assert_called_once_with(run.lake.pipeline, "champion", "1")
+
+
+def test_a_file_that_asks_nobody_any_more(asking: Run, make_pipeline: Any) -> None:
+    asking.ask("expired")
+    assert asking.close()[0] == "failed"
+    asking.pipeline = make_pipeline()
+    assert asking.carry_out()[0] == 1
+    assert asking.close()[0] == "promoted"
+    assert asking.champion == 1
+
+
+def test_a_persons_no_counts_also_then(asking: Run, make_pipeline: Any) -> None:
+    asking.ask("rejected")
+    asking.pipeline = make_pipeline()
+    told = "Version 1 was not approved. rejected by Ada."
+    assert asking.carry_out() == (None, told)
+    assert asking.close() == ("refused", told)
+    assert asking.champion is None
 
 
 def test_what_was_accepted_but_not_carried_out_is_a_failure(run: Run) -> None:
@@ -122,13 +152,13 @@ def test_nothing_is_put_in_use_unasked(asking: Run) -> None:
     ("said", "champion", "outcome"),
     [
         ("approved", 1, ("promoted", "promoted")),
-        ("rejected", None, ("refused", "Version 1 was not approved.")),
+        ("rejected", None, ("refused", "Version 1 was not approved. rejected by Ada.")),
         ("expired", None, ("failed", "expired by Ada.")),
     ],
 )
 def test_each_answer(asking: Run, said: Answer, champion: int | None, outcome: Any) -> None:
     asking.ask(said)
-    assert asking.carry_out() == (champion, "promoted" if champion else f"{said} by Ada.")
+    assert asking.carry_out() == (champion, outcome[1])
     assert asking.close() == outcome
     assert asking.champion == champion
     found = [(item.decision, item.superseded) for item in ledger.entries(asking.lake, "approval")]
@@ -160,7 +190,10 @@ def test_a_yes_is_no_yes_to_a_later_verdict(asking: Run) -> None:
     before = asking.verdict()
     asking.judge("promoted", "by another rule")
     # Killed before anybody was asked: the promotion of before does not stand for this verdict.
-    assert asking.close() == ("failed", "The latest verdict was not approved.")
+    assert asking.close() == (
+        "failed",
+        "Nobody approved version 1 after its latest verdict: clear approve_promotion.",
+    )
     assert asking.champion is None
     asking.ask("approved", before)  # a late answer to the question of before
     assert asking.carry_out()[0] is None

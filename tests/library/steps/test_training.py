@@ -14,7 +14,7 @@ import pytest
 
 from include.calendar.partitions import Frequency, parse
 from include.registry.champions import CHAMPION, TABLE, Registry
-from include.registry.mlflow_runs import PARENT, SUPERSEDED_BY, Tracking
+from include.registry.mlflow_runs import DAG_RUN, PARENT, PARTITION, SUPERSEDED_BY, Tracking
 from include.specification.pipeline import Pipeline
 from include.steps import promotion, training, training_course
 from include.storage import ledger
@@ -66,7 +66,8 @@ class Story:
         self.lake.write(table, rows, partitions=[name], origin=self.origin)
 
     def parent(self) -> str:
-        return self.tracking.parent(self.origin.dag_run_id, {"relevo.partition": str(AS_OF)})
+        run_id = self.origin.dag_run_id
+        return self.tracking.parent(run_id, {PARTITION: str(AS_OF), DAG_RUN: run_id})
 
     def build(self) -> TrainingSet:
         training_course.start(self.lake, self.pipeline, AS_OF, self.origin)
@@ -91,7 +92,7 @@ class Story:
         return self.close()
 
     def close(self) -> str:
-        outcome, _ = training.close(self.lake, self.registry, AS_OF, self.origin)
+        outcome, _ = training.close(self.lake, self.registry, self.pipeline, AS_OF, self.origin)
         self.tracking.close(self.parent(), failed=outcome == "failed")
         return outcome
 
@@ -222,3 +223,16 @@ def test_two_tasks_at_once_make_one_parent_and_one_nested_run(story: Story) -> N
     assert len(story.nested()) == 1
     assert len(story.tracking._search("tags.`relevo.pipeline` != ''")) == 2
     story.tracking.close(parent, failed=True)
+
+
+def test_mlflow_follows_when_a_run_that_told_no_end_is_given_up(story: Story) -> None:
+    training_course.start(story.lake, story.pipeline, AS_OF, story.origin)
+    given_up = (story.parent(), story.tracking.candidate(story.parent(), CANDIDATE, "00"))
+    other = story.tracking.parent("other", {PARTITION: str(AS_OF), DAG_RUN: "under way"})
+    training_course.end_abandoned(story.lake, story.tracking)
+    assert {run_id for run_id, *_ in story.tracking.running()} == {given_up[0], other}
+
+    training_course.give_up(story.lake, story.pipeline, str(AS_OF), story.origin)
+    training_course.end_abandoned(story.lake, story.tracking)
+    states = [story.tracking.client.get_run(run_id).info.status for run_id in (*given_up, other)]
+    assert states == ["FAILED", "FAILED", "RUNNING"]

@@ -13,6 +13,7 @@ from include.steps import training_course
 from include.storage import ledger
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
+from tests.library.steps.test_promotion import AS_OF, Run
 
 QUARTER = parse("2005-Q1", Frequency.QUARTERLY)
 NAME = str(QUARTER)
@@ -67,14 +68,54 @@ def test_a_verdict_stands_until_there_is_another(
 def test_a_run_that_told_no_end_is_given_up(lake: Lake, make_pipeline: Any, train: Origin) -> None:
     training_course.start(lake, make_pipeline(), QUARTER, train)
     for _ in range(2):
-        training_course.give_up(lake, NAME, train)
+        training_course.give_up(lake, make_pipeline(), NAME, train)
     assert course(lake) == ["started", "failed"]
     reason = ledger.entries(lake, "training")[-1].reason
-    assert reason == "Run train_1 is over without a verdict: deleted, or failed by hand."
+    assert reason == "Run train_1 is over without an end: deleted, or failed by hand."
     training_course.start(lake, make_pipeline(), QUARTER, train)  # cleared after all
     ledger.record(lake, "training", NAME, "promoted", "why", origin=train)
-    training_course.give_up(lake, NAME, train)
+    training_course.give_up(lake, make_pipeline(), NAME, train)
     assert ledger.training_states(lake) == {NAME: "promoted"}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "in_use", "ended"),
+    [
+        ("promoted", True, "promoted"),
+        ("promoted", False, "failed"),
+        ("refused", False, "refused"),
+        # Killed after another verdict, before what was in use was taken back.
+        ("refused", True, "refused"),
+    ],
+)
+def test_it_is_given_up_as_what_is_on_record_of_it(
+    lake: Lake, make_pipeline: Any, train: Origin, verdict: str, in_use: bool, ended: str
+) -> None:
+    run = Run(lake, make_pipeline(), train)
+    training_course.start(lake, make_pipeline(), AS_OF, train)
+    if in_use:
+        run.judge("promoted")
+        run.carry_out()
+    run.judge(verdict)
+    training_course.give_up(lake, make_pipeline(), str(AS_OF), train)
+    assert ledger.training_states(lake) == {str(AS_OF): ended}
+    assert run.champion == (1 if ended == "promoted" else None)
+
+
+def test_a_failure_by_hand_leaves_the_request_to_its_own_run(
+    lake: Lake, make_pipeline: Any, origin: Origin, train: Origin
+) -> None:
+    by_hand = replace(train, dag_run_id="by_hand")
+    ledger.record(lake, "retraining", NAME, "yes", "", origin=origin)
+    training_course.start(lake, make_pipeline(), QUARTER, by_hand)
+    assert training_course.objection(lake, NAME, "train_1") is not None
+    ledger.record(lake, "training", NAME, "failed", "why", origin=by_hand)
+    assert training_course.objection(lake, NAME, "train_1") is None
+    # And after both have failed, whichever is cleared trains.
+    training_course.start(lake, make_pipeline(), QUARTER, train)
+    ledger.record(lake, "training", NAME, "failed", "why", origin=train)
+    ledger.record(lake, "training", NAME, "failed", "again", origin=by_hand)
+    assert training_course.objection(lake, NAME, "train_1") is None
 
 
 def test_only_a_request_can_be_withdrawn(lake: Lake, origin: Origin, train: Origin) -> None:

@@ -134,7 +134,7 @@ class World:
             return promotion.carry_out(lake, registry, pipeline, TRAINED, origin)
 
         def close(origin: Origin) -> Any:
-            return training.close(lake, registry, TRAINED, origin)
+            return training.close(lake, registry, pipeline, TRAINED, origin)
 
         yield self._step("train", "build_training_set", build_training_set)
         yield self._step("train", "select_challenger", select)

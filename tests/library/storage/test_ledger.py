@@ -286,3 +286,26 @@ def test_the_held_out_metric_is_that_of_the_verdict_that_counts(lake: Lake, reco
         evidence = {"challenger": 3, "evidence": {"challenger": intervals}}
         record("promotion", "2005-Q1", "promoted", evidence=evidence)
     assert ledger.held_out_metric(lake, 3, "roc_auc") == 0.5
+
+
+def test_the_held_out_metric_outlives_a_verdict_on_another_version(lake: Lake, record: Any) -> None:
+    for version, value in ((3, 0.75), (4, 0.5)):
+        intervals = {"roc_auc": {"value": value}}
+        evidence = {"challenger": version, "evidence": {"challenger": intervals}}
+        record("promotion", "2005-Q1", "promoted", evidence=evidence)
+    assert ledger.held_out_metric(lake, 3, "roc_auc") == 0.75
+    assert ledger.held_out_metric(lake, 4, "roc_auc") == 0.5
+
+
+def test_a_failure_takes_no_verdict_of_another_run_away(lake: Lake, record: Any) -> None:
+    for decision, run in (("started", "a"), ("promoted", "a"), ("started", "b")):
+        record("training", "2005-Q1", decision, run=run)
+    assert ledger.training_states(lake) == {"2005-Q1": "started"}
+    record("training", "2005-Q1", "failed", run="b")
+    assert ledger.trainings(lake)["2005-Q1"].dag_run_id == "a"
+    assert ledger.training_states(lake) == {"2005-Q1": "promoted"}
+    record("retraining", "2005-Q1", "yes", run="twice")
+    assert ledger.pending_trainings(lake) == ()
+    # Its own does: the run was cleared.
+    record("training", "2005-Q1", "failed", run="a")
+    assert ledger.training_states(lake) == {"2005-Q1": "failed"}

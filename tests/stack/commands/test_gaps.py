@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner, Result
 
-from include.scoring.batch_scoring import PROFILES
+from include.registry.champions import PROFILES
 from include.storage import ledger
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
