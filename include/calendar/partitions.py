@@ -217,6 +217,7 @@ def of_run(
     requested: str | None = None,
     partition_key: str | None = None,
     logical_date: datetime | None = None,
+    now: datetime | None = None,
 ) -> Partition:
     """Decide which partition a run is about.
 
@@ -224,12 +225,26 @@ def of_run(
     the key of the partitioned asset event that started the run, the latest partition that was
     closed at the logical date.
 
+    Args:
+        frequency: What the pipeline's partitions are.
+        requested: Name that a person gave.
+        partition_key: Key of the event.
+        logical_date: Of the run, aware.
+        now: The present moment, naive UTC: a partition that was named must have closed by then.
+
     Raises:
-        PartitionError: If the run carries none of the three, or a name of another form.
+        PartitionError: If the run carries none of the three, or a name of another form or of a
+            partition that has not closed.
     """
     name = requested or partition_key
     if name:
-        return parse(name, frequency)
+        partition = parse(name, frequency)
+        if now is not None and frequency is not Frequency.NONE and partition.end > now:
+            raise PartitionError(
+                f"partition {partition}: must have closed, got one that ends at {partition.end} "
+                "(UTC). Name an earlier one, or run again after that."
+            )
+        return partition
     if logical_date is None:
         raise PartitionError(
             "run without a partition: it has no logical date and no partition key, got neither "

@@ -170,7 +170,7 @@ def decisions(lake: Lake) -> list[Decision]:
             before = after = scored_by.get(entry.partition)
         elif entry.kind == "training" and (entry.decision != "started" or entry is latest[run]):
             verdict = judged.get(run, {})
-            before = after = verdict.get("champion")
+            before = after = verdict.get("champion", scored_by.get(entry.partition))
             if entry.decision == "promoted":
                 after = verdict.get("challenger")
         else:

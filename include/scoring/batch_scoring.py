@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -74,6 +74,7 @@ def score(
     *,
     back_scored: bool = False,
     details: Mapping[str, str] | None = None,
+    replacing: Collection[str] | None = None,
 ) -> Scores:
     """Score one partition of the features table and commit the predictions once.
 
@@ -86,6 +87,7 @@ def score(
         origin: Who writes.
         back_scored: Mark the predictions as not made then.
         details: What the commit says besides.
+        replacing: Files that the partition must still consist of, else nothing is written.
 
     Raises:
         MonitoringError: If the partition has no rows, and the source may not come without.
@@ -136,6 +138,7 @@ def score(
         partitions=[str(features.partition)],
         origin=origin.reading(features),
         details=details,
+        replacing=replacing,
     )
     return Scores(reference, merged)
 

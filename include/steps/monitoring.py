@@ -281,13 +281,17 @@ def _measure(
     origin: Origin,
 ) -> PerformanceRecord | None:
     """Judge one partition; None for a snapshot that holds nothing the model was not fitted on."""
+    held = lake.paths(batch_scoring.TABLE, measured)
     scored = then = made_then.made_then(lake, measured)
     if scored is None:
         champion = registry.require_champion(partition)
         features = lake.reference(FEATURES, measured)
-        scored = batch_scoring.score(
-            spark, lake, pipeline, features, champion, origin, back_scored=True
-        ).predictions
+        batch_scoring.score(
+            spark, lake, pipeline, features, champion, origin, back_scored=True, replacing=held
+        )
+        # The partition's own run may have come in between: then its predictions are those of then.
+        then = made_then.made_then(lake, measured)
+        scored = then or lake.reference(batch_scoring.TABLE, measured)
     predicted = to_pandas(lake.read(scored.table, partitions=[measured], version=scored.version))
     version = registry.get(int(predicted["model_version"].iloc[0]))
     judged = join_labels(predicted, known_labels(lake, partition), pipeline, partition.end)

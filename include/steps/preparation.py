@@ -102,7 +102,7 @@ def ingest(
     others = {
         other: schema
         for other in pipeline.sources
-        if other != source and (schema := landed_schema(lake, other)) is not None
+        if other != source and (schema := lake.schema(raw_table(other))) is not None
     }
     batches = []
     for partition in wanted:
@@ -368,7 +368,7 @@ def _spread(rows: pa.Table, sample: int | None) -> pa.Table:
 
 
 def landed_schema(lake: Lake, source: str) -> pa.Schema | None:
-    """Take the schema that a source had so far; None before the first batch."""
+    """Take the schema that a source had so far; None before the first batch that was kept."""
     table = raw_table(source)
-    held = lake.schema(table)
+    held = lake.schema(table) if lake.partitions(table) else None
     return None if held is None else pa.schema([f for f in held if f.name != PARTITION])

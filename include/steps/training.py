@@ -9,6 +9,8 @@ from typing import Any
 
 import mlflow
 import numpy as np
+import pandas as pd
+from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 
 from include.calendar.partitions import Partition
@@ -121,13 +123,7 @@ def fit(
         visible = data.features[~data.holdout]
         mlflow.log_params({**fitted.parameters, "candidate": name, "seed": rules.seed})
         mlflow.log_metric(f"validation_{rules.metric}", fitted.validation)
-        mlflow.log_input(
-            mlflow.data.from_pandas(
-                visible.head(100), source=source, name=training_set.reference.table, digest=digest
-            ),
-            context="training",
-            tags={"version": str(training_set.reference.version)},
-        )
+        _log_training_set(visible.head(100), source, training_set, digest)
         sample = visible.head(5)
         logged = mlflow.sklearn.log_model(
             fitted.estimator,
@@ -150,6 +146,24 @@ def fit(
             }
         )
     return CandidateResult(name, run_id, fitted.validation, logged.model_uri, file, trusted)
+
+
+def _log_training_set(
+    rows: pd.DataFrame, source: str, training_set: TrainingSet, digest: str
+) -> None:
+    """Log which data the active run was fitted on.
+
+    Two candidates may make the data set in MLflow at the same moment, of which it refuses one:
+    then it is there.
+    """
+    data = mlflow.data.from_pandas(
+        rows, source=source, name=training_set.reference.table, digest=digest
+    )
+    tags = {"version": str(training_set.reference.version)}
+    try:
+        mlflow.log_input(data, context="training", tags=tags)
+    except MlflowException:
+        mlflow.log_input(data, context="training", tags=tags)
 
 
 def select(

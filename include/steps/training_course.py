@@ -79,12 +79,13 @@ def objection(lake: Lake, partition: str, dag_run_id: str) -> str | None:
     """Say why a run that was started by a request shall not train; None if it shall.
 
     A request is carried out once, whoever emitted its event twice; and not at all once it was
-    withdrawn. A training that failed did not carry it out.
+    withdrawn. A training that failed did not carry it out, and one that has begun goes on.
     """
     training = ledger.trainings(lake).get(partition)
-    if training is None or training.dag_run_id == dag_run_id:
+    if training is None or training.state in ("requested", "failed"):
         return None
-    if training.state in ("requested", "failed"):
+    own = ledger.latest(lake, "training", partition, dag_run_id)
+    if training.dag_run_id == dag_run_id or (own is not None and own.decision == "started"):
         return None
     by = "" if training.state == "withdrawn" else f" already, by run {training.dag_run_id}"
     return f"The training as of {partition} is {training.state}{by}"

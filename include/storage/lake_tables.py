@@ -9,8 +9,9 @@ partition conflict instead of doubling rows, and a retry ends in the same rows. 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -85,6 +86,12 @@ class Lake:
         for file in () if delta is None else self._files(delta):
             counts[file.partition] = counts.get(file.partition, 0) + file.rows
         return counts
+
+    def paths(self, table: str, partition: str) -> frozenset[str]:
+        """Name the files that a partition consists of now; none if it was never written."""
+        delta = self._held(table)
+        files = () if delta is None else self._files(delta)
+        return frozenset(file.path for file in files if file.partition == partition)
 
     def files(self, reference: TableReference) -> tuple[DataFile, ...]:
         """List the files of a partition (of the whole table if it names none), sorted by path."""
@@ -186,6 +193,7 @@ class Lake:
         partitions: Sequence[str],
         origin: Origin,
         details: Mapping[str, str] | None = None,
+        replacing: Collection[str] | None = None,
     ) -> TableReference:
         """Replace partitions by files that are already below the table, in one atomic commit.
 
@@ -198,6 +206,8 @@ class Lake:
             partitions: Partitions to replace; one without new files ends up empty.
             origin: Who writes, from what.
             details: What the log and the lineage say besides.
+            replacing: Paths that the partitions must still consist of, else nothing is committed:
+                another writer came first; by default whatever they hold is replaced.
 
         Raises:
             TableError: If the columns do not fit the table, or other writers win ten times.
@@ -212,8 +222,9 @@ class Lake:
         def attempt() -> int:
             delta.update_incremental()
             version = int(delta.version())
+            now = {file.path for file in self._files(delta) if file.partition in partitions}
             # The same files again are those of a commit whose answer was lost, or of a clear.
-            if new == {file.path for file in self._files(delta) if file.partition in partitions}:
+            if now == new or (replacing is not None and now != set(replacing)):
                 return version
             delta.create_write_transaction(
                 [file.to_action() for file in files],
@@ -237,14 +248,20 @@ class Lake:
         return reference
 
     def prepare(self, table: str, schema: pa.Schema) -> DeltaTable:
-        """Open a table for writing, made if it does not exist.
+        """Open a table for writing, made if it does not exist; one without rows takes the columns.
 
         Raises:
             TableError: If the columns do not fit the table.
         """
         delta = self._ensure(table, schema)
-        held = pa.schema(delta.schema().to_arrow())
-        check_schema(f"table {self.pipeline}.{table}", held, schema)
+        try:
+            held = pa.schema(delta.schema().to_arrow())
+            check_schema(f"table {self.pipeline}.{table}", held, schema)
+        except TableError:
+            if self._files(delta):
+                raise
+            # What was drafted first was refused.
+            delta = self._create(table, schema, mode="overwrite")
         return delta
 
     def append(
@@ -294,12 +311,22 @@ class Lake:
         if (held := self._held(table)) is not None:
             keep_versions(held)
             return held
+        return self._create(table, schema, mode="ignore", partitioned=partitioned)
+
+    def _create(
+        self,
+        table: str,
+        schema: pa.Schema,
+        *,
+        mode: Literal["ignore", "overwrite"],
+        partitioned: bool = True,
+    ) -> DeltaTable:
         # Two tasks may make it at once: the one that comes second takes what is there.
         with suppress(CommitFailedError):
             DeltaTable.create(
                 self._url(table),
                 schema=schema,
-                mode="ignore",
+                mode=mode,
                 partition_by=[PARTITION] if partitioned else None,
                 configuration=EVERY_VERSION,
                 storage_options=self.settings.storage_options(),

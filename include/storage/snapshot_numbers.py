@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from include.calendar import partitions
 from include.calendar.partitions import Frequency, Partition
+from include.errors import PartitionError
 from include.storage import ledger
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
@@ -37,7 +38,18 @@ def latest_snapshot(lake: Lake, origin: Origin) -> Partition:
 
 
 def take(lake: Lake, partition: Partition, origin: Origin) -> None:
-    """Take a snapshot's number for a run, unless another run has it."""
+    """Take a snapshot's number for a run, unless another run has it.
+
+    Raises:
+        PartitionError: If numbers before it are free: a snapshot can be no newer than the next one.
+    """
+    taken = taken_numbers(lake)
+    following = partitions.snapshot(_latest_number(taken) + 1)
+    if partition > following:
+        raise PartitionError(
+            f"partition {partition}: must be {following} or one before it, because snapshots are "
+            "numbered in their order. Name none to take the next one."
+        )
     ledger.record(
         lake,
         "snapshot",

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
+
+from airflow.sdk.exceptions import AirflowFailException
 
 from include.calendar import partitions
 from include.calendar.partitions import Frequency, Partition
+from include.errors import RelevoError, UnavailableError
 from include.specification import pipeline_file
 from include.storage.lineage import Origin
 
@@ -21,13 +25,25 @@ def partition_of(pipeline: str, dag_run: Any, params: Mapping[str, Any]) -> str:
         pipeline: Name of the pipeline.
         dag_run: The run, as templates see it.
         params: The run's parameters.
+
+    Raises:
+        AirflowFailException: If there is none, or it cannot be. Trying again gives the same.
     """
+    try:
+        return str(_partition_of(pipeline, dag_run, params))
+    except UnavailableError:
+        raise
+    except RelevoError as error:
+        raise AirflowFailException(str(error)) from error
+
+
+def _partition_of(pipeline: str, dag_run: Any, params: Mapping[str, Any]) -> Partition:
     frequency = pipeline_file.load(pipeline).partition
     named = params.get("partition") or dag_run.partition_key
     if frequency is Frequency.NONE:
-        return str(_snapshot(pipeline, dag_run, named))
-    partition = partitions.of_run(frequency, requested=named, logical_date=dag_run.logical_date)
-    return str(partition)
+        return _snapshot(pipeline, dag_run, named)
+    now = datetime.now(UTC).replace(tzinfo=None)
+    return partitions.of_run(frequency, requested=named, logical_date=dag_run.logical_date, now=now)
 
 
 def _snapshot(pipeline: str, dag_run: Any, named: str | None) -> Partition:

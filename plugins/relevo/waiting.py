@@ -196,7 +196,10 @@ def _open_trainings(waiter: Waiter, lake: Lake) -> Waiting:
             else:
                 told.append(_describe_request(waiter.pipeline.name, name, training))
     if told and RuntimeTaskInstance.get_dag(train_dag).is_paused:
-        told.append(f"{train_dag} is paused: unpause it")
+        told.append(
+            f"{train_dag} is paused: unpause it, and trigger what was requested meanwhile, because "
+            "Airflow makes no run of an event that came while it was paused"
+        )
     return Waiting(told=tuple(told), trainings=tuple(followed))
 
 

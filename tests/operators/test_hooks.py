@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from include.errors import PartitionError, RelevoError, SettingsError, SpecificationError
+from include.errors import PartitionError, RelevoError, SettingsError
 from include.storage.connections import from_environment
 from relevo.hooks import RelevoHook
 from relevo.links import DataDocsLink, MlflowRunLink, ledger_path, report_path
@@ -164,11 +164,16 @@ class TestPartitionOf:
         assert partition_of("loan_default", run(**facts), params) == partition
 
     def test_none_of_them(self) -> None:
-        with pytest.raises(PartitionError, match="run without a partition"):
+        # Of the kind that Airflow does not try again.
+        with pytest.raises(AirflowFailException, match="run without a partition"):
             partition_of("loan_default", run(), {})
 
+    def test_one_that_has_not_closed(self) -> None:
+        with pytest.raises(AirflowFailException, match="2962-Q1: must have closed"):
+            partition_of("loan_default", run(), {"partition": "2962-Q1"})
+
     def test_an_unknown_pipeline(self) -> None:
-        with pytest.raises(SpecificationError, match="did you mean 'loan_default'"):
+        with pytest.raises(AirflowFailException, match="did you mean 'loan_default'"):
             partition_of("loan_defaut", run(), {})
 
     def test_the_template_of_every_operator_reaches_it(self) -> None:

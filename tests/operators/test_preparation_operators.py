@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -106,6 +107,18 @@ def test_compute_features(context: Any, spark: Any, replace_by_autospec: Any) ->
     assert (lake.pipeline, pipeline.name) == ("loan_default", "loan_default")
     assert (sources, partitions) == ({"loans": RAW}, ["2005-Q1"])
     assert spark.call_args.args[0].get_secret_value() == "sc://spark:15002/;token=token"
+
+
+def test_compute_features_looks_at_history_after_it_has_waited(
+    context: Any, spark: Any, replace_by_autospec: Any
+) -> None:
+    now = replace(RAW, version=RAW.version + 1)
+    replace_by_autospec(
+        "include.features.feature_function.with_history_of_now", return_value={"loans": now}
+    )
+    compute = replace_by_autospec("include.features.feature_function.compute", return_value=DRAFT)
+    ComputeFeaturesOperator(batches={"loans": validated(RAW).to_dict()}, **COMMON).execute(context)
+    assert compute.call_args.args[3] == {"loans": now}
 
 
 def test_validate_features(context: Any, ti: Any, replace_by_autospec: Any) -> None:

@@ -458,6 +458,19 @@ class TestWhoMayTrain:
             operator(**COMMON).execute(context)
         assert not held.record.called
 
+    def test_a_training_that_has_begun_goes_on_to_its_end(
+        self, context: Any, held: Any, tracking: Any, replace_by_autospec: Any
+    ) -> None:
+        # Another DAG of the same pipeline trains as of the same partition.
+        self.on_record(
+            held, ("training", "started", "manual__1"), ("training", "started", "by hand")
+        )
+        context["dag_run"].consumed_asset_events = [event("loan_default_retraining")]
+        fit = replace_by_autospec("include.steps.training.fit", return_value=CANDIDATE)
+        task = TrainCandidateOperator(candidate="c", training_set=TRAINING_SET.to_dict(), **COMMON)
+        task.execute(context)
+        assert fit.called
+
     def test_a_person_may_train_again(
         self, context: Any, held: Any, tracking: Any, replace_by_autospec: Any
     ) -> None:

@@ -268,7 +268,7 @@ class TestTrainings:
         world.record("retraining", "2005-Q1", "yes", "s")
         world.add_training("t", "2005-Q1", state="queued")
         world.scheduler.add_dag(world.train, is_paused=True)
-        assert f"{world.train} is paused: unpause it" in self.told(world)
+        assert f"{world.train} is paused: unpause it, and trigger" in self.told(world)
 
     def test_but_for_a_training_by_hand_instead(self, world: World) -> None:
         world.record("retraining", "2005-Q1", "yes", "s")

@@ -246,6 +246,17 @@ class TestOfRun:
             "parameter. Trigger it with {'partition': '2005-W27'}."
         )
 
+    def test_what_was_named_must_have_closed(self) -> None:
+        closes = datetime(2005, 4, 1)
+        for named in ({"requested": "2005-Q1"}, {"partition_key": "2005-Q1"}):
+            assert str(of_run(QUARTERLY, **named, now=closes)) == "2005-Q1"
+            with pytest.raises(PartitionError) as caught:
+                of_run(QUARTERLY, **named, now=closes - timedelta.resolution)
+            assert str(caught.value) == (
+                "partition 2005-Q1: must have closed, got one that ends at 2005-04-01 00:00:00 "
+                "(UTC). Name an earlier one, or run again after that."
+            )
+
     def test_a_wish_of_another_form_is_refused(self) -> None:
         with pytest.raises(PartitionError, match=r"reads like '2005-Q3', got '2005-03'"):
             of_run(QUARTERLY, requested="2005-03")

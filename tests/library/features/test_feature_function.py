@@ -15,14 +15,14 @@ from pyspark.sql import functions as f
 from pyspark.sql.connect.plan import LogicalPlan
 
 from include.errors import FeatureError
-from include.features.feature_function import compute
+from include.features.feature_function import _visible, compute, with_history_of_now
 from include.spark.lake_source import read
 from include.spark.session import connect
 from include.specification.pipeline import Pipeline
 from include.specification.sections.sources import Labels, Source
 from include.storage import drafts
 from include.storage.lake_tables import Lake, with_partition
-from include.storage.lineage import TableReference
+from include.storage.lineage import Origin, TableReference
 from include.storage.object_store import ObjectStore
 from include.storage.settings import Settings
 
@@ -227,6 +227,22 @@ class TestHistory:
             "2004-Q4. Run those partitions first."
         )
         assert not lake.exists("features")
+
+    def test_what_an_earlier_run_validates_meanwhile_is_seen(
+        self, lake: Lake, origin: Origin, make_pipeline: MakePipeline
+    ) -> None:
+        payments = Source(uri="s3://landing/x/{partition}/", suite="p", history=2)
+        pipeline = make_pipeline()
+        pipeline = pipeline.model_copy(
+            update={"sources": {**pipeline.sources, "payments": payments}}
+        )
+        self.pay(lake, origin, q2005_Q2=1000.0)
+        own = {name: lake.reference(f"raw_{name}") for name in ("loans", "payments")}
+        self.pay(lake, origin, q2005_Q1=100.0)
+        sources = with_history_of_now(lake, pipeline, own)
+        assert sources["loans"] == own["loans"]
+        seen = _visible(lake, pipeline, "payments", sources["payments"], "2005-Q2")
+        assert seen == ["2005-Q1", "2005-Q2"]
 
     def test_unless_partitions_may_come_without_rows(
         self, lake: Lake, origin: Any, paid: Any

@@ -174,8 +174,9 @@ class TestBadRows:
         assert str(caught.value) == (
             "source loans 2005-Q2: at most 5.00% of 100 rows may go to quarantine, got 20 "
             f"(20.00%): critical failed: amount: {COLUMN}be_between(min_value=0.0), got 20 of 100 "
-            "rows unexpected in part-0.parquet. Correct the data and land it again, or raise "
-            f"max_quarantined in the pipeline file, then clear this task. Data Docs: {docs}"
+            "rows unexpected in part-0.parquet. Correct the data, land it again and clear the task "
+            "that ingests it, with downstream; or raise max_quarantined in the pipeline file and "
+            f"clear this task. Data Docs: {docs}"
         )
         assert ObjectStore(lake.settings).exists(docs)
         assert lake.read("raw_loans", partitions=["2005-Q1"]).num_rows == 100
@@ -243,10 +244,31 @@ class TestIngest:
         self, lake: Lake, pipeline: Pipeline, origin: Origin
     ) -> None:
         land_loans(lake, Q1)
-        ingest(lake, pipeline, "loans", [Q1], origin)
+        draft = ingest(lake, pipeline, "loans", [Q1], origin)
+        validate_source(lake, pipeline, "loans", draft, Q1, origin)
         folder = f"s3://landing/{lake.pipeline}/loans/2005-Q2"
         land(lake, f"{folder}/part-0.parquet", pa.table({"id": ["a"]}))
         with pytest.raises(SourceError, match=r"file part-0\.parquet must .* missing: at, amount"):
+            ingest(lake, pipeline, "loans", [Q2], origin)
+
+    def test_a_first_batch_that_was_refused_decides_no_columns(
+        self, lake: Lake, pipeline: Pipeline, origin: Origin
+    ) -> None:
+        address = f"s3://landing/{lake.pipeline}/loans/{Q1}/part-0.parquet"
+        odd = pa.table({"id": ["a"], "at": [Q1.start], "amount": [-1], "debug": ["x"]})
+        land(lake, address, odd)
+        draft = ingest(lake, pipeline, "loans", [Q1], origin)
+        with pytest.raises(QualityError, match="clear the task that ingests it"):
+            validate_source(lake, pipeline, "loans", draft, Q1, origin)
+        land(lake, address, pa.table({"id": ["a"], "at": [Q1.start], "amount": [1.5]}))
+        draft = ingest(lake, pipeline, "loans", [Q1], origin)
+        validate_source(lake, pipeline, "loans", draft, Q1, origin)
+        assert lake.read("raw_loans", columns=["id", "amount"]).to_pylist() == [
+            {"id": "a", "amount": 1.5}
+        ]
+        # From the first row that is kept on they stay.
+        land(lake, f"s3://landing/{lake.pipeline}/loans/{Q2}/part-0.parquet", odd)
+        with pytest.raises(SourceError, match="debug"):
             ingest(lake, pipeline, "loans", [Q2], origin)
 
     def test_nobody_sees_rows_before_they_are_validated(

@@ -5,7 +5,10 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
+
 from include.calendar.partitions import snapshot
+from include.errors import PartitionError
 from include.storage import ledger
 from include.storage.lineage import Origin
 from include.storage.snapshot_numbers import latest_snapshot, next_snapshot, take
@@ -37,8 +40,16 @@ def test_a_training_keeps_the_snapshot_that_it_started_with(lake: Any) -> None:
 
 
 def test_a_number_that_was_asked_for_is_taken(lake: Any) -> None:
-    take(lake, snapshot(7), of("a"))
-    assert str(next_snapshot(lake, of("b"))) == "snapshot-0008"
+    take(lake, snapshot(1), of("a"))
+    take(lake, snapshot(1), of("once more"))
+    assert str(next_snapshot(lake, of("b"))) == "snapshot-0002"
+
+
+def test_but_none_beyond_the_next(lake: Any) -> None:
+    take(lake, snapshot(1), of("a"))
+    with pytest.raises(PartitionError, match="snapshot-9999: must be snapshot-0002 or one before"):
+        take(lake, snapshot(9999), of("a slip"))
+    assert str(next_snapshot(lake, of("b"))) == "snapshot-0002"
 
 
 def test_two_runs_at_once_get_two_numbers(lake: Any) -> None:
