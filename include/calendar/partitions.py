@@ -247,8 +247,8 @@ def of_run(
         return partition
     if logical_date is None:
         raise PartitionError(
-            "run without a partition: it has no logical date and no partition key, got neither "
-            f"a parameter. Trigger it with {{'partition': '{_EXAMPLES[frequency]}'}}."
+            "run without a partition: it must have a logical date, a partition key or a parameter, "
+            f"got none. Trigger it with {{'partition': '{_EXAMPLES[frequency]}'}}."
         )
     return latest_closed(logical_date, frequency)
 

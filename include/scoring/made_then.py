@@ -17,6 +17,8 @@ import pyarrow.compute as pc
 
 from include.features.feature_function import TABLE as FEATURES
 from include.scoring.batch_scoring import TABLE
+from include.specification.pipeline import Pipeline
+from include.specification.sections.sources import ROW_ID
 from include.storage.data_files import DataFile
 from include.storage.lake_tables import Lake
 from include.storage.lineage import TableReference
@@ -44,6 +46,23 @@ def made_then(lake: Lake, partition: str) -> TableReference | None:
         return None
     then = TableReference(lake.pipeline, TABLE, int(last.details[DETAIL]), partition, 0)
     return replace(then, rows=sum(file.rows for file in lake.files(then)))
+
+
+def to_judge(lake: Lake, pipeline: Pipeline, partition: str) -> tuple[TableReference | None, bool]:
+    """Find the predictions of a partition that its labels go with.
+
+    Those are the ones made then. Only rows that are known by their place in a file are other rows
+    in a file that was corrected, and its labels go with the predictions for it.
+
+    Returns:
+        (a partition of ``predictions``, or None if nobody scored it then; whether they were made
+        then).
+    """
+    then = made_then(lake, partition)
+    if then is None or pipeline.entity != ROW_ID:
+        return then, then is not None
+    now = lake.reference(TABLE, partition)
+    return now, now.version == then.version
 
 
 def made_by(lake: Lake, then: TableReference) -> int:

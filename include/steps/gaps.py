@@ -15,6 +15,7 @@ from include.features.known_labels import mature_as_of
 from include.monitoring import gaps as rules
 from include.monitoring.gaps import Gap
 from include.registry.champions import PROFILES
+from include.scoring import made_then
 from include.specification.pipeline import Pipeline
 from include.steps import monitoring
 from include.storage import ledger
@@ -98,6 +99,8 @@ def _outdated(
     found = {}
     for row in monitoring.rows(lake, monitoring.PERFORMANCE):
         measured = partitions.parse(row["measured"], pipeline.partition)
-        if json.loads(row["details"])["back_scored"] and measured in scored:
+        if not json.loads(row["details"])["back_scored"] or measured not in scored:
+            continue
+        if made_then.to_judge(lake, pipeline, str(measured))[1]:
             found[measured] = partitions.parse(row["partition"], pipeline.partition)
     return found

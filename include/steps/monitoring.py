@@ -282,7 +282,7 @@ def _measure(
 ) -> PerformanceRecord | None:
     """Judge one partition; None for a snapshot that holds nothing the model was not fitted on."""
     held = lake.paths(batch_scoring.TABLE, measured)
-    scored = then = made_then.made_then(lake, measured)
+    scored, is_of_then = made_then.to_judge(lake, pipeline, measured)
     if scored is None:
         champion = registry.require_champion(partition)
         features = lake.reference(FEATURES, measured)
@@ -290,8 +290,8 @@ def _measure(
             spark, lake, pipeline, features, champion, origin, back_scored=True, replacing=held
         )
         # The partition's own run may have come in between: then its predictions are those of then.
-        then = made_then.made_then(lake, measured)
-        scored = then or lake.reference(batch_scoring.TABLE, measured)
+        scored, is_of_then = made_then.to_judge(lake, pipeline, measured)
+        scored = scored or lake.reference(batch_scoring.TABLE, measured)
     predicted = to_pandas(lake.read(scored.table, partitions=[measured], version=scored.version))
     version = registry.get(int(predicted["model_version"].iloc[0]))
     judged = join_labels(predicted, known_labels(lake, partition), pipeline, partition.end)
@@ -312,7 +312,7 @@ def _measure(
         model_version=version.version,
         held_out=ledger.held_out_metric(lake, version.version, rule.metric),
         rule=rule,
-        back_scored=then is None,
+        back_scored=not is_of_then,
         seed=pipeline.training.seed,
     )
 

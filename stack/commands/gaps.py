@@ -30,6 +30,7 @@ def gaps(
 ) -> None:
     """List partitions that were not scored, labelled, decided or judged; exit code 1 if any."""
     from include.errors import RelevoError
+    from include.registry.champions import PROFILES
     from include.specification import pipeline_file
     from include.steps.gaps import find_gaps
     from include.storage.lake_tables import Lake
@@ -41,19 +42,21 @@ def gaps(
         now = datetime.now(UTC).replace(tzinfo=None)
         try:
             with open_store(Layout.from_environment(), local=local) as settings:
-                found = {
-                    pipeline.name: find_gaps(Lake(settings, pipeline.name), pipeline, now)
-                    for pipeline in pipelines
-                }
+                lakes = {item.name: Lake(settings, item.name) for item in pipelines}
+                found = {item.name: find_gaps(lakes[item.name], item, now) for item in pipelines}
+                begun = {name: bool(lake.partitions(PROFILES)) for name, lake in lakes.items()}
         except RelevoError as error:
             raise StackError(str(error)) from error
     for each, listed in found.items():
-        _show(each, listed)
+        _show(each, listed, begun[each])
     if any(found.values()):
         raise typer.Exit(1)
 
 
-def _show(name: str, listed: Sequence[Gap]) -> None:
+def _show(name: str, listed: Sequence[Gap], has_begun: bool) -> None:
+    if not has_begun:
+        report(f"{name}: nothing was scored yet")
+        return
     if not listed:
         report(f"{name}: no gaps")
         return

@@ -29,7 +29,8 @@ Three things can happen to what lands, and no fourth:
   and what is at fault, and what to do. What was there before stays. If it was the first batch
   of its source, its columns and types are those of the table from then on.
 
-Landing the same again gives the same tables. To correct a batch, land it again and clear the task.
+Landing the same again gives the same tables. To correct a batch, land it again and clear the
+task that ingests it, with downstream.
 """
 _TAIL = """
 ## Where the cases are

@@ -242,8 +242,8 @@ class TestOfRun:
         with pytest.raises(PartitionError) as caught:
             of_run(WEEKLY)
         assert str(caught.value) == (
-            "run without a partition: it has no logical date and no partition key, got neither a "
-            "parameter. Trigger it with {'partition': '2005-W27'}."
+            "run without a partition: it must have a logical date, a partition key or a parameter, "
+            "got none. Trigger it with {'partition': '2005-W27'}."
         )
 
     def test_what_was_named_must_have_closed(self) -> None:

@@ -16,6 +16,7 @@ from include.registry.champions import Registry
 from include.registry.model_files import ModelVersion
 from include.scoring import batch_scoring, made_then
 from include.specification.pipeline import Pipeline
+from include.specification.sections.sources import ROW_ID
 from include.steps import monitoring
 from include.storage import lineage_records
 from include.storage.data_frames import to_pandas
@@ -112,6 +113,21 @@ def test_corrected_features_make_others_and_the_first_stay_those_made_then(
     # With the rows of then again, they are as made then.
     score(put_features(lake, origin, NAME, rows), champion)
     pd.testing.assert_frame_equal(held(lake), before)
+
+
+@pytest.mark.parametrize("entity", ["id", ROW_ID])
+def test_labels_of_a_corrected_file_go_with_the_rows_that_they_are_of(
+    lake: Lake, champion: ModelVersion, origin: Origin, score: Any, pipeline: Pipeline, entity: str
+) -> None:
+    assert made_then.to_judge(lake, pipeline, NAME) == (None, False)
+    pipeline = pipeline.model_copy(update={"entity": entity})
+    rows = frame(50, 2)
+    first = score(put_features(lake, origin, NAME, rows), champion)
+    assert made_then.to_judge(lake, pipeline, NAME) == (first, True)
+    second = score(put_features(lake, origin, NAME, rows.assign(x=0.0)), champion)
+    # Rows that have no key but their place in the file are not those of then any more.
+    expected = (second, False) if entity == ROW_ID else (first, True)
+    assert made_then.to_judge(lake, pipeline, NAME) == expected
 
 
 def test_whoever_scored_it_scores_it_again_although_another_is_champion(

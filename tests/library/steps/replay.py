@@ -137,5 +137,6 @@ def back_score(
 ) -> SimpleNamespace:
     """Stand in for ``batch_scoring.score``."""
     name = str(features.partition)
+    assert how.pop("replacing", None) in (None, lake.paths(batch_scoring.TABLE, name))
     Replay(lake, pipeline).score(name, **how)
     return SimpleNamespace(predictions=lake.reference(batch_scoring.TABLE, name))

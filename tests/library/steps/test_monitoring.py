@@ -278,7 +278,7 @@ class TestMeasurePerformance:
             (record,), registry = self.measure(matured, pipeline, origin, "2005-Q2")
             assert (record.value, record.back_scored) == (1.0, True)
             registry.require_champion.assert_called_once_with(quarter("2005-Q2"))
-        assert [item.kwargs for item in score.call_args_list] == [{"back_scored": True}] * 2
+        assert [item.kwargs["back_scored"] for item in score.call_args_list] == [True] * 2
         assert score.call_args.args[3] == matured.reference("features", "2004-Q4")
         assert len(monitoring.rows(matured, monitoring.PERFORMANCE)) == 1
 

@@ -51,7 +51,7 @@ def test_every_pipeline_is_looked_at(lake: Lake) -> None:
     done = gaps()
     assert done.exit_code == 1
     assert "telco_churn: 1 gap\n" in done.stdout
-    assert "loan_default: no gaps\n" in done.stdout
+    assert "loan_default: nothing was scored yet\n" in done.stdout
     assert gaps("loan_default").exit_code == 0
 
 
