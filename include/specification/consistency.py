@@ -84,7 +84,7 @@ def _sources(pipeline: Pipeline) -> _Found:
     for name, source in pipeline.sources.items():
         at = ("sources", name)
         # Their tasks and tables are called so.
-        is_beside = name == pipeline.label_source and name != pipeline.primary_source
+        is_beside = source.labels is not None and name != pipeline.primary_source
         if name == "features" or (name == "labels" and not is_beside):
             yield at, f"must be called otherwise: {name} is what Relevo makes itself. Rename it."
         if source.history and not pipeline.has_time:

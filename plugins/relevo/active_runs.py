@@ -143,6 +143,13 @@ def active_runs(
     return Active(runs, tuple(later))
 
 
+def failed_tasks(ti: Any) -> list[str]:
+    """Name the tasks of a task's own run that failed, or could not begin because others had."""
+    states = RuntimeTaskInstance.get_task_states(ti.dag_id, run_ids=[ti.run_id])
+    tasks = states.get(ti.run_id, {})
+    return sorted(name for name, state in tasks.items() if state in ("failed", "upstream_failed"))
+
+
 def started(run: Any) -> datetime:
     """Tell when a run started; in the far future while it is queued."""
     return run.start_date or datetime.max.replace(tzinfo=UTC)

@@ -18,6 +18,7 @@ from include.specification import pipeline_file
 from include.specification.pipeline import Pipeline
 from include.specification.sections.schedule import Schedule
 from relevo.assets import retraining_asset
+from relevo.operators.approval import ApprovePromotionOperator
 from relevo.operators.exploration import ExploreTrainingSetOperator
 from relevo.operators.monitoring import (
     AwaitTrainingOperator,
@@ -36,7 +37,6 @@ from relevo.operators.preparation import (
     ValidateSourceOperator,
 )
 from relevo.operators.training import (
-    ApprovePromotionOperator,
     BuildTrainingSetOperator,
     CloseTrainingOperator,
     EvaluateChallengerOperator,

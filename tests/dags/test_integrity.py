@@ -24,10 +24,10 @@ from include.specification import pipeline_file
 from include.specification.pipeline import Pipeline
 from include.specification.sections.sources import Labels, Source
 from relevo import dags as factory
+from relevo.operators.approval import ApprovePromotionOperator
 from relevo.operators.base import PipelineOperator
 from relevo.operators.exploration import ExploreTrainingSetOperator
 from relevo.operators.monitoring import AwaitTrainingOperator, RequestRetrainingOperator
-from relevo.operators.training import ApprovePromotionOperator
 from relevo.timetables import DueDatesTimetable
 
 PROJECT = Path(__file__).parent.parent.parent

@@ -31,8 +31,8 @@ from include.storage.lineage import TableReference
 from include.storage.settings import MlflowSettings
 from include.training.training_sets import TrainingSet
 from relevo.links import DataDocsLink, EvidenceLink, LedgerLink, MlflowRunLink, ModelVersionLink
+from relevo.operators.approval import ApprovePromotionOperator
 from relevo.operators.training import (
-    ApprovePromotionOperator,
     BuildTrainingSetOperator,
     CloseTrainingOperator,
     EvaluateChallengerOperator,
@@ -363,7 +363,7 @@ class TestClose:
         """The states of the run's tasks."""
         held: dict[str, str] = {}
         replace_by_autospec(
-            "relevo.operators.training.RuntimeTaskInstance.get_task_states",
+            "relevo.active_runs.RuntimeTaskInstance.get_task_states",
             side_effect=lambda dag_id, run_ids: dict.fromkeys(run_ids, held),
         )
         return held

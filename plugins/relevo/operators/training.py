@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
-from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
+from relevo.active_runs import failed_tasks
 from relevo.assets import is_by_training_event
-from relevo.hooks import RelevoHook
 from relevo.links import (
     DataDocsLink,
     EvidenceLink,
@@ -20,16 +18,11 @@ from relevo.links import (
     ledger_path,
     report_path,
 )
-from relevo.operators.base import PARTITION_TEMPLATE, PipelineOperator, origin_of
+from relevo.operators.base import PipelineOperator
 
 if TYPE_CHECKING:
     from include.registry.mlflow_runs import Tracking
     from include.storage.lake_tables import Lake
-
-_OLD_QUESTION = (
-    "If this task was cleared, Airflow shows the question as it was asked first: the verdict that "
-    "counts is the latest one on the decisions page."
-)
 
 
 class TrainingOperator(PipelineOperator):
@@ -298,69 +291,6 @@ class PromoteChallengerOperator(TrainingOperator):
         return {"version": version, "effective_from": first}
 
 
-class ApprovePromotionOperator(HITLOperator):
-    """Ask a person whether an accepted challenger may take over; skipped if it was refused.
-
-    The answer goes into the ledger and counts for the verdict that was asked about. Without one in
-    time the task fails for good; cleared, it asks again, and an answer from before or in between
-    counts no more. Airflow keeps the text of the first question.
-
-    Args:
-        pipeline: Name of the pipeline.
-        partition: Name of the partition; by default the one that the run is about.
-    """
-
-    APPROVE = "Approve"
-    REJECT = "Reject"
-    template_fields: Sequence[str] = ("partition", *HITLOperator.template_fields)
-
-    def __init__(
-        self, *, pipeline: str, partition: str = PARTITION_TEMPLATE, **kwargs: Any
-    ) -> None:
-        super().__init__(options=[self.APPROVE, self.REJECT], **kwargs)
-        self.pipeline = pipeline
-        self.partition = partition
-
-    def execute(self, context: Any) -> Any:
-        """Wait for the answer."""
-        from include.steps.promotion import ask, verdict_of
-
-        lake = self.lake()
-        verdict = verdict_of(lake, self.partition, context["ti"].run_id)
-        if verdict is None or not verdict.promoted:
-            raise AirflowSkipException(verdict.reason if verdict else "No verdict was reached")
-        ask(lake, verdict, self.partition, origin_of(context))
-        self.body = f"Version {verdict.version}: {verdict.reason}\n\n{_OLD_QUESTION}"
-        return super().execute(context)
-
-    def execute_complete(self, context: Any, event: dict[str, Any]) -> Any:
-        """Put the answer into the ledger; promote_challenger acts on it.
-
-        Raises:
-            AirflowFailException: If nobody answered in time.
-        """
-        from include.steps.promotion import answer
-
-        lake, origin = self.lake(), origin_of(context)
-        if event.get("error_type") == "timeout":
-            told = f"Nobody answered within {self.response_timeout}. Clear the task to ask again."
-            answer(lake, self.partition, "expired", told, origin)
-            raise AirflowFailException(told)
-        result = super().execute_complete(context=context, event=event)
-        person = (event["responded_by_user"] or {}).get("name", "nobody known")
-        if result["chosen_options"] == [self.APPROVE]:
-            answer(lake, self.partition, "approved", f"Approved by {person}.", origin)
-        else:
-            answer(lake, self.partition, "rejected", f"Rejected by {person}.", origin)
-        return result
-
-    def lake(self) -> Lake:
-        """Open the pipeline's tables."""
-        from include.storage.lake_tables import Lake
-
-        return Lake(RelevoHook().store(), self.pipeline)
-
-
 class CloseTrainingOperator(TrainingOperator):
     """Record how the training ended and end the MLflow runs, whatever happened before.
 
@@ -397,18 +327,10 @@ class CloseTrainingOperator(TrainingOperator):
         self.link_run(context, tracking, parent_id)
         if outcome == "failed":
             raise AirflowFailException(f"Training as of {self.partition} failed. {reason}")
-        if failed := failed_tasks(context):
+        if failed := failed_tasks(context["ti"]):
             raise AirflowFailException(
                 f"Training as of {self.partition}: {', '.join(failed)} failed, so that what counts "
                 f"is what this run had decided before: {outcome}. {reason} Clear what failed."
             )
         self.log.info("Training as of %s ended: %s", self.partition, outcome)
         return {"outcome": outcome, "reason": reason}
-
-
-def failed_tasks(context: Any) -> list[str]:
-    """Name the tasks of the run that failed, or could not begin because others had."""
-    ti = context["ti"]
-    states = RuntimeTaskInstance.get_task_states(ti.dag_id, run_ids=[ti.run_id])
-    tasks = states.get(ti.run_id, {})
-    return sorted(name for name, state in tasks.items() if state in ("failed", "upstream_failed"))

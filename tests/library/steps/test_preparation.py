@@ -140,7 +140,8 @@ class TestGoodBatch:
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         land_loans(lake, Q1)
-        ingest(lake, pipeline, "loans", [Q1], origin)
+        first = ingest(lake, pipeline, "loans", [Q1], origin)
+        validate_source(lake, pipeline, "loans", first, Q1, origin)
         wider = pa.table(
             {
                 "id": ["a"],
@@ -267,8 +268,9 @@ class TestIngest:
             {"id": "a", "amount": 1.5}
         ]
         # From the first row that is kept on they stay.
-        land(lake, f"s3://landing/{lake.pipeline}/loans/{Q2}/part-0.parquet", odd)
-        with pytest.raises(SourceError, match="debug"):
+        narrow = odd.select(["id", "at"])
+        land(lake, f"s3://landing/{lake.pipeline}/loans/{Q2}/part-0.parquet", narrow)
+        with pytest.raises(SourceError, match="missing: amount"):
             ingest(lake, pipeline, "loans", [Q2], origin)
 
     def test_nobody_sees_rows_before_they_are_validated(
@@ -430,16 +432,16 @@ class TestEmptyBatch:
             validate_source(lake, pipeline, "loans", ingested, Q1, origin)
         assert lake.row_counts("raw_loans") == lake.row_counts("quarantine_loans") == {}
 
-    def test_labels_that_nobody_knows_yet_make_an_empty_table(
+    def test_a_batch_without_labels_adds_none(
         self, lake: Lake, pipeline: Pipeline, origin: Origin
     ) -> None:
         land_outcomes(lake, Q1, Q1.start)
-        ingest(lake, pipeline, "outcomes", [Q1], origin)
         land_outcomes(lake, Q2)
-        ingested = ingest(lake, pipeline, "outcomes", [Q2], origin)
-        validate_source(lake, pipeline, "outcomes", ingested, Q2, origin)
-        assert lake.row_counts("labels") == {}
-        assert known_labels(lake, Q2)["label"].tolist() == []
+        for partition in (Q1, Q2):
+            ingested = ingest(lake, pipeline, "outcomes", [partition], origin)
+            validate_source(lake, pipeline, "outcomes", ingested, partition, origin)
+        assert lake.row_counts("labels") == {"2005-Q1": 1}
+        assert known_labels(lake, Q2)["label"].tolist() == [0]
 
     def test_without_leave_it_stops(
         self, lake: Lake, make_pipeline: MakePipeline, origin: Origin

@@ -12,8 +12,8 @@ import pytest
 from stack.embedded.layout import REPOSITORY
 
 
-@pytest.mark.proof
-@pytest.mark.timeout(600)
+@pytest.mark.system
+@pytest.mark.timeout(1200)
 def test_a_short_torture(tmp_path: Path) -> None:
     command = (
         *(str(REPOSITORY / "relevo"), "torture", "--minutes", "3", "--seed", "7"),
