@@ -23,7 +23,7 @@ from tests.system.conftest import PIPELINE, SCORE, TRAIN, SystemStack
 
 pytestmark = pytest.mark.system
 
-PARTITION = "2005-Q2"
+PARTITION = "2005-Q1"
 TASKS = {
     "ingest_loans",
     "validate_loans",
