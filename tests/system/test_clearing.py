@@ -204,7 +204,7 @@ def change_scoring(world: Cleared) -> None:
     code = function.read_text(encoding="utf-8")
     function.write_text(code.replace('"y"', '(loans.y / 2).alias("y")'), encoding="utf-8")
     assert world.clear(FIRST, "compute_features") == set()
-    assert world.clear(FIRST, "validate_features") == {"features"}
+    assert world.clear(FIRST, "validate_features") == {"features", "quarantine_features"}
 
     world.edit("k_nearest_neighbors: {}", "random_forest: {}")
     by = {row["model_version"] for row in world.before.rows("predictions")}
