@@ -46,6 +46,9 @@ LONG = (
     "tests/stack/access/",
     "tests/stack/backup/",
     "tests/stack/torture/test_torture.py",
+    "tests/stack/test_migration.py",
+    "tests/operators/test_orders.py",
+    "tests/library/steps/",
 )
 
 
