@@ -17,6 +17,7 @@ from include.quality.values import finite, text_of
 from include.storage.data_frames import to_pandas
 from include.wording import some
 
+_CORRECT = "Correct the data, land it again and clear the task that ingests it, with downstream"
 QUARANTINE_SCHEMA = pa.schema(
     [
         ("source", pa.string()),
@@ -106,8 +107,7 @@ def enforce(
         raise QualityError(
             f"{subject}: suite {report.suite} must hold on {report.rows} rows of "
             f"{some(report.files) if report.files else 'the batch'}, got {len(fatal)} that stop "
-            f"it: {_listed(fatal)}. Correct the data, land it again and clear the task that "
-            f"ingests it, with downstream; or correct the suite and clear this task.{where}"
+            f"it: {_listed(fatal)}. {_CORRECT}; or correct the suite and clear this task.{where}"
         )
     if report.quarantined_share > max_quarantined or report.quarantined == report.rows:
         rowwise = tuple(failure for failure in critical if failure.level == "row")
@@ -116,9 +116,8 @@ def enforce(
             limit = "at least one row must be left"
         raise QualityError(
             f"{subject}: {limit}, got {report.quarantined} ({report.quarantined_share:.2%}): "
-            f"{_listed(rowwise)}. Correct the data, land it again and clear the task that ingests "
-            f"it, with downstream; or raise max_quarantined in the pipeline file and clear this "
-            f"task.{where}"
+            f"{_listed(rowwise)}. {_CORRECT}; or raise max_quarantined in the pipeline file and "
+            f"clear this task.{where}"
         )
 
 

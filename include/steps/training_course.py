@@ -16,7 +16,7 @@ from include.specification.pipeline import Pipeline
 from include.steps import promotion
 from include.storage import ledger
 from include.storage.lake_tables import Lake
-from include.storage.ledger import VERDICTS
+from include.storage.ledger import ENDS
 from include.storage.lineage import Origin
 
 if TYPE_CHECKING:
@@ -63,16 +63,15 @@ def give_up(lake: Lake, pipeline: Pipeline, partition: str, origin: Origin) -> N
 
 
 def end_abandoned(lake: Lake, tracking: Tracking) -> None:
-    """Let MLflow follow the record: end the runs of trainings that are over, and set the alias."""
+    """End the MLflow runs of trainings that are over on record, whoever should have done it."""
     ended = {
         (entry.partition, entry.dag_run_id): entry.decision
         for entry in ledger.entries(lake, "training")
     }
     for run_id, partition, dag_run_id in tracking.running():
         outcome = ended.get((partition, dag_run_id))
-        if outcome in VERDICTS or outcome == "failed":
+        if outcome in ENDS:
             tracking.close(run_id, failed=outcome == "failed")
-    Registry(lake, tracking).set_alias()
 
 
 def objection(lake: Lake, partition: str, dag_run_id: str) -> str | None:
@@ -82,10 +81,12 @@ def objection(lake: Lake, partition: str, dag_run_id: str) -> str | None:
     withdrawn. A training that failed did not carry it out, and one that has begun goes on.
     """
     training = ledger.trainings(lake).get(partition)
-    if training is None or training.state in ("requested", "failed"):
+    if training is None or training.dag_run_id == dag_run_id:
+        return None
+    if training.state in ("requested", "failed"):
         return None
     own = ledger.latest(lake, "training", partition, dag_run_id)
-    if training.dag_run_id == dag_run_id or (own is not None and own.decision == "started"):
+    if own is not None and own.decision == "started":
         return None
     by = "" if training.state == "withdrawn" else f" already, by run {training.dag_run_id}"
     return f"The training as of {partition} is {training.state}{by}"

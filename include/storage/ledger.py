@@ -18,6 +18,8 @@ TABLE = "ledger"
 Kind = Literal["retraining", "promotion", "approval", "training", "snapshot"]
 TrainingState = Literal["requested", "started", "promoted", "refused", "failed", "withdrawn"]
 VERDICTS = frozenset({"promoted", "refused"})
+# How a training run ends.
+ENDS = VERDICTS | {"failed"}
 # A later yes may ask for a training again.
 _ASKED_AGAIN = frozenset({"failed", "withdrawn"})
 
@@ -200,7 +202,7 @@ def trainings(lake: Lake) -> dict[str, Training]:
         if entry.kind == "training":
             told = Training(cast(TrainingState, entry.decision), entry.dag_id, entry.dag_run_id)
             reached = verdicts.setdefault(entry.partition, {})
-            if told.state in ("failed", *VERDICTS):
+            if told.state in ENDS:
                 reached.pop(entry.dag_run_id, None)
             if told.state in VERDICTS:
                 reached[entry.dag_run_id] = told

@@ -246,12 +246,15 @@ def _give_up(pipeline: Pipeline, lake: Lake, name: str, dag_id: str, run_id: str
     """Record the end of a training that will tell none, and let MLflow follow if it answers."""
     from mlflow.exceptions import MlflowException
 
+    from include.registry.champions import Registry
     from include.registry.mlflow_runs import Tracking
     from include.steps import training_course
 
     training_course.give_up(lake, pipeline, name, Origin(dag_id, run_id, "await_training"))
+    tracking = Tracking(RelevoHook().mlflow(), pipeline.name)
     try:
-        training_course.end_abandoned(lake, Tracking(RelevoHook().mlflow(), pipeline.name))
+        training_course.end_abandoned(lake, tracking)
+        Registry(lake, tracking).set_alias()
     except (MlflowException, OSError) as error:
         _log.warning("MLflow keeps the runs of %s open until the next training: %s", run_id, error)
 

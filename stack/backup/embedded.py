@@ -15,10 +15,10 @@ from stack.backup.archive import Contents
 from stack.backup.installation import Report
 from stack.backup.manifest import CONFIGURATION, DATABASES, Kind, Manifest
 from stack.embedded import postgres
-from stack.embedded.configuration import BUCKETS, REGION, Configuration
+from stack.embedded.configuration import BUCKETS, Configuration
 from stack.embedded.databases import AIRFLOW, MLFLOW, Database
 from stack.embedded.databases import DATABASES as EMBEDDED
-from stack.embedded.environment import airflow_environment, base_environment
+from stack.embedded.environment import airflow_environment, base_environment, store_of
 from stack.embedded.layout import Layout
 from stack.embedded.operation import Stack
 from stack.errors import BackupError
@@ -229,14 +229,7 @@ class EmbeddedInstallation:
         return (done.stdout or b"").decode(errors="replace")
 
     def _store(self) -> StoreSettings:
-        configuration = Configuration.load(self.layout)
-        return StoreSettings(
-            endpoint_url=configuration.store_url,
-            access_key=configuration.credentials.store_access_key,
-            secret_key=configuration.credentials.store_secret_key,
-            region=REGION,
-            bucket_prefix="",  # not that of the shell's variables
-        )
+        return store_of(Configuration.load(self.layout))
 
 
 def _refuse_sqlite(backup: Path) -> None:

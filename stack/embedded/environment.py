@@ -13,11 +13,15 @@ import os
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stack.embedded import postgres
 from stack.embedded.configuration import ADMIN, REGION, Configuration
 from stack.embedded.layout import STATE_VARIABLE, Layout
 from stack.embedded.ports import LOOPBACK
+
+if TYPE_CHECKING:
+    from include.storage.settings import StoreSettings
 
 PART_VARIABLE = "RELEVO_PART"
 DAGS_VARIABLE = "RELEVO_DAGS_FOLDER"
@@ -94,6 +98,19 @@ def store_environment(configuration: Configuration) -> dict[str, str]:
         # The shell's may be that of another deployment.
         "RELEVO_STORE_BUCKET_PREFIX": "",
     }
+
+
+def store_of(configuration: Configuration) -> StoreSettings:
+    """Return how code outside Airflow reaches the object store, as settings."""
+    from include.storage.settings import StoreSettings
+
+    return StoreSettings(
+        endpoint_url=configuration.store_url,
+        access_key=configuration.credentials.store_access_key,
+        secret_key=configuration.credentials.store_secret_key,
+        region=REGION,
+        bucket_prefix="",
+    )
 
 
 def library_environment(layout: Layout, configuration: Configuration) -> dict[str, str]:

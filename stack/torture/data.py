@@ -73,17 +73,18 @@ def land(
     for number in range(last + 1):
         partition = first.shift(number)
         loans, outcomes = rows_of(partition, number)
-        _put(store, pipeline, "loans", partition, loans)
+        put(store, pipeline, "loans", partition, loans)
         landed["loans"][str(partition)] = len(loans)
         if number < last:
-            _put(store, pipeline, "outcomes", partition.shift(1), outcomes)
+            put(store, pipeline, "outcomes", partition.shift(1), outcomes)
             landed["outcomes"][str(partition.shift(1))] = len(outcomes)
     return landed
 
 
-def _put(
+def put(
     store: ObjectStore, pipeline: str, source: str, partition: Partition, rows: pd.DataFrame
 ) -> None:
+    """Land the file of a partition, in place of the one before."""
     data = io.BytesIO()
     rows.to_parquet(data, index=False)
     store.write(f"s3://landing/{pipeline}/{source}/{partition}/a.parquet", data.getvalue())

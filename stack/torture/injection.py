@@ -167,10 +167,7 @@ class Injection:
                 run for run in self.place.api.dag_runs(story.train_dag) if run["state"] in _ENDED
             ]
             return ended[-1] if ended else None
-        for run in self.place.api.dag_runs(story.score_dag):
-            if run["logical_date"] and run["logical_date"].startswith(story.due_day(partition)):
-                return run
-        return None
+        return story.run_of(partition)
 
     def _clear(self, fault: Fault, story: Story) -> bool:
         dag, task = fault.details["dag"], fault.details["task"]

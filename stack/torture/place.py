@@ -10,7 +10,8 @@ from pathlib import Path
 from include.storage.object_store import ObjectStore
 from include.storage.settings import StoreSettings
 from stack.airflow_api import AirflowApi
-from stack.embedded.configuration import REGION, Configuration
+from stack.embedded.configuration import Configuration
+from stack.embedded.environment import store_of
 from stack.embedded.layout import Layout
 from stack.embedded.operation import Report, Stack
 from stack.torture import gate, project
@@ -73,12 +74,7 @@ def running(folder: Path, report: Report) -> Iterator[Place]:
                 stack=stack,
                 gates=gates,
                 api=AirflowApi.of(configuration),
-                store=StoreSettings(
-                    endpoint_url=hidden.store_url,
-                    access_key=hidden.credentials.store_access_key,
-                    secret_key=hidden.credentials.store_secret_key,
-                    region=REGION,
-                ),
+                store=store_of(hidden),
                 mlflow_url=hidden.mlflow_url,
             )
     finally:

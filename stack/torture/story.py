@@ -119,6 +119,13 @@ class Story:
         """Name the day on which the schedule is about a partition, ISO 8601."""
         return f"{self.due(parse(partition, Frequency.MONTHLY)):%Y-%m-%d}"
 
+    def run_of(self, partition: str) -> dict[str, Any] | None:
+        """Find the scoring run of a partition's due date."""
+        for run in self.place.api.dag_runs(self.score_dag):
+            if run["logical_date"] and run["logical_date"].startswith(self.due_day(partition)):
+                return run
+        return None
+
     def runs(self) -> list[dict[str, Any]]:
         """List the runs of both DAGs."""
         return [

@@ -77,6 +77,7 @@ class World:
 @pytest.fixture(autouse=True)
 def mlflow(replace_by_autospec: Any) -> Any:
     """What is done in MLflow when a training is given up."""
+    replace_by_autospec("include.registry.champions.Registry.set_alias")
     return replace_by_autospec("include.steps.training_course.end_abandoned")
 
 

@@ -19,9 +19,10 @@ from include.specification import pipeline_file
 from include.specification.pipeline import Pipeline
 from include.storage.lake_tables import Lake
 from include.storage.object_store import ObjectStore
-from include.storage.settings import MlflowSettings, Settings, StoreSettings
+from include.storage.settings import MlflowSettings, Settings
 from stack.airflow_api import AirflowApi
-from stack.embedded.configuration import REGION, Configuration
+from stack.embedded.configuration import Configuration
+from stack.embedded.environment import store_of
 from stack.embedded.layout import Layout
 from stack.embedded.operation import Stack
 from stack.torture.project import copy_code
@@ -71,12 +72,10 @@ class SystemStack:
         ]
         assert state == expect, f"{dag_id} {run_id} ended {state}: {failed}"
 
-    def until(self, condition: Callable[[], bool], what: str, seconds: float) -> None:
+    @staticmethod
+    def until(condition: Callable[[], bool], what: str, seconds: float) -> None:
         """Poll until a condition holds."""
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
-            time.sleep(1)
+        until(condition, what, seconds)
 
     def log(self, dag_id: str, run_id: str, task: dict[str, Any]) -> str:
         """Read the log of a task's latest try."""
@@ -89,6 +88,14 @@ class SystemStack:
         uri = f"s3://landing/{PIPELINE}/{source}/{partition}/{name}"
         self.store.write(uri, data)
         return uri
+
+
+def until(condition: Callable[[], bool], what: str, seconds: float = 900) -> None:
+    """Poll until a condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(1)
 
 
 @pytest.fixture(scope="session")
@@ -157,12 +164,7 @@ def land_slice(store: ObjectStore) -> None:
 def connect(layout: Layout) -> SystemStack:
     """Reach a running stack as tests do."""
     configuration = Configuration.load(layout)
-    store = StoreSettings(
-        endpoint_url=configuration.store_url,
-        access_key=configuration.credentials.store_access_key,
-        secret_key=configuration.credentials.store_secret_key,
-        region=REGION,
-    )
+    store = store_of(configuration)
     settings = Settings(
         store=store,
         mlflow=MlflowSettings(uri=configuration.mlflow_url),

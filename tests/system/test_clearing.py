@@ -5,13 +5,10 @@ With an unchanged input it is tested beside the lifecycle (`test_clearing_any_si
 
 from __future__ import annotations
 
-import io
-import time
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 
 from stack.torture import comparison, data, place
@@ -19,6 +16,7 @@ from stack.torture.observation import LEDGER, REGISTRY, World
 from stack.torture.place import Place
 from stack.torture.project import HISTORY
 from stack.torture.story import Story
+from tests.system.conftest import until
 
 NAME = "clearing"
 # Two partitions are scored; the second is trained on by hand, so on the rows of the first.
@@ -36,31 +34,17 @@ class Cleared:
         self.file = held.layout.repository / "include" / "pipelines" / f"{NAME}.yaml"
         self.story.prepare()
         self.story.train()
-        self.until(self.story.begin_scoring, "the first training")
-        self.until(self.story.is_quiet, "the backfill")
+        until(self.story.begin_scoring, "the first training")
+        until(self.story.is_quiet, "the backfill")
         self.runs = {
-            FIRST: self.score_run(FIRST),
-            SECOND: self.score_run(SECOND),
-            BY_HAND: (self.story.train_dag, BY_HAND),
+            name: (self.story.score_dag, run["dag_run_id"])
+            for name in (FIRST, SECOND)
+            if (run := self.story.run_of(name))
         }
+        self.runs[BY_HAND] = (self.story.train_dag, BY_HAND)
         held.api.trigger(self.story.train_dag, {"partition": SECOND}, run_id=BY_HAND)
         assert self.ended(*self.runs[BY_HAND]) == "success"
         self.before = self.story.observe()
-
-    def score_run(self, partition: str) -> tuple[str, str]:
-        day = self.story.due_day(partition)
-        (run,) = [
-            run
-            for run in self.place.api.dag_runs(self.story.score_dag)
-            if run["logical_date"] and run["logical_date"].startswith(day)
-        ]
-        return self.story.score_dag, run["dag_run_id"]
-
-    def until(self, condition: Callable[[], bool], what: str, seconds: float = 900) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
-            time.sleep(1)
 
     def ended(self, dag_id: str, run_id: str) -> str:
         """Wait for a run; returns its state."""
@@ -71,7 +55,7 @@ class Cleared:
             state = self.place.api.dag_run(dag_id, run_id)["state"]
             return state in ("success", "failed")
 
-        self.until(has_ended, run_id)
+        until(has_ended, run_id)
         return state
 
     def states(self, run: str, task: str) -> set[str]:
@@ -106,13 +90,6 @@ class Cleared:
         text = self.file.read_text(encoding="utf-8")
         assert text.count(old) == 1, old
         self.file.write_text(text.replace(old, new), encoding="utf-8")
-
-    def land(self, source: str, partition: str, rows: pd.DataFrame) -> None:
-        """Land a file in place of the one before."""
-        content = io.BytesIO()
-        rows.to_parquet(content, index=False)
-        uri = f"s3://landing/{NAME}/{source}/{partition}/a.parquet"
-        self.place.objects.write(uri, content.getvalue())
 
 
 def changes(before: World, after: World) -> set[str]:
@@ -159,8 +136,9 @@ def correct_scoring(world: Cleared) -> None:
     loans, outcomes = data.rows_of(world.story.partitions[0], HISTORY)
     loans.loc[20:39, "x"] += 0.5
     outcomes.loc[20:39, "bad"] = 1 - outcomes.loc[20:39, "bad"]
-    world.land("loans", FIRST, loans)
-    world.land("outcomes", SECOND, outcomes)
+    first, second = world.story.partitions
+    data.put(world.place.objects, NAME, "loans", first, loans)
+    data.put(world.place.objects, NAME, "outcomes", second, outcomes)
     assert world.clear(FIRST, "ingest_loans") == set()
     assert world.clear(FIRST, "validate_loans") == {"raw_loans"}
     assert world.clear(FIRST, "compute_features") == set()

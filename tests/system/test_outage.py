@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,9 +9,9 @@ import pytest
 from croniter import croniter
 
 from include.calendar.partitions import Frequency, latest_closed
-from include.storage.settings import StoreSettings
 from stack.airflow_api import AirflowApi
-from stack.embedded.configuration import REGION, Configuration
+from stack.embedded.configuration import Configuration
+from stack.embedded.environment import store_of
 from stack.embedded.layout import Layout
 from stack.embedded.operation import Stack
 from stack.torture import comparison, invariants, project
@@ -21,6 +19,7 @@ from stack.torture.observation import World
 from stack.torture.place import Place
 from stack.torture.project import HISTORY
 from stack.torture.story import CRON, Story
+from tests.system.conftest import until
 
 SCORED = 6
 WITHOUT, WITH = "without_outage", "with_outage"
@@ -74,13 +73,7 @@ def test_an_outage_of_five_periods(tmp_path: Path) -> None:
 def connected(layout: Layout, stack: Stack) -> Place:
     """Reach a stack without gates."""
     configuration = Configuration.load(layout)
-    store = StoreSettings(
-        endpoint_url=configuration.store_url,
-        access_key=configuration.credentials.store_access_key,
-        secret_key=configuration.credentials.store_secret_key,
-        region=REGION,
-    )
-    api = AirflowApi.of(configuration)
+    api, store = AirflowApi.of(configuration), store_of(configuration)
     return Place(layout, stack, {}, api, store, configuration.mlflow_url)
 
 
@@ -98,13 +91,6 @@ def settled(story: Story) -> None:
         return all(run["state"] == "success" for run in runs) and not story.requested()
 
     until(is_settled, f"{story.pipeline} to settle")
-
-
-def until(condition: Callable[[], bool], what: str, seconds: float = 900) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
-        time.sleep(2)
 
 
 def seen(story: Story) -> World:

@@ -28,9 +28,7 @@ def world(
         for name, source in made.pipeline.sources.items()
     }
     made.pipeline = made.pipeline.model_copy(update={"sources": sources})
-    for _, run in made.steps():
-        run()
-    return made
+    return made.run()
 
 
 @pytest.mark.usefixtures("imported")

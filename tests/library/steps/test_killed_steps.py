@@ -71,9 +71,7 @@ def test_killed_anywhere_and_run_again_every_step_ends_in_the_same(
     version: ModelVersion,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    unharmed = World(store_settings, make_pipeline, version)
-    for _, run in unharmed.steps():
-        run()
+    unharmed = World(store_settings, make_pipeline, version).run()
     harmed = World(store_settings, make_pipeline, version)
     kills: Counter[str] = Counter()
     for task, run in harmed.steps():

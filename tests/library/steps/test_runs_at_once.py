@@ -25,9 +25,7 @@ def test_its_own_run_ends_while_a_later_one_scores_it_to_judge_it(
     version: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    world = World(store_settings, make_pipeline, version)
-    for _, run in world.steps():
-        run()
+    world = World(store_settings, make_pipeline, version).run()
     for seed, partition in enumerate((LATE, LATER), 5):
         world.land(seed, partition)
     late, later = (dict(world.scoring(partition)) for partition in (LATE, LATER))

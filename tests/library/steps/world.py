@@ -74,6 +74,12 @@ class World:
         for at, partition in enumerate([*HISTORY, SCORED]):
             self.land(at, partition)
 
+    def run(self) -> World:
+        """Run all steps; returns itself."""
+        for _, run in self.steps():
+            run()
+        return self
+
     def land(
         self, at: int, partition: Partition, *, loans: int = ROWS, outcomes: int = ROWS
     ) -> None:
