@@ -99,6 +99,11 @@ class AirflowApi:
         path = f"dags/{_segment(dag_id)}/dagRuns/{_segment(run_id)}/taskInstances"
         return self._list(path, "task_instances", filters)
 
+    def count_task_instances(self, dag_id: str, **filters: Any) -> int:
+        """Count the task instances of all runs of a DAG."""
+        path = f"dags/{_segment(dag_id)}/dagRuns/~/taskInstances"
+        return int(self._get(path, {**filters, "limit": 1})["total_entries"])
+
     def task_log(
         self, dag_id: str, run_id: str, task_id: str, map_index: int, try_number: int
     ) -> str:

@@ -137,7 +137,7 @@ class Story:
     def finished_tasks(self) -> int:
         """Count the tasks that have succeeded."""
         return sum(
-            len(self.place.api.task_instances(dag_id, state=["success"]))
+            self.place.api.count_task_instances(dag_id, state=["success"])
             for dag_id in (self.train_dag, self.score_dag)
         )
 

@@ -300,7 +300,9 @@ def in_order(replay: Replay) -> Replay:
     return replay
 
 
-def test_any_order_gives_the_tables_of_the_right_order(make_replay: Any) -> None:
+def test_any_order_gives_the_tables_of_the_right_order(
+    make_replay: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     right = in_order(make_replay(0)).digests()
     shuffled = make_replay(1)
     for name in shuffled.dice.sample(NAMES, len(NAMES)):
@@ -308,12 +310,8 @@ def test_any_order_gives_the_tables_of_the_right_order(make_replay: Any) -> None
     shuffled.play()
     assert shuffled.digests() == right
 
-
-def test_backwards_with_few_places_those_that_block_give_way(
-    make_replay: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also where features look at the partitions before."""
-    right = in_order(make_replay(0, history=2)).digests()
+    # Backwards with few places, where features look at the partitions before: runs that hold a
+    # place and wait for those that find none give way.
     monkeypatch.setattr(base, "_PLACE_NEEDED", base._PLACE_NEEDED * 0)
     backwards = make_replay(2, history=2)
     backwards.places = 3
@@ -321,7 +319,11 @@ def test_backwards_with_few_places_those_that_block_give_way(
         backwards.score(name)
     backwards.play()
     assert sorted(backwards.gave_way) == NAMES[3:]
-    assert backwards.digests() == right
+    assert {**backwards.digests(), "features": right["features"]} == right
+    rows = backwards.lake.read("features").to_pylist()
+    assert {row[PARTITION]: row["seen"] for row in rows} == {
+        name: ",".join(NAMES[max(at - 2, 0) : at]) for at, name in enumerate(NAMES)
+    }
 
 
 def test_two_runs_of_every_partition_train_each_model_once(make_replay: Any) -> None:

@@ -204,21 +204,10 @@ def test_drift_starts_a_training_and_the_next_partition_waits_for_it(stack: Syst
     ("task_id", "damage", "expected"),
     [
         ("ingest_loans", lambda good: {"loans.parquet": b"PAR1 not parquet"}, ["loans.parquet"]),
-        ("ingest_loans", lambda good: {"loans.parquet": b""}, ["loans.parquet"]),
-        (
-            "ingest_loans",
-            lambda good: {"loans.parquet": _bytes(good.head(0))},
-            ["empty batch", "loans/2006-Q1"],
-        ),
         (
             "ingest_loans",
             lambda good: {"loans.parquet": _bytes(good.drop(columns=["GrAppv"]))},
             ["loans.parquet", "GrAppv"],
-        ),
-        (
-            "ingest_loans",
-            lambda good: {"loans.parquet": _bytes(good.assign(GrAppv="many"))},
-            ["loans.parquet", "GrAppv", "string"],
         ),
         (
             "validate_loans",
@@ -226,7 +215,7 @@ def test_drift_starts_a_training_and_the_next_partition_waits_for_it(stack: Syst
             ["loans.parquet", "GrAppv", "600 of 3000 rows"],
         ),
     ],
-    ids=["corrupt", "zero bytes", "no rows", "missing column", "wrong type", "20 % bad"],
+    ids=["corrupt", "missing column", "20 % bad"],
 )
 def test_bad_landing_fails_with_a_clear_message_and_keeps_what_was_good(
     stack: SystemStack,
@@ -234,6 +223,7 @@ def test_bad_landing_fails_with_a_clear_message_and_keeps_what_was_good(
     damage: Callable[[pd.DataFrame], dict[str, bytes]],
     expected: list[str],
 ) -> None:
+    """Each kind of failure once; `test_bad_input_operators.py` sends more through these tasks."""
     before = stack.lake.row_counts(FEATURES)
     for name, data in damage(_good_loans(stack)).items():
         stack.land("loans", BAD, name, data)
