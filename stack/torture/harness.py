@@ -24,7 +24,7 @@ from stack.torture.story import AWAY, Story, tolerate
 Say = Callable[[str], None]
 POLL_SECONDS = 2.0
 # An Airflow that was killed, a store that hung and six clears: all fit.
-ROUND_MINUTES = 40.0
+ROUND_MINUTES = 60.0
 # How often a round looks at what is on record while faults happen.
 LOOK_SECONDS = 30.0
 EQUALITY = "world equals the reference world"
@@ -42,8 +42,8 @@ class Size:
     """
 
     scored: int = 8
-    worlds: int = 2
-    faults: int = 80
+    worlds: int = 4
+    faults: int = 160
 
 
 @dataclass
