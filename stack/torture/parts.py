@@ -26,6 +26,8 @@ _SETTINGS = {
     # Tasks of a scheduler that was killed are found soon, not after five minutes.
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "20",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "90",
+    # Else a task that was cleared twice waits ten minutes before it is tried again.
+    "AIRFLOW__CORE__MAX_TASK_RETRY_DELAY": "30",
 }
 
 
