@@ -6,7 +6,7 @@ counts them and lists the states of their tasks, which every run has from the mo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -143,11 +143,23 @@ def active_runs(
     return Active(runs, tuple(later))
 
 
-def failed_tasks(ti: Any) -> list[str]:
-    """Name the tasks of a task's own run that failed, or could not begin because others had."""
+def failed_tasks(ti: Any, *, may_be_skipped: Collection[str]) -> list[str]:
+    """Name the tasks of a task's own run that failed, or could not begin because others had.
+
+    So were those that Airflow skipped because somebody marked the run as failed: cleared without
+    them, what comes after them would be skipped as well, and the run green.
+
+    Args:
+        ti: The running task.
+        may_be_skipped: Tasks that skip themselves.
+    """
     states = RuntimeTaskInstance.get_task_states(ti.dag_id, run_ids=[ti.run_id])
-    tasks = states.get(ti.run_id, {})
-    return sorted(name for name, state in tasks.items() if state in ("failed", "upstream_failed"))
+    return sorted(
+        name
+        for name, state in states.get(ti.run_id, {}).items()
+        if state in ("failed", "upstream_failed")
+        or (state == "skipped" and name not in may_be_skipped)
+    )
 
 
 def started(run: Any) -> datetime:

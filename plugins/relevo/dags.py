@@ -165,6 +165,7 @@ def _score(pipeline: Pipeline) -> DAG:
         decide = DecideRetrainingOperator(
             pipeline=pipeline.name,
             task_id="decide_retraining",
+            trigger_rule="none_failed",
             doc_md="Applies the retraining policy and writes the answer into the ledger.",
         )
         request = RequestRetrainingOperator(

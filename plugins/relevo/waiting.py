@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _LAST_OF_TRAINING = "close_training"
-_REQUEST = "request_retraining"
+REQUEST = "request_retraining"
 _TOLD = 5
 _GOING_ON = frozenset({"scheduled", "queued", "running", "restarting", "up_for_retry"})
 
@@ -262,15 +262,15 @@ def _give_up(pipeline: Pipeline, lake: Lake, name: str, dag_id: str, run_id: str
 def _describe_request(pipeline: str, name: str, training: Training) -> str:
     by = training.dag_run_id
     states = RuntimeTaskInstance.get_task_states(
-        training.dag_id, task_ids=[_REQUEST], run_ids=[by]
+        training.dag_id, task_ids=[REQUEST], run_ids=[by]
     ).get(by, {})
     if not states:
         why = f"requested by run {by}, which is gone"
-    elif states.get(_REQUEST) == "success":
+    elif states.get(REQUEST) == "success":
         why = f"requested by run {by}, but no run of {pipeline}_train is about it yet"
     else:
-        state = states.get(_REQUEST) or "not done"
-        why = f"decided by run {by}, whose {_REQUEST} is {state}: clear that task"
+        state = states.get(REQUEST) or "not done"
+        why = f"decided by run {by}, whose {REQUEST} is {state}: clear that task"
     return (
         f"training as of {name}: {why}. Should it stay so, trigger {pipeline}_train with "
         f"{{'partition': '{name}'}}, or `./relevo withdraw {pipeline} {name} --reason ...`"

@@ -153,8 +153,10 @@ class Story:
                 continue
             tasks = self.place.api.task_instances(*name)
             failed = {task["task_id"] for task in tasks if task["state"] not in _GOOD}
-            # A run that was marked as failed between two tasks has skipped what was left.
-            again = failed or {task["task_id"] for task in tasks}
+            # At first what failed, then the run as a whole: one that was marked as failed has
+            # skipped what had not begun, and between two tasks nothing failed.
+            is_whole = self.clears[name] % 2 == 1 or not failed
+            again = {task["task_id"] for task in tasks} if is_whole else failed
             self.clears[name] += 1
             self.place.api.clear_task_instances(*name, sorted(again), include_downstream=True)
         return hopeless

@@ -222,6 +222,9 @@ class TestScore:
         assert {task.owner for task in score.tasks} == {"credit-risk"}
         assert set(score.tags) == {"relevo", "loan_default", "score"}
 
+    def test_what_was_skipped_is_told_by_the_decision(self, score: DAG) -> None:
+        assert score.get_task("decide_retraining").trigger_rule == "none_failed"
+
     def test_only_the_requests_success_is_an_event(self, score: DAG) -> None:
         assert [task.task_id for task in score.tasks if task.outlets] == ["request_retraining"]
 

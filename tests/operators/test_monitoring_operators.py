@@ -129,14 +129,44 @@ def test_measure_performance(context: Any, spark: Any, replace_by_autospec: Any)
     assert measure.call_args.args[4] == PARTITION
 
 
-@pytest.mark.parametrize("retrain", [True, False])
-def test_decide(context: Any, ti: Any, replace_by_autospec: Any, retrain: bool) -> None:
-    decision = RetrainingDecision(retrain, "because", ("drift",), None)
-    decide = replace_by_autospec("include.steps.monitoring.decide", return_value=decision)
-    result = small_json(DecideRetrainingOperator(**COMMON).execute(context))
-    assert result == {"retrain": retrain, "reason": "because"}
-    assert decide.call_args.args[2] == PARTITION
-    assert ti.pushed == {"relevo_ledger": "/relevo/decisions/loan_default"}
+class TestDecide:
+    @pytest.fixture(autouse=True)
+    def states(self, replace_by_autospec: Any) -> dict[str, str]:
+        """The states of the run's tasks; the task after it was skipped on a no."""
+        held = {"decide_retraining": "running", "request_retraining": "skipped"}
+        replace_by_autospec(
+            "relevo.active_runs.RuntimeTaskInstance.get_task_states",
+            side_effect=lambda dag_id, run_ids: dict.fromkeys(run_ids, held),
+        )
+        return held
+
+    @pytest.fixture
+    def decide(self, replace_by_autospec: Any) -> Any:
+        """The library's decision."""
+        return replace_by_autospec("include.steps.monitoring.decide")
+
+    @pytest.mark.parametrize("retrain", [True, False])
+    def test_the_answer_and_its_reason(
+        self, context: Any, ti: Any, decide: Any, retrain: bool
+    ) -> None:
+        decide.return_value = RetrainingDecision(retrain, "because", ("drift",), None)
+        result = small_json(DecideRetrainingOperator(**COMMON).execute(context))
+        assert result == {"retrain": retrain, "reason": "because"}
+        assert decide.call_args.args[2] == PARTITION
+        assert ti.pushed == {"relevo_ledger": "/relevo/decisions/loan_default"}
+
+    def test_a_run_that_skipped_what_had_not_begun_is_not_green(
+        self, context: Any, decide: Any, states: dict[str, str]
+    ) -> None:
+        """Somebody marked it as failed, and cleared only what had failed."""
+        states |= {"ingest_labels": "success", "score_batch": "skipped", "detect_drift": "skipped"}
+        with pytest.raises(AirflowFailException) as caught:
+            DecideRetrainingOperator(**COMMON).execute(context)
+        assert str(caught.value) == (
+            "Partition 2005-Q1: detect_drift, score_batch did not run, as in a run that was marked "
+            "as failed. Clear the run as a whole, not only what failed."
+        )
+        assert not decide.called
 
 
 class TestRequestRetraining:

@@ -392,18 +392,27 @@ class TestClose:
         tracking.close.assert_called_once_with("run 1", failed=True)
         assert ti.pushed["relevo_mlflow_run"] == f"{RUN}/run 1"
 
-    def test_a_task_that_failed_fails_the_run_although_an_earlier_verdict_stands(
-        self, context: Any, tracking: Any, replace_by_autospec: Any, states: Any
+    @pytest.mark.parametrize("state", ["failed", "skipped"])
+    def test_a_task_that_did_not_run_fails_the_run_although_an_earlier_verdict_stands(
+        self, context: Any, tracking: Any, replace_by_autospec: Any, states: Any, state: str
     ) -> None:
         replace_by_autospec("include.steps.training.close", return_value=("promoted", "Better."))
-        states |= {"train_candidate": "failed", "select_challenger": "upstream_failed", "b": None}
+        states |= {"train_candidate": state, "select_challenger": "upstream_failed", "b": None}
         with pytest.raises(AirflowFailException) as caught:
             CloseTrainingOperator(**COMMON).execute(context)
         assert str(caught.value) == (
-            "Training as of 2005-Q1: select_challenger, train_candidate failed, so that what "
-            "counts is what this run had decided before: promoted. Better. Clear what failed."
+            "Training as of 2005-Q1: select_challenger, train_candidate failed or did not run, so "
+            "that what counts is what this run had decided before: promoted. Better. Clear them, "
+            "with what comes after them."
         )
         tracking.close.assert_called_once_with("run 1", failed=False)
+
+    def test_what_is_skipped_without_a_promotion_is_no_failure(
+        self, context: Any, tracking: Any, replace_by_autospec: Any, states: Any
+    ) -> None:
+        replace_by_autospec("include.steps.training.close", return_value=("refused", "Worse."))
+        states |= {"approve_promotion": "skipped", "promote_challenger": "skipped"}
+        assert CloseTrainingOperator(**COMMON).execute(context)["outcome"] == "refused"
 
     def test_what_earlier_runs_left_open_is_ended(
         self, context: Any, tracking: Any, abandoned: Any, replace_by_autospec: Any

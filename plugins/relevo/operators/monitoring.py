@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from relevo.active_runs import failed_tasks
 from relevo.assets import emit_training_event, retraining_asset
 from relevo.links import DriftReportLink, LedgerLink, ledger_path, report_path
 from relevo.operators.base import PipelineOperator, WaitingOperator
@@ -164,16 +165,31 @@ class MeasurePerformanceOperator(PipelineOperator):
 
 
 class DecideRetrainingOperator(PipelineOperator):
-    """Apply the retraining policy to what is on record, and write the answer into the ledger."""
+    """Apply the retraining policy to what is on record, and write the answer into the ledger.
+
+    Its trigger rule is ``none_failed``; it fails if a task before it was skipped. None is, unless
+    somebody marks the run as failed, which skips what has not begun: cleared without that, the run
+    would be green, and nothing scored.
+    """
 
     operator_extra_links = (LedgerLink(),)
     ui_color = "#f6e0ef"
 
     def run(self, context: Any) -> dict[str, Any]:
-        """Return the decision and its reason."""
+        """Return the decision and its reason.
+
+        Raises:
+            AirflowFailException: If a task of the run was skipped.
+        """
         from include.steps.monitoring import decide
         from include.storage.lake_tables import Lake
+        from relevo.waiting import REQUEST
 
+        if skipped := failed_tasks(context["ti"], may_be_skipped=[REQUEST]):
+            raise AirflowFailException(
+                f"Partition {self.partition}: {', '.join(skipped)} did not run, as in a run that "
+                "was marked as failed. Clear the run as a whole, not only what failed."
+            )
         lake = Lake(self.hook.store(), self.pipeline)
         decision = decide(lake, self.specification(), self.slice_of_time(), self.origin(context))
         LedgerLink.persist(context, ledger_path(self.pipeline))

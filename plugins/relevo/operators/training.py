@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from include.storage.lake_tables import Lake
 
 
+# Without a challenger that was accepted there is nothing to ask for or to carry out.
+_MAY_BE_SKIPPED = ("approve_promotion", "promote_challenger")
+
+
 class TrainingOperator(PipelineOperator):
     """A step of a training run.
 
@@ -327,10 +331,11 @@ class CloseTrainingOperator(TrainingOperator):
         self.link_run(context, tracking, parent_id)
         if outcome == "failed":
             raise AirflowFailException(f"Training as of {self.partition} failed. {reason}")
-        if failed := failed_tasks(context["ti"]):
+        if failed := failed_tasks(context["ti"], may_be_skipped=_MAY_BE_SKIPPED):
             raise AirflowFailException(
-                f"Training as of {self.partition}: {', '.join(failed)} failed, so that what counts "
-                f"is what this run had decided before: {outcome}. {reason} Clear what failed."
+                f"Training as of {self.partition}: {', '.join(failed)} failed or did not run, so "
+                f"that what counts is what this run had decided before: {outcome}. {reason} Clear "
+                "them, with what comes after them."
             )
         self.log.info("Training as of %s ended: %s", self.partition, outcome)
         return {"outcome": outcome, "reason": reason}
