@@ -7,14 +7,45 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from stack.torture.observation import KEYS, LEDGER, REGISTRY, VERDICTS, Row, World
 
 DATA_TABLES = tuple(table for table in KEYS if table not in (LEDGER, REGISTRY))
+# What depends on who is champion.
+_OF_THE_CHAMPION = frozenset(
+    {"predictions", "profiles", "drift", "performance", "training_sets", LEDGER, REGISTRY}
+)
 # Versions of tables, digests of model files, and runs depend on how often something was tried.
 _NO_CONTENT = frozenset({"version", "reference", "files", "run_id", "training_set", "pipeline"})
 _SHOWN = 3
+
+
+def failed_training(world: World) -> str | None:
+    """Name the first scored partition as of which a training failed before somebody cleared it.
+
+    Later partitions do not wait for a training that failed: they are scored by the champion that is
+    left, and that stays (docs/clearing.md). So what comes after it may differ.
+    """
+    scored = {row["partition"] for row in world.rows("profiles")}
+    failed = {
+        row["partition"]
+        for row in world.rows(LEDGER)
+        if (row["kind"], row["decision"]) == ("training", "failed")
+    }
+    return min(scored & failed, default=None)
+
+
+def until(world: World, last: str) -> World:
+    """Leave out what depends on who was champion after a partition."""
+    return replace(
+        world,
+        tables={
+            name: [row for row in rows if name not in _OF_THE_CHAMPION or row["partition"] <= last]
+            for name, rows in world.tables.items()
+        },
+    )
 
 
 def differences(reference: World, world: World) -> list[str]:

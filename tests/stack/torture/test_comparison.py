@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from stack.torture.comparison import differences
+from stack.torture.comparison import differences, failed_training, until
 from stack.torture.observation import World
 from tests.stack.torture.worlds import MOMENT, entry, event, sound, with_rows
 
@@ -71,3 +71,40 @@ def test_a_second_version_of_a_training_is_a_difference() -> None:
 def test_an_empty_world_differs_in_every_table() -> None:
     empty: World = replace(sound(), tables={})
     assert len(differences(sound(), empty)) == len(sound().tables)
+
+
+def later(decision: str, version: int) -> World:
+    """A world in which a training as of the first partition ended so, and what came after it."""
+    rows = [
+        *sound().rows("ledger"),
+        entry("training/2020-04/x/requested", "training", "2020-04", decision),
+    ]
+    world = with_rows(sound(), "ledger", rows)
+    scored = [
+        {**row, "model_version": version if row["partition"] == "2020-05" else 1}
+        for row in world.rows("predictions")
+    ]
+    return with_rows(world, "predictions", scored)
+
+
+def test_after_a_training_that_failed_another_champion_may_score() -> None:
+    world = later("failed", 2)
+    assert failed_training(world) == "2020-04"
+    assert differences(sound(), world) != []
+    assert differences(until(sound(), "2020-04"), until(world, "2020-04")) == []
+
+
+def test_what_does_not_depend_on_the_champion_is_compared_all_the_same() -> None:
+    world = with_rows(later("failed", 2), "labels", sound().rows("labels")[:-1])
+    (found,) = differences(until(sound(), "2020-04"), until(world, "2020-04"))
+    assert found.startswith("table labels 2020-05")
+
+
+@pytest.mark.parametrize("decision", ["started", "refused"])
+def test_without_a_failure_everything_is_compared(decision: str) -> None:
+    assert failed_training(later(decision, 2)) is None
+
+
+def test_a_first_training_that_failed_has_nothing_after_it() -> None:
+    failed = entry("training/2020-03/first/failed", "training", "2020-03", "failed")
+    assert failed_training(with_rows(sound(), "ledger", [*sound().rows("ledger"), failed])) is None
