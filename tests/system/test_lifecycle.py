@@ -17,7 +17,6 @@ from include.features.feature_function import TABLE as FEATURES
 from include.registry.champions import CHAMPION, Registry
 from include.reports import decisions_page
 from include.steps import monitoring, training
-from include.steps.preparation import quarantine_table
 from include.storage import ledger
 from include.storage.lineage import Origin
 from tests.system.conftest import (
@@ -237,27 +236,6 @@ def test_bad_landing_fails_with_a_clear_message_and_keeps_what_was_good(
     for text in expected:
         assert text in log, log[-3000:]
     assert stack.lake.row_counts(FEATURES) == before
-
-
-def test_duplicated_keys_go_to_quarantine_with_the_reason(stack: SystemStack) -> None:
-    good = _good_loans(stack)
-    twice = pd.concat([good, good.head(5)], ignore_index=True)
-    stack.land("loans", BAD, "loans.parquet", _bytes(twice))
-    outcomes = pd.DataFrame(
-        {
-            "loan_id": good["loan_id"].head(100),
-            "bad24": 1,
-            "label_time_24": pd.Timestamp("2006-02-01"),
-        }
-    ).astype({"label_time_24": "datetime64[us]"})
-    stack.land("outcomes", BAD, "outcomes.parquet", _bytes(outcomes))
-
-    stack.run(SCORE, BAD)
-
-    quarantined = stack.lake.read(quarantine_table("loans"), partitions=[BAD]).to_pandas()
-    assert len(quarantined) == 10
-    assert quarantined["reasons"].str.contains("loan_id").all()
-    assert stack.lake.row_counts("predictions")[BAD] == len(good) - 5
 
 
 def _task_ids(stack: SystemStack, dag_id: str, run_id: str) -> set[str]:
