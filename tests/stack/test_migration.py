@@ -90,6 +90,9 @@ def test_new_databases_are_made_and_older_ones_wait_for_a_backup(
     assert execute(addresses["airflow"], "select count(*) from ab_user") == [(0,)]
     assert execute(addresses["mlflow_auth"], "select count(*) from users") == [(0,)]
 
+    again = job()
+    assert again.stdout.splitlines()[-4:] == [f"{name}: was current" for name in names]
+
     execute(addresses["mlflow"], "insert into registered_models(name) values ('kept')")
     command.downgrade(mlflow_migrations(addresses["mlflow"]), OLDER)
     refused = job()

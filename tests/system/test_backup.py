@@ -85,6 +85,9 @@ def test_a_lost_stack_goes_on_from_its_backup_after_an_upgrade(
                 for year in ("1996", "1997")
             ]
             assert champions == [1, 2]
+            run(again, SCORE, "1997")
+            scored = lake(again).read("predictions", partitions=["1997"]).to_pandas()
+            assert set(scored["model_version"]) == {2}
     assert [database.migrated_to(restored) for database in databases.DATABASES] == [
         database.installed() for database in databases.DATABASES
     ]

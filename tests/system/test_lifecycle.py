@@ -17,6 +17,7 @@ from include.features.feature_function import TABLE as FEATURES
 from include.registry.champions import CHAMPION, Registry
 from include.reports import decisions_page
 from include.steps import monitoring, training
+from include.steps.preparation import quarantine_table
 from include.storage import ledger
 from include.storage.lineage import Origin
 from tests.system.conftest import (
@@ -203,10 +204,21 @@ def test_an_older_model_is_refused_with_the_reason_on_record(stack: SystemStack)
     ("task_id", "damage", "expected"),
     [
         ("ingest_loans", lambda good: {"loans.parquet": b"PAR1 not parquet"}, ["loans.parquet"]),
+        ("ingest_loans", lambda good: {"loans.parquet": b""}, ["loans.parquet"]),
+        (
+            "ingest_loans",
+            lambda good: {"loans.parquet": _bytes(good.head(0))},
+            ["empty batch", "loans/2006-Q1"],
+        ),
         (
             "ingest_loans",
             lambda good: {"loans.parquet": _bytes(good.drop(columns=["GrAppv"]))},
             ["loans.parquet", "GrAppv"],
+        ),
+        (
+            "ingest_loans",
+            lambda good: {"loans.parquet": _bytes(good.assign(GrAppv="many"))},
+            ["loans.parquet", "GrAppv", "string"],
         ),
         (
             "validate_loans",
@@ -214,7 +226,7 @@ def test_an_older_model_is_refused_with_the_reason_on_record(stack: SystemStack)
             ["loans.parquet", "GrAppv", "600 of 3000 rows"],
         ),
     ],
-    ids=["corrupt", "missing column", "20 % bad"],
+    ids=["corrupt", "zero bytes", "no rows", "missing column", "wrong type", "20 % bad"],
 )
 def test_bad_landing_fails_with_a_clear_message_and_keeps_what_was_good(
     stack: SystemStack,
@@ -222,7 +234,6 @@ def test_bad_landing_fails_with_a_clear_message_and_keeps_what_was_good(
     damage: Callable[[pd.DataFrame], dict[str, bytes]],
     expected: list[str],
 ) -> None:
-    """Each kind of failure once; `test_bad_input_operators.py` sends more through these tasks."""
     before = stack.lake.row_counts(FEATURES)
     for name, data in damage(_good_loans(stack)).items():
         stack.land("loans", BAD, name, data)
@@ -236,6 +247,27 @@ def test_bad_landing_fails_with_a_clear_message_and_keeps_what_was_good(
     for text in expected:
         assert text in log, log[-3000:]
     assert stack.lake.row_counts(FEATURES) == before
+
+
+def test_duplicated_keys_go_to_quarantine_with_the_reason(stack: SystemStack) -> None:
+    good = _good_loans(stack)
+    twice = pd.concat([good, good.head(5)], ignore_index=True)
+    stack.land("loans", BAD, "loans.parquet", _bytes(twice))
+    outcomes = pd.DataFrame(
+        {
+            "loan_id": good["loan_id"].head(100),
+            "bad24": 1,
+            "label_time_24": pd.Timestamp("2006-02-01"),
+        }
+    ).astype({"label_time_24": "datetime64[us]"})
+    stack.land("outcomes", BAD, "outcomes.parquet", _bytes(outcomes))
+
+    stack.run(SCORE, BAD)
+
+    quarantined = stack.lake.read(quarantine_table("loans"), partitions=[BAD]).to_pandas()
+    assert len(quarantined) == 10
+    assert quarantined["reasons"].str.contains("loan_id").all()
+    assert stack.lake.row_counts("predictions")[BAD] == len(good) - 5
 
 
 def _task_ids(stack: SystemStack, dag_id: str, run_id: str) -> set[str]:
