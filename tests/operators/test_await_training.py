@@ -89,10 +89,13 @@ class TestOperator:
             told=("run a (queued)",), runs=("a",), is_blocking=True, must_give_way=True
         )
         task = AwaitTrainingOperator(**COMMON)
-        waited = {"deadline": ago(hours=-5), "blocking": ago(minutes=4), "patience": 1.0}
+        waited = {"deadline": ago(hours=-5), "blocking": ago(minutes=4), "patience": 600.0}
         with pytest.raises(TaskDeferred) as deferred:  # the scheduler may be slow
             task.resume(context, {"status": "time"}, **waited)
         assert deferred.value.kwargs["blocking"] == waited["blocking"]
+        # However patient it is by now, it looks again when its place is needed.
+        needed = datetime.fromisoformat(waited["blocking"]) + timedelta(minutes=5)
+        assert datetime.fromisoformat(deferred.value.trigger.until) == needed
         waited["blocking"] = ago(minutes=5)
         with pytest.raises(AirflowFailException, match=r"so this run gives way: clear it when"):
             task.resume(context, {"status": "time"}, **waited)

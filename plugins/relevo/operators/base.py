@@ -157,6 +157,8 @@ class WaitingOperator(PipelineOperator):
         patience = self._waited.get("patience", _PATIENCE.total_seconds())
         # Not at the same time as others, who would then take each other for going on.
         until = min(deadline, now + timedelta(seconds=patience * random.uniform(0.5, 1)))
+        if blocking and now < blocking + _PLACE_NEEDED:
+            until = min(until, blocking + _PLACE_NEEDED)
         self.defer(
             trigger=follow(waiting, until.isoformat()),
             method_name="resume",
