@@ -120,6 +120,16 @@ class Tracking:
             if run.data.tags.keys() >= {PARTITION, DAG_RUN}
         ]
 
+    def end_orphans(self) -> None:
+        """End as failed the nested runs that are RUNNING below a parent that has ended.
+
+        A candidate that was cleared alone and killed leaves one.
+        """
+        for run in self._search("attributes.status = 'RUNNING'"):
+            parent = run.data.tags.get(PARENT)
+            if parent and self.client.get_run(parent).info.status != "RUNNING":
+                self.client.set_terminated(run.info.run_id, "FAILED")
+
     def log_metrics(self, run_id: str, values: Mapping[str, float]) -> None:
         """Log metrics once: a repeated value adds nothing to a metric's history."""
         held = self.client.get_run(run_id).data.metrics

@@ -72,13 +72,15 @@ def end_abandoned(lake: Lake, tracking: Tracking) -> None:
         outcome = ended.get((partition, dag_run_id))
         if outcome in ENDS:
             tracking.close(run_id, failed=outcome == "failed")
+    tracking.end_orphans()
 
 
 def objection(lake: Lake, partition: str, dag_run_id: str) -> str | None:
     """Say why a run that was started by a request shall not train; None if it shall.
 
     A request is carried out once, whoever emitted its event twice; and not at all once it was
-    withdrawn. A training that failed did not carry it out, and one that has begun goes on.
+    withdrawn. A training that failed did not carry it out; one that has begun goes on, and one that
+    reached a verdict may reach another when it is cleared.
     """
     training = ledger.trainings(lake).get(partition)
     if training is None or training.dag_run_id == dag_run_id:
@@ -86,7 +88,7 @@ def objection(lake: Lake, partition: str, dag_run_id: str) -> str | None:
     if training.state in ("requested", "failed"):
         return None
     own = ledger.latest(lake, "training", partition, dag_run_id)
-    if own is not None and own.decision == "started":
+    if own is not None and own.decision != "failed":
         return None
     by = "" if training.state == "withdrawn" else f" already, by run {training.dag_run_id}"
     return f"The training as of {partition} is {training.state}{by}"
@@ -124,7 +126,7 @@ def withdraw(lake: Lake, partition: Partition, reason: str, who: str) -> None:
         )
     # An origin of its own: the same words again are another withdrawal.
     past = sum(entry.decision == "withdrawn" for entry in ledger.entries(lake, "training"))
-    ledger.record(
+    is_new = ledger.record(
         lake,
         "training",
         str(partition),
@@ -132,4 +134,10 @@ def withdraw(lake: Lake, partition: Partition, reason: str, who: str) -> None:
         f"Withdrawn by {who}: {reason}",
         origin=Origin("relevo", f"withdrawal {past + 1}", "withdraw"),
         evidence={"by": who, "requested_by": training.dag_run_id},
+        only_if=training,
     )
+    if not is_new:
+        raise TrainingError(
+            f"{subject}: must still be requested, got another entry at the same moment. "
+            f"`./relevo decisions {lake.pipeline}` shows it; withdraw again if it shall not train."
+        )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Literal
 
 import pyarrow as pa
@@ -113,6 +114,12 @@ class Lake:
                 "Run the task that writes it."
             )
         return TableReference(self.pipeline, table, delta.version(), partition, rows)
+
+    def latest(self, reference: TableReference) -> TableReference:
+        """Refer to the same partition at the latest version; it may be empty."""
+        delta = self.open(reference.table)
+        rows = sum(f.rows for f in self._files(delta) if reference.partition in (None, f.partition))
+        return replace(reference, version=delta.version(), rows=rows)
 
     def read(
         self,

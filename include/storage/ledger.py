@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, cast
@@ -77,6 +77,7 @@ def record(
     *,
     origin: Origin,
     evidence: Mapping[str, Any] | None = None,
+    only_if: Training | None = None,
 ) -> bool:
     """Record what a run decides on a partition, unless that is what it decided last.
 
@@ -91,6 +92,8 @@ def record(
         reason: One sentence for people.
         origin: Who decides; a task that runs again and decides the same adds nothing.
         evidence: What the decision was made from.
+        only_if: How far the training as of the partition must have come at that moment, else
+            nothing is recorded.
 
     Returns:
         Whether the entry is new.
@@ -112,6 +115,8 @@ def record(
     base = "/".join((kind, partition, *(() if is_snapshot else (origin.dag_run_id, step))))
 
     def entry(held: list[Event]) -> Event | None:
+        if only_if not in (None, _follow(_entries(held)).get(partition)):
+            return None
         mine = [item for item in held if _question(item) == _question(event)]
         if mine and (is_snapshot or _answer(mine[-1]) == _answer(event)):
             return None
@@ -123,7 +128,11 @@ def record(
 
 def entries(lake: Lake, *kinds: Kind) -> list[Entry]:
     """Read the decisions of some kinds (all if none is named), in the order of recording."""
-    events = EventTable(lake, TABLE, _COLUMNS).events()
+    held = _entries(EventTable(lake, TABLE, _COLUMNS).events())
+    return [entry for entry in held if not kinds or entry.kind in kinds]
+
+
+def _entries(events: Sequence[Event]) -> list[Entry]:
     # By question: where its last opening is, and where its last entry is.
     opened = {_question(item): at for at, item in enumerate(events) if _opens(item)}
     last = {_question(item): at for at, item in enumerate(events)}
@@ -141,7 +150,6 @@ def entries(lake: Lake, *kinds: Kind) -> list[Entry]:
             superseded=at not in (opened.get(_question(row)), last[_question(row)]),
         )
         for at, row in enumerate(events)
-        if not kinds or row["kind"] in kinds
     ]
 
 
@@ -195,25 +203,33 @@ def trainings(lake: Lake) -> dict[str, Training]:
     Returns:
         By partition, sorted.
     """
+    return _follow(entries(lake))
+
+
+def _follow(told: Sequence[Entry]) -> dict[str, Training]:
     found: dict[str, Training] = {}
     verdicts: dict[str, dict[str, Training]] = {}
-    for entry in entries(lake, "retraining", "training"):
+    for entry in told:
         held = found.get(entry.partition)
         if entry.kind == "training":
-            told = Training(cast(TrainingState, entry.decision), entry.dag_id, entry.dag_run_id)
+            now = Training(cast(TrainingState, entry.decision), entry.dag_id, entry.dag_run_id)
             reached = verdicts.setdefault(entry.partition, {})
-            if told.state in ENDS:
+            if now.state in ENDS:
                 reached.pop(entry.dag_run_id, None)
-            if told.state in VERDICTS:
-                reached[entry.dag_run_id] = told
-            elif told.state == "failed" and reached:
-                told = list(reached.values())[-1]
-            found[entry.partition] = told
-        elif entry.decision == "yes" and (held is None or held.state in _ASKED_AGAIN):
+            if now.state in VERDICTS:
+                reached[entry.dag_run_id] = now
+            elif now.state == "failed" and reached:
+                now = list(reached.values())[-1]
+            found[entry.partition] = now
+        elif _says(entry, "yes") and (held is None or held.state in _ASKED_AGAIN):
             found[entry.partition] = Training("requested", entry.dag_id, entry.dag_run_id)
-        elif entry.decision == "no" and held is not None and held.state == "requested":
+        elif _says(entry, "no") and held is not None and held.state == "requested":
             found[entry.partition] = Training("withdrawn", entry.dag_id, entry.dag_run_id)
     return dict(sorted(found.items()))
+
+
+def _says(entry: Entry, answer: str) -> bool:
+    return (entry.kind, entry.decision) == ("retraining", answer)
 
 
 def training_states(lake: Lake) -> dict[str, TrainingState]:

@@ -24,6 +24,7 @@ from include.specification.pipeline import Pipeline
 from relevo.hooks import RelevoHook
 
 if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator
     from airflow.sdk.execution_time.comms import DagRunResult as DagRun
 
 BACKFILL = "backfill"
@@ -143,23 +144,34 @@ def active_runs(
     return Active(runs, tuple(later))
 
 
-def failed_tasks(ti: Any, *, may_be_skipped: Collection[str]) -> list[str]:
-    """Name the tasks of a task's own run that failed, or could not begin because others had.
+def failed_before(
+    task: BaseOperator, ti: Any, *, may_be_skipped: Collection[str] = ()
+) -> list[str]:
+    """Name the tasks before a task that failed, or could not begin because others had.
 
-    So were those that Airflow skipped because somebody marked the run as failed: cleared without
+    So were those of ours that Airflow skipped because somebody marked the run: cleared without
     them, what comes after them would be skipped as well, and the run green.
 
     Args:
-        ti: The running task.
+        task: The task.
+        ti: Its instance, of the run that is meant.
         may_be_skipped: Tasks that skip themselves.
     """
+    before = {other.task_id: other for other in task.get_flat_relatives(upstream=True)}
     states = RuntimeTaskInstance.get_task_states(ti.dag_id, run_ids=[ti.run_id])
-    return sorted(
-        name
-        for name, state in states.get(ti.run_id, {}).items()
-        if state in ("failed", "upstream_failed")
-        or (state == "skipped" and name not in may_be_skipped)
-    )
+    found = []
+    for name, state in states.get(ti.run_id, {}).items():
+        # Airflow names the boxes of a mapped task by their number, as in train_candidate_1.
+        other = before.get(name) or before.get(name.rpartition("_")[0])
+        is_missing = state == "skipped" and _is_ours(other) and name not in may_be_skipped
+        if other is not None and (state in ("failed", "upstream_failed") or is_missing):
+            found.append(name)
+    return sorted(found)
+
+
+def _is_ours(task: Any) -> bool:
+    """Tell whether a task is a step of Relevo: what others put before it may skip itself."""
+    return getattr(task, "operator_class", type(task)).__module__.startswith("relevo.")
 
 
 def started(run: Any) -> datetime:

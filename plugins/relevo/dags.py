@@ -132,12 +132,13 @@ def _score(pipeline: Pipeline) -> DAG:
             batch=compute.output,
             doc_md=f"Runs `{pipeline.features.suite}`; bad rows go to quarantine.",
         )
+        asks = pipeline.promotion.approval == "required"
+        deadline = _TRAINING + (_APPROVAL if asks else timedelta())
         wait = AwaitTrainingOperator(
             pipeline=pipeline.name,
             task_id="await_training",
             execution_timeout=None,
-            deadline=_TRAINING
-            + (_APPROVAL if pipeline.promotion.approval == "required" else timedelta()),
+            deadline=deadline,
             doc_md="Waits until earlier partitions have decided and retrainings have ended.",
         )
         score = ScoreBatchOperator(
@@ -165,13 +166,15 @@ def _score(pipeline: Pipeline) -> DAG:
         decide = DecideRetrainingOperator(
             pipeline=pipeline.name,
             task_id="decide_retraining",
+            deadline=deadline,
             trigger_rule="none_failed",
             doc_md="Applies the retraining policy and writes the answer into the ledger.",
         )
         request = RequestRetrainingOperator(
             pipeline=pipeline.name,
             task_id="request_retraining",
-            doc_md="Starts the training DAG for this partition; skipped on a no.",
+            doc_md="Starts the training DAG for this partition; skipped on a no. Fails if a task "
+            "before it has not done its work.",
         )
         chain(check, wait, score)
         # A partition whose labels come with its rows is judged by what was just predicted.
@@ -264,7 +267,6 @@ def _train(pipeline: Pipeline) -> DAG:
         close = CloseTrainingOperator(
             pipeline=pipeline.name,
             task_id="close_training",
-            trigger_rule="all_done",
             doc_md="Records how the training ended and ends the MLflow runs.",
         )
         # A failed candidate lets its siblings run on; closing waits for them as well.

@@ -88,6 +88,7 @@ class Waiting:
     Args:
         told: One line each, for people; nothing is open without any.
         runs: Ids of the runs that come first.
+        rivals: Ids of those among them that are about the same partition.
         trainings: Training runs, as (DAG, run id, partition whose request made it or '').
         is_blocking: Whether who comes first is queued, and this is the last to hold a place.
         must_give_way: Whether moreover none of those that hold a place goes on.
@@ -95,6 +96,7 @@ class Waiting:
 
     told: tuple[str, ...] = ()
     runs: tuple[str, ...] = ()
+    rivals: tuple[str, ...] = ()
     trainings: tuple[tuple[str, str, str], ...] = ()
     is_blocking: bool = False
     must_give_way: bool = False
@@ -120,6 +122,7 @@ def earlier_runs(waiter: Waiter) -> Waiting:
     return Waiting(
         told=tuple(told),
         runs=tuple(run.run_id for run in first),
+        rivals=tuple(run.run_id for run in first if run.partition == waiter.partition),
         is_blocking=blocks,
         must_give_way=blocks and not _goes_on(waiter.dag_id, holders),
     )

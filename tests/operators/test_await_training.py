@@ -157,6 +157,14 @@ class TestTurn:
         assert isinstance(trigger, RunsEndedTrigger)
         assert trigger.overlap == 0
 
+    def test_runs_about_one_partition_follow_each_other(
+        self, context: Any, first: Any, ingested: Any
+    ) -> None:
+        first.return_value = Waiting(told=("run b",), runs=("a", "b"), rivals=("b",))
+        trigger = self.ingest(context)
+        assert isinstance(trigger, RunsEndedTrigger)
+        assert (trigger.runs, trigger.overlap) == (["b"], 0)
+
     @pytest.mark.parametrize("pipeline", ["telco_churn", "with_history"])
     def test_snapshots_and_partitions_that_look_back_follow_each_other(
         self,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG
+from airflow.sdk.bases.operator import chain
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskDeferred
 
 from include.calendar.partitions import Frequency, parse
 from include.errors import RegistryError
@@ -27,6 +31,7 @@ from relevo.operators.monitoring import (
     RequestRetrainingOperator,
     ScoreBatchOperator,
 )
+from relevo.waiting import Waiting
 from tests.operators.running import FEATURES, SPARK, small_json
 
 COMMON = {"task_id": "a_task", "pipeline": "loan_default", "partition": "2005-Q1"}
@@ -65,16 +70,25 @@ def test_links() -> None:
     assert DecideRetrainingOperator.operator_extra_links == (LedgerLink(),)
 
 
+@pytest.fixture
+def now(replace_by_autospec: Any) -> TableReference:
+    """The features that the table holds, of another run about the partition."""
+    reference = replace(FEATURES, version=FEATURES.version + 1)
+    replace_by_autospec("include.storage.lake_tables.Lake.latest", return_value=reference)
+    return reference
+
+
+@pytest.mark.usefixtures("now")
 class TestScoreBatch:
-    def test_it_hands_on_references(
-        self, context: Any, spark: Any, replace_by_autospec: Any
+    def test_it_scores_what_the_table_holds_and_hands_on_references(
+        self, context: Any, spark: Any, replace_by_autospec: Any, now: TableReference
     ) -> None:
         score = replace_by_autospec("include.steps.monitoring.score_batch", return_value=SCORED)
         result = small_json(ScoreBatchOperator(batch=BATCH, **COMMON).execute(context))
         assert Scored.from_dict(result) == SCORED
         session, _, registry, pipeline, features, partition, _ = score.call_args.args
         assert (session, pipeline.name) == (SPARK, "loan_default")
-        assert (features, partition) == (FEATURES, PARTITION)
+        assert (features, partition) == (now, PARTITION)
         assert registry.tracking is None  # the table alone says who is champion
 
     def test_without_a_champion_it_fails_at_once(
@@ -96,7 +110,7 @@ class TestScoreBatch:
             ScoreBatchOperator(batch=BATCH, **COMMON).execute(context)
 
 
-def test_detect_drift(context: Any, ti: Any, replace_by_autospec: Any) -> None:
+def test_detect_drift(context: Any, ti: Any, replace_by_autospec: Any, now: TableReference) -> None:
     verdict = DriftVerdict("drift", "two of five drifted", ("x", "y"), 0.4, (), None, 900, 98)
     version = ModelVersion("loan_default", 5, "2004-Q4", "r", "c", (), (), {}, {})
     watch = replace_by_autospec(
@@ -112,7 +126,7 @@ def test_detect_drift(context: Any, ti: Any, replace_by_autospec: Any) -> None:
 
     assert result == {"verdict": "drift", "reason": "two of five drifted", "share": 0.4}
     assert watch.call_args.args[3:5] == (SCORED, PARTITION)
-    assert publish.call_args.args[2:] == (verdict, version, FEATURES)
+    assert publish.call_args.args[2:] == (verdict, version, now)
     assert ti.pushed == {"relevo_drift_report": "/relevo/reports/loan_default/drift/2005-Q1.html"}
 
 
@@ -129,21 +143,56 @@ def test_measure_performance(context: Any, spark: Any, replace_by_autospec: Any)
     assert measure.call_args.args[4] == PARTITION
 
 
+@pytest.fixture
+def tasks() -> dict[str, Any]:
+    """The tasks of a scoring run from the batch on, beside what somebody else put there."""
+    with DAG("d") as dag:
+        score = ScoreBatchOperator(batch=BATCH, **COMMON | {"task_id": "score_batch"})
+        drift = DetectDriftOperator(
+            scored=SCORED.to_dict(), batch=BATCH, **COMMON | {"task_id": "detect_drift"}
+        )
+        decide = DecideRetrainingOperator(**COMMON | {"task_id": "decide_retraining"})
+        request = RequestRetrainingOperator(**COMMON | {"task_id": "request_retraining"})
+        chain(EmptyOperator(task_id="only_on_mondays"), score, drift, decide, request)
+        chain(drift, EmptyOperator(task_id="mail_the_report"))
+    return dict(dag.task_dict)
+
+
+@pytest.fixture
+def states(replace_by_autospec: Any) -> dict[str, str]:
+    """The states of the run's tasks."""
+    held: dict[str, str] = {}
+    replace_by_autospec(
+        "relevo.active_runs.RuntimeTaskInstance.get_task_states",
+        side_effect=lambda dag_id, run_ids: dict.fromkeys(run_ids, held),
+    )
+    return held
+
+
+# Somebody marked the run as failed while it scored.
+MARKED = {"score_batch": "failed", "detect_drift": "skipped", "decide_retraining": "skipped"}
+# And cleared only what had failed.
+CLEARED = {"score_batch": "success", "detect_drift": "skipped", "decide_retraining": "skipped"}
+# A branch that has nothing to do with it, and what comes after.
+ELSEWHERE = {
+    "only_on_mondays": "skipped",
+    "mail_the_report": "failed",
+    "decide_retraining": "running",
+    "request_retraining": "upstream_failed",
+}
+
+
 class TestDecide:
     @pytest.fixture(autouse=True)
-    def states(self, replace_by_autospec: Any) -> dict[str, str]:
-        """The states of the run's tasks; the task after it was skipped on a no."""
-        held = {"decide_retraining": "running", "request_retraining": "skipped"}
-        replace_by_autospec(
-            "relevo.active_runs.RuntimeTaskInstance.get_task_states",
-            side_effect=lambda dag_id, run_ids: dict.fromkeys(run_ids, held),
-        )
-        return held
+    def look(self, replace_by_autospec: Any, states: Any) -> Any:
+        """What of earlier partitions is still open."""
+        return replace_by_autospec("relevo.waiting.earlier_decisions", return_value=Waiting())
 
     @pytest.fixture
     def decide(self, replace_by_autospec: Any) -> Any:
         """The library's decision."""
-        return replace_by_autospec("include.steps.monitoring.decide")
+        decision = RetrainingDecision(False, "because", ("drift",), None)
+        return replace_by_autospec("include.steps.monitoring.decide", return_value=decision)
 
     @pytest.mark.parametrize("retrain", [True, False])
     def test_the_answer_and_its_reason(
@@ -155,21 +204,39 @@ class TestDecide:
         assert decide.call_args.args[2] == PARTITION
         assert ti.pushed == {"relevo_ledger": "/relevo/decisions/loan_default"}
 
-    def test_a_run_that_skipped_what_had_not_begun_is_not_green(
-        self, context: Any, decide: Any, states: dict[str, str]
-    ) -> None:
-        """Somebody marked it as failed, and cleared only what had failed."""
-        states |= {"ingest_labels": "success", "score_batch": "skipped", "detect_drift": "skipped"}
-        with pytest.raises(AirflowFailException) as caught:
+    def test_earlier_partitions_decide_first(self, context: Any, decide: Any, look: Any) -> None:
+        """Those of several runs that were cleared from detect_drift on waited for nothing."""
+        look.return_value = Waiting(told=("run a about 2004-Q4 (running)",), runs=("a",))
+        with pytest.raises(TaskDeferred):
             DecideRetrainingOperator(**COMMON).execute(context)
+        assert not decide.called
+
+    def test_not_when_a_task_before_it_was_skipped(
+        self, context: Any, decide: Any, states: dict[str, str], tasks: Any
+    ) -> None:
+        states |= {**CLEARED, "decide_retraining": "running"}
+        with pytest.raises(AirflowFailException) as caught:
+            tasks["decide_retraining"].execute(context)
         assert str(caught.value) == (
-            "Partition 2005-Q1: detect_drift, score_batch did not run, as in a run that was marked "
-            "as failed. Clear the run as a whole, not only what failed."
+            "Partition 2005-Q1: detect_drift failed or did not run. Mend what failed, and clear it "
+            "with what comes after it; a run that somebody marked as failed is to be cleared as a "
+            "whole."
         )
         assert not decide.called
 
+    def test_what_is_no_step_before_it_is_not_its_business(
+        self, context: Any, decide: Any, states: dict[str, str], tasks: Any
+    ) -> None:
+        states |= ELSEWHERE
+        assert tasks["decide_retraining"].execute(context)["reason"] == "because"
+
 
 class TestRequestRetraining:
+    @pytest.fixture(autouse=True)
+    def runs(self, replace_by_autospec: Any, states: Any) -> Any:
+        """What Airflow knows of other runs."""
+        return replace_by_autospec("relevo.operators.monitoring.read_run")
+
     @pytest.fixture
     def ledger(self, replace_by_autospec: Any) -> Any:
         """A ledger that holds one answer of this run, and the state of its training."""
@@ -224,3 +291,25 @@ class TestRequestRetraining:
         with pytest.raises(AirflowSkipException, match="is requested by run scheduled__1"):
             RequestRetrainingOperator(**COMMON).execute(context)
         assert len(context["outlet_events"]) == 0
+
+    def test_a_run_that_was_deleted_asks_no_more(
+        self, context: Any, ledger: Any, runs: Any
+    ) -> None:
+        ledger("yes", "requested", "deleted")
+        runs.return_value = None
+        RequestRetrainingOperator(**COMMON).execute(context)
+        assert len(context["outlet_events"]) == 1
+
+    @pytest.mark.parametrize("held", [MARKED, CLEARED], ids=["marked", "cleared"])
+    def test_a_run_that_skipped_what_had_not_begun_is_not_green(
+        self, context: Any, ledger: Any, states: dict[str, str], tasks: Any, held: dict[str, str]
+    ) -> None:
+        ledger("yes", "requested")
+        states |= held
+        with pytest.raises(AirflowFailException, match=r"detect_drift.* failed or did not run"):
+            tasks["request_retraining"].execute(context)
+        assert len(context["outlet_events"]) == 0
+
+    def test_airflow_lets_it_run_whatever_became_of_the_run(self) -> None:
+        task = RequestRetrainingOperator(**COMMON)
+        assert (task.is_teardown, task.on_failure_fail_dagrun) == (True, True)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from airflow.sdk import DAG
+from airflow.sdk.bases.operator import chain
 from airflow.sdk.exceptions import (
     AirflowFailException,
     AirflowSkipException,
@@ -397,15 +398,33 @@ class TestClose:
         self, context: Any, tracking: Any, replace_by_autospec: Any, states: Any, state: str
     ) -> None:
         replace_by_autospec("include.steps.training.close", return_value=("promoted", "Better."))
-        states |= {"train_candidate": state, "select_challenger": "upstream_failed", "b": None}
+        with DAG("d"):
+            train = TrainCandidateOperator.partial(
+                training_set={}, **COMMON | {"task_id": "train_candidate"}
+            ).expand(candidate=["a", "b"])
+            select = SelectChallengerOperator(
+                candidates=[], training_set={}, **COMMON | {"task_id": "select_challenger"}
+            )
+            closing = CloseTrainingOperator(**COMMON | {"task_id": "close_training"})
+            chain(train, select, closing)
+        states |= {
+            "train_candidate_0": "success",
+            "train_candidate_1": state,
+            "select_challenger": "upstream_failed",
+            "mail": "failed",  # nothing that it follows
+        }
         with pytest.raises(AirflowFailException) as caught:
-            CloseTrainingOperator(**COMMON).execute(context)
+            closing.execute(context)
         assert str(caught.value) == (
-            "Training as of 2005-Q1: select_challenger, train_candidate failed or did not run, so "
-            "that what counts is what this run had decided before: promoted. Better. Clear them, "
-            "with what comes after them."
+            "Training as of 2005-Q1: select_challenger, train_candidate_1 failed or did not run. "
+            "What counts is what this run has on record, promoted. Better. Clear them, with what "
+            "comes after them."
         )
         tracking.close.assert_called_once_with("run 1", failed=False)
+
+    def test_airflow_lets_it_run_whatever_became_of_the_run(self) -> None:
+        task = CloseTrainingOperator(**COMMON)
+        assert (task.is_teardown, task.on_failure_fail_dagrun) == (True, True)
 
     def test_what_is_skipped_without_a_promotion_is_no_failure(
         self, context: Any, tracking: Any, replace_by_autospec: Any, states: Any
@@ -473,6 +492,22 @@ class TestWhoMayTrain:
         # Another DAG of the same pipeline trains as of the same partition.
         self.on_record(
             held, ("training", "started", "manual__1"), ("training", "started", "by hand")
+        )
+        context["dag_run"].consumed_asset_events = [event("loan_default_retraining")]
+        fit = replace_by_autospec("include.steps.training.fit", return_value=CANDIDATE)
+        task = TrainCandidateOperator(candidate="c", training_set=TRAINING_SET.to_dict(), **COMMON)
+        task.execute(context)
+        assert fit.called
+
+    def test_one_that_reached_a_verdict_may_reach_another_when_it_is_cleared(
+        self, context: Any, held: Any, tracking: Any, replace_by_autospec: Any
+    ) -> None:
+        self.on_record(
+            held,
+            ("training", "started", "manual__1"),
+            ("training", "refused", "manual__1"),
+            ("training", "started", "by hand"),
+            ("training", "refused", "by hand"),
         )
         context["dag_run"].consumed_asset_events = [event("loan_default_retraining")]
         fit = replace_by_autospec("include.steps.training.fit", return_value=CANDIDATE)

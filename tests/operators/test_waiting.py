@@ -116,7 +116,11 @@ class TestRuns:
         world.add("older", "2005-Q3")
         world.add("younger", "2005-Q3")
         assert world.look("older", "2005-Q3") == Waiting()
-        assert world.look("younger", "2005-Q3").runs == ("older",)
+        waiting = world.look("younger", "2005-Q3")
+        assert (waiting.runs, waiting.rivals) == (("older",), ("older",))
+        world.add("earlier", "2005-Q2")
+        waiting = world.look("younger", "2005-Q3")
+        assert (waiting.runs, waiting.rivals) == (("earlier", "older"), ("older",))
 
 
 class TestGivingWay:

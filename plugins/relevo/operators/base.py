@@ -178,8 +178,8 @@ class WaitingOperator(PipelineOperator):
 class OrderedOperator(WaitingOperator):
     """A step that one run does while at most one about an earlier partition is active.
 
-    So one prepares its data while the one before it waits for a training; snapshots, and
-    partitions that look at those before them, follow each other.
+    So one prepares its data while the one before it waits for a training; snapshots, partitions
+    that look at those before them, and runs about one partition follow each other.
     """
 
     def await_turn(self, context: Any) -> None:
@@ -188,13 +188,14 @@ class OrderedOperator(WaitingOperator):
 
         def look(waiter: Waiter) -> Waiting:
             waiting = earlier_runs(waiter)
-            return waiting if waiting.runs and len(waiting.runs) > self.overlap() else Waiting()
+            too_many = waiting.runs and len(waiting.runs) > self.overlap()
+            return waiting if too_many or waiting.rivals else Waiting()
 
         def follow(waiting: Waiting, until: str) -> RunsEndedTrigger:
             return RunsEndedTrigger(
                 dag_id=context["ti"].dag_id,
-                runs=waiting.runs,
-                overlap=self.overlap(),
+                runs=waiting.rivals or waiting.runs,
+                overlap=0 if waiting.rivals else self.overlap(),
                 poll_seconds=self.poll_seconds,
                 until=until,
             )

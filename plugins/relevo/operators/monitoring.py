@@ -7,28 +7,17 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from relevo.active_runs import failed_tasks
+from relevo.active_runs import failed_before, read_run
 from relevo.assets import emit_training_event, retraining_asset
 from relevo.links import DriftReportLink, LedgerLink, ledger_path, report_path
 from relevo.operators.base import PipelineOperator, WaitingOperator
 from relevo.triggers import TrainingsEndedTrigger
 
 
-class AwaitTrainingOperator(WaitingOperator):
-    """Wait until every earlier partition has decided and every retraining decided has ended.
+class DecisionsFirstOperator(WaitingOperator):
+    """A step that follows every earlier decision, and the trainings that those asked for."""
 
-    This is what makes a replay of history give the same answer whatever the speed of the machine
-    and the order in which its runs were triggered. It defers while it waits and fails at its
-    deadline.
-
-    Args:
-        deadline: Longest wait.
-        poll_seconds: Seconds between looks of the trigger.
-    """
-
-    ui_color = "#f4f4f4"
-
-    def run(self, context: Any) -> None:
+    def await_decisions(self, context: Any) -> None:
         """Look, and defer if there is anything to wait for."""
         from include.storage.lake_tables import Lake
         from relevo.waiting import Waiter, Waiting, earlier_decisions
@@ -50,11 +39,33 @@ class AwaitTrainingOperator(WaitingOperator):
             )
 
         self.wait(context, look, follow)
+
+
+class AwaitTrainingOperator(DecisionsFirstOperator):
+    """Wait until every earlier partition has decided and every retraining decided has ended.
+
+    This is what makes a replay of history give the same answer whatever the speed of the machine
+    and the order in which its runs were triggered. It defers while it waits and fails at its
+    deadline.
+
+    Args:
+        deadline: Longest wait.
+        poll_seconds: Seconds between looks of the trigger.
+    """
+
+    ui_color = "#f4f4f4"
+
+    def run(self, context: Any) -> None:
+        """Wait."""
+        self.await_decisions(context)
         self.log.info("Every earlier decision has been made and carried out")
 
 
 class ScoreBatchOperator(PipelineOperator):
     """Score and profile the features in one pass on Spark, with the champion as of the partition.
+
+    Features are those that the table holds now: another run about the partition may have replaced
+    them, and this task have been cleared alone.
 
     Args:
         batch: What the validate_features task returned.
@@ -83,7 +94,7 @@ class ScoreBatchOperator(PipelineOperator):
                 lake,
                 Registry(lake),
                 self.specification(),
-                TableReference.from_dict(self.batch["reference"]),
+                lake.latest(TableReference.from_dict(self.batch["reference"])),
                 self.slice_of_time(),
                 self.origin(context),
             )
@@ -129,9 +140,8 @@ class DetectDriftOperator(PipelineOperator):
             self.origin(context),
         )
         self.log.info("%s", verdict.reason)
-        uri = publish_drift_report(
-            lake, spec, verdict, version, TableReference.from_dict(self.batch["reference"])
-        )
+        features = lake.latest(TableReference.from_dict(self.batch["reference"]))
+        uri = publish_drift_report(lake, spec, verdict, version, features)
         DriftReportLink.persist(context, report_path(uri))
         return {"verdict": verdict.verdict, "reason": verdict.reason, "share": verdict.share}
 
@@ -164,12 +174,16 @@ class MeasurePerformanceOperator(PipelineOperator):
         return [record.to_dict() for record in records]
 
 
-class DecideRetrainingOperator(PipelineOperator):
+class DecideRetrainingOperator(DecisionsFirstOperator):
     """Apply the retraining policy to what is on record, and write the answer into the ledger.
 
-    Its trigger rule is ``none_failed``; it fails if a task before it was skipped. None is, unless
-    somebody marks the run as failed, which skips what has not begun: cleared without that, the run
-    would be green, and nothing scored.
+    Runs of several partitions that were cleared from here on decide in order. Its trigger rule is
+    ``none_failed``; it fails if a task before it was skipped. None is, unless somebody marks the
+    run as failed, which skips what has not begun: cleared without that, nothing was scored.
+
+    Args:
+        deadline: Longest wait.
+        poll_seconds: Seconds between looks of the trigger.
     """
 
     operator_extra_links = (LedgerLink(),)
@@ -179,17 +193,13 @@ class DecideRetrainingOperator(PipelineOperator):
         """Return the decision and its reason.
 
         Raises:
-            AirflowFailException: If a task of the run was skipped.
+            AirflowFailException: If a task before it was skipped.
         """
         from include.steps.monitoring import decide
         from include.storage.lake_tables import Lake
-        from relevo.waiting import REQUEST
 
-        if skipped := failed_tasks(context["ti"], may_be_skipped=[REQUEST]):
-            raise AirflowFailException(
-                f"Partition {self.partition}: {', '.join(skipped)} did not run, as in a run that "
-                "was marked as failed. Clear the run as a whole, not only what failed."
-            )
+        refuse_gaps(self, context)
+        self.await_decisions(context)
         lake = Lake(self.hook.store(), self.pipeline)
         decision = decide(lake, self.specification(), self.slice_of_time(), self.origin(context))
         LedgerLink.persist(context, ledger_path(self.pipeline))
@@ -197,25 +207,46 @@ class DecideRetrainingOperator(PipelineOperator):
         return {"retrain": decision.retrain, "reason": decision.reason}
 
 
+def refuse_gaps(operator: PipelineOperator, context: Any) -> None:
+    """Fail if a task before this one failed, or was skipped in a run that somebody marked."""
+    if missing := failed_before(operator, context["ti"]):
+        raise AirflowFailException(
+            f"Partition {operator.partition}: {', '.join(missing)} failed or did not run. Mend "
+            "what failed, and clear it with what comes after it; a run that somebody marked as "
+            "failed is to be cleared as a whole."
+        )
+
+
 class RequestRetrainingOperator(PipelineOperator):
     """Emit the partitioned asset event that starts ``<pipeline>_train``; skipped on a "no".
 
     Airflow registers an event when the task succeeds, whether or not it names a partition: a
     task of its own keeps the "no" from making one. It acts on the answer that the ledger holds.
+
+    It is a teardown, the one kind of task that Airflow lets run also in a run that somebody marks,
+    or of which only some tasks were cleared: it fails, and the run with it, if a task before it
+    has not done its work.
     """
 
     ui_color = "#f6e0ef"
 
     def __init__(self, *, pipeline: str, **kwargs: Any) -> None:
         super().__init__(pipeline=pipeline, outlets=[retraining_asset(pipeline)], **kwargs)
+        self.as_teardown(on_failure_fail_dagrun=True)
 
     def run(self, context: Any) -> None:
-        """Emit the event, unless the training was already started, or another run asks for it."""
+        """Emit the event, unless the training was already started, or another run asks for it.
+
+        Raises:
+            AirflowFailException: If a task before it failed or was skipped.
+        """
         from include.storage import ledger
         from include.storage.lake_tables import Lake
 
+        refuse_gaps(self, context)
+        ti = context["ti"]
         lake = Lake(self.hook.store(), self.pipeline)
-        answer = ledger.latest(lake, "retraining", self.partition, context["ti"].run_id)
+        answer = ledger.latest(lake, "retraining", self.partition, ti.run_id)
         if answer is None or answer.decision != "yes":
             raise AirflowSkipException(f"No retraining: {answer.reason if answer else 'undecided'}")
         training = ledger.trainings(lake)[self.partition]
@@ -223,7 +254,7 @@ class RequestRetrainingOperator(PipelineOperator):
             raise AirflowSkipException(
                 f"The training as of {self.partition} is {training.state} already"
             )
-        if training.dag_run_id != context["ti"].run_id:
+        if training.dag_run_id != ti.run_id and read_run(ti.dag_id, training.dag_run_id):
             raise AirflowSkipException(
                 f"The training as of {self.partition} is requested by run {training.dag_run_id}"
             )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from relevo.active_runs import failed_tasks
+from relevo.active_runs import failed_before
 from relevo.assets import is_by_training_event
 from relevo.links import (
     DataDocsLink,
@@ -298,12 +298,17 @@ class PromoteChallengerOperator(TrainingOperator):
 class CloseTrainingOperator(TrainingOperator):
     """Record how the training ended and end the MLflow runs, whatever happened before.
 
-    Its trigger rule is ``all_done``; it fails if the training or any of its tasks failed, so that
-    the DAG run does.
+    It is a teardown, the one kind of task that Airflow lets run also in a run that somebody marks,
+    or of which only some tasks were cleared. It fails if the training or any of its tasks failed,
+    so that the DAG run does.
     """
 
     operator_extra_links = (MlflowRunLink(), LedgerLink())
     begins_training = False
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.as_teardown(on_failure_fail_dagrun=True)
 
     def run(self, context: Any) -> dict[str, Any]:
         """Return how the training ended.
@@ -331,11 +336,11 @@ class CloseTrainingOperator(TrainingOperator):
         self.link_run(context, tracking, parent_id)
         if outcome == "failed":
             raise AirflowFailException(f"Training as of {self.partition} failed. {reason}")
-        if failed := failed_tasks(context["ti"], may_be_skipped=_MAY_BE_SKIPPED):
+        if failed := failed_before(self, context["ti"], may_be_skipped=_MAY_BE_SKIPPED):
             raise AirflowFailException(
-                f"Training as of {self.partition}: {', '.join(failed)} failed or did not run, so "
-                f"that what counts is what this run had decided before: {outcome}. {reason} Clear "
-                "them, with what comes after them."
+                f"Training as of {self.partition}: {', '.join(failed)} failed or did not run. What "
+                f"counts is what this run has on record, {outcome}. {reason} Clear them, with what "
+                "comes after them."
             )
         self.log.info("Training as of %s ended: %s", self.partition, outcome)
         return {"outcome": outcome, "reason": reason}

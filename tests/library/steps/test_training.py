@@ -236,3 +236,10 @@ def test_mlflow_follows_when_a_run_that_told_no_end_is_given_up(story: Story) ->
     training_course.end_abandoned(story.lake, story.tracking)
     states = [story.tracking.client.get_run(run_id).info.status for run_id in (*given_up, other)]
     assert states == ["FAILED", "FAILED", "RUNNING"]
+
+    # A candidate was cleared alone and killed: its parent has ended, and tells no other end.
+    orphan = story.tracking.candidate(given_up[0], CANDIDATE, "01")
+    under_way = story.tracking.candidate(other, CANDIDATE, "02")
+    training_course.end_abandoned(story.lake, story.tracking)
+    states = [story.tracking.client.get_run(run_id).info.status for run_id in (orphan, under_way)]
+    assert states == ["FAILED", "RUNNING"]

@@ -147,6 +147,27 @@ def test_only_a_request_can_be_withdrawn(lake: Lake, origin: Origin, train: Orig
     assert training_course.objection(lake, "2009-Q1", "by_hand") is None
 
 
+def test_a_training_that_begins_at_that_moment_is_not_withdrawn(
+    lake: Lake,
+    make_pipeline: Any,
+    origin: Origin,
+    train: Origin,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ledger.record(lake, "retraining", NAME, "yes", "", origin=origin)
+    look = ledger.trainings
+
+    def begin_after_the_look(lake: Lake) -> Any:
+        found = look(lake)
+        training_course.start(lake, make_pipeline(), QUARTER, train)
+        return found
+
+    monkeypatch.setattr(ledger, "trainings", begin_after_the_look)
+    with pytest.raises(TrainingError, match="must still be requested, got another entry at"):
+        training_course.withdraw(lake, QUARTER, "a public holiday", "ada")
+    assert look(lake)[NAME] == ledger.Training("started", "p_train", "train_1")
+
+
 def test_of_two_that_ask_the_first_one_is_the_request(lake: Lake, origin: Origin) -> None:
     for run_id in ("a", "b"):
         ledger.record(

@@ -242,6 +242,12 @@ class TestRead:
         assert lake.reference("loans") == TableReference(lake.pipeline, "loans", 2, None, 3)
         assert [file.rows for file in lake.files(lake.reference("loans", "2005-Q2"))] == [1]
 
+    def test_the_latest_of_a_reference(self, lake: Lake) -> None:
+        then = put(lake, "2005-Q1", "a", "b")
+        now = put(lake, "2005-Q1", "c")
+        assert lake.latest(then) == now
+        assert lake.latest(put(lake, "2005-Q1")).rows == 0
+
     def test_a_reference_survives_json(self, lake: Lake) -> None:
         reference = put(lake, "2005-Q1", "a")
         document = json.loads(json.dumps(reference.to_dict()))
