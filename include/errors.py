@@ -5,7 +5,8 @@
     ├── SettingsError         a connection or an environment variable is missing or wrong
     ├── PartitionError        a partition cannot be named, parsed or derived
     ├── SourceError           landed data is missing, unreadable, or of another shape
-    │   └── UnavailableError  a store or a database does not answer: trying again may help
+    │   └── UnavailableError  a store or a database does not answer, or another run came first:
+    │                         trying again may help
     ├── QualityError          critical expectations stop a batch
     ├── TableError            a table is missing, or a write would break its promise
     ├── FeatureError          a feature function broke its contract
@@ -40,7 +41,7 @@ class SourceError(RelevoError):
 
 
 class UnavailableError(SourceError):
-    """A store or a database does not answer; trying again may help."""
+    """A store or a database does not answer, or another run came first; trying again may help."""
 
 
 class QualityError(RelevoError):

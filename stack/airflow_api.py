@@ -152,6 +152,11 @@ class AirflowApi:
         )
         return list(answer["task_instances"])
 
+    def clear_failed_tasks(self, dag_id: str, run_id: str) -> None:
+        """Let only those tasks of a run that failed run again, as the UI offers it."""
+        run = f"dags/{_segment(dag_id)}/dagRuns/{_segment(run_id)}"
+        self._post(f"{run}/clear", {"dry_run": False, "only_failed": True})
+
     def unpause(self, dag_id: str) -> Record:
         """Let the scheduler start runs of a DAG."""
         return self._request("PATCH", f"dags/{_segment(dag_id)}", json={"is_paused": False})

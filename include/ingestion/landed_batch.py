@@ -155,7 +155,7 @@ def _schema_of_empty(
         of = f" with {wanted.column} in {wanted.partition}" if wanted else ""
         raise SourceError(
             f"{subject}: must hold at least one row{of}, got an empty batch in {where}. Land the "
-            "rows and clear this task, or set allow_empty if that may happen."
+            "rows and clear this task with downstream, or set allow_empty if that may happen."
         )
     if expected is None:
         raise SourceError(

@@ -186,7 +186,7 @@ def list_files(settings: StoreSettings, uri: str, file_format: str, subject: str
         aside = "".join(f" ({warning.rpartition('. ')[0]})" for warning in found.warnings[:1])
         raise SourceError(
             f"{subject}: must have at least one {words} file in {uri}, got none{aside}. "
-            "Land the file and clear this task, or correct the source's uri."
+            "Land the file and clear this task with downstream, or correct the source's uri."
         )
     endings = endings_of(file_format)
     foreign = [name_of(i, uri) for i in found.files if not i.name.lower().endswith(endings)]

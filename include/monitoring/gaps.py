@@ -135,7 +135,7 @@ def _remedy(pipeline: str, first: Lack, last: Lack, due: Mapping[Partition, date
         if at is None:
             return f"clear measure_performance in the run about {first.judge}"
         return (
-            f"./relevo airflow tasks clear {pipeline}_score -t '^measure_performance$' "
+            f"./relevo airflow tasks clear {pipeline}_score -t measure_performance -d "
             f"-s {at.isoformat()} -e {at.isoformat()} -y"
         )
     if first.partition not in due:

@@ -107,7 +107,8 @@ def enforce(
         raise QualityError(
             f"{subject}: suite {report.suite} must hold on {report.rows} rows of "
             f"{some(report.files) if report.files else 'the batch'}, got {len(fatal)} that stop "
-            f"it: {_listed(fatal)}. {_CORRECT}; or correct the suite and clear this task.{where}"
+            f"it: {_listed(fatal)}. {_CORRECT}; or correct the suite and clear this task with "
+            f"downstream.{where}"
         )
     if report.quarantined_share > max_quarantined or report.quarantined == report.rows:
         rowwise = tuple(failure for failure in critical if failure.level == "row")
@@ -117,7 +118,7 @@ def enforce(
         raise QualityError(
             f"{subject}: {limit}, got {report.quarantined} ({report.quarantined_share:.2%}): "
             f"{_listed(rowwise)}. {_CORRECT}; or raise max_quarantined in the pipeline file and "
-            f"clear this task.{where}"
+            f"clear this task with downstream.{where}"
         )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from include.calendar.partitions import Partition
+from include.errors import UnavailableError
 from include.features import feature_function, labels
 from include.ingestion.key_types import check_keys, check_named
 from include.ingestion.landed_batch import LandedBatch, read_landed
@@ -217,6 +218,8 @@ def complete_history(
 
     Raises:
         QualityError: If a batch of the history is not fit for use.
+        UnavailableError: If another run wrote one of the partitions meanwhile; nothing of it is
+            replaced.
     """
 
     def landed(source: str) -> list[Partition]:
@@ -228,10 +231,11 @@ def complete_history(
 
     def prepare(source: str, wanted: Sequence[Partition], rows: int | None) -> None:
         if wanted:
+            held = lake.paths(raw_table(source), *map(str, wanted))
             draft = ingest(
                 lake, pipeline, source, wanted, origin, connections=connections, sample=rows
             )
-            _validate(lake, pipeline, source, draft, wanted, origin, publish=False)
+            _validate(lake, pipeline, source, draft, wanted, origin, publish=False, replacing=held)
 
     def needed(source: str) -> list[Partition]:
         # Also what is in the raw table: an earlier release put rows there before it validated them.
@@ -257,8 +261,10 @@ def complete_history(
             prepare(source, needed(source), None)
     sources = {name: lake.reference(raw_table(name)) for name in pipeline.feature_sources}
     names = [str(partition) for partition in missing]
+    table = feature_function.TABLE
+    held = lake.paths(table, *names)
     draft = feature_function.compute(spark, lake, pipeline, sources, names, origin)
-    _validate(lake, pipeline, feature_function.TABLE, draft, missing, origin, publish=False)
+    _validate(lake, pipeline, table, draft, missing, origin, publish=False, replacing=held)
     return tuple(names)
 
 
@@ -271,11 +277,13 @@ def _validate(
     origin: Origin,
     *,
     publish: bool,
+    replacing: frozenset[str] | None = None,
 ) -> tuple[TableReference, list[_Judged]]:
     """Judge the partitions of a draft, and write what is good of all of them.
 
     The table itself comes last, in one commit: what it holds was validated, and its quarantine
-    and its labels are written. Whoever is killed before it has left the table as it was.
+    and its labels are written. Whoever is killed before it has left the table as it was. So has
+    whoever finds there what is not ``replacing``, the files of before: another run came first.
     """
     manifest = drafts.load(lake, draft)
     origin = origin.reading(*manifest.inputs)
@@ -284,13 +292,29 @@ def _validate(
         for partition in wanted
     ]
     names = [str(partition) for partition in wanted]
+    _refuse_change(lake, draft.table, names, replacing)
     moved = pa.concat_tables([item.quarantined for item in judged])
     lake.write(quarantine_table(dataset), moved, partitions=names, origin=origin)
     if dataset == pipeline.label_source:
         brought = pa.concat_tables([item.labels for item in judged])
         lake.write(labels.TABLE, brought, partitions=names, origin=origin)
     files = [file for item in judged for file in item.files]
-    return lake.commit(draft.table, files, manifest.schema, partitions=names, origin=origin), judged
+    reference = lake.commit(
+        draft.table, files, manifest.schema, partitions=names, origin=origin, replacing=replacing
+    )
+    if replacing is not None:
+        _refuse_change(lake, draft.table, names, frozenset(file.path for file in files))
+    return reference, judged
+
+
+def _refuse_change(
+    lake: Lake, table: str, names: Sequence[str], expected: frozenset[str] | None
+) -> None:
+    if expected is not None and lake.paths(table, *names) != expected:
+        raise UnavailableError(
+            f"table {lake.pipeline}.{table}: {names[0]} to {names[-1]} must not change while "
+            "history is completed, got rows of another run. Try again when that has ended."
+        )
 
 
 @dataclass(frozen=True)

@@ -88,11 +88,11 @@ class Lake:
             counts[file.partition] = counts.get(file.partition, 0) + file.rows
         return counts
 
-    def paths(self, table: str, partition: str) -> frozenset[str]:
-        """Name the files that a partition consists of now; none if it was never written."""
+    def paths(self, table: str, *partitions: str) -> frozenset[str]:
+        """Name the files that partitions consist of now; none if they were never written."""
         delta = self._held(table)
         files = () if delta is None else self._files(delta)
-        return frozenset(file.path for file in files if file.partition == partition)
+        return frozenset(file.path for file in files if file.partition in partitions)
 
     def files(self, reference: TableReference) -> tuple[DataFile, ...]:
         """List the files of a partition (of the whole table if it names none), sorted by path."""

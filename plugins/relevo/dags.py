@@ -58,7 +58,8 @@ is scored by the champion as of the partition and watched for drift; predictions
 matured are judged; `decide_retraining` writes its answer and the reason into the ledger.
 
 **When it fails**, the message of the failed task names file, column, rule, count and what to do.
-Correct the cause and clear the task: every step replaces what it wrote before, and nothing else.
+Correct the cause and clear the task with downstream: every step replaces what it wrote before, and
+nothing else.
 """
 _TRAIN_DOC = """
 # {name}: train

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from airflow.sdk import DAG, PartitionedAssetTimetable
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.serialization.serialized_objects import DagSerialization
 
-from include.calendar.partitions import Frequency
+from include.calendar.partitions import Frequency, parse
+from include.monitoring.gaps import Lack, gaps
 from include.specification import pipeline_file
 from include.specification.pipeline import Pipeline
 from include.specification.sections.sources import Labels, Source
@@ -235,6 +237,23 @@ class TestScore:
 
     def test_its_last_task_decides_whatever_happened(self, score: DAG) -> None:
         assert last_task(score) == "request_retraining"
+
+    def test_what_gaps_says_to_clear_is_what_airflow_clears(self, score: DAG) -> None:
+        """`airflow tasks clear -t` looks for a part of a name, not for a regular expression."""
+        june, may = (parse(f"2005-0{number}", Frequency.MONTHLY) for number in (6, 5))
+        lack = Lack(may, ("performance",), "why", judge=june)
+        (gap,) = gaps("loan_default", [lack], {june: datetime(2005, 7, 2, 6)})
+        words = shlex.split(gap.remedy)
+        assert "-d" in words
+        stored = DagSerialization.from_dict(DagSerialization.to_dict(score))
+        cleared = stored.partial_subset(
+            words[words.index("-t") + 1], include_downstream=True, include_upstream=False
+        )
+        assert set(cleared.task_dict) == {
+            "measure_performance",
+            "decide_retraining",
+            "request_retraining",
+        }
 
     def test_only_the_requests_success_is_an_event(self, score: DAG) -> None:
         assert [task.task_id for task in score.tasks if task.outlets] == ["request_retraining"]

@@ -80,7 +80,7 @@ class TestOperator:
         assert message.startswith("pipeline loan_default 2005-Q3: ")
         assert "within 6:00:00" in message
         assert "got open: run a; run b." in message
-        assert message.endswith("Look at those runs, then clear this task.")
+        assert message.endswith("Look at those runs, then clear this task with downstream.")
 
     def test_it_gives_way_when_it_keeps_earlier_runs_from_beginning(
         self, context: Any, look: Any
@@ -89,14 +89,14 @@ class TestOperator:
             told=("run a (queued)",), runs=("a",), is_blocking=True, must_give_way=True
         )
         task = AwaitTrainingOperator(**COMMON)
-        waited = {"deadline": ago(hours=-5), "blocking": ago(minutes=4), "patience": 600.0}
+        waited = {"deadline": ago(hours=-5), "blocking": ago(seconds=40), "patience": 600.0}
         with pytest.raises(TaskDeferred) as deferred:  # the scheduler may be slow
             task.resume(context, {"status": "time"}, **waited)
         assert deferred.value.kwargs["blocking"] == waited["blocking"]
         # However patient it is by now, it looks again when its place is needed.
-        needed = datetime.fromisoformat(waited["blocking"]) + timedelta(minutes=5)
+        needed = datetime.fromisoformat(waited["blocking"]) + timedelta(minutes=1)
         assert datetime.fromisoformat(deferred.value.trigger.until) == needed
-        waited["blocking"] = ago(minutes=5)
+        waited["blocking"] = ago(minutes=1)
         with pytest.raises(AirflowFailException, match=r"so this run gives way: clear it when"):
             task.resume(context, {"status": "time"}, **waited)
         # Another one that holds a place does something: it may leave its place.

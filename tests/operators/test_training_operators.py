@@ -416,9 +416,9 @@ class TestClose:
         with pytest.raises(AirflowFailException) as caught:
             closing.execute(context)
         assert str(caught.value) == (
-            "Training as of 2005-Q1: select_challenger, train_candidate_1 failed or did not run. "
-            "What counts is what this run has on record, promoted. Better. Clear them, with what "
-            "comes after them."
+            "Training as of 2005-Q1: what counts is what this run has on record, promoted. Better. "
+            "select_challenger, train_candidate_1 failed or did not run: clear them, with what "
+            "follows them."
         )
         tracking.close.assert_called_once_with("run 1", failed=False)
 

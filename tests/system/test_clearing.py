@@ -129,6 +129,27 @@ def test_with_a_corrected_input_then_with_a_changed_file(world: Cleared) -> None
     correct_training(world)
     change_scoring(world)
     change_training(world)
+    mark(world, world.story.score_dag, "compute_features", "request_retraining")
+    mark(world, world.story.train_dag, "train_candidate", "close_training")
+    assert set(world.story.observe().runs.values()) == {"FINISHED", "FAILED"}
+
+
+def mark(world: Cleared, dag_id: str, during: str, last: str) -> None:
+    """Mark a run as failed while a task runs: it is red until it is cleared as a whole."""
+    run, api = f"marked_{during}", world.place.api
+    world.runs[run] = (dag_id, run)
+    api.trigger(dag_id, {"partition": SECOND}, run_id=run)
+    until(lambda: "running" in world.states(run, during), f"{during} to run")
+    api.mark_dag_run(dag_id, run, "failed")
+    assert world.ended(dag_id, run) == "failed"
+    assert world.states(run, last) == {"failed"}
+    api.clear_failed_tasks(dag_id, run)
+    assert world.ended(dag_id, run) == "failed"
+    assert world.states(run, during) == {"success"}
+    assert "failed or did not run" in world.message(run, last)
+    tasks = {task["task_id"] for task in api.task_instances(dag_id, run)}
+    api.clear_task_instances(dag_id, run, sorted(tasks))
+    assert world.ended(dag_id, run) == "success"
 
 
 def correct_scoring(world: Cleared) -> None:

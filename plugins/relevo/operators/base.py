@@ -19,7 +19,7 @@ from include.specification.pipeline import Pipeline
 from include.storage.lineage import Origin
 from relevo import metrics
 from relevo.hooks import RelevoHook
-from relevo.triggers import RunsEndedTrigger
+from relevo.triggers import RunsEndedTrigger, TrainingsEndedTrigger
 
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # How soon a task that waits looks again itself, and how that grows; how long a run whose place
 # is needed waits for the scheduler before it gives way.
 _PATIENCE, _LONGEST_PATIENCE = timedelta(minutes=1), timedelta(minutes=10)
-_PLACE_NEEDED = timedelta(minutes=5)
+_PLACE_NEEDED = timedelta(minutes=1)
 PARTITION_TEMPLATE = "{{ macros.relevo.partition_of(task.pipeline, dag_run, params) }}"
 
 
@@ -151,7 +151,7 @@ class WaitingOperator(PipelineOperator):
         if now >= deadline:
             raise AirflowFailException(
                 f"{subject}: earlier partitions and retrainings must end within {self.deadline}, "
-                f"got open: {told}. Look at those runs, then clear this task."
+                f"got open: {told}. Look at those runs, then clear this task with downstream."
             )
         self.log.info("Waiting for %s", told)
         patience = self._waited.get("patience", _PATIENCE.total_seconds())
@@ -207,6 +207,33 @@ class OrderedOperator(WaitingOperator):
         pipeline = self.specification()
         follows = not pipeline.has_time or any(s.history for s in pipeline.sources.values())
         return 0 if follows else 1
+
+
+class DecisionsFirstOperator(WaitingOperator):
+    """A step that follows every earlier decision, and the trainings that those asked for."""
+
+    def await_decisions(self, context: Any) -> None:
+        """Look, and defer if there is anything to wait for."""
+        from include.storage.lake_tables import Lake
+        from relevo.waiting import earlier_decisions
+
+        lake = Lake(self.hook.store(), self.pipeline)
+
+        def look(waiter: Waiter) -> Waiting:
+            return earlier_decisions(waiter, lake)
+
+        def follow(waiting: Waiting, until: str) -> TrainingsEndedTrigger:
+            return TrainingsEndedTrigger(
+                pipeline=self.pipeline,
+                partition=self.partition,
+                dag_id=context["ti"].dag_id,
+                runs=waiting.runs,
+                trainings=waiting.trainings,
+                poll_seconds=self.poll_seconds,
+                until=until,
+            )
+
+        self.wait(context, look, follow)
 
 
 def origin_of(context: Any) -> Origin:

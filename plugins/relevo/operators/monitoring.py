@@ -10,35 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from relevo.active_runs import failed_before, read_run
 from relevo.assets import emit_training_event, retraining_asset
 from relevo.links import DriftReportLink, LedgerLink, ledger_path, report_path
-from relevo.operators.base import PipelineOperator, WaitingOperator
-from relevo.triggers import TrainingsEndedTrigger
-
-
-class DecisionsFirstOperator(WaitingOperator):
-    """A step that follows every earlier decision, and the trainings that those asked for."""
-
-    def await_decisions(self, context: Any) -> None:
-        """Look, and defer if there is anything to wait for."""
-        from include.storage.lake_tables import Lake
-        from relevo.waiting import Waiter, Waiting, earlier_decisions
-
-        lake = Lake(self.hook.store(), self.pipeline)
-
-        def look(waiter: Waiter) -> Waiting:
-            return earlier_decisions(waiter, lake)
-
-        def follow(waiting: Waiting, until: str) -> TrainingsEndedTrigger:
-            return TrainingsEndedTrigger(
-                pipeline=self.pipeline,
-                partition=self.partition,
-                dag_id=context["ti"].dag_id,
-                runs=waiting.runs,
-                trainings=waiting.trainings,
-                poll_seconds=self.poll_seconds,
-                until=until,
-            )
-
-        self.wait(context, look, follow)
+from relevo.operators.base import DecisionsFirstOperator, PipelineOperator
 
 
 class AwaitTrainingOperator(DecisionsFirstOperator):

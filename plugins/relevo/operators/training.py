@@ -334,13 +334,16 @@ class CloseTrainingOperator(TrainingOperator):
         tracking.close(parent_id, failed=outcome == "failed")
         end_abandoned(lake, tracking)
         self.link_run(context, tracking, parent_id)
+        failed = failed_before(self, context["ti"], may_be_skipped=_MAY_BE_SKIPPED)
+        told = f" {', '.join(failed)} failed or did not run: clear them, with what follows them."
         if outcome == "failed":
-            raise AirflowFailException(f"Training as of {self.partition} failed. {reason}")
-        if failed := failed_before(self, context["ti"], may_be_skipped=_MAY_BE_SKIPPED):
             raise AirflowFailException(
-                f"Training as of {self.partition}: {', '.join(failed)} failed or did not run. What "
-                f"counts is what this run has on record, {outcome}. {reason} Clear them, with what "
-                "comes after them."
+                f"Training as of {self.partition} failed. {reason}{told if failed else ''}"
+            )
+        if failed:
+            raise AirflowFailException(
+                f"Training as of {self.partition}: what counts is what this run has on record, "
+                f"{outcome}. {reason}{told}"
             )
         self.log.info("Training as of %s ended: %s", self.partition, outcome)
         return {"outcome": outcome, "reason": reason}

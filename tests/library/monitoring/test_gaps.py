@@ -88,7 +88,7 @@ def test_what_nobody_judged_is_for_the_run_in_which_it_matured() -> None:
         ),
     ]
     assert listed[0].remedy == (
-        "./relevo airflow tasks clear p_score -t '^measure_performance$' "
+        "./relevo airflow tasks clear p_score -t measure_performance -d "
         "-s 2005-04-02T06:00:00 -e 2005-04-02T06:00:00 -y"
     )
     assert listed[2].remedy == "clear measure_performance in the run about 2005-09"

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from include.calendar.partitions import Frequency, Partition, parse
-from include.errors import QualityError, SourceError
+from include.errors import QualityError, SourceError, UnavailableError
 from include.features import feature_function
 from include.features.known_labels import known_labels
 from include.quality import suites
@@ -177,7 +177,7 @@ class TestBadRows:
             f"(20.00%): critical failed: amount: {COLUMN}be_between(min_value=0.0), got 20 of 100 "
             "rows unexpected in part-0.parquet. Correct the data, land it again and clear the task "
             "that ingests it, with downstream; or raise max_quarantined in the pipeline file and "
-            f"clear this task. Data Docs: {docs}"
+            f"clear this task with downstream. Data Docs: {docs}"
         )
         assert ObjectStore(lake.settings).exists(docs)
         assert lake.read("raw_loans", partitions=["2005-Q1"]).num_rows == 100
@@ -539,6 +539,43 @@ class TestHistory:
         ]
         assert lake.partitions("features") == ("2004-Q3", "2004-Q4", "2005-Q1")
         assert lake.partitions("labels") == ("2005-Q1",)
+
+    @pytest.mark.parametrize("when", ["computed", "committed"])
+    def test_rows_that_another_run_wrote_meanwhile_stay(
+        self,
+        lake: Lake,
+        pipeline: Pipeline,
+        origin: Origin,
+        compute: Any,
+        monkeypatch: pytest.MonkeyPatch,
+        when: str,
+    ) -> None:
+        """A scoring run takes a corrected file while a training completes history."""
+        land_loans(lake, Q1, rows=20)
+        corrected = with_partition(pa.table({"id": ["corrected"], "x": [2.0]}), str(Q1))
+
+        def score(*held: Any) -> None:
+            lake.write("features", corrected, partitions=[str(Q1)], origin=origin)
+
+        if when == "computed":
+            made = compute.side_effect
+            compute.side_effect = lambda *asked: (made(*asked), score())[0]
+        else:
+            commit = Lake.commit
+
+            def come_first(self: Lake, table: str, *asked: Any, **how: Any) -> Any:
+                monkeypatch.setattr(Lake, "commit", commit)
+                if table == "features":
+                    score()
+                else:
+                    monkeypatch.setattr(Lake, "commit", come_first)
+                return commit(self, table, *asked, **how)
+
+            monkeypatch.setattr(Lake, "commit", come_first)
+        with pytest.raises(UnavailableError, match=r"2005-Q1 to 2005-Q1 must not change while"):
+            complete_history(None, lake, pipeline, Q1, origin)
+        assert lake.read("features")["id"].to_pylist() == ["corrected"]
+        assert complete_history(None, lake, pipeline, Q1, origin) == ()
 
     def test_sources_may_share_the_folder_of_a_partition(
         self, lake: Lake, make_pipeline: MakePipeline, origin: Origin, compute: Any
