@@ -130,7 +130,9 @@ def _refusal(verdict: Verdict | None, pipeline: Pipeline) -> tuple[Outcome, str]
     if verdict.approval == "rejected":
         return "refused", f"Version {verdict.version} was not approved. {verdict.approval_reason}"
     if pipeline.promotion.approval == "required" and verdict.approval != "approved":
-        return "failed", verdict.approval_reason or (
+        if verdict.approval == "expired":
+            return "failed", verdict.approval_reason
+        return "failed", (
             f"Nobody approved version {verdict.version} after its latest verdict: clear "
             "approve_promotion."
         )

@@ -91,7 +91,7 @@ def _run(layout: Layout, pipeline: Pipeline, partition: str | None, sample: int 
     if not result.promoted:
         raise StackError(
             f"Pipeline {pipeline.name}: the challenger was refused, so nothing was scored. Look at "
-            "the evidence page, then change the features, the candidates or promotion.require."
+            "the evidence page, then change the features, the candidates or the promotion rules."
         )
 
 
