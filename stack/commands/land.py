@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from include.storage.lake_tables import Lake
 
 _LISTED = 5
+# Corrections change rows, and take some away; they do not take half of them.
+_SHRUNK = 0.5
 
 
 def land(
@@ -65,15 +67,28 @@ def land(
 
 
 def _kept(lake: Lake, source: str, landed: Landed) -> Sequence[str]:
-    """Say which partitions have rows of what landed there before, and what brings the new ones."""
+    """Say which partitions have rows of what landed there before, and what brings the new ones.
+
+    A few rows that slipped into the file of another partition replace the whole of that.
+    """
     from include.steps.preparation import raw_table
     from include.wording import some
 
-    ingested = lake.partitions(raw_table(source))
-    changed = [name for name in ingested if any(f"/{name}/" in uri for uri in landed.written)]
+    ingested = lake.row_counts(raw_table(source))
+    changed = [
+        name for name in sorted(ingested) if any(f"/{name}/" in uri for uri in landed.written)
+    ]
     if not changed:
         return ()
+    shrunk = [
+        f"{name}: {landed.rows[name]:,} rows have landed in place of {ingested[name]:,} that were "
+        "ingested. If that is not the whole partition, land the whole of it before its run is "
+        "repeated."
+        for name in changed
+        if landed.rows[name] < _SHRUNK * ingested[name]
+    ]
     return (
+        *shrunk,
         f"{some(changed)} {'was' if len(changed) == 1 else 'were'} ingested before: the tables "
         "keep the rows of then until the scoring runs are repeated, e.g. by ./relevo airflow "
         "backfill create with --reprocess-behavior completed.",

@@ -35,3 +35,9 @@ def test_partitions_that_keep_their_old_rows_are_told(store_settings: StoreSetti
         lake.write(raw_table("loans"), rows, partitions=[quarter], origin=origin)
     (told,) = _kept(lake, "loans", landed)
     assert told.startswith("2005-Q2 was ingested before: the tables keep")
+
+    rows = with_partition(pa.table({"loan_id": ["a", "b", "c"]}), "2005-Q2")
+    lake.write(raw_table("loans"), rows, partitions=["2005-Q2"], origin=origin)
+    shrunk, told = _kept(lake, "loans", landed)
+    assert shrunk.startswith("2005-Q2: 1 rows have landed in place of 3 that were ingested. If")
+    assert told.startswith("2005-Q2 was ingested before: the tables keep")
