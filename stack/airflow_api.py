@@ -152,6 +152,11 @@ class AirflowApi:
         )
         return list(answer["task_instances"])
 
+    def mark_task_instance(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
+        """Set the state of a task of a run by hand."""
+        task = f"dagRuns/{_segment(run_id)}/taskInstances/{_segment(task_id)}"
+        self._request("PATCH", f"dags/{_segment(dag_id)}/{task}", json={"new_state": state})
+
     def clear_failed_tasks(self, dag_id: str, run_id: str) -> None:
         """Let only those tasks of a run that failed run again, as the UI offers it."""
         run = f"dags/{_segment(dag_id)}/dagRuns/{_segment(run_id)}"
