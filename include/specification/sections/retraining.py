@@ -16,6 +16,9 @@ _K_IN_N = r"^[1-9]\d* in [1-9]\d*$"
 class Retraining(Section):
     """When the champion is challenged; every number counts partitions.
 
+    A run sees the trainings up to its own partition: one that comes late, for a gap, may decide on
+    one more than ``cooldown`` and ``budget`` would have left for those that ran before it.
+
     Args:
         when: Triggers that count; ``new_class`` is a label that the champion has never seen.
         every: Also retrain when so many partitions have passed since the last training.
