@@ -226,7 +226,7 @@ class RequestRetrainingOperator(PipelineOperator):
             raise AirflowSkipException(
                 f"The training as of {self.partition} is {training.state} already"
             )
-        if training.dag_run_id != ti.run_id and read_run(ti.dag_id, training.dag_run_id):
+        if training.dag_run_id != ti.run_id and read_run(training.dag_id, training.dag_run_id):
             raise AirflowSkipException(
                 f"The training as of {self.partition} is requested by run {training.dag_run_id}"
             )
