@@ -128,10 +128,13 @@ def describe_schedule(pipeline: Pipeline, dag: PlannedDag) -> str:
         return f"{asked}; the first scoring run needs one as of {before} or earlier"
     if pipeline.schedule is None:
         return f"by hand; a partition is named like {example(pipeline.partition)}"
-    runs = next_runs(pipeline, datetime.now(UTC).replace(tzinfo=None))
-    if runs:
+    now = datetime.now(UTC).replace(tzinfo=None)
+    if runs := next_runs(pipeline, now):
         listed = ", ".join(f"{run.due:%Y-%m-%d %H:%M} for {run.partition}" for run in runs)
-        return f"{dag.schedule} (UTC); next {listed}"
+        made_up = pipeline.schedule.catch_up + 1
+        is_late = next(run_dates(pipeline), now) < now
+        missed = f"; before them the latest {made_up} that were missed" if is_late else ""
+        return f"{dag.schedule} (UTC); next {listed}{missed}"
     dates = list(run_dates(pipeline))
     if not dates:
         return f"{dag.schedule} (UTC); no run"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -79,6 +80,9 @@ def test_wrong_and_right_pipelines_side_by_side(project: Path) -> None:
     live = text.replace(", end: 2009-01-31", "").replace("start: 2005-01-01", "start: 2999-01-01")
     (pipelines / "live.yaml").write_text(live.replace("landing/loan_default", "landing/live"))
 
+    late = text.replace(", end: 2009-01-31", "").replace("landing/loan_default", "landing/late")
+    (pipelines / "late.yaml").write_text(late)
+
     done = relevo(project, project / "state", "check")
 
     assert done.returncode == 1
@@ -93,6 +97,7 @@ def test_wrong_and_right_pipelines_side_by_side(project: Path) -> None:
         "live_score  0 6 5 1,4,7,10 * (UTC); next 2999-01-05 06:00 for 2998-Q4, 2999-04-05 06:00 "
         "for 2999-Q1, 2999-07-05 06:00 for 2999-Q2"
     ) in done.stdout
+    assert re.search(r"late_score .* \(UTC\); next .*; before them the latest 25 that", done.stdout)
     assert "loan_default: ok" in done.stdout
 
 
