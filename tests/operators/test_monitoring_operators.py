@@ -274,6 +274,7 @@ class TestRequestRetraining:
             ("yes", "started", "as of 2005-Q1 is started already"),
             ("yes", "promoted", "as of 2005-Q1 is promoted already"),
             ("yes", "withdrawn", "as of 2005-Q1 is withdrawn already"),
+            ("yes", "failed", "failed in run manual__1 of loan_default_score: clear that run"),
         ],
     )
     def test_otherwise_it_is_skipped_without_an_event(

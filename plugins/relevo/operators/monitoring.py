@@ -222,6 +222,11 @@ class RequestRetrainingOperator(PipelineOperator):
         if answer is None or answer.decision != "yes":
             raise AirflowSkipException(f"No retraining: {answer.reason if answer else 'undecided'}")
         training = ledger.trainings(lake)[self.partition]
+        if training.state == "failed":
+            raise AirflowSkipException(
+                f"The training as of {self.partition} failed in run {training.dag_run_id} of "
+                f"{training.dag_id}: clear that run, or trigger one for the partition"
+            )
         if training.state != "requested":
             raise AirflowSkipException(
                 f"The training as of {self.partition} is {training.state} already"
