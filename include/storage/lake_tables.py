@@ -106,14 +106,13 @@ class Lake:
         Raises:
             TableError: If the table or the partition does not exist.
         """
-        delta = self.open(table)
-        rows = sum(f.rows for f in self._files(delta) if partition in (None, f.partition))
-        if partition is not None and rows == 0:
+        reference = self.latest(TableReference(self.pipeline, table, 0, partition, 0))
+        if partition is not None and reference.rows == 0:
             raise TableError(
                 f"table {self.pipeline}.{table}: partition {partition} must have rows, got none. "
                 "Run the task that writes it."
             )
-        return TableReference(self.pipeline, table, delta.version(), partition, rows)
+        return reference
 
     def latest(self, reference: TableReference) -> TableReference:
         """Refer to the same partition at the latest version; it may be empty."""

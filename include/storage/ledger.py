@@ -20,6 +20,8 @@ TrainingState = Literal["requested", "started", "promoted", "refused", "failed",
 VERDICTS = frozenset({"promoted", "refused"})
 # How a training run ends.
 ENDS = VERDICTS | {"failed"}
+# What tells how far trainings have come.
+_COURSE: tuple[Kind, ...] = ("retraining", "training")
 # A later yes may ask for a training again.
 _ASKED_AGAIN = frozenset({"failed", "withdrawn"})
 
@@ -115,7 +117,7 @@ def record(
     base = "/".join((kind, partition, *(() if is_snapshot else (origin.dag_run_id, step))))
 
     def entry(held: list[Event]) -> Event | None:
-        if only_if not in (None, _follow(_entries(held)).get(partition)):
+        if only_if not in (None, _follow(_entries(held, *_COURSE)).get(partition)):
             return None
         mine = [item for item in held if _question(item) == _question(event)]
         if mine and (is_snapshot or _answer(mine[-1]) == _answer(event)):
@@ -128,11 +130,10 @@ def record(
 
 def entries(lake: Lake, *kinds: Kind) -> list[Entry]:
     """Read the decisions of some kinds (all if none is named), in the order of recording."""
-    held = _entries(EventTable(lake, TABLE, _COLUMNS).events())
-    return [entry for entry in held if not kinds or entry.kind in kinds]
+    return _entries(EventTable(lake, TABLE, _COLUMNS).events(), *kinds)
 
 
-def _entries(events: Sequence[Event]) -> list[Entry]:
+def _entries(events: Sequence[Event], *kinds: Kind) -> list[Entry]:
     # By question: where its last opening is, and where its last entry is.
     opened = {_question(item): at for at, item in enumerate(events) if _opens(item)}
     last = {_question(item): at for at, item in enumerate(events)}
@@ -150,6 +151,7 @@ def _entries(events: Sequence[Event]) -> list[Entry]:
             superseded=at not in (opened.get(_question(row)), last[_question(row)]),
         )
         for at, row in enumerate(events)
+        if not kinds or row["kind"] in kinds
     ]
 
 
@@ -203,7 +205,7 @@ def trainings(lake: Lake) -> dict[str, Training]:
     Returns:
         By partition, sorted.
     """
-    return _follow(entries(lake))
+    return _follow(entries(lake, *_COURSE))
 
 
 def _follow(told: Sequence[Entry]) -> dict[str, Training]:
@@ -221,15 +223,11 @@ def _follow(told: Sequence[Entry]) -> dict[str, Training]:
             elif now.state == "failed" and reached:
                 now = list(reached.values())[-1]
             found[entry.partition] = now
-        elif _says(entry, "yes") and (held is None or held.state in _ASKED_AGAIN):
+        elif entry.decision == "yes" and (held is None or held.state in _ASKED_AGAIN):
             found[entry.partition] = Training("requested", entry.dag_id, entry.dag_run_id)
-        elif _says(entry, "no") and held is not None and held.state == "requested":
+        elif entry.decision == "no" and held is not None and held.state == "requested":
             found[entry.partition] = Training("withdrawn", entry.dag_id, entry.dag_run_id)
     return dict(sorted(found.items()))
-
-
-def _says(entry: Entry, answer: str) -> bool:
-    return (entry.kind, entry.decision) == ("retraining", answer)
 
 
 def training_states(lake: Lake) -> dict[str, TrainingState]:
