@@ -6,7 +6,16 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from stack.torture.observation import KEYS, LEDGER, PREDICTIONS, REGISTRY, SOURCES, Row, World
+from stack.torture.observation import (
+    KEYS,
+    LEDGER,
+    PREDICTIONS,
+    PROFILES,
+    REGISTRY,
+    SOURCES,
+    Row,
+    World,
+)
 
 RETENTION_DAYS = 7.0
 _SHOWN = 5
@@ -148,8 +157,11 @@ def nothing_recorded_is_lost(before: World, after: World) -> list[str]:
 
 
 def past_champions_stay(before: World, after: World) -> list[str]:
-    """The champion as of a partition that was scored stays."""
-    scored = sorted({row["partition"] for row in before.rows(PREDICTIONS)})
+    """The champion as of a partition that its own run scored stays.
+
+    What a later run scored in its place, to judge it, counts as scored by nobody (ADR 0025).
+    """
+    scored = sorted({row["partition"] for row in before.rows(PROFILES)})
     return [
         f"champion as of {partition}: was version {before.champion_as_of(partition)}, is "
         f"{after.champion_as_of(partition)}"

@@ -17,7 +17,7 @@ from mlflow.exceptions import MlflowException
 from include.storage.object_store import ObjectStore
 from include.storage.settings import LAKE, StoreSettings
 
-LEDGER, REGISTRY, PREDICTIONS = "ledger", "registry", "predictions"
+LEDGER, REGISTRY, PREDICTIONS, PROFILES = "ledger", "registry", "predictions", "profiles"
 CHAMPION = "champion"
 # How a training ends when it ends well.
 VERDICTS = ("promoted", "refused")
@@ -82,7 +82,7 @@ class World:
         Of promotions that were not taken back that of the latest training counts, and of its
         versions the later. Without a partition this is the version in use in the end.
         """
-        scored = {row["partition"]: row["model_version"] for row in self.rows("profiles")}
+        scored = {row["partition"]: row["model_version"] for row in self.rows(PROFILES)}
         if partition in scored:
             return int(scored[partition])
         in_use: dict[int, Row] = {}

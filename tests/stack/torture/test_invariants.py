@@ -99,6 +99,16 @@ def test_a_late_promotion_does_not_count_for_what_was_scored_before() -> None:
     assert [world.champion_as_of(name) for name in ("2020-05", "2020-06", None)] == [1, 1, 1]
 
 
+def test_what_was_scored_to_judge_it_only_fixes_no_champion() -> None:
+    """Of runs that were marked as failed, a later one scores what it judges in their place."""
+    scored = dict(sound().rows("predictions")[0], partition="2020-06", back_scored=True)
+    before = added("predictions", scored)(sound())
+    after = added("registry", event("promoted", 2, "2020-05", "2020-06"))(before)
+    assert (before.champion_as_of("2020-06"), after.champion_as_of("2020-06")) == (1, 2)
+    assert OF_TWO["past champions stay"](before, after) == []
+    assert OF_ONE["champion scored"](after) == []
+
+
 def test_a_training_as_of_an_earlier_partition_does_not_take_over() -> None:
     world = added("registry", event("promoted", 2, "2020-02", "2020-06"))(sound())
     assert [world.champion_as_of(name) for name in ("2020-06", None)] == [1, 1]
