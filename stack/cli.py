@@ -16,6 +16,7 @@ from stack.commands.demo import demo
 from stack.commands.doctor import doctor
 from stack.commands.down import down
 from stack.commands.gaps import gaps
+from stack.commands.history import history
 from stack.commands.land import land
 from stack.commands.licences import licences
 from stack.commands.lint import lint
@@ -59,6 +60,7 @@ app.command()(land)
 app.command()(predictions)
 app.command()(decisions)
 app.command()(gaps)
+app.command()(history)
 app.command()(withdraw)
 app.command(context_settings=ALL_PASSES_ON)(airflow)
 app.command()(audit)

@@ -27,7 +27,13 @@ from include.reports.drift_report import publish_drift_report
 from include.reports.evidence_page import publish_evidence
 from include.reports.exploration_report import publish_exploration
 from include.specification.pipeline import Pipeline
-from include.steps import monitoring, preparation, training, training_course
+from include.steps import (
+    history_completion,
+    monitoring,
+    preparation,
+    training,
+    training_course,
+)
 from include.storage.connections import Connections, from_environment
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
@@ -136,7 +142,7 @@ class _Steps:
         reach = window = self.pipeline.training.window
         while True:
             first = _earlier(as_of, reach, self.earliest)
-            names += preparation.complete_history(
+            names += history_completion.complete_history(
                 self.spark,
                 self.lake,
                 self.pipeline,

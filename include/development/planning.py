@@ -264,21 +264,20 @@ def champions_file(entries: Sequence[Entry]) -> Mapping[str, Any] | None:
         The file as ``Pipeline.model_dump`` gives it, without defaults; None if nothing was
         promoted yet.
     """
-    promoted = [
-        item
-        for item in entries
-        if (item.kind, item.decision) == ("training", "promoted") and not item.superseded
-    ]
-    if not promoted:
-        return None
-    champion = promoted[-1]
-    started = [
-        item.evidence.get("pipeline")
-        for item in entries
-        if (item.kind, item.decision) == ("training", "started")
-        and (item.dag_run_id, item.partition) == (champion.dag_run_id, champion.partition)
-    ]
-    return started[-1] if started else None
+    champion = None
+    trained_by: dict[int, tuple[str, str]] = {}
+    started: dict[tuple[str, str], Mapping[str, Any] | None] = {}
+    for item in entries:
+        run = (item.dag_run_id, item.partition)
+        if item.kind == "promotion":
+            trained_by[item.evidence["challenger"]] = run
+        elif (item.kind, item.decision) == ("training", "started"):
+            started[run] = item.evidence.get("pipeline")
+        elif (item.kind, item.decision) == ("training", "promoted") and not item.superseded:
+            champion = run
+        elif item.kind == "rollback":
+            champion = trained_by.get(item.evidence["restored"])
+    return None if champion is None else started.get(champion)
 
 
 def file_changes(deployed: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:

@@ -130,7 +130,7 @@ def _checked_head(open_file: OpenFile, what: str, dialect: CsvDialect) -> bytes 
     text = head.decode(decoder(dialect.encoding), errors="replace")
     if not text.strip("\0\r\n\ufeff"):
         raise SourceError(
-            f"{what} must begin with the names of its columns, got nothing. Land it again: the "
+            f"{what} must begin with the names of its columns, got nothing. Make it again: the "
             "upload was cut off."
         )
     if "\n" in text or "\r" in text:

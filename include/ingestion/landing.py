@@ -24,7 +24,7 @@ from include.errors import SourceError
 from include.ingestion import csv_files, json_lines_files
 from include.ingestion.arrow_types import rounding_warnings
 from include.ingestion.cell_types import mask_missing, read_as
-from include.ingestion.landed_objects import ENDINGS, endings_of, list_folders
+from include.ingestion.landed_objects import ENDINGS, data_files, endings_of, list_folders
 from include.ingestion.parquet_files import read_parquet
 from include.ingestion.readable import readable
 from include.ingestion.storable_columns import check_names
@@ -107,7 +107,9 @@ def land(
             raise SourceError(f"{subject}: must hold at least one row, got none. Make it again.")
     else:
         parts = [_whole(store, file, definition, name, snapshot, warnings)]
-    return dataclasses.replace(_write(store, parts, replace=replace), warnings=tuple(warnings))
+    return dataclasses.replace(
+        _write(store, definition, parts, replace=replace), warnings=tuple(warnings)
+    )
 
 
 def _definition(pipeline: Pipeline, name: str) -> Source:
@@ -220,22 +222,23 @@ def _whole(
     if number is None:
         number = _free(store, source, f"{name}{ending.lower()}", data, warnings)
     partition = str(partitions.snapshot(number))
-    _check_alone(store, source, partition, name, ending.lower())
     rows = _count(file, source, warnings)
     return _part(source, name, partition, ending.lower(), data, rows)
 
 
-def _check_alone(
-    store: ObjectStore, source: Source, partition: str, name: str, ending: str
-) -> None:
-    """Refuse what landed there as another kind of file: both would be read, its rows twice."""
-    folder = source.location(partition)
-    others = [f"{name}{other}" for other in endings_of(source.format) if other != ending]
-    found = [item.uri for item in store.list(folder) if item.name in others]
+def _check_alone(store: ObjectStore, source: Source, part: _Part) -> None:
+    """Refuse to land beside another file: both would be read, and what is in both counts twice."""
+    folder = part.uri.rpartition("/")[0]
+    found = [
+        item.uri
+        for item in data_files(store.list(folder), folder, "landing").files
+        if item.uri != part.uri and item.name.lower().endswith(endings_of(source.format))
+    ]
     if found:
         raise SourceError(
-            f"landing: {partition} must not hold the rows of two files, got {some(found)} beside "
-            f"{name}{ending}. Delete it, or land the file under another --snapshot."
+            f"landing: {part.partition} must not hold the rows of two files, got {some(found)} "
+            f"beside {part.uri.rpartition('/')[2]}. Delete what the file to land replaces; files "
+            "that are to be read side by side are landed by another client of the store."
         )
 
 
@@ -252,11 +255,12 @@ def _free(store: ObjectStore, source: Source, file: str, data: bytes, warnings: 
     return number if is_same else number + 1
 
 
-def _write(store: ObjectStore, parts: Sequence[_Part], *, replace: bool) -> Landed:
+def _write(store: ObjectStore, source: Source, parts: Sequence[_Part], *, replace: bool) -> Landed:
     """Write all parts or, if one would replace other content, none."""
     store.connect()
 
     def compare(part: _Part) -> bool | None:
+        _check_alone(store, source, part)
         return store.read(part.uri) == part.data if store.exists(part.uri) else None
 
     def write(part: _Part) -> None:

@@ -42,5 +42,5 @@ def readable(what: str, file_format: str) -> Iterator[None]:
         advice = " Correct its encoding in the pipeline file, or land it again."
         raise SourceError(
             f"{what} must be readable as {FORMATS[file_format]}, got {reason.rstrip('.')}."
-            f"{advice if file_format == 'csv' else ' Land it again.'}"
+            f"{advice if file_format == 'csv' else ' Make it again.'}"
         ) from error

@@ -1,4 +1,4 @@
-"""Partitions that scoring, labels, decisions or judgement passed over: the rules, without I/O."""
+"""Partitions that scoring, labels, decisions, trainings or judgement passed over, without I/O."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ from typing import Literal
 
 from include.calendar.partitions import Partition
 
-Missing = Literal["scores", "labels", "decision", "performance"]
+Missing = Literal["scores", "labels", "decision", "performance", "training"]
+Untrained = Literal["requested", "failed"]
 _REASONS: dict[Missing, str] = {
-    "scores": "no run has scored it",
+    "scores": "no run has scored it: none was made, or it failed or is under way",
     "labels": "no run has validated the labels that landed in it",
     "decision": "no run has decided on a retraining",
     "performance": "nobody has judged its predictions, although its labels have matured",
+}
+_UNTRAINED: dict[Untrained, str] = {
+    "requested": "a training as of it was asked for and has not begun",
+    "failed": "the training as of it failed, and none as of a later partition came to a verdict",
 }
 _OUTDATED = "it was judged by predictions made later; since then its own have been made"
 
@@ -34,6 +39,11 @@ class Lack:
     missing: tuple[Missing, ...]
     reason: str
     judge: Partition | None = None
+
+    @property
+    def is_of_training(self) -> bool:
+        """Tell whether a training is missing, each of which has a run of its own."""
+        return self.missing == ("training",)
 
 
 @dataclass(frozen=True)
@@ -68,6 +78,7 @@ def lacks(
     decided: Collection[str],
     unjudged: Mapping[Partition, Partition],
     outdated: Mapping[Partition, Partition],
+    untrained: Mapping[Partition, Untrained],
 ) -> list[Lack]:
     """List what partitions lack, in time order.
 
@@ -78,6 +89,7 @@ def lacks(
         decided: Names of those that decided on a retraining, which comes after all else.
         unjudged: Mature partitions without a record, and who judges them.
         outdated: Partitions that were judged before they were scored, and who judged them.
+        untrained: Partitions as of which a training was asked for that came to no verdict.
     """
     found = []
     for partition in sorted(expected):
@@ -94,6 +106,11 @@ def lacks(
         found.append(Lack(partition, tuple(missing), reason))
     for held, reason in ((unjudged, _REASONS["performance"]), (outdated, _OUTDATED)):
         found += [Lack(item, ("performance",), reason, held[item]) for item in sorted(held)]
+    found += [
+        Lack(item, ("training",), _UNTRAINED[state])
+        for item, state in untrained.items()
+        if item in expected
+    ]
     return sorted(found, key=lambda lack: (lack.partition, lack.reason))
 
 
@@ -119,7 +136,7 @@ def _rows(found: Collection[Lack], due: Mapping[Partition, datetime]) -> Iterato
         kind = (lack.reason, lack.judge)
         row = open_rows.get(kind)
         # Without a date each has a command of its own.
-        together = lack.judge is not None or lack.partition in due
+        together = lack.judge is not None or (lack.partition in due and not lack.is_of_training)
         if row and together and row[-1].partition.shift(1) == lack.partition:
             row.append(lack)
             continue
@@ -138,9 +155,10 @@ def _remedy(pipeline: str, first: Lack, last: Lack, due: Mapping[Partition, date
             f"./relevo airflow tasks clear {pipeline}_score -t measure_performance -d "
             f"-s {at.isoformat()} -e {at.isoformat()} -y"
         )
-    if first.partition not in due:
+    if first.is_of_training or first.partition not in due:
         conf = f'{{"partition": "{first.partition}"}}'
-        return f"./relevo airflow dags trigger {pipeline}_score -c '{conf}'"
+        kind = "train" if first.is_of_training else "score"
+        return f"./relevo airflow dags trigger {pipeline}_{kind} -c '{conf}'"
     return (
         f"./relevo airflow backfill create --dag-id {pipeline}_score "
         f"--from-date {due[first.partition].isoformat()} "

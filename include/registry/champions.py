@@ -3,22 +3,24 @@
 MLflow holds the versions and the alias ``champion``. The table ``registry`` holds what MLflow
 cannot promise: append-only events, from which partition on a version is in use, and the SHA-256
 of every file of a version. Files live content-addressed below ``s3://lake/<pipeline>/models/``.
-Of each version the latest of the events ``promoted`` and ``rolled_back`` counts. Whatever they say,
-the champion of a partition that was scored in its own run is the version that scored it.
+Which version the events put in use tells ``include.registry.succession``. Whatever they say, the
+champion of a partition that was scored in its own run is the version that scored it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from include.calendar.partitions import Partition, snapshot
+from include.calendar.partitions import Partition, parse, snapshot
 from include.errors import RegistryError
+from include.registry import succession
 from include.registry.model_files import ModelVersion
+from include.registry.succession import PROMOTED, RESTORED, TAKEN_BACK
 from include.storage.event_tables import Event, EventTable, attempt_key
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
@@ -42,7 +44,7 @@ _COLUMNS = (
     ("details", pa.string()),
     ("dag_run_id", pa.string()),
 )
-_IN_USE = ("promoted", "rolled_back")
+_IN_USE = (PROMOTED, TAKEN_BACK)
 
 
 class Registry:
@@ -75,7 +77,7 @@ class Registry:
             RegistryError: If MLflow gives a number that another version has.
         """
         content = _content(model)
-        for row in self._events():
+        for row in self.events():
             if row["event"] == "registered":
                 held = ModelVersion.from_dict(json.loads(row["details"]))
                 if (held.run_id, _content(held)) == (model.run_id, content):
@@ -108,7 +110,7 @@ class Registry:
         follows them, so a retry mends an alias that was not set; it is moved by one call.
         """
         first = str(partition.shift(1))
-        self._append("promoted", version, str(partition), first, reason, {}, origin)
+        self._append(PROMOTED, version, str(partition), first, reason, {}, origin)
         self.roll_back(str(partition), f"Version {version} took its place.", origin, version)
         self.set_alias()
         return self.get(version)
@@ -129,25 +131,83 @@ class Registry:
         """Add the events of :meth:`take_back` alone, for all versions but one to keep."""
         found = tuple(
             version
-            for version, row in self._in_use().items()
+            for version, row in succession.promotions(self.events()).items()
             if (row["partition"], row["dag_run_id"]) == (partition, origin.dag_run_id)
             and version != keep
         )
         for version in found:
-            self._append("rolled_back", version, partition, "", reason, {}, origin)
+            self._append(TAKEN_BACK, version, partition, "", reason, {}, origin)
         return found
 
     def set_alias(self) -> None:
         """Let the alias follow the events; of two tasks at once both leave it where they lead."""
         client = self.tracking_or_fail().client
         while True:
-            current = self._effective(None)
+            events = self.events()
+            current = succession.effective(events, None)
             if current is not None:
                 client.set_registered_model_alias(self.lake.pipeline, CHAMPION, str(current))
-            elif self._events():
+            elif events:
                 client.delete_registered_model_alias(self.lake.pipeline, CHAMPION)
-            if self._effective(None) == current:
+            if succession.effective(self.events(), None) == current:
                 return
+
+    def restore(
+        self, version: int, instead_of: int, last: Partition, reason: str, origin: Origin
+    ) -> Partition:
+        """Put a version in use again that was before, from the next partition on; once for a run.
+
+        What was scored keeps its champion, and a later training may take over again.
+
+        Args:
+            version: What to go back to.
+            instead_of: The version in use now.
+            last: The latest partition that counts as past; if the version in use now was trained
+                as of a later one, that one.
+            reason: Why, for people.
+            origin: Who does it.
+
+        Returns:
+            The last partition that keeps its champion.
+
+        Raises:
+            RegistryError: If another version is in use meanwhile.
+        """
+
+        def make(held: list[Event]) -> Event | None:
+            if _restored_by(held, origin):
+                return None
+            if succession.effective(held, None) != instead_of:
+                raise RegistryError(
+                    f"model {self.lake.pipeline}: version {instead_of} must still be in use, got "
+                    f"version {succession.effective(held, None)} at the same moment. Look at it, "
+                    "and roll back again if it shall not stay."
+                )
+            past = max(str(last), succession.in_use(held)[-1]["partition"])
+            earlier = sum((row["event"], row["version"]) == (RESTORED, version) for row in held)
+            return {
+                "key": attempt_key(f"{RESTORED}/{version}", earlier),
+                "event": RESTORED,
+                "version": version,
+                "partition": past,
+                "effective_from": str(parse(past, last.frequency).shift(1)),
+                "reason": reason,
+                "details": json.dumps({"instead_of": instead_of}),
+                "dag_run_id": origin.dag_run_id,
+            }
+
+        self._table().append(make, origin=origin)
+        self.set_alias()
+        event = _restored_by(self.events(), origin)
+        assert event is not None
+        return parse(event["partition"], last.frequency)
+
+    def restored_by(self, origin: Origin) -> tuple[int, int] | None:
+        """Tell which version a run put in use again, and instead of which; None if it did not."""
+        event = _restored_by(self.events(), origin)
+        if event is None:
+            return None
+        return int(event["version"]), int(json.loads(event["details"])["instead_of"])
 
     def get(self, version: int) -> ModelVersion:
         """Read a registered version.
@@ -155,7 +215,7 @@ class Registry:
         Raises:
             RegistryError: If it was never registered.
         """
-        for row in self._events():
+        for row in self.events():
             if row["event"] == "registered" and row["version"] == version:
                 return ModelVersion.from_dict(json.loads(row["details"]))
         raise RegistryError(
@@ -164,15 +224,16 @@ class Registry:
 
     def is_promoted(self, version: int) -> bool:
         """Tell whether a version was put in use and not taken back."""
-        return version in self._in_use()
+        return version in succession.promotions(self.events())
 
     def champion_as_of(self, partition: Partition) -> ModelVersion | None:
         """Find the version in use for a partition.
 
         That is the one that scored it, or of the promotions effective for it that of the latest
-        training.
+        training, or the one that a person went back to since.
         """
-        version = self._scored_by(str(partition)) or self._effective(str(partition))
+        version = self._scored_by(str(partition))
+        version = version or succession.effective(self.events(), str(partition))
         return None if version is None else self.get(version)
 
     def incumbent(self, partition: Partition, origin: Origin) -> ModelVersion | None:
@@ -181,12 +242,12 @@ class Registry:
         That is the latest trained of those in use, but for later trainings and this run's own.
         """
         mine = (str(partition), origin.dag_run_id)
-        version = _latest_trained(
-            row
-            for row in self._in_use().values()
+        found = [
+            int(row["version"])
+            for row in succession.in_use(self.events())
             if row["partition"] <= str(partition) and (row["partition"], row["dag_run_id"]) != mine
-        )
-        return None if version is None else self.get(version)
+        ]
+        return self.get(found[-1]) if found else None
 
     def require_champion(self, partition: Partition) -> ModelVersion:
         """Like :meth:`champion_as_of`.
@@ -205,30 +266,14 @@ class Registry:
             )
         return champion
 
-    def _effective(self, partition: str | None) -> int | None:
-        """Follow promotions and rollbacks; None asks for the end of time (the alias)."""
-        return _latest_trained(
-            row
-            for row in self._in_use().values()
-            if partition is None or row["effective_from"] <= partition
-        )
-
     def _scored_by(self, partition: str) -> int | None:
         if partition not in self.lake.row_counts(PROFILES):
             return None
         rows = self.lake.read(PROFILES, partitions=[partition], columns=["model_version"])
         return int(rows["model_version"][0].as_py())
 
-    def _in_use(self) -> dict[int, Event]:
-        """Find the promotions that were not taken back, by version, in their order."""
-        latest: dict[int, Event] = {}
-        for row in self._events():
-            if row["event"] in _IN_USE:
-                latest.pop(row["version"], None)
-                latest[row["version"]] = row
-        return {name: row for name, row in latest.items() if row["event"] == "promoted"}
-
-    def _events(self) -> list[Event]:
+    def events(self) -> list[Event]:
+        """Read all events in their order."""
         return self._table().events()
 
     def _table(self) -> EventTable:
@@ -278,10 +323,9 @@ class Registry:
         return self.tracking
 
 
-def _latest_trained(promotions: Iterable[Event]) -> int | None:
-    """Of promotions in their order, name the version of the latest training, and there the last."""
-    found = sorted(promotions, key=lambda row: row["partition"])
-    return int(found[-1]["version"]) if found else None
+def _restored_by(events: list[Event], origin: Origin) -> Event | None:
+    run = (RESTORED, origin.dag_run_id)
+    return next((row for row in events if (row["event"], row["dag_run_id"]) == run), None)
 
 
 def _content(model: ModelVersion) -> str:

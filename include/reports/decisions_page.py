@@ -124,9 +124,9 @@ class Decision:
 
     Args:
         partition: Partition that it is about.
-        about: ``retraining`` or ``training``.
+        about: ``retraining``, ``training`` or ``rollback``.
         decision: ``yes`` or ``no``; ``promoted``, ``refused``, ``failed``, ``withdrawn``, or
-            ``started``.
+            ``started``; ``rolled back``.
         before: Version in use before; None if there was none, or none is known.
         after: Version in use afterwards.
         reason: Why.
@@ -173,6 +173,8 @@ def decisions(lake: Lake) -> list[Decision]:
             before = after = verdict.get("champion", scored_by.get(entry.partition))
             if entry.decision == "promoted":
                 after = verdict.get("challenger")
+        elif entry.kind == "rollback":
+            before, after = entry.evidence["champion"], entry.evidence["restored"]
         else:
             continue
         found.append(

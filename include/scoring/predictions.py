@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from include.errors import SourceError, TableError
 from include.scoring.batch_scoring import TABLE
+from include.scoring.made_then import made_then
 from include.storage.lake_tables import Lake
 from include.wording import nearest
 
@@ -59,6 +60,23 @@ def scored(lake: Lake, partition: str | None = None) -> Scored:
     version = lake.open(TABLE).version()
     wanted = found if partition is None else {partition: found[partition]}
     return Scored(int(version), wanted)
+
+
+def scored_then(lake: Lake, partition: str) -> Scored:
+    """Find the predictions of a partition that were made then, whatever replaced them since.
+
+    Raises:
+        TableError: If nothing of the partition was scored, or not at its time.
+    """
+    scored(lake, partition)
+    then = made_then(lake, partition)
+    if then is None:
+        raise TableError(
+            f"pipeline {lake.pipeline}: partition {partition} must have been scored by its own "
+            "run, got predictions that were made later, to judge it. Show those without "
+            "--made-then."
+        )
+    return Scored(then.version, {partition: then.rows})
 
 
 def read(lake: Lake, held: Scored, partition: str) -> pa.Table:

@@ -13,7 +13,7 @@ from include.features import labels
 from include.features.feature_function import TABLE as FEATURES
 from include.features.known_labels import mature_as_of
 from include.monitoring import gaps as rules
-from include.monitoring.gaps import Gap
+from include.monitoring.gaps import Gap, Untrained
 from include.registry.champions import PROFILES
 from include.scoring import made_then
 from include.specification.pipeline import Pipeline
@@ -41,7 +41,7 @@ def find_gaps(
     scored = [partitions.parse(name, pipeline.partition) for name in names]
     if not scored:
         return []
-    due = _due(pipeline, scored[0], now)
+    due = due_runs(pipeline, scored[0], now)
     expected = {*due, *scored} if due else {*partitions.span(scored[0], scored[-1])}
     small = most_labels is None or sum(lake.row_counts(labels.TABLE).values()) <= most_labels
     found = rules.lacks(
@@ -51,12 +51,22 @@ def find_gaps(
         decided={entry.partition for entry in ledger.entries(lake, "retraining")},
         unjudged=_unjudged(lake, pipeline, scored) if small and pipeline.has_time else {},
         outdated=_outdated(lake, pipeline, set(scored)),
+        untrained=_untrained(lake, pipeline),
     )
     return rules.gaps(pipeline.name, found, due)
 
 
-def _due(pipeline: Pipeline, first: Partition, now: datetime) -> dict[Partition, datetime]:
-    """Name the partitions from the first on whose runs are due, and when they became so."""
+def due_runs(pipeline: Pipeline, first: Partition, now: datetime) -> dict[Partition, datetime]:
+    """Name the partitions from the first on whose runs are due, and when they became so.
+
+    Args:
+        pipeline: The pipeline file.
+        first: The first partition that may be named.
+        now: The present moment, naive UTC.
+
+    Returns:
+        The runs' dates, naive UTC, in order; none without a schedule.
+    """
     schedule = pipeline.schedule
     if schedule is None or not pipeline.has_time:
         return {}
@@ -103,4 +113,15 @@ def _outdated(
             continue
         if made_then.to_judge(lake, pipeline, str(measured))[1]:
             found[measured] = partitions.parse(row["partition"], pipeline.partition)
+    return found
+
+
+def _untrained(lake: Lake, pipeline: Pipeline) -> Mapping[Partition, Untrained]:
+    """Find the partitions after the latest verdict whose trainings have come to none."""
+    found: dict[Partition, Untrained] = {}
+    for name, state in ledger.training_states(lake).items():
+        if state in ledger.VERDICTS:
+            found = {}
+        elif state in ("requested", "failed"):
+            found[partitions.parse(name, pipeline.partition)] = state
     return found

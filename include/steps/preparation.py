@@ -18,7 +18,6 @@ from include.errors import UnavailableError
 from include.features import feature_function, labels
 from include.ingestion.key_types import check_keys, check_named
 from include.ingestion.landed_batch import LandedBatch, read_landed
-from include.ingestion.landed_partitions import landed_partitions
 from include.quality import data_docs, quarantine, suites, validation
 from include.specification.pipeline import Pipeline
 from include.specification.sections.sources import ROW_ID, Source
@@ -190,85 +189,7 @@ def validate_training_set(
     return report.summary()
 
 
-def complete_history(
-    spark: Any,
-    lake: Lake,
-    pipeline: Pipeline,
-    until: Partition,
-    origin: Origin,
-    *,
-    connections: Connections = from_environment,
-    first: Partition | None = None,
-    sample: int | None = None,
-) -> tuple[str, ...]:
-    """Ingest, validate and compute whatever was landed up to a partition and is missing so far.
-
-    Args:
-        spark: Spark Connect session.
-        lake: The pipeline's tables.
-        pipeline: The pipeline file.
-        until: Latest partition.
-        origin: Who writes.
-        connections: Resolves the connections of SQL sources.
-        first: Leave earlier partitions aside; None prepares all that landed.
-        sample: Ingest at most so many rows of a partition of features; all of them if None.
-
-    Returns:
-        Names of the partitions whose features were computed.
-
-    Raises:
-        QualityError: If a batch of the history is not fit for use.
-        UnavailableError: If another run wrote one of the partitions meanwhile; nothing of it is
-            replaced.
-    """
-
-    def landed(source: str) -> list[Partition]:
-        return landed_partitions(lake.settings, pipeline, source, until, connections)
-
-    def absent(source: str, *tables: str) -> list[Partition]:
-        held = set.intersection(*(set(lake.partitions(table)) for table in tables))
-        return [partition for partition in landed(source) if str(partition) not in held]
-
-    def prepare(source: str, wanted: Sequence[Partition], rows: int | None) -> None:
-        if wanted:
-            held = lake.paths(raw_table(source), *map(str, wanted))
-            draft = ingest(
-                lake, pipeline, source, wanted, origin, connections=connections, sample=rows
-            )
-            _validate(lake, pipeline, source, draft, wanted, origin, publish=False, replacing=held)
-
-    def needed(source: str) -> list[Partition]:
-        # Also what is in the raw table: an earlier release put rows there before it validated them.
-        history = range(1, pipeline.sources[source].history + 1)
-        earlier = {partition.shift(-step) for partition in missing for step in history}
-        return sorted({*missing, *(earlier.intersection(landed(source)) if earlier else ())})
-
-    primary = pipeline.primary_source
-    missing = [
-        partition
-        for partition in absent(primary, feature_function.TABLE)
-        if first is None or partition >= first
-    ]
-    if not pipeline.labels_in_row:
-        # Whoever was killed between the two has written the labels and not the rows.
-        both = (labels.TABLE, raw_table(pipeline.label_source))
-        prepare(pipeline.label_source, absent(pipeline.label_source, *both), None)
-    if not missing:
-        return ()
-    prepare(primary, missing, sample)
-    for source in pipeline.feature_sources:
-        if source != primary:
-            prepare(source, needed(source), None)
-    sources = {name: lake.reference(raw_table(name)) for name in pipeline.feature_sources}
-    names = [str(partition) for partition in missing]
-    table = feature_function.TABLE
-    held = lake.paths(table, *names)
-    draft = feature_function.compute(spark, lake, pipeline, sources, names, origin)
-    _validate(lake, pipeline, table, draft, missing, origin, publish=False, replacing=held)
-    return tuple(names)
-
-
-def _validate(
+def validate_partitions(
     lake: Lake,
     pipeline: Pipeline,
     dataset: str,
@@ -277,13 +198,30 @@ def _validate(
     origin: Origin,
     *,
     publish: bool,
-    replacing: frozenset[str] | None = None,
-) -> tuple[TableReference, list[_Judged]]:
+    replacing: Mapping[str, frozenset[str]] | None = None,
+) -> tuple[TableReference, list[Judged]]:
     """Judge the partitions of a draft, and write what is good of all of them.
 
     The table itself comes last, in one commit: what it holds was validated, and its quarantine
     and its labels are written. Whoever is killed before it has left the table as it was. So has
-    whoever finds there what is not ``replacing``, the files of before: another run came first.
+    whoever finds in one of them what is not ``replacing``, its files of before: another run came
+    first, which writes all of them.
+
+    Args:
+        lake: The pipeline's tables.
+        pipeline: The pipeline file.
+        dataset: Name of the source, or ``features``.
+        draft: What is judged.
+        wanted: Its partitions.
+        origin: Who writes.
+        publish: Whether the Data Docs are published.
+        replacing: By table, the files that these partitions consisted of when the draft was begun.
+
+    Returns:
+        (the new version of the table, what became of each partition).
+
+    Raises:
+        UnavailableError: If another run wrote one of the tables since.
     """
     manifest = drafts.load(lake, draft)
     origin = origin.reading(*manifest.inputs)
@@ -292,25 +230,30 @@ def _validate(
         for partition in wanted
     ]
     names = [str(partition) for partition in wanted]
-    _refuse_change(lake, draft.table, names, replacing)
-    moved = pa.concat_tables([item.quarantined for item in judged])
-    lake.write(quarantine_table(dataset), moved, partitions=names, origin=origin)
-    if dataset == pipeline.label_source:
-        brought = pa.concat_tables([item.labels for item in judged])
-        lake.write(labels.TABLE, brought, partitions=names, origin=origin)
-    files = [file for item in judged for file in item.files]
-    reference = lake.commit(
-        draft.table, files, manifest.schema, partitions=names, origin=origin, replacing=replacing
-    )
+
+    def commit(table: str, files: Sequence[DataFile], schema: pa.Schema) -> TableReference:
+        held = None if replacing is None else replacing[table]
+        reference = lake.commit(
+            table, files, schema, partitions=names, origin=origin, replacing=held
+        )
+        if held is not None:
+            _refuse_change(lake, table, names, frozenset(file.path for file in files))
+        return reference
+
+    def write(table: str, rows: pa.Table) -> None:
+        commit(table, write_files(lake.settings, lake.uri(table), rows), rows.schema)
+
     if replacing is not None:
-        _refuse_change(lake, draft.table, names, frozenset(file.path for file in files))
-    return reference, judged
+        _refuse_change(lake, draft.table, names, replacing[draft.table])
+    write(quarantine_table(dataset), pa.concat_tables([item.quarantined for item in judged]))
+    if dataset == pipeline.label_source:
+        write(labels.TABLE, pa.concat_tables([item.labels for item in judged]))
+    files = [file for item in judged for file in item.files]
+    return commit(draft.table, files, manifest.schema), judged
 
 
-def _refuse_change(
-    lake: Lake, table: str, names: Sequence[str], expected: frozenset[str] | None
-) -> None:
-    if expected is not None and lake.paths(table, *names) != expected:
+def _refuse_change(lake: Lake, table: str, names: Sequence[str], expected: frozenset[str]) -> None:
+    if lake.paths(table, *names) != expected:
         raise UnavailableError(
             f"table {lake.pipeline}.{table}: {names[0]} to {names[-1]} must not change while "
             "history is completed, got rows of another run. Try again when that has ended."
@@ -318,7 +261,7 @@ def _refuse_change(
 
 
 @dataclass(frozen=True)
-class _Judged:
+class Judged:
     """One partition of a draft: the files of its good rows, and what goes with them."""
 
     files: Sequence[DataFile]
@@ -337,7 +280,7 @@ def _judge(
     partition: Partition,
     *,
     publish: bool,
-) -> _Judged:
+) -> Judged:
     name, files = str(partition), manifest.of(str(partition))
     rows = kept = drafts.read(lake, draft, manifest, name)
     quarantined, page, summary = quarantine.QUARANTINE_SCHEMA.empty_table(), None, {}
@@ -359,13 +302,13 @@ def _judge(
     brought = pa.table({})
     if dataset == pipeline.label_source:
         brought = with_partition(labels.derive(pipeline, kept, partition), name)
-    return _Judged(files, with_partition(quarantined, name), brought, page, summary)
+    return Judged(files, with_partition(quarantined, name), brought, page, summary)
 
 
 def _validate_one(
     lake: Lake, pipeline: Pipeline, dataset: str, draft: Draft, partition: Partition, origin: Origin
 ) -> Validated:
-    reference, (judged,) = _validate(
+    reference, (judged,) = validate_partitions(
         lake, pipeline, dataset, draft, [partition], origin, publish=True
     )
     moved = judged.quarantined.num_rows

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from include.calendar.partitions import Partition
+from include.errors import TrainingError
 from include.registry.champions import Registry
 from include.specification.pipeline import Pipeline
 from include.storage import ledger
@@ -88,7 +89,16 @@ def carry_out(
 
     Returns:
         (version that was put in use, or None; why).
+
+    Raises:
+        TrainingError: If the run has ended as failed meanwhile, as one does that somebody marks.
     """
+    ended = ledger.latest(lake, "training", str(partition), origin.dag_run_id)
+    if ended is not None and ended.decision == "failed":
+        raise TrainingError(
+            f"training {lake.pipeline} as of {partition}: must be under way to promote, got "
+            f"failed. {ended.reason} Clear the run."
+        )
     verdict = verdict_of(lake, str(partition), origin.dag_run_id)
     _, refusal = _refusal(verdict, pipeline)
     if verdict is None or refusal:

@@ -307,11 +307,12 @@ def close(
         (outcome, reason).
     """
     outcome, reason = promotion.outcome(lake, registry, pipeline, str(partition), origin.dag_run_id)
-    ledger.record(lake, "training", str(partition), outcome, reason, origin=origin)
+    # Later partitions go on as soon as the end is on record, so what they may not be scored by
+    # goes before; and they do not wait for MLflow.
     if outcome != "promoted":
-        registry.take_back(partition, reason, origin)
-    else:
-        registry.set_alias()
+        registry.roll_back(str(partition), reason, origin)
+    ledger.record(lake, "training", str(partition), outcome, reason, origin=origin)
+    registry.set_alias()
     return outcome, reason
 
 

@@ -10,25 +10,43 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from include.calendar.partitions import Partition
-from include.errors import TrainingError
+from include.errors import TrainingError, UnavailableError
 from include.registry.champions import Registry
 from include.specification.pipeline import Pipeline
 from include.steps import promotion
 from include.storage import ledger
 from include.storage.lake_tables import Lake
-from include.storage.ledger import ENDS
+from include.storage.ledger import ENDS, Training
 from include.storage.lineage import Origin
 
 if TYPE_CHECKING:
     from include.registry.mlflow_runs import Tracking
 
 
-def start(lake: Lake, pipeline: Pipeline, partition: Partition, origin: Origin) -> None:
-    """Record that a training begins, or begins again after it failed, and with which file."""
+def start(
+    lake: Lake,
+    pipeline: Pipeline,
+    partition: Partition,
+    origin: Origin,
+    *,
+    only_if: Training | None = None,
+) -> None:
+    """Record that a training begins, or begins again after it failed, and with which file.
+
+    Args:
+        lake: The pipeline's tables.
+        pipeline: The pipeline file.
+        partition: Partition as of which is trained.
+        origin: The run that trains.
+        only_if: How far the training must have come at that moment.
+
+    Raises:
+        UnavailableError: If it has come elsewhere in between.
+    """
     held = ledger.latest(lake, "training", str(partition), origin.dag_run_id)
     if held is not None and held.decision != "failed":
         return
-    ledger.record(
+    is_new = ledger.record(
         lake,
         "training",
         str(partition),
@@ -36,7 +54,13 @@ def start(lake: Lake, pipeline: Pipeline, partition: Partition, origin: Origin) 
         f"Training as of {partition} started{'' if held is None else ' again'}.",
         origin=origin,
         evidence={"pipeline": pipeline.model_dump(mode="json", exclude_defaults=True)},
+        only_if=only_if,
     )
+    if only_if is not None and not is_new:
+        raise UnavailableError(
+            f"training {lake.pipeline} as of {partition}: must still be {only_if.state}, got "
+            "another entry at the same moment. It is looked at again."
+        )
 
 
 def give_up(lake: Lake, pipeline: Pipeline, partition: str, origin: Origin) -> None:
@@ -57,9 +81,10 @@ def give_up(lake: Lake, pipeline: Pipeline, partition: str, origin: Origin) -> N
     outcome, reason = promotion.outcome(lake, registry, pipeline, partition, origin.dag_run_id)
     if outcome == "failed":
         reason = f"Run {origin.dag_run_id} is over without an end: deleted, or failed by hand."
-    ledger.record(lake, "training", partition, outcome, reason, origin=origin)
+    # The entry comes last: with it nobody looks again.
     if outcome != "promoted":
         registry.roll_back(partition, reason, origin)
+    ledger.record(lake, "training", partition, outcome, reason, origin=origin)
 
 
 def end_abandoned(lake: Lake, tracking: Tracking) -> None:

@@ -15,7 +15,7 @@ from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
 
 TABLE = "ledger"
-Kind = Literal["retraining", "promotion", "approval", "training", "snapshot"]
+Kind = Literal["retraining", "promotion", "approval", "training", "rollback", "snapshot"]
 TrainingState = Literal["requested", "started", "promoted", "refused", "failed", "withdrawn"]
 VERDICTS = frozenset({"promoted", "refused"})
 # How a training run ends.
@@ -46,7 +46,8 @@ class Entry:
     Args:
         kind: What was decided on: ``retraining`` (yes or no), ``promotion`` (promoted or
             refused), ``approval`` (asked, approved, rejected or expired), ``training`` (started,
-            promoted, refused, failed or withdrawn), ``snapshot`` (taken).
+            promoted, refused, failed or withdrawn), ``rollback`` (rolled back), ``snapshot``
+            (taken).
         partition: Partition that the decision is about.
         decision: The outcome.
         reason: One sentence for people.
@@ -84,7 +85,8 @@ def record(
     """Record what a run decides on a partition, unless that is what it decided last.
 
     Another answer than the last one of the same run is a new entry that supersedes it; so is the
-    first answer given again after another one. A snapshot is taken once at all.
+    first answer given again after another one, of the run itself or, on retraining, of another run
+    about the partition. A snapshot is taken once at all.
 
     Args:
         lake: The pipeline's tables.
@@ -120,7 +122,9 @@ def record(
         if only_if not in (None, _follow(_entries(held, *_COURSE)).get(partition)):
             return None
         mine = [item for item in held if _question(item) == _question(event)]
-        if mine and (is_snapshot or _answer(mine[-1]) == _answer(event)):
+        if mine and is_snapshot:
+            return None
+        if mine and _answer(mine[-1]) == _answer(event) and not _is_overruled(event, held):
             return None
         earlier = sum(not step or item["decision"] == step for item in mine)
         return {**event, "key": attempt_key(base, earlier)}
@@ -173,6 +177,13 @@ def _question(event: Event) -> tuple[str, ...]:
 
 def _answer(event: Event) -> tuple[str, ...]:
     return (event["decision"], event["reason"], event["evidence"])
+
+
+def _is_overruled(event: Event, held: Sequence[Event]) -> bool:
+    """Tell whether another run decided otherwise on retraining since, and takes it back by that."""
+    about = (event["kind"], event["partition"])
+    said = [item["decision"] for item in held if (item["kind"], item["partition"]) == about]
+    return bool(event["kind"] == "retraining" and said[-1] != event["decision"])
 
 
 def _opens(event: Event) -> bool:

@@ -25,6 +25,21 @@ def next_snapshot(lake: Lake, origin: Origin) -> Partition:
         take(lake, free, origin)
 
 
+def snapshot_of(lake: Lake, origin: Origin) -> Partition:
+    """Name the snapshot that a run took, or trains as of; takes none.
+
+    Raises:
+        PartitionError: If there is none, because nothing of the run has begun.
+    """
+    for entry in ledger.entries(lake, "snapshot", "training"):
+        if entry.dag_run_id == origin.dag_run_id:
+            return partitions.parse(entry.partition, Frequency.NONE)
+    raise PartitionError(
+        f"run {origin.dag_run_id}: must have begun to be about a snapshot, got none: somebody "
+        "marked it before. Clear it as a whole, or delete it."
+    )
+
+
 def latest_snapshot(lake: Lake, origin: Origin) -> Partition:
     """Name the latest snapshot, for a training that was asked for by hand; takes the first one.
 

@@ -145,17 +145,23 @@ def active_runs(
 
 
 def failed_before(
-    task: BaseOperator, ti: Any, *, may_be_skipped: Collection[str] = ()
+    task: BaseOperator,
+    ti: Any,
+    *,
+    may_be_skipped: Collection[str] = (),
+    must_answer: type[Any] | None = None,
 ) -> list[str]:
     """Name the tasks before a task that failed, or could not begin because others had.
 
     So were those of ours that Airflow skipped because somebody marked the run: cleared without
-    them, what comes after them would be skipped as well, and the run green.
+    them, what comes after them would be skipped as well, and the run green. Those that ran just
+    then Airflow calls a success, although they were killed: they left no answer.
 
     Args:
         task: The task.
         ti: Its instance, of the run that is meant.
         may_be_skipped: Tasks that skip themselves.
+        must_answer: Operator whose tasks leave an answer as XCom, without which they did not end.
     """
     before = {other.task_id: other for other in task.get_flat_relatives(upstream=True)}
     states = RuntimeTaskInstance.get_task_states(ti.dag_id, run_ids=[ti.run_id])
@@ -164,6 +170,8 @@ def failed_before(
         # Airflow names the boxes of a mapped task by their number, as in train_candidate_1.
         other = before.get(name) or before.get(name.rpartition("_")[0])
         is_missing = state == "skipped" and _is_ours(other) and name not in may_be_skipped
+        if state == "success" and must_answer is not None and isinstance(other, must_answer):
+            is_missing = ti.xcom_pull(task_ids=name) is None
         if other is not None and (state in ("failed", "upstream_failed") or is_missing):
             found.append(name)
     return sorted(found)
@@ -188,6 +196,15 @@ def read_run(dag_id: str, run_id: str) -> DagRun | None:
             return None
         raise
     return run
+
+
+def did_or_may(dag_id: str, run_id: str, task_id: str) -> bool:
+    """Tell whether a task of a run succeeded, or may yet because the run is active."""
+    run = read_run(dag_id, run_id)
+    if run is None or run.state in _ACTIVE:
+        return run is not None
+    states = RuntimeTaskInstance.get_task_states(dag_id, task_ids=[task_id], run_ids=[run_id])
+    return bool(states.get(run_id, {}).get(task_id) == "success")
 
 
 def _read(dag_id: str, run_ids: Iterable[str]) -> list[DagRun]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -61,12 +62,19 @@ def land(
                 raise StackError(str(error)) from error
             _show(landed)
             lake, whose = Lake(settings, pipeline.name), source or pipeline.primary_source
-            told = (*_kept(lake, whose, landed), *_warnings(lake, pipeline, whose, landed))
-            for warning in told:
-                console.print(warning, style="yellow", markup=False, soft_wrap=True)
+            _tell(_kept(lake, pipeline, whose, landed))
+            try:
+                _tell(_warnings(lake, pipeline, whose, landed))
+            except RelevoError as error:
+                raise StackError(f"It has landed, but ingesting it will stop. {error}") from error
 
 
-def _kept(lake: Lake, source: str, landed: Landed) -> Sequence[str]:
+def _tell(warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        console.print(warning, style="yellow", markup=False, soft_wrap=True)
+
+
+def _kept(lake: Lake, pipeline: Pipeline, source: str, landed: Landed) -> Sequence[str]:
     """Say which partitions have rows of what landed there before, and what brings the new ones.
 
     A few rows that slipped into the file of another partition replace the whole of that.
@@ -74,6 +82,8 @@ def _kept(lake: Lake, source: str, landed: Landed) -> Sequence[str]:
     from include.steps.preparation import raw_table
     from include.wording import some
 
+    is_labels = source == pipeline.label_source and not pipeline.labels_in_row
+    task = "ingest_labels" if is_labels else f"ingest_{source}"
     ingested = lake.row_counts(raw_table(source))
     changed = [
         name for name in sorted(ingested) if any(f"/{name}/" in uri for uri in landed.written)
@@ -81,7 +91,7 @@ def _kept(lake: Lake, source: str, landed: Landed) -> Sequence[str]:
     if not changed:
         return ()
     shrunk = [
-        f"{name}: {landed.rows[name]:,} rows have landed in place of {ingested[name]:,} that were "
+        f"{name}: {_rows(landed.rows[name])} landed in place of {ingested[name]:,} that were "
         "ingested. If that is not the whole partition, land the whole of it before its run is "
         "repeated."
         for name in changed
@@ -90,12 +100,29 @@ def _kept(lake: Lake, source: str, landed: Landed) -> Sequence[str]:
     return (
         *shrunk,
         f"{some(changed)} {'was' if len(changed) == 1 else 'were'} ingested before: the tables "
-        "keep the rows of then until the scoring runs are repeated, e.g. by ./relevo airflow "
-        "backfill create with --reprocess-behavior completed.",
+        f"keep the rows of then until {task} is cleared, with what follows it, in the "
+        f"runs about {'it' if len(changed) == 1 else 'them'}, or until those are repeated.",
+        *_repeating(pipeline, changed),
     )
 
 
-def _warnings(lake: Lake, pipeline: Pipeline, source: str, landed: Landed) -> Sequence[str]:
+def _repeating(pipeline: Pipeline, changed: Sequence[str]) -> Iterator[str]:
+    """Give the command that repeats the runs about partitions, and those between them."""
+    from include.calendar.partitions import parse
+    from include.steps.gaps import due_runs
+
+    first = parse(changed[0], pipeline.partition)
+    due = due_runs(pipeline, first, datetime.now(UTC).replace(tzinfo=None))
+    dates = [date for partition, date in due.items() if str(partition) in changed]
+    if dates:
+        yield (
+            f"  ./relevo airflow backfill create --dag-id {pipeline.name}_score --from-date "
+            f"{dates[0].isoformat()} --to-date {dates[-1].isoformat()} --reprocess-behavior "
+            "completed --max-active-runs 1"
+        )
+
+
+def _warnings(lake: Lake, pipeline: Pipeline, source: str, landed: Landed) -> Iterator[str]:
     """Say what ingesting the last of the landed partitions will meet.
 
     Of an older history landed later that is the last of those that were there before, too: the
@@ -103,21 +130,19 @@ def _warnings(lake: Lake, pipeline: Pipeline, source: str, landed: Landed) -> Se
     """
     from include.calendar import partitions
     from include.development.landed_checks import latest
-    from include.errors import RelevoError
     from include.ingestion.landed_partitions import landed_partitions
     from include.steps.landed_probe import probe
     from include.storage.connections import from_environment
 
-    told: list[str] = []
-    try:
-        end = latest(pipeline)
-        found = landed_partitions(lake.settings, pipeline, source, end, from_environment)
-        last = partitions.parse(list(landed.rows)[-1], pipeline.partition)
-        for partition in dict.fromkeys((last, *found[-1:])):
-            told += probe(lake, pipeline, source, partition).warnings
-    except RelevoError as error:
-        told.append(f"It has landed, but ingesting it will stop. {error}")
-    return told
+    end = latest(pipeline)
+    found = landed_partitions(lake.settings, pipeline, source, end, from_environment)
+    last = partitions.parse(list(landed.rows)[-1], pipeline.partition)
+    for partition in dict.fromkeys((last, *found[-1:])):
+        yield from probe(lake, pipeline, source, partition).warnings
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'' if count == 1 else 's'}"
 
 
 def _show(landed: Landed) -> None:
@@ -125,7 +150,7 @@ def _show(landed: Landed) -> None:
     rows = sum(landed.rows.values())
     shown = ", ".join(names) if len(names) <= _LISTED else f"{names[0]} to {names[-1]}"
     console.print(
-        f"landed {rows:,} rows in {len(names)} partition{'' if len(names) == 1 else 's'} "
+        f"landed {_rows(rows)} in {len(names)} partition{'' if len(names) == 1 else 's'} "
         f"({shown}): {len(landed.written)} written, {len(landed.skipped)} there already",
         markup=False,
         soft_wrap=True,

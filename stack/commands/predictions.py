@@ -36,6 +36,13 @@ def predictions(
     dev: Annotated[
         bool, typer.Option("--dev", help="What the last `./relevo run` scored, on its sample.")
     ] = False,
+    then: Annotated[
+        bool,
+        typer.Option(
+            "--made-then",
+            help="With --partition: what was predicted first, before a corrected file.",
+        ),
+    ] = False,
     local: Local = False,
 ) -> None:
     """Show the first rows that were scored, or write all of them to a file."""
@@ -46,12 +53,17 @@ def predictions(
 
     with shown_errors():
         named_pipeline.load(name)
+        if then and partition is None:
+            raise StackError("Option --made-then: must come with --partition, got none. Name one.")
         try:
             if to is not None:
                 scoring.check_target(to)
             with open_store(Layout.from_environment(), local=local) as settings:
                 lake = Lake(settings, f"{name}{SUFFIX}" if dev else name)
-                held = scoring.scored(lake, partition)
+                if then and partition is not None:
+                    held = scoring.scored_then(lake, partition)
+                else:
+                    held = scoring.scored(lake, partition)
                 if to is None:
                     latest = list(held.rows)[-1]
                     _show(lake, held, latest, scoring.read(lake, held, latest))

@@ -50,7 +50,7 @@ def open_store(layout: Layout, *, local: bool) -> Iterator[StoreSettings]:
         local: Start the embedded store if the stack is down, and stop it afterwards.
 
     Raises:
-        StackError: If there is no store, or it does not start.
+        StackError: If there is no store, it does not start, or it stops answering.
     """
     with contextlib.ExitStack() as ending:
         if local:
@@ -60,4 +60,13 @@ def open_store(layout: Layout, *, local: bool) -> Iterator[StoreSettings]:
             settings = store_settings(layout)
         except StackError as error:
             raise StackError(f"{error} Or add --local to start just the store.") from error
-        yield settings
+        try:
+            yield settings
+        except OSError as error:
+            if error.filename is not None:  # a file of the person's
+                raise
+            said = str(error).strip().partition("\n")[0]
+            raise StackError(
+                f"Store {settings.endpoint_url}: must answer, got: {said}. Look with `./relevo "
+                "status`, and repeat the command."
+            ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import itertools
+import os
 import signal
 import threading
 import time
@@ -208,13 +209,18 @@ class Stack:
                 for part, trouble in zip(servers, troubles, strict=True)
             ]
 
-    def log_tail(self, name: str, lines: int = LOG_LINES_SHOWN) -> str:
-        """Return the last lines of a part's log."""
+    def log_tail(self, name: str, begin: int = 0) -> str:
+        """Return the last lines of a part's log, of those after so many bytes."""
         try:
             with self.layout.log_of(name).open(encoding="utf-8", errors="replace") as log:
-                return "".join(deque(log, maxlen=lines))
+                log.seek(begin)
+                return "".join(deque(log, maxlen=LOG_LINES_SHOWN))
         except FileNotFoundError:
             return ""
+
+    def _log_size(self, name: str) -> int:
+        path = self.layout.log_of(name)
+        return path.stat().st_size if path.exists() else 0
 
     def _start_parts(
         self, configuration: Configuration, report: Report, names: Sequence[str] | None
@@ -225,7 +231,8 @@ class Stack:
             waiting = [part for part in waiting if part.name != MIGRATION]
             healthy.add(MIGRATION)
         pending: dict[str, tuple[Part, float]] = {}
-        started: set[str] = set()
+        # By part that was started: how long its log was before.
+        started: dict[str, int] = {}
         pool = ThreadPoolExecutor(max(1, len(waiting)))
         try:
             while waiting or pending:
@@ -234,8 +241,8 @@ class Stack:
                     waiting.remove(part)
                     pending[part.name] = (part, time.monotonic())
                     if states[part.name].state in NOT_RUNNING_STATES:
+                        started[part.name] = self._log_size(part.name)
                         self.supervisor.start(part.name)
-                        started.add(part.name)
                 states = self.supervisor.states()
                 asked = list(pending.values())
                 troubles = pool.map(
@@ -254,7 +261,8 @@ class Stack:
                         if part.name == MIGRATION:
                             AIRFLOW.mark(self.layout, AIRFLOW.installed())
                     elif self._has_failed(part, states[part.name], seconds):
-                        raise self._failure(part, trouble, seconds)
+                        begin = started.get(part.name, 0)
+                        raise self._failure(part, trouble, seconds, begin)
                 if pending:
                     time.sleep(POLL_SECONDS)
         finally:
@@ -271,12 +279,14 @@ class Stack:
 
     def _has_failed(self, part: Part, state: PartState, seconds: float) -> bool:
         ended = state.state == "FATAL" or (part.once and state.state == "EXITED")
-        return ended or seconds > part.healthy_seconds
+        return ended or seconds > part.healthy_seconds * _strain()
 
-    def _failure(self, part: Part, trouble: str, seconds: float) -> PartError:
+    def _failure(self, part: Part, trouble: str, seconds: float, begin: int) -> PartError:
+        load, processors = os.getloadavg()[0], os.cpu_count()
         return PartError(
             f"Part {part.name}: must be healthy to go on, got {trouble!r} after "
-            f"{seconds:.0f} s. The end of its log:\n\n{self.log_tail(part.name)}\n"
+            f"{seconds:.0f} s, at a load of {load:.0f} on {processors} processors. The end of its "
+            f"log since then:\n\n{self.log_tail(part.name, begin)}\n"
             f"Whole log: {self.layout.log_of(part.name)}. Correct the cause and run "
             "`./relevo up` again; data is kept."
         )
@@ -320,6 +330,11 @@ class Stack:
                 report("waiting for another start")
                 fcntl.flock(stream, fcntl.LOCK_EX)
             yield
+
+
+def _strain() -> float:
+    """Tell how many times longer things take on a busy machine, at most four times."""
+    return min(4.0, max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)))
 
 
 @contextlib.contextmanager

@@ -47,7 +47,7 @@ class Part:
         after: Parts that must be healthy before this one starts.
         address: What a person or client would open, if anything.
         start_seconds: A process that ends sooner has failed to start.
-        healthy_seconds: How long the first healthy answer may take.
+        healthy_seconds: How long the first healthy answer may take; longer on a busy machine.
         stop_seconds: How long a graceful end may take.
         stop_signal: What asks for a graceful end.
         once: The part is a step that runs to its end, not a server.

@@ -16,7 +16,7 @@ from relevo.operators.base import PARTITION_TEMPLATE, PipelineOperator
 from tests.dags.test_integrity import SCORE, complaints, edges
 
 PAGE = Path(__file__).parents[2] / "docs" / "hand-made-dag.md"
-MODULES = ("approval", "preparation", "monitoring", "exploration", "training")
+MODULES = ("approval", "preparation", "monitoring", "exploration", "training", "rollback")
 
 
 @pytest.fixture(scope="module")

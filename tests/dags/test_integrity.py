@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
@@ -18,6 +19,7 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG, PartitionedAssetTimetable
 from airflow.sdk.definitions.mappedoperator import MappedOperator
+from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
 
 from include.calendar.partitions import Frequency, parse
@@ -156,7 +158,7 @@ def test_every_file_is_loaded_without_a_word(bag: DagBag) -> None:
     assert bag.import_errors == {}
     assert bag.captured_warnings == {}
     expected = {f"{name}_{kind}" for name in pipeline_file.names() for kind in ("score", "train")}
-    assert expected <= set(bag.dags)
+    assert expected | {"platform_rollback"} <= set(bag.dags)
 
 
 def test_every_dag_keeps_the_rules_of_the_house(bag: DagBag) -> None:
@@ -282,6 +284,35 @@ class TestTrain:
 
     def test_it_is_closed_whatever_happened(self, train: DAG) -> None:
         assert last_task(train) == "close_training"
+
+
+def checked(dag: DAG, given: dict[str, Any]) -> None:
+    """Check the parameters of a run, as Airflow does where it is triggered."""
+    params = copy.deepcopy(dag.params)
+    params.update(given)
+    params.validate()
+
+
+class TestRollback:
+    @pytest.fixture
+    def dag(self, bag: DagBag) -> DAG:
+        return bag.dags["platform_rollback"]
+
+    def test_it_asks_for_pipeline_and_reason(self, dag: DAG) -> None:
+        assert dag.params.get_param("pipeline").schema["enum"] == list(pipeline_file.names())
+        for given, complaint in (
+            ({"pipeline": "loan_default"}, "reason"),
+            ({"pipeline": "loan_default", "reason": ""}, "should be non-empty"),
+            ({"pipeline": "nobodys", "reason": "x"}, "is not one of"),
+            ({"pipeline": "loan_default", "reason": "x", "version": 0}, "less than the minimum"),
+            ({"pipeline": "loan_default", "reason": "x", "version": "2"}, "is not of type"),
+        ):
+            with pytest.raises(ParamValidationError, match=complaint):
+                checked(dag, given)
+
+    def test_it_waits_for_nobody_to_unpause_it(self, dag: DAG) -> None:
+        assert dag.is_paused_upon_creation is False
+        assert (dag.schedule, dag.max_active_runs) == (None, 1)
 
 
 class TestApproval:

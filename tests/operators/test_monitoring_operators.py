@@ -164,7 +164,7 @@ def states(replace_by_autospec: Any) -> dict[str, str]:
     held: dict[str, str] = {}
     replace_by_autospec(
         "relevo.active_runs.RuntimeTaskInstance.get_task_states",
-        side_effect=lambda dag_id, run_ids: dict.fromkeys(run_ids, held),
+        side_effect=lambda dag_id, run_ids, task_ids=None: dict.fromkeys(run_ids, held),
     )
     return held
 
@@ -219,7 +219,7 @@ class TestDecide:
             tasks["decide_retraining"].execute(context)
         assert str(caught.value) == (
             "Partition 2005-Q1: detect_drift failed or did not run. Mend what failed, and clear it "
-            "with what comes after it; a run that somebody marked as failed is to be cleared as a "
+            "with what comes after it; a run that somebody marked is to be cleared as a "
             "whole."
         )
         assert not decide.called
@@ -235,7 +235,8 @@ class TestRequestRetraining:
     @pytest.fixture(autouse=True)
     def runs(self, replace_by_autospec: Any, states: Any) -> Any:
         """What Airflow knows of other runs."""
-        return replace_by_autospec("relevo.operators.monitoring.read_run")
+        run = SimpleNamespace(state="running")
+        return replace_by_autospec("relevo.active_runs.read_run", return_value=run)
 
     @pytest.fixture
     def ledger(self, replace_by_autospec: Any) -> Any:
@@ -293,6 +294,18 @@ class TestRequestRetraining:
             RequestRetrainingOperator(**COMMON).execute(context)
         assert len(context["outlet_events"]) == 0
 
+    def test_a_run_that_failed_before_it_asked_does_not(
+        self, context: Any, ledger: Any, runs: Any, states: dict[str, str]
+    ) -> None:
+        ledger("yes", "requested", "failed_before")
+        runs.return_value.state = "failed"
+        states["a_task"] = "success"
+        with pytest.raises(AirflowSkipException, match="is requested by run failed_before"):
+            RequestRetrainingOperator(**COMMON).execute(context)
+        states["a_task"] = "failed"
+        RequestRetrainingOperator(**COMMON).execute(context)
+        assert len(context["outlet_events"]) == 1
+
     def test_a_run_that_was_deleted_asks_no_more(
         self, context: Any, ledger: Any, runs: Any
     ) -> None:
@@ -310,6 +323,18 @@ class TestRequestRetraining:
         with pytest.raises(AirflowFailException, match=r"detect_drift.* failed or did not run"):
             tasks["request_retraining"].execute(context)
         assert len(context["outlet_events"]) == 0
+
+    def test_a_decision_that_was_killed_is_none(
+        self, context: Any, ti: Any, ledger: Any, states: dict[str, str], tasks: Any
+    ) -> None:
+        """Of a run that is marked as a success Airflow calls what runs just then a success."""
+        ledger("no")  # of before it was cleared
+        states |= dict.fromkeys(tasks, "success") | {"request_retraining": "running"}
+        with pytest.raises(AirflowSkipException):
+            tasks["request_retraining"].execute(context)
+        ti.answers["decide_retraining"] = None
+        with pytest.raises(AirflowFailException, match=r"decide_retraining failed or did not run"):
+            tasks["request_retraining"].execute(context)
 
     def test_airflow_lets_it_run_whatever_became_of_the_run(self) -> None:
         task = RequestRetrainingOperator(**COMMON)

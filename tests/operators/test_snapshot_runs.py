@@ -44,11 +44,13 @@ def train(lake: Lake) -> Name:
 
 
 def _renderer(lake: Lake, kind: str) -> Name:
-    def name(run_id: str, key: str | None = None, **params: Any) -> str:
+    def name(
+        run_id: str, key: str | None = None, *, is_teardown: bool = False, **params: Any
+    ) -> str:
         run = SimpleNamespace(
             dag_id=f"{lake.pipeline}_{kind}", run_id=run_id, partition_key=key, logical_date=None
         )
-        return partition_of(lake.pipeline, run, params)
+        return partition_of(lake.pipeline, run, params, is_teardown)
 
     return name
 
@@ -100,3 +102,20 @@ def test_a_name_of_another_form_takes_no_number(lake: Lake, score: Name) -> None
     with pytest.raises(AirflowFailException, match="a snapshot reads like 'snapshot-0001'"):
         score("run a", partition="2005-Q1")
     assert ledger.entries(lake) == []
+
+
+def test_a_run_that_was_marked_before_it_began_takes_no_number(
+    lake: Lake, score: Name, train: Name
+) -> None:
+    """Its last task runs all the same."""
+    for last in (score, train):
+        with pytest.raises(AirflowFailException, match="marked: must have begun to be about"):
+            last("marked", is_teardown=True)
+        assert last("named", partition="snapshot-0001", is_teardown=True) == "snapshot-0001"
+    assert ledger.entries(lake) == []
+    score("run a")
+    assert train("training a") == "snapshot-0001"
+    origin = Origin(f"{lake.pipeline}_train", "training a", "build_training_set")
+    ledger.record(lake, "training", "snapshot-0001", "started", "", origin=origin)
+    assert score("run b") == "snapshot-0002"
+    assert score("run a", is_teardown=True) == train("training a", is_teardown=True)

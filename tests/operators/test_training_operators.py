@@ -138,7 +138,7 @@ class TestBuild:
     def library(self, replace_by_autospec: Any) -> SimpleNamespace:
         return SimpleNamespace(
             complete=replace_by_autospec(
-                "include.steps.preparation.complete_history", return_value=()
+                "include.steps.history_completion.complete_history", return_value=()
             ),
             build=replace_by_autospec(
                 "include.training.training_sets.build_training_set", return_value=TRAINING_SET
@@ -421,6 +421,40 @@ class TestClose:
             "follows them."
         )
         tracking.close.assert_called_once_with("run 1", failed=False)
+
+    def closing_after_a_verdict(self) -> CloseTrainingOperator:
+        with DAG("d"):
+            tasks = [
+                EvaluateChallengerOperator(
+                    challenger={}, **COMMON | {"task_id": "evaluate_challenger"}
+                ),
+                PromoteChallengerOperator(**COMMON | {"task_id": "promote_challenger"}),
+                CloseTrainingOperator(**COMMON | {"task_id": "close_training"}),
+            ]
+            chain(*tasks)
+        return tasks[-1]
+
+    @pytest.mark.parametrize("outcome", ["promoted", "failed"])
+    def test_only_without_an_acceptance_may_the_promotion_be_skipped(
+        self, context: Any, tracking: Any, replace_by_autospec: Any, states: Any, outcome: str
+    ) -> None:
+        """A run that was marked, and of which only what failed was cleared, leaves it skipped."""
+        replace_by_autospec("include.steps.training.close", return_value=(outcome, "Why."))
+        states |= {"evaluate_challenger": "success", "promote_challenger": "skipped"}
+        with pytest.raises(AirflowFailException, match="promote_challenger failed or did not run"):
+            self.closing_after_a_verdict().execute(context)
+
+    def test_a_verdict_of_before_is_none_of_a_pass_that_was_killed(
+        self, context: Any, ti: Any, tracking: Any, replace_by_autospec: Any, states: Any
+    ) -> None:
+        """Of a run that is marked as a success Airflow calls what runs just then a success."""
+        replace_by_autospec("include.steps.training.close", return_value=("refused", "Worse."))
+        states |= {"evaluate_challenger": "success", "promote_challenger": "skipped"}
+        closing = self.closing_after_a_verdict()
+        assert closing.execute(context)["outcome"] == "refused"
+        ti.answers["evaluate_challenger"] = None
+        with pytest.raises(AirflowFailException, match="evaluate_challenger failed or did not run"):
+            closing.execute(context)
 
     def test_airflow_lets_it_run_whatever_became_of_the_run(self) -> None:
         task = CloseTrainingOperator(**COMMON)

@@ -16,6 +16,7 @@ from include.calendar.partitions import Frequency, parse
 from include.features.feature_function import TABLE as FEATURES
 from include.registry.champions import CHAMPION, Registry
 from include.reports import decisions_page
+from include.reports.history import history
 from include.steps import monitoring, training
 from include.steps.preparation import quarantine_table
 from include.storage import ledger
@@ -33,6 +34,7 @@ from tests.system.conftest import (
 pytestmark = pytest.mark.system
 
 BAD = "2006-Q1"
+ROLLBACK = "platform_rollback"
 TABLES = (
     "raw_loans",
     "raw_outcomes",
@@ -200,6 +202,37 @@ def test_an_older_model_is_refused_with_the_reason_on_record(stack: SystemStack)
     assert _alias(stack) == "2"
 
 
+def test_a_person_goes_back_to_the_version_before(stack: SystemStack) -> None:
+    """From the next partition on, once, on record; what was scored keeps its champion."""
+    registry = Registry(stack.lake, stack.tracking)
+    scored = parse("2005-Q4", Frequency.QUARTERLY)
+    conf = {"pipeline": PIPELINE, "version": None, "reason": "it scores too high"}
+    run_id = stack.api.trigger(ROLLBACK, conf)["dag_run_id"]
+    stack.wait(ROLLBACK, run_id)
+
+    assert _alias(stack) == "1"
+    assert registry.require_champion(scored).version == 2
+    assert registry.require_champion(scored.shift(1)).version == 1
+    (entry,) = ledger.entries(stack.lake, "rollback")
+    assert entry.reason == (
+        "Version 1 is in use again instead of version 2, from 2006-Q1 on. admin: it scores too high"
+    )
+    before = _state(stack)
+    again = stack.api.trigger(ROLLBACK, conf)["dag_run_id"]
+    stack.wait(ROLLBACK, again)
+    (task,) = stack.api.task_instances(ROLLBACK, again)
+    assert task["state"] == "skipped"
+    assert "is in use since a rollback already: nothing changed" in stack.log(ROLLBACK, again, task)
+    stack.api.clear_task_instances(ROLLBACK, run_id, ["roll_back"])
+    stack.wait(ROLLBACK, run_id)
+    assert _state(stack) == before
+    told = [(item.what, item.outcome, item.who) for item in history(stack.lake)]
+    assert told[-2:] == [
+        ("champion", "v2 -> v1 from 2006-Q1 on", run_id),
+        ("rollback", "rolled back", "admin"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("task_id", "damage", "expected"),
     [
@@ -267,7 +300,10 @@ def test_duplicated_keys_go_to_quarantine_with_the_reason(stack: SystemStack) ->
     quarantined = stack.lake.read(quarantine_table("loans"), partitions=[BAD]).to_pandas()
     assert len(quarantined) == 10
     assert quarantined["reasons"].str.contains("loan_id").all()
-    assert stack.lake.row_counts("predictions")[BAD] == len(good) - 5
+    scored = stack.lake.read("predictions", partitions=[BAD])
+    assert scored.num_rows == len(good) - 5
+    # What a person went back to is what scores.
+    assert scored["model_version"].unique().to_pylist() == [1]
 
 
 def _task_ids(stack: SystemStack, dag_id: str, run_id: str) -> set[str]:

@@ -106,6 +106,11 @@ SEEN = [
 TASK = f"{OF_RUN}/taskInstances/train_candidates"
 OPERATED: list[tuple[str, str, Any]] = [
     ("POST", f"{API}/dags/{TRAIN}/dagRuns", {"logical_date": None, "conf": {"partition": "1"}}),
+    (
+        "POST",
+        f"{API}/dags/platform_rollback/dagRuns",
+        {"logical_date": None, "conf": {"pipeline": "telco_churn", "reason": "a drill"}},
+    ),
     ("PATCH", f"{API}/dags/{QUARTERLY}", {"is_paused": False}),
     (
         "POST",

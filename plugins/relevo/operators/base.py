@@ -13,11 +13,11 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from include.calendar import partitions
 from include.calendar.partitions import Partition
-from include.errors import RelevoError, UnavailableError
 from include.specification import pipeline_file
 from include.specification.pipeline import Pipeline
 from include.storage.lineage import Origin
 from relevo import metrics
+from relevo.failures import failing_at_once
 from relevo.hooks import RelevoHook
 from relevo.triggers import RunsEndedTrigger, TrainingsEndedTrigger
 
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 # is needed waits for the scheduler before it gives way.
 _PATIENCE, _LONGEST_PATIENCE = timedelta(minutes=1), timedelta(minutes=10)
 _PLACE_NEEDED = timedelta(minutes=1)
-PARTITION_TEMPLATE = "{{ macros.relevo.partition_of(task.pipeline, dag_run, params) }}"
+PARTITION_TEMPLATE = (
+    "{{ macros.relevo.partition_of(task.pipeline, dag_run, params, task.is_teardown) }}"
+)
 
 
 class PipelineOperator(BaseOperator):
     """One step of a pipeline, about one partition.
 
-    A :class:`~include.errors.RelevoError` says that the input or the state is wrong: trying again
-    gives the same, so the task fails at once. Everything else is retried, a store or a database
-    that does not answer too.
+    What the library finds wrong fails at once, everything else is retried.
 
     Args:
         pipeline: Name of the pipeline.
@@ -61,13 +61,9 @@ class PipelineOperator(BaseOperator):
 
     def execute(self, context: Any) -> Any:
         """Run the step and turn an error of the library into a failure without retries."""
-        try:
+        with failing_at_once():
             self.begin(context)
             summary = self.run(context)
-        except UnavailableError:
-            raise
-        except RelevoError as error:
-            raise AirflowFailException(str(error)) from error
         metrics.emit(self, summary)
         return summary
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from relevo.active_runs import failed_before, read_run
+from relevo.active_runs import did_or_may, failed_before
 from relevo.assets import emit_training_event, retraining_asset
 from relevo.links import DriftReportLink, LedgerLink, ledger_path, report_path
 from relevo.operators.base import DecisionsFirstOperator, PipelineOperator
@@ -179,13 +179,15 @@ class DecideRetrainingOperator(DecisionsFirstOperator):
         return {"retrain": decision.retrain, "reason": decision.reason}
 
 
-def refuse_gaps(operator: PipelineOperator, context: Any) -> None:
-    """Fail if a task before this one failed, or was skipped in a run that somebody marked."""
-    if missing := failed_before(operator, context["ti"]):
+def refuse_gaps(
+    operator: PipelineOperator, context: Any, must_answer: type[Any] | None = None
+) -> None:
+    """Fail if a task before this one failed, or did not run as somebody marked the run."""
+    if missing := failed_before(operator, context["ti"], must_answer=must_answer):
         raise AirflowFailException(
             f"Partition {operator.partition}: {', '.join(missing)} failed or did not run. Mend "
-            "what failed, and clear it with what comes after it; a run that somebody marked as "
-            "failed is to be cleared as a whole."
+            "what failed, and clear it with what comes after it; a run that somebody marked is "
+            "to be cleared as a whole."
         )
 
 
@@ -215,7 +217,7 @@ class RequestRetrainingOperator(PipelineOperator):
         from include.storage import ledger
         from include.storage.lake_tables import Lake
 
-        refuse_gaps(self, context)
+        refuse_gaps(self, context, must_answer=DecideRetrainingOperator)
         ti = context["ti"]
         lake = Lake(self.hook.store(), self.pipeline)
         answer = ledger.latest(lake, "retraining", self.partition, ti.run_id)
@@ -231,7 +233,9 @@ class RequestRetrainingOperator(PipelineOperator):
             raise AirflowSkipException(
                 f"The training as of {self.partition} is {training.state} already"
             )
-        if training.dag_run_id != ti.run_id and read_run(training.dag_id, training.dag_run_id):
+        if training.dag_run_id != ti.run_id and did_or_may(
+            training.dag_id, training.dag_run_id, self.task_id
+        ):
             raise AirflowSkipException(
                 f"The training as of {self.partition} is requested by run {training.dag_run_id}"
             )

@@ -42,14 +42,17 @@ class TrainingOperator(PipelineOperator):
     def begin(self, context: Any) -> None:
         """Record the beginning, or skip the step."""
         from include.steps.training_course import objection, start
+        from include.storage import ledger
 
-        run = context["dag_run"]
+        run, lake, seen = context["dag_run"], self.lake(), None
         if is_by_training_event(run, self.pipeline):
-            against = objection(self.lake(), self.partition, run.run_id)
+            seen = ledger.trainings(lake).get(self.partition)
+            against = objection(lake, self.partition, run.run_id)
             if against:
                 raise AirflowSkipException(against)
         if self.begins_training:
-            start(self.lake(), self.specification(), self.slice_of_time(), self.origin(context))
+            origin = self.origin(context)
+            start(lake, self.specification(), self.slice_of_time(), origin, only_if=seen)
 
     def lake(self) -> Lake:
         """Open the pipeline's tables."""
@@ -88,7 +91,7 @@ class BuildTrainingSetOperator(TrainingOperator):
     def run(self, context: Any) -> dict[str, Any]:
         """Return the training set's reference, partitions and counts."""
         from include.spark.session import connect
-        from include.steps.preparation import complete_history
+        from include.steps.history_completion import complete_history
         from include.training.training_sets import build_training_set
 
         lake, tracking, spec = self.lake(), self.tracking(), self.specification()
@@ -334,7 +337,12 @@ class CloseTrainingOperator(TrainingOperator):
         tracking.close(parent_id, failed=outcome == "failed")
         end_abandoned(lake, tracking)
         self.link_run(context, tracking, parent_id)
-        failed = failed_before(self, context["ti"], may_be_skipped=_MAY_BE_SKIPPED)
+        failed = failed_before(
+            self,
+            context["ti"],
+            may_be_skipped=_MAY_BE_SKIPPED if outcome == "refused" else (),
+            must_answer=EvaluateChallengerOperator,
+        )
         told = f" {', '.join(failed)} failed or did not run: clear them, with what follows them."
         if outcome == "failed":
             raise AirflowFailException(

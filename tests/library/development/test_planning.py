@@ -131,6 +131,24 @@ class TestChampionsFile:
         ]
         assert champions_file(entries) == {"owner": "b"}
 
+    def test_after_a_rollback_that_of_the_version_in_use_counts(self) -> None:
+        def judged(run: str, version: int) -> ledger.Entry:
+            evidence = {"challenger": version}
+            return replace(self.entry("promoted", run), kind="promotion", evidence=evidence)
+
+        entries = [
+            self.entry("started", "a", {"owner": "a"}),
+            judged("a", 1),
+            self.entry("promoted", "a"),
+            self.entry("started", "b", {"owner": "b"}),
+            judged("b", 2),
+            self.entry("promoted", "b"),
+            replace(self.entry("rolled back", "c"), kind="rollback", evidence={"restored": 1}),
+        ]
+        assert champions_file(entries) == {"owner": "a"}
+        later = [self.entry("started", "d", {"owner": "d"}), self.entry("promoted", "d")]
+        assert champions_file([*entries, *later]) == {"owner": "d"}
+
     @pytest.mark.parametrize("count", [0, 1])
     def test_no_champion_no_file(self, count: int) -> None:
         assert champions_file([self.entry("started", "a", {"owner": "a"})][:count]) is None

@@ -121,6 +121,21 @@ class TestByTime:
         assert [uri.split("/")[-2] for uri in landed.written] == ["2004-Q1", "2005-Q1"]
         assert len(landed.skipped) == 2
 
+    @pytest.mark.parametrize("replace", [False, True])
+    def test_nothing_lands_beside_a_file_that_another_client_delivered(
+        self, store: ObjectStore, tmp_path: Path, replace: bool
+    ) -> None:
+        """Both would be read: rows twice, and a correction beside what it corrects."""
+        pipeline = make()
+        root = f"s3://landing/{pipeline.name}/records/2005-Q1"
+        for name in ("a.parquet", "_SUCCESS", "read.me"):
+            store.write(f"{root}/{name}", b"delivered", "application/octet-stream")
+        before = held(store, pipeline)
+        message = r"2005-Q1 must not hold the rows of two files, got \S+/2005-Q1/a\.parquet beside "
+        with pytest.raises(SourceError, match=message):
+            land(store, pipeline, parquet(tmp_path), replace=replace)
+        assert held(store, pipeline) == before
+
     def test_csv_cells_are_copied_as_they_stand_there(
         self, store: ObjectStore, tmp_path: Path
     ) -> None:

@@ -25,6 +25,7 @@ def found(**held: Any) -> list[Gap]:
         "decided": everything,
         "unjudged": {},
         "outdated": {},
+        "untrained": {},
     }
     return gaps("p", lacks(DUE, **{**complete, **held}), DUE)
 
@@ -41,7 +42,10 @@ def test_runs_that_are_missing_are_one_gap_with_one_backfill() -> None:
     held = names(1, 2, 6, 7)
     (gap,) = found(scored=held, labelled=held, decided=held)
     assert (gap.partitions, gap.missing) == ("2005-03 to 2005-05", ("scores", "labels"))
-    assert gap.reason == ("no run has scored it; no run has validated the labels that landed in it")
+    assert gap.reason == (
+        "no run has scored it: none was made, or it failed or is under way; no run has validated "
+        "the labels that landed in it"
+    )
     assert gap.remedy == (
         "./relevo airflow backfill create --dag-id p_score --from-date 2005-04-02T06:00:00 "
         "--to-date 2005-06-02T06:00:00 --reprocess-behavior completed --max-active-runs 1"
@@ -98,10 +102,25 @@ def test_without_a_date_each_partition_is_triggered() -> None:
     expected = [month(number) for number in (1, 2)]
     listed = gaps(
         "p",
-        lacks(expected, scored=(), labelled=(), decided=(), unjudged={}, outdated={}),
+        lacks(expected, scored=(), labelled=(), decided=(), unjudged={}, outdated={}, untrained={}),
         {},
     )
     assert [gap.remedy for gap in listed] == [
         './relevo airflow dags trigger p_score -c \'{"partition": "2005-01"}\'',
         './relevo airflow dags trigger p_score -c \'{"partition": "2005-02"}\'',
     ]
+
+
+def test_each_training_without_a_verdict_is_a_gap_of_its_own() -> None:
+    early = parse("2004-12", Frequency.MONTHLY)
+    listed = found(
+        untrained={early: "failed", month(3): "failed", month(4): "failed", month(5): "requested"}
+    )
+    assert [(gap.partitions, gap.missing) for gap in listed] == [
+        (f"2005-0{number}", ("training",)) for number in (3, 4, 5)
+    ]
+    assert "failed, and none as of a later partition came to a verdict" in listed[0].reason
+    assert "was asked for and has not begun" in listed[2].reason
+    assert listed[0].remedy == (
+        """./relevo airflow dags trigger p_train -c '{"partition": "2005-03"}'"""
+    )

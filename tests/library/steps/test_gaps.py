@@ -13,7 +13,10 @@ from include.registry.champions import PROFILES
 from include.scoring import batch_scoring
 from include.specification.pipeline import Pipeline
 from include.steps.gaps import find_gaps
+from include.storage import ledger
 from include.storage.lake_tables import Lake
+from include.storage.ledger import Kind
+from include.storage.lineage import Origin
 from tests.library.steps.replay import Replay, back_score
 
 MakePipeline = Callable[..., Pipeline]
@@ -56,6 +59,29 @@ def test_a_partition_whose_run_is_due_and_missing(replay: Replay) -> None:
     assert find_gaps(replay.lake, replay.pipeline, NOW)[0].remedy.startswith(
         "./relevo airflow backfill create --dag-id"
     )
+
+
+def test_a_yes_without_a_verdict(replay: Replay) -> None:
+    """It is one until a training as of it or of a later partition has come to a verdict."""
+    lake = replay.lake
+
+    def record(kind: Kind, name: str, decision: str, run: str) -> None:
+        ledger.record(lake, kind, name, decision, "", origin=Origin("p_train", run, "task"))
+
+    finish(replay, "2005-Q1", "2005-Q2", "2005-Q3", "2005-Q4")
+    record("retraining", "2005-Q2", "yes", "x")
+    record("retraining", "2005-Q3", "yes", "y")
+    record("training", "2005-Q2", "started", "train_2")
+    record("training", "2005-Q2", "failed", "train_2")
+    now = datetime(2006, 1, 6)
+    listed = find_gaps(lake, replay.pipeline, now)
+    assert told(listed) == [("2005-Q2", ("training",)), ("2005-Q3", ("training",))]
+    assert [gap.reason.split()[-1] for gap in listed] == ["verdict", "begun"]
+    assert listed[0].remedy.endswith('_train -c \'{"partition": "2005-Q2"}\'')
+    record("training", "2005-Q3", "started", "train_3")
+    assert told(find_gaps(lake, replay.pipeline, now)) == [("2005-Q2", ("training",))]
+    record("training", "2005-Q3", "refused", "train_3")
+    assert find_gaps(lake, replay.pipeline, now) == []
 
 
 def test_nothing_is_due_before_its_date_and_after_the_end(

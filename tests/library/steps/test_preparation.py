@@ -25,8 +25,8 @@ from include.quality.suites import load_suite
 from include.specification.pipeline import Pipeline
 from include.specification.sections.sources import Source
 from include.steps import preparation
+from include.steps.history_completion import complete_history
 from include.steps.preparation import (
-    complete_history,
     ingest,
     validate_features,
     validate_source,
@@ -576,6 +576,37 @@ class TestHistory:
             complete_history(None, lake, pipeline, Q1, origin)
         assert lake.read("features")["id"].to_pylist() == ["corrected"]
         assert complete_history(None, lake, pipeline, Q1, origin) == ()
+
+    def test_nor_do_labels_of_a_run_that_comes_in_between_change(
+        self,
+        lake: Lake,
+        pipeline: Pipeline,
+        origin: Origin,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """A scoring run takes corrected labels while a training writes those of before."""
+        land_outcomes(lake, Q1, *[Q1.start] * 20)
+        commit = Lake.commit
+
+        def score() -> None:
+            land_outcomes(lake, Q1, *[Q1.start] * 8)
+            draft = ingest(lake, pipeline, "outcomes", [Q1], origin)
+            validate_source(lake, pipeline, "outcomes", draft, Q1, origin)
+
+        def come_first(self: Lake, table: str, *asked: Any, **how: Any) -> Any:
+            monkeypatch.setattr(Lake, "commit", commit)
+            if table == "labels":
+                score()
+            else:
+                monkeypatch.setattr(Lake, "commit", come_first)
+            return commit(self, table, *asked, **how)
+
+        monkeypatch.setattr(Lake, "commit", come_first)
+        with pytest.raises(UnavailableError, match=r"labels: 2005-Q1 to 2005-Q1 must not change"):
+            complete_history(None, lake, pipeline, Q1, origin)
+        assert [lake.row_counts(name) for name in ("labels", "raw_outcomes")] == [
+            {"2005-Q1": 8}
+        ] * 2
 
     def test_sources_may_share_the_folder_of_a_partition(
         self, lake: Lake, make_pipeline: MakePipeline, origin: Origin, compute: Any

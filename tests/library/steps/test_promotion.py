@@ -10,6 +10,7 @@ import pytest
 from mlflow import MlflowClient
 
 from include.calendar.partitions import Frequency, parse
+from include.errors import TrainingError
 from include.registry.champions import Registry
 from include.registry.mlflow_runs import Tracking
 from include.registry.model_files import ModelVersion
@@ -54,6 +55,8 @@ class Run:
         promotion.answer(self.lake, str(AS_OF), said, f"{said} by Ada.", self.origin)
 
     def carry_out(self) -> tuple[int | None, str]:
+        # As the task begins.
+        training_course.start(self.lake, self.pipeline, AS_OF, self.origin)
         return promotion.carry_out(self.lake, self.registry, self.pipeline, AS_OF, self.origin)
 
     def close(self) -> tuple[str, str]:
@@ -101,6 +104,7 @@ def test_the_latest_verdict_is_carried_out_each_time(run: Run) -> None:
             assert run.close() == (decision, f"because {decision}")
             assert run.champion == champion
     assert [item.decision for item in ledger.entries(run.lake, "training")] == [
+        "started",
         "promoted",
         "refused",
         "promoted",
@@ -140,6 +144,30 @@ def test_a_persons_no_counts_also_then(asking: Run, make_pipeline: Any) -> None:
 def test_what_was_accepted_but_not_carried_out_is_a_failure(run: Run) -> None:
     run.judge("promoted")
     assert run.close() == ("failed", "Version 1 was accepted but not put in use.")
+
+
+def test_a_task_that_outlives_its_run_promotes_nothing(run: Run) -> None:
+    """Of a run that somebody marks, the last task may come before this one is ended."""
+    training_course.start(run.lake, run.pipeline, AS_OF, run.origin)
+    run.judge("promoted")
+    assert run.close()[0] == "failed"
+    with pytest.raises(TrainingError, match="must be under way to promote, got failed"):
+        promotion.carry_out(run.lake, run.registry, run.pipeline, AS_OF, run.origin)
+    assert run.champion is None
+    assert run.carry_out()[0] == 1  # cleared
+    assert run.close()[0] == "promoted"
+
+
+def test_what_may_not_score_goes_before_later_partitions_go_on(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.judge("promoted")
+    run.carry_out()
+    run.judge("refused")
+    monkeypatch.setattr(ledger, "record", create_autospec(ledger.record, side_effect=OSError))
+    with pytest.raises(OSError):  # noqa: PT011
+        run.close()
+    assert run.champion is None
 
 
 def test_nothing_is_put_in_use_unasked(asking: Run) -> None:

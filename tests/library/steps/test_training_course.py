@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 
 from include.calendar.partitions import Frequency, parse
-from include.errors import TrainingError
+from include.errors import TrainingError, UnavailableError
+from include.registry.champions import Registry
 from include.steps import training_course
 from include.storage import ledger
 from include.storage.lake_tables import Lake
@@ -100,6 +102,37 @@ def test_it_is_given_up_as_what_is_on_record_of_it(
     training_course.give_up(lake, make_pipeline(), str(AS_OF), train)
     assert ledger.training_states(lake) == {str(AS_OF): ended}
     assert run.champion == (1 if ended == "promoted" else None)
+
+
+def test_whoever_is_killed_giving_up_leaves_it_to_the_next(
+    lake: Lake, make_pipeline: Any, train: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(lake, make_pipeline(), train)
+    training_course.start(lake, make_pipeline(), AS_OF, train)
+    run.judge("promoted")
+    run.carry_out()
+    run.judge("refused")
+    for target, name in ((Registry, "roll_back"), (ledger, "record")):
+        with monkeypatch.context() as broken:
+            broken.setattr(
+                target, name, create_autospec(getattr(target, name), side_effect=OSError)
+            )
+            with pytest.raises(OSError):  # noqa: PT011
+                training_course.give_up(lake, make_pipeline(), str(AS_OF), train)
+    training_course.give_up(lake, make_pipeline(), str(AS_OF), train)
+    assert ledger.training_states(lake) == {str(AS_OF): "refused"}
+    assert run.champion is None
+
+
+def test_a_training_that_is_withdrawn_at_that_moment_does_not_begin(
+    lake: Lake, make_pipeline: Any, origin: Origin, train: Origin
+) -> None:
+    ledger.record(lake, "retraining", NAME, "yes", "", origin=origin)
+    seen = ledger.trainings(lake)[NAME]
+    training_course.withdraw(lake, QUARTER, "a public holiday", "ada")
+    with pytest.raises(UnavailableError, match="must still be requested, got another entry at"):
+        training_course.start(lake, make_pipeline(), QUARTER, train, only_if=seen)
+    assert ledger.training_states(lake) == {NAME: "withdrawn"}
 
 
 def test_a_failure_by_hand_leaves_the_request_to_its_own_run(

@@ -21,7 +21,14 @@ from include.registry.champions import Registry
 from include.registry.mlflow_runs import Tracking
 from include.registry.model_files import ModelVersion
 from include.specification.pipeline import Pipeline
-from include.steps import monitoring, preparation, promotion, training, training_course
+from include.steps import (
+    history_completion,
+    monitoring,
+    preparation,
+    promotion,
+    training,
+    training_course,
+)
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
 from include.storage.object_store import ObjectStore
@@ -123,7 +130,7 @@ class World:
 
         def build_training_set(origin: Origin) -> Any:
             training_course.start(lake, pipeline, TRAINED, origin)
-            preparation.complete_history(None, lake, pipeline, TRAINED, origin)
+            history_completion.complete_history(None, lake, pipeline, TRAINED, origin)
             return training_sets.build_training_set(lake, pipeline, TRAINED, origin)
 
         def select(origin: Origin) -> Any:

@@ -244,6 +244,24 @@ def test_a_no_takes_back_what_was_not_started(lake: Lake, record: Any) -> None:
     assert ledger.pending_trainings(lake) == ("2005-Q1",)
 
 
+def test_of_two_runs_about_a_partition_the_latest_answer_counts(lake: Lake, record: Any) -> None:
+    """Each may be cleared, and say again what it said before."""
+    answers = [("run_1", "yes"), ("run_2", "no"), ("run_1", "yes"), ("run_2", "no")]
+    states = {"yes": "requested", "no": "withdrawn"}
+    for run, answer in answers:
+        assert record("retraining", "2005-Q1", answer, run=run)
+        assert not record("retraining", "2005-Q1", answer, run=run)
+        assert ledger.training_states(lake) == {"2005-Q1": states[answer]}
+    assert [entry.decision for entry in ledger.entries(lake)] == ["yes", "no", "yes", "no"]
+    assert record("retraining", "2005-Q1", "no", run="run_3")
+    assert not record("retraining", "2005-Q1", "no", run="run_2")
+    assert record("retraining", "2005-Q1", "yes")
+    # What a person took back stays so.
+    record("training", "2005-Q1", "withdrawn", run="withdrawal 1")
+    assert not record("retraining", "2005-Q1", "yes")
+    assert ledger.training_states(lake) == {"2005-Q1": "withdrawn"}
+
+
 def test_a_no_withdraws_no_verdict_and_no_failure(lake: Lake, record: Any) -> None:
     record("retraining", "2005-Q1", "yes")
     record("training", "2005-Q1", "failed", run="train_1")

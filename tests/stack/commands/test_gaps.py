@@ -40,7 +40,7 @@ def test_a_gap_is_told_with_its_remedy(lake: Lake) -> None:
     done = gaps(PIPELINE)
     assert done.exit_code == 1
     assert done.stdout.startswith("telco_churn: 1 gap\n")
-    assert "snapshot-0002   scores, labels   no run has scored it;" in done.stdout
+    assert "snapshot-0002   scores, labels   no run has scored it:" in done.stdout
     assert done.stdout.rstrip().endswith(
         "snapshot-0002: ./relevo airflow dags trigger telco_churn_score "
         '-c \'{"partition": "snapshot-0002"}\''

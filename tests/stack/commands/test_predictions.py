@@ -1,4 +1,4 @@
-"""`./relevo predictions`, `decisions`, `withdraw` and `airflow`, as they are typed."""
+"""`./relevo predictions`, `decisions`, `history`, `withdraw` and `airflow`, as they are typed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from include.scoring.batch_scoring import TABLE
 from include.storage import ledger
+from include.storage.data_files import write_files
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
 from include.storage.object_store import ObjectStore
@@ -77,6 +78,35 @@ def test_all_rows_or_those_of_a_partition_go_to_a_file(lake: Lake, shell: Path) 
     assert pq.read_metadata(file).num_rows == 30
 
 
+def test_what_was_predicted_before_a_corrected_file(lake: Lake, shell: Path) -> None:
+    def predict(name: str, rows: int, *, again: bool = False, **details: str) -> None:
+        table = pa.table(
+            {
+                "row_id": [str(number) for number in range(rows)],
+                "back_scored": [again] * rows,
+                "partition": [name] * rows,
+            }
+        )
+        files = write_files(lake.settings, lake.uri(TABLE), table)
+        lake.commit(TABLE, files, table.schema, partitions=[name], origin=ORIGIN, details=details)
+
+    first, second = "snapshot-0001", "snapshot-0002"
+    words = ("predictions", PIPELINE, "--partition", first, "--made-then")
+    predict(first, 2)
+    assert "all of 2 rows of snapshot-0001" in relevo(*words).stdout
+    version = str(lake.reference(TABLE, first).version)
+    predict(first, 3, again=True, made_then=version)
+    predict(second, 4, again=True)
+    assert "all of 3 rows of snapshot-0001" in relevo(*words[:-1]).stdout
+    assert "all of 2 rows of snapshot-0001" in relevo(*words).stdout
+    assert relevo(*words, "--to", str(shell / "then.parquet")).exit_code == 0
+    assert pq.read_metadata(shell / "then.parquet").num_rows == 2
+    never = relevo("predictions", PIPELINE, "--partition", second, "--made-then")
+    assert "must have been scored by its own run, got predictions that were made later" in (
+        never.stderr
+    )
+
+
 def test_what_a_run_without_airflow_scored(lake: Lake) -> None:
     score(Lake(lake.settings, f"{PIPELINE}_dev"), "snapshot-0001", 3)
     done = relevo("predictions", PIPELINE)
@@ -99,6 +129,21 @@ def test_decisions_with_champion_and_reason(lake: Lake) -> None:
     assert done.exit_code == 0, done.output
     row = done.stdout.splitlines()[3].split()
     assert row == ["snapshot-0001", "training", "promoted", *["none", "->", "v1", "[0.8,", "0.9]"]]
+
+
+def test_the_history_of_the_champion(lake: Lake) -> None:
+    nothing = relevo("history", PIPELINE)
+    assert nothing.exit_code == 1
+    assert "got nothing. Trigger telco_churn_train" in nothing.stderr
+    ledger.record(
+        lake, "rollback", "snapshot-0001", "rolled back", "[too high]",
+        origin=ORIGIN, evidence={"by": "Ada", "champion": 2, "restored": 1},
+    )  # fmt: skip
+    done = relevo("history", PIPELINE)
+    assert done.exit_code == 0, done.output
+    row = done.stdout.splitlines()[3].split()
+    assert row[2:] == ["snapshot-0001", "rollback", "rolled", "back", "Ada", "[too", "high]"]
+    assert "rolled back" in relevo("decisions", PIPELINE).stdout
 
 
 def test_a_request_is_withdrawn_and_may_be_made_again(lake: Lake) -> None:
@@ -127,8 +172,10 @@ def test_a_request_is_withdrawn_and_may_be_made_again(lake: Lake) -> None:
     [
         (("predictions", "telco_chrun"), "did you mean 'telco_churn'?"),
         (("decisions", "telco_chrun"), "did you mean 'telco_churn'?"),
+        (("history", "telco_chrun"), "did you mean 'telco_churn'?"),
         (("predictions", PIPELINE), "must be set, got nothing usable. Start the stack"),
         (("decisions", PIPELINE), "Or add --local to start just the store."),
+        (("predictions", PIPELINE, "--made-then"), "must come with --partition, got none."),
         (("withdraw", PIPELINE, "2005-Q1", "--reason", "x"), "a snapshot reads like"),
         (("withdraw", PIPELINE, "snapshot-0001", "--reason", " "), "must say why, got nothing."),
         (("predictions", PIPELINE, "--to", "x.xls"), "must end in .csv or .parquet, got '.xls'"),

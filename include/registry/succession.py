@@ -1,0 +1,80 @@
+"""Which version follows which, told by the registry's events alone.
+
+Of each version the latest of the events ``promoted`` and ``rolled_back`` counts. ``restored`` is a
+person's rollback: it counts as a promotion as of the partition at which it was asked for, and is
+taken back by nothing but a later promotion or rollback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from include.storage.event_tables import Event
+
+PROMOTED, TAKEN_BACK, RESTORED = "promoted", "rolled_back", "restored"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change of the version that is in use at the end of time, which the alias follows.
+
+    Args:
+        before: Version in use before; None if there was none.
+        after: Version in use afterwards; None if there is none.
+        event: What changed it.
+    """
+
+    before: int | None
+    after: int | None
+    event: Event
+
+
+def promotions(events: Sequence[Event]) -> dict[int, Event]:
+    """Find the promotions that were not taken back, by version, in their order."""
+    latest: dict[int, Event] = {}
+    for row in events:
+        if row["event"] in (PROMOTED, TAKEN_BACK):
+            latest.pop(row["version"], None)
+            latest[row["version"]] = row
+    return {name: row for name, row in latest.items() if row["event"] == PROMOTED}
+
+
+def in_use(events: Sequence[Event]) -> list[Event]:
+    """List what put versions in use and counts, by partition and of one partition in order.
+
+    So the last one is what counts at the end of time.
+    """
+    found = [*promotions(events).values(), *(row for row in events if row["event"] == RESTORED)]
+    place = {row["key"]: at for at, row in enumerate(events)}
+    return sorted(found, key=lambda row: (row["partition"], place[row["key"]]))
+
+
+def effective(events: Sequence[Event], partition: str | None) -> int | None:
+    """Name the version that counts for a partition; None asks for the end of time."""
+    found = [
+        row["version"]
+        for row in in_use(events)
+        if partition is None or row["effective_from"] <= partition
+    ]
+    return int(found[-1]) if found else None
+
+
+def changes(events: Sequence[Event]) -> list[Change]:
+    """Follow the version at the end of time from event to event."""
+    found: list[Change] = []
+    before = None
+    for at, event in enumerate(events, 1):
+        after = effective(events[:at], None)
+        if after != before:
+            found.append(Change(before, after, event))
+            before = after
+    return found
+
+
+def the_one_before(events: Sequence[Event]) -> int | None:
+    """Name the version that was in use last before the one of now, and may be used."""
+    usable = {row["version"] for row in in_use(events)}
+    now = effective(events, None)
+    past = [change.after for change in changes(events) if change.after != now]
+    return next((version for version in reversed(past) if version in usable), None)
