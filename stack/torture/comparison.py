@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -22,11 +22,16 @@ _NO_CONTENT = frozenset({"version", "reference", "files", "run_id", "training_se
 _SHOWN = 3
 
 
-def failed_training(world: World) -> str | None:
-    """Name the first scored partition as of which a training failed before somebody cleared it.
+def first_failure(world: World, overtaken: Collection[str] = ()) -> str | None:
+    """Name the first scored partition of which a run failed before somebody cleared it.
 
-    Later partitions do not wait for a training that failed: they are scored by the champion that is
-    left, and that stays (docs/clearing.md). So what comes after it may differ.
+    Later partitions do not wait for a run that failed: they are scored by the champion that is
+    left, and judge what there is, and that stays (docs/clearing.md). So what comes after it may
+    differ.
+
+    Args:
+        world: The world.
+        overtaken: Partitions whose scoring runs failed; trainings that did tell it on record.
     """
     scored = {row["partition"] for row in world.rows("profiles")}
     failed = {
@@ -34,7 +39,7 @@ def failed_training(world: World) -> str | None:
         for row in world.rows(LEDGER)
         if (row["kind"], row["decision"]) == ("training", "failed")
     }
-    return min(scored & failed, default=None)
+    return min(scored & (failed | set(overtaken)), default=None)
 
 
 def until(world: World, last: str) -> World:

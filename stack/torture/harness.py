@@ -6,7 +6,7 @@ import pickle
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ ROUND_MINUTES = 60.0
 # How often a round looks at what is on record while faults happen.
 LOOK_SECONDS = 30.0
 EQUALITY = "world equals the reference world"
-EQUALITY_IN_PART = "world equals the reference world up to a training that failed"
+EQUALITY_IN_PART = "world equals the reference world up to a run that failed"
 QUIET = "every run ends, by clearing what failed"
 
 
@@ -140,8 +140,8 @@ class Torture:
         self.rounds.append(result)
         injection = Injection.begin(self.place, stories, planned)
         worlds = self._tell(stories, result, injection)
-        for world in worlds:
-            self._equal(result, reference, world)
+        for story, world in zip(stories, worlds, strict=True):
+            self._equal(result, reference, world, story.failed)
         if result.violations:
             self._keep(worlds)
         self.say(
@@ -198,10 +198,13 @@ class Torture:
         result.seconds = time.monotonic() - begun
         return worlds
 
-    def _equal(self, result: Round, reference: World, world: World) -> None:
-        last = comparison.failed_training(world)
-        if last is None:
-            self._check(result, world, EQUALITY, comparison.differences(reference, world))
+    def _equal(
+        self, result: Round, reference: World, world: World, failed: Collection[str]
+    ) -> None:
+        found = comparison.differences(reference, world)
+        last = comparison.first_failure(world, failed)
+        if not found or last is None:
+            self._check(result, world, EQUALITY, found)
             return
         told, expected = (comparison.until(each, last) for each in (world, reference))
         self._check(result, world, EQUALITY_IN_PART, comparison.differences(expected, told))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypeVar
@@ -44,6 +44,7 @@ class Story:
         first: The first partition that is landed.
         landed: Landed rows by source and partition.
         clears: How often each run was cleared because it had failed.
+        failed: Partitions whose scoring runs failed, so that later ones did not wait for them.
     """
 
     place: Place
@@ -53,6 +54,7 @@ class Story:
     first: Partition = project.FIRST_LANDED
     landed: dict[str, dict[str, int]] = field(default_factory=dict)
     clears: Counter[tuple[str, str]] = field(default_factory=Counter)
+    failed: set[str] = field(default_factory=set)
 
     @property
     def score_dag(self) -> str:
@@ -125,6 +127,13 @@ class Story:
                 return run
         return None
 
+    def partition_of(self, run: Mapping[str, Any]) -> str:
+        """Name the partition that a scoring run is about."""
+        named = (run["conf"] or {}).get("partition")
+        moment = run["logical_date"]
+        about = (p for p in self.partitions if moment and moment.startswith(self.due_day(str(p))))
+        return named or str(next(about))
+
     def runs(self) -> list[dict[str, Any]]:
         """List the runs of both DAGs."""
         return [
@@ -151,6 +160,8 @@ class Story:
                 hopeless.append(f"run {name[0]} {name[1]} failed {MOST_CLEARS} times")
                 continue
             self.clears[name] += 1
+            if run["dag_id"] == self.score_dag:
+                self.failed.add(self.partition_of(run))
             # At first what failed, then the run as a whole: one that was marked as failed has
             # skipped what had not begun.
             if self.clears[name] % 2:

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from stack.torture.comparison import differences, failed_training, until
+from stack.torture.comparison import differences, first_failure, until
 from stack.torture.observation import World
 from tests.stack.torture.worlds import MOMENT, entry, event, sound, with_rows
 
@@ -89,9 +89,16 @@ def later(decision: str, version: int) -> World:
 
 def test_after_a_training_that_failed_another_champion_may_score() -> None:
     world = later("failed", 2)
-    assert failed_training(world) == "2020-04"
+    assert first_failure(world) == "2020-04"
     assert differences(sound(), world) != []
     assert differences(until(sound(), "2020-04"), until(world, "2020-04")) == []
+
+
+def test_after_a_scoring_run_that_failed_as_well() -> None:
+    world = later("refused", 2)
+    assert first_failure(world) is None
+    assert first_failure(world, {"2020-05", "2020-04"}) == "2020-04"
+    assert first_failure(world, {"2019-01"}) is None  # never scored
 
 
 def test_what_does_not_depend_on_the_champion_is_compared_all_the_same() -> None:
@@ -102,9 +109,9 @@ def test_what_does_not_depend_on_the_champion_is_compared_all_the_same() -> None
 
 @pytest.mark.parametrize("decision", ["started", "refused"])
 def test_without_a_failure_everything_is_compared(decision: str) -> None:
-    assert failed_training(later(decision, 2)) is None
+    assert first_failure(later(decision, 2)) is None
 
 
 def test_a_first_training_that_failed_has_nothing_after_it() -> None:
     failed = entry("training/2020-03/first/failed", "training", "2020-03", "failed")
-    assert failed_training(with_rows(sound(), "ledger", [*sound().rows("ledger"), failed])) is None
+    assert first_failure(with_rows(sound(), "ledger", [*sound().rows("ledger"), failed])) is None

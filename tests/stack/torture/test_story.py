@@ -27,8 +27,18 @@ def story(api: Any) -> Story:
 
 def test_a_failed_run_is_cleared_by_what_failed_and_then_as_a_whole(api: Any, story: Story) -> None:
     api.dag_runs.side_effect = lambda dag_id: (
-        [{"dag_id": dag_id, "dag_run_id": "r", "state": "failed"}] * dag_id.endswith("_score")
+        [
+            {
+                "dag_id": dag_id,
+                "dag_run_id": "r",
+                "state": "failed",
+                "conf": {},
+                "logical_date": f"{due:%Y-%m-%d}T06:00:00Z",
+            }
+        ]
+        * dag_id.endswith("_score")
     )
+    due = story.due(story.partitions[1])
     tasks = [{"task_id": name, "state": "skipped"} for name in ("b", "a")]
     api.task_instances.side_effect = lambda *run, **filters: [] if filters else tasks
     told = [story.mend() for _ in range(MOST_CLEARS + 1)]
@@ -36,6 +46,7 @@ def test_a_failed_run_is_cleared_by_what_failed_and_then_as_a_whole(api: Any, st
     in_turn.append(call.clear_task_instances(story.score_dag, "r", ["a", "b"]))
     cleared = [made for made in api.mock_calls if made[0].startswith("clear")]
     assert cleared == in_turn * (MOST_CLEARS // 2)
+    assert story.failed == {str(story.partitions[1])}
     assert told[:-1] == [[]] * MOST_CLEARS
     assert told[-1] == [f"run {story.score_dag} r failed {MOST_CLEARS} times"]
 
