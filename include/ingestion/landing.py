@@ -237,8 +237,8 @@ def _check_alone(store: ObjectStore, source: Source, part: _Part) -> None:
     if found:
         raise SourceError(
             f"landing: {part.partition} must not hold the rows of two files, got {some(found)} "
-            f"beside {part.uri.rpartition('/')[2]}. Delete what the file to land replaces; files "
-            "that are to be read side by side are landed by another client of the store."
+            f"beside {part.uri.rpartition('/')[2]}. Have what it replaces deleted by whoever may; "
+            "files that are to be read side by side are landed by another client of the store."
         )
 
 
@@ -260,8 +260,10 @@ def _write(store: ObjectStore, source: Source, parts: Sequence[_Part], *, replac
     store.connect()
 
     def compare(part: _Part) -> bool | None:
-        _check_alone(store, source, part)
-        return store.read(part.uri) == part.data if store.exists(part.uri) else None
+        is_same = store.read(part.uri) == part.data if store.exists(part.uri) else None
+        if not is_same:
+            _check_alone(store, source, part)
+        return is_same
 
     def write(part: _Part) -> None:
         store.write(part.uri, part.data, content_type(part.uri))

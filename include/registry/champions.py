@@ -135,8 +135,9 @@ class Registry:
             if (row["partition"], row["dag_run_id"]) == (partition, origin.dag_run_id)
             and version != keep
         )
+        details = {} if keep is None else {succession.REPLACED_BY: keep}
         for version in found:
-            self._append(TAKEN_BACK, version, partition, "", reason, {}, origin)
+            self._append(TAKEN_BACK, version, partition, "", reason, details, origin)
         return found
 
     def set_alias(self) -> None:
@@ -153,9 +154,17 @@ class Registry:
                 return
 
     def restore(
-        self, version: int, instead_of: int, last: Partition, reason: str, origin: Origin
-    ) -> Partition:
-        """Put a version in use again that was before, from the next partition on; once for a run.
+        self,
+        version: int,
+        instead_of: int,
+        last: Partition,
+        *,
+        who: str,
+        why: str,
+        asked_for: int | None,
+        origin: Origin,
+    ) -> None:
+        """Add the event that puts a version in use again from the next partition on, once a run.
 
         What was scored keeps its champion, and a later training may take over again.
 
@@ -164,18 +173,17 @@ class Registry:
             instead_of: The version in use now.
             last: The latest partition that counts as past; if the version in use now was trained
                 as of a later one, that one.
-            reason: Why, for people.
+            who: Who asks for it.
+            why: The reason.
+            asked_for: The version that was named; None if none was.
             origin: Who does it.
-
-        Returns:
-            The last partition that keeps its champion.
 
         Raises:
             RegistryError: If another version is in use meanwhile.
         """
 
         def make(held: list[Event]) -> Event | None:
-            if _restored_by(held, origin):
+            if restored_by(held, origin, asked_for, why):
                 return None
             if succession.effective(held, None) != instead_of:
                 raise RegistryError(
@@ -184,30 +192,22 @@ class Registry:
                     "and roll back again if it shall not stay."
                 )
             past = max(str(last), succession.in_use(held)[-1]["partition"])
+            first = str(parse(past, last.frequency).shift(1))
             earlier = sum((row["event"], row["version"]) == (RESTORED, version) for row in held)
+            details = {"instead_of": instead_of, "by": who, "why": why, "asked_for": asked_for}
             return {
                 "key": attempt_key(f"{RESTORED}/{version}", earlier),
                 "event": RESTORED,
                 "version": version,
                 "partition": past,
-                "effective_from": str(parse(past, last.frequency).shift(1)),
-                "reason": reason,
-                "details": json.dumps({"instead_of": instead_of}),
+                "effective_from": first,
+                "reason": f"Version {version} is in use again instead of version {instead_of}, "
+                f"from {first} on. {who}: {why}",
+                "details": json.dumps(details),
                 "dag_run_id": origin.dag_run_id,
             }
 
         self._table().append(make, origin=origin)
-        self.set_alias()
-        event = _restored_by(self.events(), origin)
-        assert event is not None
-        return parse(event["partition"], last.frequency)
-
-    def restored_by(self, origin: Origin) -> tuple[int, int] | None:
-        """Tell which version a run put in use again, and instead of which; None if it did not."""
-        event = _restored_by(self.events(), origin)
-        if event is None:
-            return None
-        return int(event["version"]), int(json.loads(event["details"])["instead_of"])
 
     def get(self, version: int) -> ModelVersion:
         """Read a registered version.
@@ -241,13 +241,8 @@ class Registry:
 
         That is the latest trained of those in use, but for later trainings and this run's own.
         """
-        mine = (str(partition), origin.dag_run_id)
-        found = [
-            int(row["version"])
-            for row in succession.in_use(self.events())
-            if row["partition"] <= str(partition) and (row["partition"], row["dag_run_id"]) != mine
-        ]
-        return self.get(found[-1]) if found else None
+        event = succession.incumbent(self.events(), str(partition), origin.dag_run_id)
+        return None if event is None else self.get(int(event["version"]))
 
     def require_champion(self, partition: Partition) -> ModelVersion:
         """Like :meth:`champion_as_of`.
@@ -323,9 +318,19 @@ class Registry:
         return self.tracking
 
 
-def _restored_by(events: list[Event], origin: Origin) -> Event | None:
-    run = (RESTORED, origin.dag_run_id)
-    return next((row for row in events if (row["event"], row["dag_run_id"]) == run), None)
+def restored_by(
+    events: list[Event], origin: Origin, asked_for: int | None, why: str
+) -> Event | None:
+    """Find the event by which a run put a version in use again.
+
+    A run of a name that comes back and asks for something else did not.
+    """
+    for row in events:
+        if (row["event"], row["dag_run_id"]) == (RESTORED, origin.dag_run_id):
+            details = json.loads(row["details"])
+            if (details["asked_for"], details["why"]) == (asked_for, why):
+                return row
+    return None
 
 
 def _content(model: ModelVersion) -> str:

@@ -7,12 +7,15 @@ taken back by nothing but a later promotion or rollback.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from include.storage.event_tables import Event
 
 PROMOTED, TAKEN_BACK, RESTORED = "promoted", "rolled_back", "restored"
+# Detail of what was taken back because its own run promoted another version.
+REPLACED_BY = "replaced_by"
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,22 @@ def in_use(events: Sequence[Event]) -> list[Event]:
     return sorted(found, key=lambda row: (row["partition"], place[row["key"]]))
 
 
+def incumbent(events: Sequence[Event], partition: str, dag_run_id: str) -> Event | None:
+    """Find what put in use whose place a version would take that a run trains as of a partition.
+
+    Later trainings and the run's own versions are left out, also those that a person went back to.
+    """
+    own = {
+        row["version"]
+        for row in promotions(events).values()
+        if (row["partition"], row["dag_run_id"]) == (partition, dag_run_id)
+    }
+    found = [
+        row for row in in_use(events) if row["partition"] <= partition and row["version"] not in own
+    ]
+    return found[-1] if found else None
+
+
 def effective(events: Sequence[Event], partition: str | None) -> int | None:
     """Name the version that counts for a partition; None asks for the end of time."""
     found = [
@@ -72,9 +91,27 @@ def changes(events: Sequence[Event]) -> list[Change]:
     return found
 
 
+def usable(events: Sequence[Event]) -> set[int]:
+    """Name the versions that may be gone back to.
+
+    Those are all that were put in use, but for those that were taken back for their verdict. One
+    whose training was cleared and made another was in use rightly until then.
+    """
+    replaced = {
+        int(row["version"])
+        for row in events
+        if row["event"] == TAKEN_BACK and REPLACED_BY in json.loads(row["details"])
+    }
+    refused = {
+        int(row["version"])
+        for row in events
+        if row["event"] == TAKEN_BACK and REPLACED_BY not in json.loads(row["details"])
+    }
+    return {int(row["version"]) for row in in_use(events)} | (replaced - refused)
+
+
 def the_one_before(events: Sequence[Event]) -> int | None:
-    """Name the version that was in use last before the one of now, and may be used."""
-    usable = {row["version"] for row in in_use(events)}
-    now = effective(events, None)
+    """Name the version that was in use last before the one of now, and may be gone back to."""
+    allowed, now = usable(events), effective(events, None)
     past = [change.after for change in changes(events) if change.after != now]
-    return next((version for version in reversed(past) if version in usable), None)
+    return next((version for version in reversed(past) if version in allowed), None)

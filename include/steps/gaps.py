@@ -117,11 +117,14 @@ def _outdated(
 
 
 def _untrained(lake: Lake, pipeline: Pipeline) -> Mapping[Partition, Untrained]:
-    """Find the partitions after the latest verdict whose trainings have come to none."""
+    """Find the partitions whose trainings have come to no verdict.
+
+    One that failed is made up for by a later verdict; a request is waited for all the same.
+    """
     found: dict[Partition, Untrained] = {}
     for name, state in ledger.training_states(lake).items():
         if state in ledger.VERDICTS:
-            found = {}
+            found = {item: was for item, was in found.items() if was == "requested"}
         elif state in ("requested", "failed"):
             found[partitions.parse(name, pipeline.partition)] = state
     return found

@@ -11,7 +11,9 @@ from typing import Literal
 
 from include.calendar.partitions import Partition
 from include.errors import TrainingError
+from include.registry import succession
 from include.registry.champions import Registry
+from include.registry.succession import RESTORED
 from include.specification.pipeline import Pipeline
 from include.storage import ledger
 from include.storage.lake_tables import Lake
@@ -33,6 +35,7 @@ class Verdict:
         approval: ``approved``, ``rejected``, ``expired`` or ``asked``; '' if nobody was asked about
             this verdict.
         approval_reason: Who said so, or why nobody did.
+        champion: The version that the challenger was judged against; None if there was none.
     """
 
     key: str
@@ -41,6 +44,7 @@ class Verdict:
     reason: str
     approval: str = ""
     approval_reason: str = ""
+    champion: int | None = None
 
 
 def verdict_of(lake: Lake, partition: str, dag_run_id: str) -> Verdict | None:
@@ -57,6 +61,7 @@ def verdict_of(lake: Lake, partition: str, dag_run_id: str) -> Verdict | None:
         entry.reason,
         said.decision if said and is_about_it else "",
         said.reason if said and is_about_it else "",
+        entry.evidence.get("champion"),
     )
 
 
@@ -91,7 +96,8 @@ def carry_out(
         (version that was put in use, or None; why).
 
     Raises:
-        TrainingError: If the run has ended as failed meanwhile, as one does that somebody marks.
+        TrainingError: If the run has ended as failed meanwhile, as one does that somebody marks; or
+            if a person went back to a version since the verdict, which says nothing about that.
     """
     ended = ledger.latest(lake, "training", str(partition), origin.dag_run_id)
     if ended is not None and ended.decision == "failed":
@@ -104,6 +110,16 @@ def carry_out(
     if verdict is None or refusal:
         registry.take_back(partition, refusal, origin)
         return None, refusal
+    events = registry.events()
+    beaten = succession.incumbent(events, str(partition), origin.dag_run_id)
+    is_new = verdict.version not in succession.promotions(events)
+    if is_new and beaten and beaten["event"] == RESTORED and beaten["version"] != verdict.champion:
+        raise TrainingError(
+            f"training {lake.pipeline} as of {partition}: version {verdict.version} must have been "
+            f"judged against the one in use, version {beaten['version']}, got a verdict against "
+            f"version {verdict.champion}, before somebody rolled back. Clear evaluate_challenger, "
+            "with what follows it."
+        )
     registry.promote(verdict.version, partition, verdict.reason, origin)
     return verdict.version, verdict.reason
 

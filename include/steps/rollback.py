@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from datetime import datetime
 
 from mlflow.exceptions import MlflowException
 
@@ -10,7 +12,7 @@ from include.calendar.partitions import Partition, parse
 from include.errors import RegistryError
 from include.features.feature_function import TABLE as FEATURES
 from include.registry import succession
-from include.registry.champions import PROFILES, Registry
+from include.registry.champions import PROFILES, Registry, restored_by
 from include.registry.model_files import MODEL, ModelVersion, load_model, load_reference
 from include.registry.succession import RESTORED
 from include.specification.pipeline import Pipeline
@@ -44,67 +46,82 @@ def roll_back(
     lake: Lake,
     registry: Registry,
     pipeline: Pipeline,
-    version: int | None,
-    reason: str,
+    asked_for: int | None,
+    why: str,
     who: str,
+    asked_at: datetime,
     origin: Origin,
 ) -> Rollback:
     """Put a version in use again, model and drift reference together, from the next partition on.
 
     Going back to what is in use already changes nothing; neither does going back to "the one
     before" of a version that somebody went back to. A run that is tried again finishes what it
-    began.
+    began, and so does the next one.
 
     Args:
         lake: The pipeline's tables.
         registry: Its versions, with MLflow.
         pipeline: The pipeline file.
-        version: What to go back to; None for the version that was in use before.
-        reason: Why, for the ledger.
+        asked_for: What to go back to; None for the version that was in use before.
+        why: The reason, for the ledger.
         who: Who asks for it.
+        asked_at: When, naive UTC: what was in use then is what shall not be any more.
         origin: The run that does it.
 
     Raises:
         RegistryError: If there is nothing to go back to, the version was never in use or was taken
-            back, its files are not those that were registered, or its features are gone.
+            back, its files are not those that were registered, its features are gone, or another
+            version came into use since it was asked for.
     """
-    begun = registry.restored_by(origin)
-    if begun is not None:
-        target, current = begun
-    else:
+    begun = restored_by(registry.events(), origin, asked_for, why)
+    if begun is None:
         events = registry.events()
-        now = succession.effective(events, None)
-        if now is None:
+        current = succession.effective(events, None)
+        if current is None:
             raise RegistryError(
                 f"model {pipeline.name}: a version must be in use, got none. Trigger "
                 f"{pipeline.name}_train first."
             )
-        current = now
-        chosen = _chosen(pipeline.name, events, current) if version is None else version
-        if chosen == current:
-            why = _why_nothing(events, current, named=version is not None)
-            return Rollback(current, current, why)
-        target = chosen
+        target = _chosen(pipeline.name, events, current) if asked_for is None else asked_for
+        if target == current:
+            _finish(lake, registry, succession.in_use(events)[-1], origin.dag_id)
+            return Rollback(current, current, _why_nothing(events, current, asked_for))
+        _refuse_news(pipeline.name, events, current, asked_at)
         _demand_usable(pipeline.name, events, target)
-        _verify(lake, registry, registry.get(target))
-    last = _latest_scored(lake, pipeline) or parse(
-        registry.get(current).partition, pipeline.partition
-    )
-    kept = registry.restore(target, current, last, reason, origin)
-    told = (
-        f"Version {target} is in use again instead of version {current}, from {kept.shift(1)} on. "
-        f"{who}: {reason}"
-    )
-    ledger.record(
-        lake,
-        "rollback",
-        str(kept),
-        "rolled back",
-        told,
-        origin=origin,
-        evidence={"by": who, "champion": current, "restored": target},
-    )
-    return Rollback(target, current, told)
+        model = registry.get(target)
+        _verify(lake, registry, model)
+        last = _latest_scored(lake, pipeline) or parse(model.partition, pipeline.partition)
+        registry.restore(
+            target, current, last, who=who, why=why, asked_for=asked_for, origin=origin
+        )
+        begun = restored_by(registry.events(), origin, asked_for, why)
+        assert begun is not None
+    _finish(lake, registry, begun, origin.dag_id)
+    version, told = int(begun["version"]), begun["reason"]
+    now = succession.effective(registry.events(), None)
+    if now != version:
+        told = f"{told} Since then version {now} came into use."
+    return Rollback(version, int(json.loads(begun["details"])["instead_of"]), told)
+
+
+def _finish(lake: Lake, registry: Registry, event: Event, dag_id: str) -> None:
+    """Write what follows from the event of a rollback, whoever was killed before: ledger, alias."""
+    if event["event"] == RESTORED:
+        details = json.loads(event["details"])
+        ledger.record(
+            lake,
+            "rollback",
+            event["partition"],
+            "rolled back",
+            event["reason"],
+            origin=Origin(dag_id, event["dag_run_id"], "roll_back"),
+            evidence={
+                "by": details["by"],
+                "champion": details["instead_of"],
+                "restored": event["version"],
+            },
+        )
+    registry.set_alias()
 
 
 def _chosen(name: str, events: list[Event], current: int) -> int:
@@ -120,9 +137,9 @@ def _chosen(name: str, events: list[Event], current: int) -> int:
     return found
 
 
-def _why_nothing(events: list[Event], current: int, *, named: bool) -> str:
+def _why_nothing(events: list[Event], current: int, asked_for: int | None) -> str:
     last = succession.in_use(events)[-1]
-    if named or last["event"] != RESTORED:
+    if asked_for is not None or last["event"] != RESTORED:
         return f"Version {current} is in use already: nothing changed."
     return (
         f"Version {current} is in use since a rollback already: nothing changed. Name a version "
@@ -130,17 +147,28 @@ def _why_nothing(events: list[Event], current: int, *, named: bool) -> str:
     )
 
 
+def _refuse_news(name: str, events: list[Event], current: int, asked_at: datetime) -> None:
+    """Refuse to go back from a version that nobody knew of when it was asked for."""
+    since = succession.changes(events)[-1].event["recorded_at"]
+    if since > asked_at:
+        raise RegistryError(
+            f"model {name}: the version to go back from must have been in use when it was asked "
+            f"for, got version {current}, in use since {since:%Y-%m-%d %H:%M:%S} UTC. Look at it, "
+            "and ask again if it shall not stay."
+        )
+
+
 def _demand_usable(name: str, events: list[Event], version: int) -> None:
-    """Refuse a version that nobody ever put in use, or that its own training took back."""
-    usable = sorted({row["version"] for row in succession.in_use(events)})
-    if version not in usable:
+    """Refuse a version that nobody ever put in use, or that was taken back for its verdict."""
+    allowed = succession.usable(events)
+    if version not in allowed:
         taken_back = any(
             (row["event"], row["version"]) == (succession.TAKEN_BACK, version) for row in events
         )
         raise RegistryError(
             f"model {name}: a version to go back to must be one of "
-            f"{', '.join(map(str, usable))}, got {version}, which "
-            f"{'its training took back' if taken_back else 'was never in use'}."
+            f"{', '.join(map(str, sorted(allowed)))}, got {version}, which "
+            f"{'was taken back, as the ledger says' if taken_back else 'was never in use'}."
         )
 
 

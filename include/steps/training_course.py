@@ -56,7 +56,11 @@ def start(
         evidence={"pipeline": pipeline.model_dump(mode="json", exclude_defaults=True)},
         only_if=only_if,
     )
-    if only_if is not None and not is_new:
+    if only_if is None or is_new:
+        return
+    now = ledger.latest(lake, "training", str(partition), origin.dag_run_id)
+    # Of several tasks of the run that begin at once one has recorded it.
+    if now is None or now.decision == "failed":
         raise UnavailableError(
             f"training {lake.pipeline} as of {partition}: must still be {only_if.state}, got "
             "another entry at the same moment. It is looked at again."

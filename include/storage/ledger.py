@@ -180,10 +180,16 @@ def _answer(event: Event) -> tuple[str, ...]:
 
 
 def _is_overruled(event: Event, held: Sequence[Event]) -> bool:
-    """Tell whether another run decided otherwise on retraining since, and takes it back by that."""
-    about = (event["kind"], event["partition"])
-    said = [item["decision"] for item in held if (item["kind"], item["partition"]) == about]
-    return bool(event["kind"] == "retraining" and said[-1] != event["decision"])
+    """Tell whether another run decided otherwise on retraining since, and takes it back by that.
+
+    What a person has withdrawn stays so until somebody has another answer.
+    """
+    about = [item for item in held if item["partition"] == event["partition"]]
+    said = [item["decision"] for item in about if item["kind"] == "retraining"]
+    if event["kind"] != "retraining" or said[-1] == event["decision"]:
+        return False
+    course = [item["decision"] for item in about if item["kind"] == "training"]
+    return course[-1:] != ["withdrawn"]
 
 
 def _opens(event: Event) -> bool:

@@ -35,8 +35,8 @@ def snapshot_of(lake: Lake, origin: Origin) -> Partition:
         if entry.dag_run_id == origin.dag_run_id:
             return partitions.parse(entry.partition, Frequency.NONE)
     raise PartitionError(
-        f"run {origin.dag_run_id}: must have begun to be about a snapshot, got none: somebody "
-        "marked it before. Clear it as a whole, or delete it."
+        f"run {origin.dag_run_id}: must have begun to be about a snapshot, got none: its first "
+        "tasks failed, or somebody marked it before. Clear it as a whole, or delete it."
     )
 
 

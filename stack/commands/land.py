@@ -63,10 +63,7 @@ def land(
             _show(landed)
             lake, whose = Lake(settings, pipeline.name), source or pipeline.primary_source
             _tell(_kept(lake, pipeline, whose, landed))
-            try:
-                _tell(_warnings(lake, pipeline, whose, landed))
-            except RelevoError as error:
-                raise StackError(f"It has landed, but ingesting it will stop. {error}") from error
+            _tell(_warnings(lake, pipeline, whose, landed))
 
 
 def _tell(warnings: Iterable[str]) -> None:
@@ -130,15 +127,19 @@ def _warnings(lake: Lake, pipeline: Pipeline, source: str, landed: Landed) -> It
     """
     from include.calendar import partitions
     from include.development.landed_checks import latest
+    from include.errors import RelevoError
     from include.ingestion.landed_partitions import landed_partitions
     from include.steps.landed_probe import probe
     from include.storage.connections import from_environment
 
-    end = latest(pipeline)
-    found = landed_partitions(lake.settings, pipeline, source, end, from_environment)
-    last = partitions.parse(list(landed.rows)[-1], pipeline.partition)
-    for partition in dict.fromkeys((last, *found[-1:])):
-        yield from probe(lake, pipeline, source, partition).warnings
+    try:
+        end = latest(pipeline)
+        found = landed_partitions(lake.settings, pipeline, source, end, from_environment)
+        last = partitions.parse(list(landed.rows)[-1], pipeline.partition)
+        for partition in dict.fromkeys((last, *found[-1:])):
+            yield from probe(lake, pipeline, source, partition).warnings
+    except RelevoError as error:
+        yield f"It has landed, but ingesting it will stop. {error}"
 
 
 def _rows(count: int) -> str:

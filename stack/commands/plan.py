@@ -130,7 +130,7 @@ def _show_file_changes(pipeline: Pipeline) -> None:
     from include.storage.settings import StoreSettings
 
     lake = Lake(StoreSettings.from_environment(), pipeline.name)
-    trained = champions_file(ledger.entries(lake, "training"))
+    trained = champions_file(ledger.entries(lake, "training", "promotion", "rollback"))
     title = "Changes to the pipeline file since the champion was trained"
     if trained is None:
         _heading(title, "no champion yet")

@@ -213,7 +213,8 @@ class Stack:
         """Return the last lines of a part's log, of those after so many bytes."""
         try:
             with self.layout.log_of(name).open(encoding="utf-8", errors="replace") as log:
-                log.seek(begin)
+                # One that was rotated since is shorter.
+                log.seek(begin if begin <= self._log_size(name) else 0)
                 return "".join(deque(log, maxlen=LOG_LINES_SHOWN))
         except FileNotFoundError:
             return ""

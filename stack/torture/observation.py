@@ -87,7 +87,8 @@ class World:
             return int(scored[partition])
         in_use: dict[int, Row] = {}
         for row in sorted(self.rows(REGISTRY), key=lambda row: row["sequence"]):
-            in_use.pop(row["version"], None)
+            if row["event"] in ("promoted", "rolled_back"):
+                in_use.pop(row["version"], None)
             if row["event"] == "promoted":
                 in_use[row["version"]] = row
         held = [

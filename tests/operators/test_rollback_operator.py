@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,8 +28,14 @@ def roll_back(replace_by_autospec: Any) -> Any:
 def run(context: dict[str, Any], who: str | None = "ada", **changed: Any) -> Any:
     params = {"pipeline": "loan_default", "version": None, "reason": " too high ", **changed}
     context["params"] = params
-    context["dag_run"] = SimpleNamespace(triggering_user_name=who)
+    asked_at = datetime(2026, 1, 2, 3, tzinfo=timezone(timedelta(hours=2)))
+    context["dag_run"] = SimpleNamespace(triggering_user_name=who, run_after=asked_at)
     return RollBackOperator(task_id="roll_back").execute(context)
+
+
+def test_json_takes_2_0_for_a_whole_number(context: dict[str, Any], roll_back: Any) -> None:
+    run(context, version=2.0)
+    assert repr(roll_back.call_args.args[3]) == "2"
 
 
 @pytest.mark.parametrize("version", [None, 2])
@@ -38,7 +45,7 @@ def test_what_a_person_asked_for_is_done(
     assert run(context, version=version) == {"version": 2, "instead_of": 3}
     lake, registry, *others, origin = roll_back.call_args.args
     assert lake.pipeline == registry.lake.pipeline == "loan_default"
-    assert others == [load("loan_default"), version, "too high", "ada"]
+    assert others == [load("loan_default"), version, "too high", "ada", datetime(2026, 1, 2, 1)]
     assert (origin.dag_run_id, origin.task_id) == (ti.run_id, ti.task_id)
     assert ti.pushed == {
         "relevo_ledger": "/relevo/decisions/loan_default",

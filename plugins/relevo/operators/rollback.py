@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import Any
 
 from airflow.sdk import BaseOperator
@@ -26,30 +27,29 @@ class RollBackOperator(BaseOperator):
     def execute(self, context: Any) -> dict[str, Any]:
         """Return the version in use now, and instead of which."""
         params = context["params"]
-        name, version, reason = params["pipeline"], params["version"], params["reason"].strip()
-        if not reason:
+        name, version, why = params["pipeline"], params["version"], params["reason"].strip()
+        if not why:
             raise AirflowFailException("Parameter reason: must say why, got nothing.")
-        who = context["dag_run"].triggering_user_name or "Nobody known"
         with failing_at_once():
-            return self._roll_back(context, name, version, reason, who)
+            # JSON takes 2.0 for a whole number.
+            return self._roll_back(context, name, None if version is None else int(version), why)
 
-    def _roll_back(
-        self, context: Any, name: str, version: int | None, reason: str, who: str
-    ) -> dict[str, Any]:
+    def _roll_back(self, context: Any, name: str, version: int | None, why: str) -> dict[str, Any]:
         from include.registry.champions import Registry
         from include.registry.mlflow_runs import Tracking
         from include.steps.rollback import roll_back
         from include.storage.lake_tables import Lake
 
-        hook = RelevoHook()
+        hook, run = RelevoHook(), context["dag_run"]
         lake, tracking = Lake(hook.store(), name), Tracking(hook.mlflow(), name)
         done = roll_back(
             lake,
             Registry(lake, tracking),
             pipeline_file.load(name),
             version,
-            reason,
-            who,
+            why,
+            run.triggering_user_name or "Nobody known",
+            run.run_after.astimezone(UTC).replace(tzinfo=None),
             origin_of(context),
         )
         LedgerLink.persist(context, ledger_path(name))

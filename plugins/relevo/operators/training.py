@@ -337,10 +337,13 @@ class CloseTrainingOperator(TrainingOperator):
         tracking.close(parent_id, failed=outcome == "failed")
         end_abandoned(lake, tracking)
         self.link_run(context, tracking, parent_id)
+        # What was accepted is promoted, and asked about where the file says so.
+        asks = self.specification().promotion.approval == "required"
+        may_be_skipped = () if asks else _MAY_BE_SKIPPED[:1]
         failed = failed_before(
             self,
             context["ti"],
-            may_be_skipped=_MAY_BE_SKIPPED if outcome == "refused" else (),
+            may_be_skipped=_MAY_BE_SKIPPED if outcome == "refused" else may_be_skipped,
             must_answer=EvaluateChallengerOperator,
         )
         told = f" {', '.join(failed)} failed or did not run: clear them, with what follows them."

@@ -136,6 +136,19 @@ class TestByTime:
             land(store, pipeline, parquet(tmp_path), replace=replace)
         assert held(store, pipeline) == before
 
+    def test_what_is_there_already_may_have_company(
+        self, store: ObjectStore, tmp_path: Path
+    ) -> None:
+        """A history that grew lands where it grew."""
+        pipeline = make()
+        land(store, pipeline, parquet(tmp_path))
+        beside = f"s3://landing/{pipeline.name}/records/2005-Q1/more.parquet"
+        store.write(beside, b"delivered", "application/octet-stream")
+        assert land(store, pipeline, parquet(tmp_path)).written == ()
+        more = pa.concat_tables([ROWS, pa.table({"id": [5], "at": [datetime(2004, 1, 1)]})])
+        landed = land(store, pipeline, parquet(tmp_path, more))
+        assert [uri.split("/")[-2] for uri in landed.written] == ["2004-Q1"]
+
     def test_csv_cells_are_copied_as_they_stand_there(
         self, store: ObjectStore, tmp_path: Path
     ) -> None:

@@ -82,6 +82,9 @@ def test_a_yes_without_a_verdict(replay: Replay) -> None:
     assert told(find_gaps(lake, replay.pipeline, now)) == [("2005-Q2", ("training",))]
     record("training", "2005-Q3", "refused", "train_3")
     assert find_gaps(lake, replay.pipeline, now) == []
+    # What was asked for is waited for, whatever was trained later.
+    record("retraining", "2005-Q1", "yes", "z")
+    assert told(find_gaps(lake, replay.pipeline, now)) == [("2005-Q1", ("training",))]
 
 
 def test_nothing_is_due_before_its_date_and_after_the_end(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 from unittest.mock import create_autospec
 
@@ -15,13 +16,14 @@ from mlflow.exceptions import MlflowException, RestException
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, RESOURCE_DOES_NOT_EXIST
 
 from include.calendar.partitions import Frequency, parse
-from include.errors import RegistryError
+from include.errors import RegistryError, TrainingError
 from include.registry.champions import PROFILES, TABLE, Registry
 from include.registry.mlflow_runs import Tracking
 from include.registry.model_files import MODEL, REFERENCE, ModelVersion
 from include.reports.decisions_page import decisions
 from include.reports.history import history
 from include.specification.pipeline import Pipeline
+from include.steps.promotion import carry_out as carry
 from include.steps.rollback import Rollback, roll_back
 from include.storage import ledger
 from include.storage.lake_tables import Lake
@@ -30,6 +32,7 @@ from include.storage.object_store import ObjectStore
 
 ASKED = Origin("platform_rollback", "manual__1", "roll_back")
 TRAIN = Origin("p_train", "", "promote_challenger")
+LATER = datetime(2100, 1, 1)
 
 
 class World:
@@ -54,9 +57,10 @@ class World:
         self._given.append(tags)
         return len(self._given)
 
-    def train(self, version: ModelVersion, partition: str, run: str) -> None:
+    def train(self, version: ModelVersion, partition: str, run: str, fit: str = "") -> None:
         origin = replace(TRAIN, dag_run_id=run)
-        made = replace(version, pipeline=self.lake.pipeline, partition=partition, run_id=run)
+        made = replace(version, pipeline=self.lake.pipeline, partition=partition)
+        made = replace(made, run_id=fit or run)
         number = self.registry.register(made, "models:/m", origin).version
         evidence = {"challenger": number, "champion": number - 1 or None}
         ledger.record(self.lake, "promotion", partition, "promoted", "better", origin=origin,
@@ -67,9 +71,15 @@ class World:
         rows = pa.table({"model_version": [by], "partition": [partition]})
         self.lake.write(PROFILES, rows, partitions=[partition], origin=ASKED)
 
-    def roll_back(self, version: int | None = None, origin: Origin = ASKED) -> Rollback:
+    def roll_back(
+        self,
+        version: int | None = None,
+        origin: Origin = ASKED,
+        why: str = "it scores too high",
+        asked_at: datetime = LATER,
+    ) -> Rollback:
         return roll_back(
-            self.lake, self.registry, self.pipeline, version, "it scores too high", "Ada", origin
+            self.lake, self.registry, self.pipeline, version, why, "Ada", asked_at, origin
         )
 
     def champions(self, *partitions: str) -> list[int | None]:
@@ -158,16 +168,13 @@ def test_further_back_and_forward_again_by_number(world: World) -> None:
     assert world.champions("2006-Q1") == [3]
 
 
-@pytest.mark.parametrize("call", ["append", "set_alias", "record"])
-def test_a_run_that_is_killed_and_tried_again_does_it_once(
-    world: World, monkeypatch: pytest.MonkeyPatch, call: str
-) -> None:
-    """Killed before, between and after each of its writes; also after somebody else's rollback."""
+def break_down(world: World, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """Let a first rollback be killed at a call."""
     if call == "record":
         monkeypatch.setattr(ledger, "record", create_autospec(ledger.record, side_effect=OSError))
-    elif call == "set_alias":
-        broken = create_autospec(world.registry.set_alias, side_effect=OSError)
-        monkeypatch.setattr(world.registry, "set_alias", broken)
+    elif call == "restore":
+        broken = create_autospec(world.registry.restore, side_effect=OSError)
+        monkeypatch.setattr(world.registry, "restore", broken)
     else:
         world.tracking.client.set_registered_model_alias.side_effect = OSError
     with pytest.raises(OSError):  # noqa: PT011
@@ -175,6 +182,88 @@ def test_a_run_that_is_killed_and_tried_again_does_it_once(
     world.tracking.client.set_registered_model_alias.side_effect = None
     monkeypatch.undo()
 
+
+@pytest.mark.parametrize("call", ["record", "alias"])
+@pytest.mark.parametrize("number", [None, 2])
+def test_a_run_that_failed_half_way_is_finished_by_the_next_one(
+    world: World, monkeypatch: pytest.MonkeyPatch, call: str, number: int | None
+) -> None:
+    """It scores by then, so the next one finds nothing to go back from."""
+    break_down(world, monkeypatch, call)
+    again = world.roll_back(number, replace(ASKED, dag_run_id="manual__2"))
+    assert not again.changed
+    assert world.alias == "2"
+    assert [partition for partition, _ in world.told()] == ["event", "2005-Q3"]
+    (entry,) = ledger.entries(world.lake, "rollback")
+    assert entry.dag_run_id == ASKED.dag_run_id
+
+
+def test_a_run_id_that_comes_back_with_another_wish_is_another_run(world: World) -> None:
+    world.roll_back()
+    assert world.roll_back(1, why="worse still").version == 1
+    assert (world.alias, len(ledger.entries(world.lake, "rollback"))) == ("1", 2)
+
+
+def test_what_came_into_use_since_it_was_asked_for_is_not_gone_back_from(world: World) -> None:
+    """A run may wait for its turn, or be cleared weeks later."""
+    with pytest.raises(RegistryError, match=r"got version 3, in use since .* ask again if it"):
+        world.roll_back(asked_at=datetime(2020, 1, 1))
+    assert world.told() == []
+
+
+def test_a_version_whose_training_was_cleared_and_made_another(
+    world: World, version: ModelVersion
+) -> None:
+    world.score("2005-Q4", 3)
+    world.train(version, "2005-Q3", "train_3", fit="from corrected data")
+    assert world.champions("2006-Q1") == [4]
+    done = world.roll_back()
+    assert (done.version, done.instead_of) == (3, 4)
+
+
+def test_it_is_not_judged_against_itself(world: World) -> None:
+    world.roll_back()
+    as_of = parse("2005-Q2", Frequency.QUARTERLY)
+    incumbent = world.registry.incumbent(as_of, replace(TRAIN, dag_run_id="train_2"))
+    assert incumbent is not None
+    assert incumbent.version == 1
+
+
+def test_a_verdict_of_before_a_rollback_promotes_nobody(
+    world: World, version: ModelVersion
+) -> None:
+    """An approval may take days."""
+    world.score("2005-Q4", 3)
+    as_of = parse("2005-Q4", Frequency.QUARTERLY)
+    origin = replace(TRAIN, dag_run_id="train_4")
+
+    def carry_out() -> int | None:
+        return carry(world.lake, world.registry, world.pipeline, as_of, origin)[0]
+
+    made = replace(version, pipeline=world.lake.pipeline, partition="2005-Q4", run_id="train_4")
+    number = world.registry.register(made, "models:/m", origin).version
+    for champion in (3, 2):
+        evidence = {"challenger": number, "champion": champion}
+        ledger.record(world.lake, "promotion", "2005-Q4", "promoted", "better", origin=origin,
+                      evidence=evidence)  # fmt: skip
+        if champion == 3:
+            world.roll_back()
+            with pytest.raises(TrainingError, match="one in use, version 2, got a verdict against"):
+                carry_out()
+            assert world.alias == "2"
+    assert carry_out() == 4
+    assert world.alias == "4"
+    world.roll_back(2, replace(ASKED, dag_run_id="manual__2"))
+    assert carry_out() == 4  # cleared alone: what was decided since stays
+    assert world.alias == "2"
+
+
+@pytest.mark.parametrize("call", ["restore", "alias", "record"])
+def test_a_run_that_is_killed_and_tried_again_does_it_once(
+    world: World, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """Killed before, between and after each of its writes; also after somebody else's rollback."""
+    break_down(world, monkeypatch, call)
     done = world.roll_back()
     once = world.told()
     assert (done.version, done.instead_of, world.alias) == (2, 3, "2")
@@ -182,7 +271,8 @@ def test_a_run_that_is_killed_and_tried_again_does_it_once(
 
     world.roll_back(1, replace(ASKED, dag_run_id="manual__2"))
     then = world.told()
-    assert world.roll_back().version == 2
+    cleared = world.roll_back()
+    assert cleared.told.endswith("Since then version 1 came into use.")
     assert world.told() == then
     assert world.alias == "1"
 
@@ -228,9 +318,9 @@ def test_a_promotion_at_the_same_moment_is_not_rolled_back(
 ) -> None:
     restore = world.registry.restore
 
-    def after_another(*arguments: Any) -> Any:
+    def after_another(*arguments: Any, **named: Any) -> Any:
         world.train(version, "2005-Q4", "train_4")
-        return restore(*arguments)
+        return restore(*arguments, **named)
 
     monkeypatch.setattr(
         world.registry, "restore", create_autospec(restore, side_effect=after_another)
@@ -257,7 +347,7 @@ class TestRefused:
     def test_a_version_that_was_taken_back(self, world: World) -> None:
         as_of = parse("2005-Q2", Frequency.QUARTERLY)
         world.registry.take_back(as_of, "no", replace(TRAIN, dag_run_id="train_2"))
-        with pytest.raises(RegistryError, match=r"one of 1, 3, got 2, which its training took"):
+        with pytest.raises(RegistryError, match=r"one of 1, 3, got 2, which was taken back"):
             world.roll_back(2)
 
     @pytest.mark.parametrize("name", [MODEL, REFERENCE])
@@ -303,7 +393,7 @@ def test_without_a_model_there_is_nothing_to_roll_back(
 ) -> None:
     registry = Registry(lake, create_autospec(Tracking, instance=True))
     with pytest.raises(RegistryError, match=r"must be in use, got none. Trigger .*_train first"):
-        roll_back(lake, registry, make_pipeline(), None, "why", "Ada", ASKED)
+        roll_back(lake, registry, make_pipeline(), None, "why", "Ada", LATER, ASKED)
 
 
 def test_nor_before_the_first_one(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 from unittest.mock import create_autospec
@@ -133,6 +134,21 @@ def test_a_training_that_is_withdrawn_at_that_moment_does_not_begin(
     with pytest.raises(UnavailableError, match="must still be requested, got another entry at"):
         training_course.start(lake, make_pipeline(), QUARTER, train, only_if=seen)
     assert ledger.training_states(lake) == {NAME: "withdrawn"}
+
+
+def test_tasks_of_a_run_that_begin_it_again_at_once_do_not_fail_each_other(
+    lake: Lake, make_pipeline: Any, train: Origin
+) -> None:
+    training_course.start(lake, make_pipeline(), QUARTER, train)
+    ledger.record(lake, "training", NAME, "failed", "why", origin=train)
+    seen = ledger.trainings(lake)[NAME]
+    with ThreadPoolExecutor(3) as pool:
+        begun = [
+            pool.submit(training_course.start, lake, make_pipeline(), QUARTER, train, only_if=seen)
+            for _ in range(3)
+        ]
+    assert [item.result() for item in begun] == [None] * 3
+    assert course(lake) == ["started", "failed", "started"]
 
 
 def test_a_failure_by_hand_leaves_the_request_to_its_own_run(

@@ -259,6 +259,8 @@ def test_of_two_runs_about_a_partition_the_latest_answer_counts(lake: Lake, reco
     # What a person took back stays so.
     record("training", "2005-Q1", "withdrawn", run="withdrawal 1")
     assert not record("retraining", "2005-Q1", "yes")
+    assert record("retraining", "2005-Q1", "no", run="run_4")
+    assert not record("retraining", "2005-Q1", "yes")
     assert ledger.training_states(lake) == {"2005-Q1": "withdrawn"}
 
 
