@@ -202,7 +202,7 @@ def test_a_verdict_that_changed_moves_the_alias_and_the_ledger(story: Story) -> 
     story.choose(built, result)
     assert story.end() == "promoted"
     assert story.champion() == 1
-    assert [row["event"] for row in story.registry._events()] == [
+    assert [row["event"] for row in story.registry.events()] == [
         "registered",
         "promoted",
         "rolled_back",
