@@ -97,15 +97,10 @@ def usable(events: Sequence[Event]) -> set[int]:
     Those are all that were put in use, but for those that were taken back for their verdict. One
     whose training was cleared and made another was in use rightly until then.
     """
-    replaced = {
-        int(row["version"])
-        for row in events
-        if row["event"] == TAKEN_BACK and REPLACED_BY in json.loads(row["details"])
-    }
+    taken_back = [row for row in events if row["event"] == TAKEN_BACK]
+    replaced = {int(row["version"]) for row in taken_back}
     refused = {
-        int(row["version"])
-        for row in events
-        if row["event"] == TAKEN_BACK and REPLACED_BY not in json.loads(row["details"])
+        int(row["version"]) for row in taken_back if REPLACED_BY not in json.loads(row["details"])
     }
     return {int(row["version"]) for row in in_use(events)} | (replaced - refused)
 

@@ -73,9 +73,9 @@ def roll_back(
             back, its files are not those that were registered, its features are gone, or another
             version came into use since it was asked for.
     """
-    begun = restored_by(registry.events(), origin, asked_for, why)
+    events = registry.events()
+    begun = restored_by(events, origin, asked_for, why)
     if begun is None:
-        events = registry.events()
         current = succession.effective(events, None)
         if current is None:
             raise RegistryError(

@@ -103,6 +103,23 @@ def land_outcomes(lake: Lake, partition: Partition, *known: datetime) -> None:
     land(lake, f"s3://landing/{lake.pipeline}/outcomes/{partition}/part-0.parquet", table)
 
 
+def come_before_a_commit(
+    monkeypatch: pytest.MonkeyPatch, wanted: str, act: Callable[[], None]
+) -> None:
+    """Let another run act once, just before a table is committed to."""
+    commit = Lake.commit
+
+    def come_first(self: Lake, table: str, *asked: Any, **how: Any) -> Any:
+        monkeypatch.setattr(Lake, "commit", commit)
+        if table == wanted:
+            act()
+        else:
+            monkeypatch.setattr(Lake, "commit", come_first)
+        return commit(self, table, *asked, **how)
+
+    monkeypatch.setattr(Lake, "commit", come_first)
+
+
 class TestGoodBatch:
     def test_it_goes_on_as_it_came(self, lake: Lake, pipeline: Pipeline, origin: Origin) -> None:
         land_loans(lake, Q1)
@@ -561,17 +578,7 @@ class TestHistory:
             made = compute.side_effect
             compute.side_effect = lambda *asked: (made(*asked), score())[0]
         else:
-            commit = Lake.commit
-
-            def come_first(self: Lake, table: str, *asked: Any, **how: Any) -> Any:
-                monkeypatch.setattr(Lake, "commit", commit)
-                if table == "features":
-                    score()
-                else:
-                    monkeypatch.setattr(Lake, "commit", come_first)
-                return commit(self, table, *asked, **how)
-
-            monkeypatch.setattr(Lake, "commit", come_first)
+            come_before_a_commit(monkeypatch, "features", score)
         with pytest.raises(UnavailableError, match=r"2005-Q1 to 2005-Q1 must not change while"):
             complete_history(None, lake, pipeline, Q1, origin)
         assert lake.read("features")["id"].to_pylist() == ["corrected"]
@@ -586,22 +593,13 @@ class TestHistory:
     ) -> None:
         """A scoring run takes corrected labels while a training writes those of before."""
         land_outcomes(lake, Q1, *[Q1.start] * 20)
-        commit = Lake.commit
 
         def score() -> None:
             land_outcomes(lake, Q1, *[Q1.start] * 8)
             draft = ingest(lake, pipeline, "outcomes", [Q1], origin)
             validate_source(lake, pipeline, "outcomes", draft, Q1, origin)
 
-        def come_first(self: Lake, table: str, *asked: Any, **how: Any) -> Any:
-            monkeypatch.setattr(Lake, "commit", commit)
-            if table == "labels":
-                score()
-            else:
-                monkeypatch.setattr(Lake, "commit", come_first)
-            return commit(self, table, *asked, **how)
-
-        monkeypatch.setattr(Lake, "commit", come_first)
+        come_before_a_commit(monkeypatch, "labels", score)
         with pytest.raises(UnavailableError, match=r"labels: 2005-Q1 to 2005-Q1 must not change"):
             complete_history(None, lake, pipeline, Q1, origin)
         assert [lake.row_counts(name) for name in ("labels", "raw_outcomes")] == [
