@@ -22,17 +22,13 @@ def decisions(
     name: Annotated[str, typer.Argument(help="Name of the pipeline.")], local: Local = False
 ) -> None:
     """Show every decision on retraining and promotion, with its reason and the champion."""
-    from include.errors import RelevoError
     from include.reports import decisions_page
     from include.storage.lake_tables import Lake
 
     with shown_errors():
         named_pipeline.load(name)
-        try:
-            with open_store(Layout.from_environment(), local=local) as settings:
-                found = decisions_page.decisions(Lake(settings, name))
-        except RelevoError as error:
-            raise StackError(str(error)) from error
+        with open_store(Layout.from_environment(), local=local) as settings:
+            found = decisions_page.decisions(Lake(settings, name))
         if not found:
             raise StackError(
                 f"Pipeline {name}: something must have been decided, got nothing. Trigger "

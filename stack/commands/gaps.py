@@ -13,7 +13,6 @@ from rich.table import Table
 from stack.commands import named_pipeline
 from stack.commands.store_access import Local, open_store
 from stack.embedded.layout import Layout
-from stack.errors import StackError
 from stack.terminal import console, report, shown_errors
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ def gaps(
     local: Local = False,
 ) -> None:
     """List partitions that were not scored, labelled, decided or judged; exit code 1 if any."""
-    from include.errors import RelevoError
     from include.registry.champions import PROFILES
     from include.specification import pipeline_file
     from include.steps.gaps import find_gaps
@@ -40,13 +38,10 @@ def gaps(
             named_pipeline.load(each) for each in ([name] if name else pipeline_file.names())
         ]
         now = datetime.now(UTC).replace(tzinfo=None)
-        try:
-            with open_store(Layout.from_environment(), local=local) as settings:
-                lakes = {item.name: Lake(settings, item.name) for item in pipelines}
-                found = {item.name: find_gaps(lakes[item.name], item, now) for item in pipelines}
-                begun = {name: bool(lake.partitions(PROFILES)) for name, lake in lakes.items()}
-        except RelevoError as error:
-            raise StackError(str(error)) from error
+        with open_store(Layout.from_environment(), local=local) as settings:
+            lakes = {item.name: Lake(settings, item.name) for item in pipelines}
+            found = {item.name: find_gaps(lakes[item.name], item, now) for item in pipelines}
+            begun = {name: bool(lake.partitions(PROFILES)) for name, lake in lakes.items()}
     for each, listed in found.items():
         _show(each, listed, begun[each])
     if any(found.values()):

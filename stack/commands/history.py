@@ -20,18 +20,14 @@ def history(
     name: Annotated[str, typer.Argument(help="Name of the pipeline.")], local: Local = False
 ) -> None:
     """Show trainings, approvals, rollbacks and every change of the champion: when, who, why."""
-    from include.errors import RelevoError
     from include.reports.history import HEADS
     from include.reports.history import history as happenings
     from include.storage.lake_tables import Lake
 
     with shown_errors():
         named_pipeline.load(name)
-        try:
-            with open_store(Layout.from_environment(), local=local) as settings:
-                found = happenings(Lake(settings, name))
-        except RelevoError as error:
-            raise StackError(str(error)) from error
+        with open_store(Layout.from_environment(), local=local) as settings:
+            found = happenings(Lake(settings, name))
         if not found:
             raise StackError(
                 f"Pipeline {name}: something must have been trained, got nothing. Trigger "

@@ -43,15 +43,18 @@ def store_settings(layout: Layout) -> StoreSettings:
 
 @contextlib.contextmanager
 def open_store(layout: Layout, *, local: bool) -> Iterator[StoreSettings]:
-    """Have a store to work on.
+    """Have a store to work on; what the library finds wrong there is the command's error.
 
     Args:
         layout: The embedded stack's paths.
         local: Start the embedded store if the stack is down, and stop it afterwards.
 
     Raises:
-        StackError: If there is no store, it does not start, or it stops answering.
+        StackError: If there is no store, it does not start, stops answering, or what is on it is
+            not as it must be.
     """
+    from include.errors import RelevoError
+
     with contextlib.ExitStack() as ending:
         if local:
             os.umask(0o077)
@@ -62,6 +65,8 @@ def open_store(layout: Layout, *, local: bool) -> Iterator[StoreSettings]:
             raise StackError(f"{error} Or add --local to start just the store.") from error
         try:
             yield settings
+        except RelevoError as error:
+            raise StackError(str(error)) from error
         except OSError as error:
             if error.filename is not None:  # a file of the person's
                 raise
