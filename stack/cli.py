@@ -28,6 +28,7 @@ from stack.commands.plan import plan
 from stack.commands.predictions import predictions
 from stack.commands.run import run
 from stack.commands.sbom import sbom
+from stack.commands.stale import stale
 from stack.commands.status import status
 from stack.commands.test import PASSES_ON, test
 from stack.commands.torture import torture
@@ -60,6 +61,7 @@ app.command()(land)
 app.command()(predictions)
 app.command()(decisions)
 app.command()(gaps)
+app.command()(stale)
 app.command()(history)
 app.command()(withdraw)
 app.command(context_settings=ALL_PASSES_ON)(airflow)

@@ -139,6 +139,12 @@ def read_landed(
     return LandedBatch(pa.concat_tables(tables), objects, warnings)
 
 
+def is_picked(source: Source) -> bool:
+    """Tell whether a partition is picked from a place or by a query that knows many."""
+    parameters = (":start", ":end", ":partition")
+    return source.time is not None or any(name in (source.query or "") for name in parameters)
+
+
 def _slice(source: Source, partition: Partition) -> Slice | None:
     """Tell which rows to pick of a source whose address or query does not pick them itself."""
     query = source.query or ""

@@ -233,7 +233,11 @@ class Registry:
         training, or the one that a person went back to since.
         """
         version = self._scored_by(str(partition))
-        version = version or succession.effective(self.events(), str(partition))
+        return self.promoted_for(partition) if version is None else self.get(version)
+
+    def promoted_for(self, partition: Partition) -> ModelVersion | None:
+        """Find the version that the events put in use for a partition, whoever scored it."""
+        version = succession.effective(self.events(), str(partition))
         return None if version is None else self.get(version)
 
     def incumbent(self, partition: Partition, origin: Origin) -> ModelVersion | None:
@@ -250,7 +254,17 @@ class Registry:
         Raises:
             RegistryError: If no version was in use.
         """
-        champion = self.champion_as_of(partition)
+        return self._demand(self.champion_as_of(partition), partition)
+
+    def require_promoted(self, partition: Partition) -> ModelVersion:
+        """Like :meth:`promoted_for`.
+
+        Raises:
+            RegistryError: If no version was in use.
+        """
+        return self._demand(self.promoted_for(partition), partition)
+
+    def _demand(self, champion: ModelVersion | None, partition: Partition) -> ModelVersion:
         if champion is None:
             advice = f" with {{'partition': '{partition.shift(-1)}'}} first."
             if partition == snapshot(1):

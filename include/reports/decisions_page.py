@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from include.errors import SpecificationError
+from include.errors import SourceError, SpecificationError
 from include.monitoring.performance import PerformanceRecord
 from include.scoring import batch_scoring
 from include.specification.pipeline import Pipeline
@@ -14,6 +14,7 @@ from include.specification.pipeline_file import load
 from include.steps import monitoring
 from include.steps.gaps import find_gaps
 from include.steps.preparation import quarantine_table
+from include.steps.stale import find_stale
 from include.storage import ledger
 from include.storage.lake_tables import Lake
 from include.templates import render
@@ -184,16 +185,21 @@ def decisions(lake: Lake) -> list[Decision]:
 
 
 def render_decisions(lake: Lake) -> str:
-    """Render the page with the gaps, every partition and the whole ledger, latest first.
+    """Render the page with gaps, what is stale, every partition and the ledger, latest first.
 
     Of a pipeline whose file is wrong: what is wrong, and the ledger.
     """
-    found, gaps, wrong = [], [], ""
+    found, gaps, stale, unlisted, wrong = [], [], None, "", ""
     try:
         pipeline = load(lake.pipeline)
         found = rows(lake, pipeline)
         now = datetime.now(UTC).replace(tzinfo=None)
         gaps = find_gaps(lake, pipeline, now, most_labels=_MOST_LABELS)
+        try:
+            # Queries, and places that hold every partition, would be read whole.
+            stale = find_stale(lake, pipeline, read_rows=False)
+        except SourceError as error:
+            unlisted = str(error)
     except SpecificationError as error:
         wrong = str(error)
     return render(
@@ -203,6 +209,8 @@ def render_decisions(lake: Lake) -> str:
         heads=HEADS,
         rows=[row.cells() for row in found],
         gaps=gaps,
+        stale=stale,
+        unlisted=unlisted,
         wrong=wrong,
         entries=ledger.entries(lake)[::-1],
     )

@@ -46,6 +46,8 @@ from include.storage.settings import StoreSettings
 from include.wording import some
 
 TABLE = "predictions"
+# Detail of a commit: the model version that predicts.
+SCORED_BY = "model_version"
 _BATCH_ROWS = 131_072
 _log = logging.getLogger(__name__)
 _RESULT = pa.schema([("file", pa.string()), ("profile", pa.string()), worker_errors.FIELD])
@@ -137,7 +139,7 @@ def score(
         _prediction_schema(pipeline, champion, lake, features),
         partitions=[str(features.partition)],
         origin=origin.reading(features),
-        details=details,
+        details={SCORED_BY: str(champion.version), **(details or {})},
         replacing=replacing,
     )
     return Scores(reference, merged)

@@ -3,7 +3,8 @@
 The first scoring of a partition makes them. Scoring it again is left to the same version, and gives
 the same rows from the same features. From others the rows of now replace them in the table, are
 marked ``back_scored``, and their commit names the version of the table that holds those made then.
-What ``measure_performance`` scores itself, because nobody had, was never made then.
+What ``measure_performance`` scores itself, because nobody had, was never made then. Whoever
+reprocesses a partition wants the rows of now to count: those are judged from then on.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from include.storage.lineage_records import Written, written
 from include.storage.parquet import open_parquet
 
 DETAIL = "made_then"
+# Names the run of a person who asked that predictions take the place of those made then.
+REPROCESSED = "reprocessed"
 _BATCH_ROWS = 131_072
 _RECENT = 50  # commits; whoever scores again mostly scores again what is recent
 
@@ -51,24 +54,34 @@ def made_then(lake: Lake, partition: str) -> TableReference | None:
 def to_judge(lake: Lake, pipeline: Pipeline, partition: str) -> tuple[TableReference | None, bool]:
     """Find the predictions of a partition that its labels go with.
 
-    Those are the ones made then. Only rows that are known by their place in a file are other rows
-    in a file that was corrected, and its labels go with the predictions for it.
+    Those are the ones made then, unless the partition was reprocessed. Also, rows that are known by
+    their place in a file are other rows in a file that was corrected, and its labels go with the
+    predictions for it.
 
     Returns:
         (a partition of ``predictions``, or None if nobody scored it then; whether they were made
         then).
     """
     then = made_then(lake, partition)
-    if then is None or pipeline.entity != ROW_ID:
+    if then is None or (pipeline.entity != ROW_ID and reprocessed_for(lake, partition) is None):
         return then, then is not None
     now = lake.reference(TABLE, partition)
     return now, now.version == then.version
 
 
-def made_by(lake: Lake, then: TableReference) -> int:
-    """Name the model version that made predictions then."""
+def reprocessed_for(lake: Lake, partition: str) -> str | None:
+    """Name the run that asked for the predictions of now; None if nobody did."""
+    last = _last_commit(lake, partition, lake.open(TABLE).version())
+    return None if last is None else last.details.get(REPROCESSED)
+
+
+def made_by(lake: Lake, predictions: TableReference) -> int:
+    """Name the model version that made predictions."""
     models = lake.read(
-        TABLE, partitions=[str(then.partition)], columns=["model_version"], version=then.version
+        TABLE,
+        partitions=[str(predictions.partition)],
+        columns=["model_version"],
+        version=predictions.version,
     )
     return int(models["model_version"][0].as_py())
 

@@ -1,11 +1,11 @@
-"""The history that a training needs: what landed and no scoring run has prepared."""
+"""The history that a training needs: what landed and no scoring run has prepared, or anew."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from include.calendar.partitions import Partition
+from include.calendar.partitions import Partition, parse
 from include.features import feature_function, labels
 from include.ingestion.landed_partitions import landed_partitions
 from include.specification.pipeline import Pipeline
@@ -55,14 +55,7 @@ def complete_history(
         return [partition for partition in landed(source) if str(partition) not in held]
 
     def prepare(source: str, wanted: Sequence[Partition], rows: int | None) -> None:
-        if wanted:
-            held = _held(lake, pipeline, source, raw_table(source), wanted)
-            draft = ingest(
-                lake, pipeline, source, wanted, origin, connections=connections, sample=rows
-            )
-            validate_partitions(
-                lake, pipeline, source, draft, wanted, origin, publish=False, replacing=held
-            )
+        _prepare(lake, pipeline, source, wanted, origin, connections, rows)
 
     def needed(source: str) -> list[Partition]:
         # Also what is in the raw table: an earlier release put rows there before it validated them.
@@ -86,15 +79,77 @@ def complete_history(
     for source in pipeline.feature_sources:
         if source != primary:
             prepare(source, needed(source), None)
-    sources = {name: lake.reference(raw_table(name)) for name in pipeline.feature_sources}
-    names = [str(partition) for partition in missing]
-    table = feature_function.TABLE
-    held = _held(lake, pipeline, table, table, missing)
-    draft = feature_function.compute(spark, lake, pipeline, sources, names, origin)
-    validate_partitions(
-        lake, pipeline, table, draft, missing, origin, publish=False, replacing=held
-    )
-    return tuple(names)
+    _compute(spark, lake, pipeline, missing, origin)
+    return tuple(str(partition) for partition in missing)
+
+
+def prepare_again(
+    spark: Any,
+    lake: Lake,
+    pipeline: Pipeline,
+    stale: Mapping[str, Collection[str]],
+    origin: Origin,
+    *,
+    connections: Connections = from_environment,
+) -> None:
+    """Ingest, validate and compute anew what was made from data of before.
+
+    Args:
+        spark: Spark Connect session.
+        lake: The pipeline's tables.
+        pipeline: The pipeline file.
+        stale: By partition, the tables to make anew; what is no table of sources or features is
+            left alone.
+        origin: Who writes.
+        connections: Resolves the connections of SQL sources.
+
+    Raises:
+        QualityError: If a batch is not fit for use.
+        SourceError: If one cannot be ingested.
+    """
+
+    def of(table: str) -> list[Partition]:
+        names = sorted(name for name, tables in stale.items() if table in tables)
+        return [parse(name, pipeline.partition) for name in names]
+
+    for source in pipeline.sources:
+        _prepare(lake, pipeline, source, of(raw_table(source)), origin, connections)
+    _compute(spark, lake, pipeline, of(feature_function.TABLE), origin)
+
+
+def _prepare(
+    lake: Lake,
+    pipeline: Pipeline,
+    source: str,
+    wanted: Sequence[Partition],
+    origin: Origin,
+    connections: Connections,
+    sample: int | None = None,
+) -> None:
+    """Ingest and validate partitions of a source, unless another run writes them meanwhile."""
+    if wanted:
+        held = _held(lake, pipeline, source, raw_table(source), wanted)
+        draft = ingest(
+            lake, pipeline, source, wanted, origin, connections=connections, sample=sample
+        )
+        validate_partitions(
+            lake, pipeline, source, draft, wanted, origin, publish=False, replacing=held
+        )
+
+
+def _compute(
+    spark: Any, lake: Lake, pipeline: Pipeline, wanted: Sequence[Partition], origin: Origin
+) -> None:
+    """Compute and validate the features of partitions, unless another run writes them meanwhile."""
+    if wanted:
+        table = feature_function.TABLE
+        sources = {name: lake.reference(raw_table(name)) for name in pipeline.feature_sources}
+        held = _held(lake, pipeline, table, table, wanted)
+        names = [str(partition) for partition in wanted]
+        draft = feature_function.compute(spark, lake, pipeline, sources, names, origin)
+        validate_partitions(
+            lake, pipeline, table, draft, wanted, origin, publish=False, replacing=held
+        )
 
 
 def _held(

@@ -14,6 +14,7 @@ from include.calendar import partitions
 from include.calendar.partitions import Partition
 from include.errors import FeatureError, MonitoringError, RegistryError
 from include.evaluation import prediction_columns
+from include.features import labels
 from include.features.feature_columns import LABEL
 from include.features.feature_function import TABLE as FEATURES
 from include.features.known_labels import known_labels, mature_as_of
@@ -33,6 +34,7 @@ from include.monitoring.retraining import (
 from include.registry.champions import PROFILES, Registry
 from include.registry.model_files import ModelVersion, load_reference
 from include.scoring import batch_scoring, made_then
+from include.scoring.reprocessing_requests import open_request
 from include.specification.pipeline import Pipeline
 from include.specification.problem import Problem
 from include.storage import ledger
@@ -84,17 +86,33 @@ def score_batch(
     """Score and profile a partition with the champion as of it.
 
     If it was scored before, that is the version that did. From other features the rows of now are
-    marked, and the predictions made then stay where ``made_then`` finds them.
+    marked, and the predictions made then stay where ``made_then`` finds them. A run that is
+    repeated for a request scores with what its trainings put in use meanwhile.
 
     Raises:
         RegistryError: If no champion was in use.
     """
-    then = made_then.made_then(lake, str(partition))
+    name = str(partition)
+    then = made_then.made_then(lake, name)
+    asked_by = None if then is None else made_then.reprocessed_for(lake, name)
     if then is None:
         champion = registry.require_champion(partition)
     else:
-        champion = registry.get(made_then.made_by(lake, then))
-    again = then is not None and made_then.are_other_rows(lake, then, features)
+        last = then if asked_by is None else lake.reference(batch_scoring.TABLE, name)
+        champion = registry.get(made_then.made_by(lake, last))
+    request = open_request(lake, origin)
+    if request is not None:
+        asked_by = request[0]
+        if champion.partition in request[1].trainings:
+            champion = registry.require_promoted(partition)
+    details = {}
+    if then is not None and (
+        champion.version != made_then.made_by(lake, then)
+        or made_then.are_other_rows(lake, then, features)
+    ):
+        details = {made_then.DETAIL: str(then.version)}
+        if asked_by is not None:
+            details[made_then.REPROCESSED] = asked_by
     scores = batch_scoring.score(
         spark,
         lake,
@@ -102,11 +120,11 @@ def score_batch(
         features,
         champion,
         origin,
-        back_scored=again,
-        details={made_then.DETAIL: str(then.version)} if then is not None and again else {},
+        back_scored=bool(details),
+        details=details,
     )
     written = batch_scoring.write_profile(
-        lake, str(partition), champion, scores.profile, origin.reading(features)
+        lake, name, champion, scores.profile, origin.reading(features)
     )
     return Scored(scores.predictions, written, champion.version)
 
@@ -155,22 +173,26 @@ def measure_performance(
     is scored now by the champion of now, and marked as back-scored.
     """
     fresh, arrears = _to_judge(lake, pipeline, partition)
-    records = []
-    for name in sorted({*fresh, *arrears}):
+    wanted = sorted({*fresh, *arrears})
+    records, read = [], [lake.reference(labels.TABLE)] if wanted else []
+    for name in wanted:
         try:
-            record = _measure(spark, lake, registry, pipeline, name, partition, origin)
+            record, scored = _measure(spark, lake, registry, pipeline, name, partition, origin)
         except _OF_THE_DATA as error:
             if name in fresh:
                 raise
             _log.warning("%s matured before %s and stays unjudged: %s", name, partition, error)
         else:
+            read.append(scored)
             records += [record] if record is not None else []
     found = [
         {"measured": record.partition, "details": json.dumps(record.to_dict(), sort_keys=True)}
         for record in records
     ]
-    _write(lake, PERFORMANCE, found, partition, origin)
-    _keep_first(lake, {record.partition for record in records}, origin)
+    judged = {record.partition for record in records}
+    _take_back(lake, partition, judged, origin)
+    _write(lake, PERFORMANCE, found, partition, origin.reading(*read))
+    _keep_first(lake, judged, origin)
     return tuple(records)
 
 
@@ -200,6 +222,17 @@ def _to_judge(
     if since != partition:
         before = mature_as_of(lake, pipeline, partition.shift(-1), among=wanted)
     return partitions_to_judge(wanted, before, history, judged)
+
+
+def _take_back(lake: Lake, partition: Partition, judged: set[str], origin: Origin) -> None:
+    """Remove what a run predicted only to judge it, and judges no more: labels were corrected."""
+    held = rows(lake, PERFORMANCE)
+    before = {row["measured"] for row in held if row["partition"] == str(partition)}
+    others = {row["measured"] for row in held if row["partition"] != str(partition)}
+    for name in sorted(before - judged - others):
+        schema = lake.schema(batch_scoring.TABLE)
+        if schema is not None and made_then.made_then(lake, name) is None:
+            lake.commit(batch_scoring.TABLE, [], schema, partitions=[name], origin=origin)
 
 
 def _keep_first(lake: Lake, judged: set[str], origin: Origin) -> None:
@@ -279,8 +312,11 @@ def _measure(
     measured: str,
     partition: Partition,
     origin: Origin,
-) -> PerformanceRecord | None:
-    """Judge one partition; None for a snapshot that holds nothing the model was not fitted on."""
+) -> tuple[PerformanceRecord | None, TableReference]:
+    """Judge one partition; returns the record and the predictions that it is about.
+
+    There is no record of a snapshot that holds nothing the model was not fitted on.
+    """
     held = lake.paths(batch_scoring.TABLE, measured)
     scored, is_of_then = made_then.to_judge(lake, pipeline, measured)
     if scored is None:
@@ -300,11 +336,11 @@ def _measure(
         known = trained_on(lake, pipeline, TrainingSet.from_dict(version.training_set))
         judged = judged[~judged[pipeline.entity].isin(known)]
         if judged.empty:
-            return None
+            return None, scored
     judged = judged.sort_values(pipeline.entity, kind="stable")
     rule = pipeline.monitoring.performance
     problem = Problem.of(pipeline, version.classes)
-    return assess_performance(
+    record = assess_performance(
         problem,
         problem.encode_labels(judged[LABEL]),
         prediction_columns.from_frame(problem, judged),
@@ -315,6 +351,7 @@ def _measure(
         back_scored=not is_of_then,
         seed=pipeline.training.seed,
     )
+    return record, scored
 
 
 def _worst(verdicts: Sequence[str]) -> Literal["drop", "no drop", "cannot tell"]:

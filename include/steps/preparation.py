@@ -18,6 +18,7 @@ from include.errors import UnavailableError
 from include.features import feature_function, labels
 from include.ingestion.key_types import check_keys, check_named
 from include.ingestion.landed_batch import LandedBatch, read_landed
+from include.ingestion.landed_digests import digest_landed, to_details
 from include.quality import data_docs, quarantine, suites, validation
 from include.specification.pipeline import Pipeline
 from include.specification.sections.sources import ROW_ID, Source
@@ -104,7 +105,7 @@ def ingest(
         for other in pipeline.sources
         if other != source and (schema := lake.schema(raw_table(other))) is not None
     }
-    batches = []
+    batches, digests = [], {}
     for partition in wanted:
         landed = read_batch(lake, pipeline, source, partition, expected, connections)
         for warning in landed.warnings:
@@ -113,10 +114,19 @@ def ingest(
         check_named(pipeline, source, subject, landed.table)
         check_keys(pipeline, source, subject, landed.table, others)
         expected = landed.table.schema
+        if digest := digest_landed(pipeline.sources[source], partition, landed):
+            digests[str(partition)] = digest
         rows = _spread(landed.table, sample)
         batches.append(with_partition(rows, str(partition)))
     names = [str(partition) for partition in wanted]
-    return drafts.write(lake, table, pa.concat_tables(batches), partitions=names, origin=origin)
+    return drafts.write(
+        lake,
+        table,
+        pa.concat_tables(batches),
+        partitions=names,
+        origin=origin,
+        details=to_details(digests),
+    )
 
 
 def read_batch(
@@ -231,25 +241,36 @@ def validate_partitions(
     ]
     names = [str(partition) for partition in wanted]
 
-    def commit(table: str, files: Sequence[DataFile], schema: pa.Schema) -> TableReference:
+    def commit(
+        table: str,
+        files: Sequence[DataFile],
+        schema: pa.Schema,
+        details: Mapping[str, str] | None = None,
+    ) -> TableReference:
         held = None if replacing is None else replacing[table]
         reference = lake.commit(
-            table, files, schema, partitions=names, origin=origin, replacing=held
+            table,
+            files,
+            schema,
+            partitions=names,
+            origin=origin,
+            details=details,
+            replacing=held,
         )
         if held is not None:
             _refuse_change(lake, table, names, frozenset(file.path for file in files))
         return reference
 
-    def write(table: str, rows: pa.Table) -> None:
-        commit(table, write_files(lake.settings, lake.uri(table), rows), rows.schema)
+    def write(table: str, rows: pa.Table, details: Mapping[str, str] | None = None) -> None:
+        commit(table, write_files(lake.settings, lake.uri(table), rows), rows.schema, details)
 
     if replacing is not None:
         _refuse_change(lake, draft.table, names, replacing[draft.table])
     write(quarantine_table(dataset), pa.concat_tables([item.quarantined for item in judged]))
     if dataset == pipeline.label_source:
-        write(labels.TABLE, pa.concat_tables([item.labels for item in judged]))
+        write(labels.TABLE, pa.concat_tables([item.labels for item in judged]), manifest.details)
     files = [file for item in judged for file in item.files]
-    return commit(draft.table, files, manifest.schema), judged
+    return commit(draft.table, files, manifest.schema, manifest.details), judged
 
 
 def _refuse_change(lake: Lake, table: str, names: Sequence[str], expected: frozenset[str]) -> None:

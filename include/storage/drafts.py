@@ -72,11 +72,13 @@ class Manifest:
         files: Its files, below the table.
         schema: Their columns, and ``partition``.
         inputs: Versions of the tables that it was made from.
+        details: What the log of the table is to say besides.
     """
 
     files: tuple[DataFile, ...]
     schema: pa.Schema
     inputs: tuple[TableReference, ...]
+    details: Mapping[str, str]
 
     def of(self, partition: str) -> tuple[DataFile, ...]:
         """List the files of a partition, sorted by path."""
@@ -85,12 +87,18 @@ class Manifest:
 
 
 def write(
-    lake: Lake, table: str, rows: pa.Table, *, partitions: Sequence[str], origin: Origin
+    lake: Lake,
+    table: str,
+    rows: pa.Table,
+    *,
+    partitions: Sequence[str],
+    origin: Origin,
+    details: Mapping[str, str] | None = None,
 ) -> Draft:
     """Draft rows with a ``partition`` column; see :func:`put`."""
     lake.prepare(table, rows.schema)
     files = write_files(lake.settings, lake.uri(table), rows)
-    return _put(lake, table, files, rows.schema, partitions, origin)
+    return _put(lake, table, files, rows.schema, partitions, origin, details or {})
 
 
 def put(
@@ -116,7 +124,7 @@ def put(
         TableError: If the columns do not fit the table.
     """
     lake.prepare(table, schema)
-    return _put(lake, table, files, schema, partitions, origin)
+    return _put(lake, table, files, schema, partitions, origin, {})
 
 
 def _put(
@@ -126,11 +134,13 @@ def _put(
     schema: pa.Schema,
     partitions: Sequence[str],
     origin: Origin,
+    details: Mapping[str, str],
 ) -> Draft:
     document = {
         "files": [asdict(file) for file in files],
         "schema": base64.b64encode(schema.serialize().to_pybytes()).decode(),
         "inputs": [item.to_dict() for item in origin.inputs],
+        "details": dict(details),
     }
     uri = f"s3://{LAKE}/{lake.pipeline}/drafts/{table}/{uuid.uuid4().hex}.json"
     with lake.settings.filesystem().open_output_stream(lake.settings.path(uri)) as sink:
@@ -154,6 +164,7 @@ def load(lake: Lake, draft: Draft) -> Manifest:
         files=tuple(DataFile(**file) for file in document["files"]),
         schema=pa.ipc.read_schema(pa.py_buffer(base64.b64decode(document["schema"]))),
         inputs=tuple(TableReference.from_dict(item) for item in document["inputs"]),
+        details=document.get("details", {}),  # a draft of before an upgrade has none
     )
 
 

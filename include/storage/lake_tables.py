@@ -165,7 +165,13 @@ class Lake:
         )
 
     def write(
-        self, table: str, rows: pa.Table, *, partitions: Sequence[str], origin: Origin
+        self,
+        table: str,
+        rows: pa.Table,
+        *,
+        partitions: Sequence[str],
+        origin: Origin,
+        details: Mapping[str, str] | None = None,
     ) -> TableReference:
         """Replace partitions in one atomic commit.
 
@@ -174,6 +180,7 @@ class Lake:
             rows: New rows, with a ``partition`` column whose values are all in ``partitions``.
             partitions: Partitions to replace; one without new rows ends up empty.
             origin: Who writes, from what.
+            details: What the log and the lineage say besides.
 
         Returns:
             The new version; ``partition`` is None if several were replaced.
@@ -188,7 +195,9 @@ class Lake:
                 f"got {', '.join(sorted(found - set(partitions)))}. Correct the writer."
             )
         files = write_files(self.settings, self.uri(table), rows)
-        return self.commit(table, files, rows.schema, partitions=partitions, origin=origin)
+        return self.commit(
+            table, files, rows.schema, partitions=partitions, origin=origin, details=details
+        )
 
     def commit(
         self,
@@ -203,7 +212,8 @@ class Lake:
     ) -> TableReference:
         """Replace partitions by files that are already below the table, in one atomic commit.
 
-        If the partitions consist of just these files, nothing is committed.
+        If the partitions consist of just these files, nothing is committed; an empty partition
+        that has details is, so that they are on record.
 
         Args:
             table: Name of the table; made if it does not exist.
@@ -229,8 +239,10 @@ class Lake:
             delta.update_incremental()
             version = int(delta.version())
             now = {file.path for file in self._files(delta) if file.partition in partitions}
-            # The same files again are those of a commit whose answer was lost, or of a clear.
-            if now == new or (replacing is not None and now != set(replacing)):
+            # The same files again are those of a commit whose answer was lost, or of a clear. That
+            # nothing was there before and is there now is on record only if it is told.
+            is_known = now == new and (new or not details)
+            if is_known or (replacing is not None and now not in (new, set(replacing))):
                 return version
             delta.create_write_transaction(
                 [file.to_action() for file in files],

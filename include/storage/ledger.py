@@ -15,7 +15,9 @@ from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
 
 TABLE = "ledger"
-Kind = Literal["retraining", "promotion", "approval", "training", "rollback", "snapshot"]
+Kind = Literal[
+    "retraining", "promotion", "approval", "training", "rollback", "snapshot", "reprocessing"
+]
 TrainingState = Literal["requested", "started", "promoted", "refused", "failed", "withdrawn"]
 VERDICTS = frozenset({"promoted", "refused"})
 # How a training run ends.
@@ -47,7 +49,7 @@ class Entry:
         kind: What was decided on: ``retraining`` (yes or no), ``promotion`` (promoted or
             refused), ``approval`` (asked, approved, rejected or expired), ``training`` (started,
             promoted, refused, failed or withdrawn), ``rollback`` (rolled back), ``snapshot``
-            (taken).
+            (taken), ``reprocessing`` (asked or done).
         partition: Partition that the decision is about.
         decision: The outcome.
         reason: One sentence for people.

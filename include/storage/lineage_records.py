@@ -9,7 +9,7 @@ no record: the log then still has it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -51,6 +51,34 @@ class Written:
     inputs: tuple[TableReference, ...]
     recorded_at: datetime
     details: Mapping[str, str] = field(default_factory=dict)
+
+
+class PartitionCommits:
+    """The commits of a table, by the partitions that they replaced.
+
+    Args:
+        commits: Oldest first.
+    """
+
+    def __init__(self, commits: Iterable[Written]) -> None:
+        self._by: dict[str, list[Written]] = {}
+        for commit in commits:
+            for name in commit.partitions:
+                self._by.setdefault(name, []).append(commit)
+
+    @property
+    def partitions(self) -> tuple[str, ...]:
+        """Name the partitions, sorted."""
+        return tuple(sorted(self._by))
+
+    def at(self, partition: str) -> Written:
+        """Take the latest commit of a partition."""
+        return self._by[partition][-1]
+
+    def until(self, partition: str, version: int) -> Written | None:
+        """Take the commit that wrote what a partition was at a version of the table."""
+        found = [item for item in self._by.get(partition, ()) if item.version <= version]
+        return found[-1] if found else None
 
 
 def uri(pipeline: str, table: str, version: int) -> str:

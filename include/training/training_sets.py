@@ -7,6 +7,7 @@ have no order in time, a fixed share of the entities does.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -41,6 +42,8 @@ from include.storage.lineage import Origin, TableReference
 from include.wording import some
 
 TABLE = "training_sets"
+# Detail of a commit: the partitions that the training set was made from.
+WINDOW = "window"
 _MEMORY_SHARE = 0.5
 _log = logging.getLogger(__name__)
 # A table that an older release began keeps the names that it gave to our columns.
@@ -166,6 +169,7 @@ def build_training_set(
         _as_begun(lake, pipeline, rows),
         partitions=[str(partition)],
         origin=origin.reading(features, known),
+        details={WINDOW: json.dumps(list(window))},
     )
     held_out = int(joined[HELD_OUT].sum())
     return TrainingSet(reference, train, holdout, (len(joined) - held_out, held_out), classes)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowRuntimeError
 from airflow.sdk.execution_time import task_runner
-from airflow.sdk.execution_time.comms import GetDagRun
+from airflow.sdk.execution_time.comms import GetDagRun, TriggerDagRun
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from include.calendar import partitions
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 BACKFILL = "backfill"
 BY_EVENT = "asset_triggered"
 QUEUED, RUNNING = "queued", "running"
-_ACTIVE = (QUEUED, RUNNING)
+ACTIVE = (QUEUED, RUNNING)
 ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 # Run ids travel in the address of a request.
 _AT_ONCE = 50
@@ -89,7 +89,7 @@ class Active:
 
 
 def count_active(
-    dag_id: str, run_ids: Sequence[str] | None = None, states: Sequence[str] = _ACTIVE
+    dag_id: str, run_ids: Sequence[str] | None = None, states: Sequence[str] = ACTIVE
 ) -> int:
     """Count the runs that are queued or running, of all or of some of a DAG."""
     # Without ids Airflow would count every run.
@@ -198,10 +198,28 @@ def read_run(dag_id: str, run_id: str) -> DagRun | None:
     return run
 
 
+def clear_number(dag_id: str, run_id: str) -> int | None:
+    """Tell how often a run was cleared; None if there is no such run."""
+    run = read_run(dag_id, run_id)
+    return None if run is None else run.clear_number or 0
+
+
+def start_again(dag_id: str, run_id: str, conf: dict[str, Any]) -> None:
+    """Clear a run as a whole, or make one of that name if there is none.
+
+    Args:
+        dag_id: Its DAG.
+        run_id: Its id.
+        conf: Parameters of one that has to be made.
+    """
+    message = TriggerDagRun(dag_id=dag_id, run_id=run_id, conf=conf, reset_dag_run=True)
+    task_runner.SUPERVISOR_COMMS.send(message)
+
+
 def did_or_may(dag_id: str, run_id: str, task_id: str) -> bool:
     """Tell whether a task of a run succeeded, or may yet because the run is active."""
     run = read_run(dag_id, run_id)
-    if run is None or run.state in _ACTIVE:
+    if run is None or run.state in ACTIVE:
         return run is not None
     states = RuntimeTaskInstance.get_task_states(dag_id, task_ids=[task_id], run_ids=[run_id])
     return bool(states.get(run_id, {}).get(task_id) == "success")
@@ -209,7 +227,7 @@ def did_or_may(dag_id: str, run_id: str, task_id: str) -> bool:
 
 def _read(dag_id: str, run_ids: Iterable[str]) -> list[DagRun]:
     runs = [read_run(dag_id, name) for name in run_ids]
-    return [run for run in runs if run is not None and run.state in _ACTIVE]
+    return [run for run in runs if run is not None and run.state in ACTIVE]
 
 
 def _batches(run_ids: Sequence[str]) -> list[list[str]]:

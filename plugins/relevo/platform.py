@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from airflow.sdk import DAG, Param
+from airflow.sdk.bases.operator import chain
 
 from include.specification import pipeline_file
+from relevo.operators.reprocessing import (
+    AskReprocessingOperator,
+    FinishReprocessingOperator,
+    PrepareHistoryOperator,
+    RepeatRunsOperator,
+)
 from relevo.operators.rollback import RollBackOperator
 
 _ROLLBACK_DOC = """
@@ -24,45 +32,38 @@ gate of the pipeline file.
 """
 
 
+_REPROCESS_DOC = """
+# Reprocess
+
+Takes over corrections of landed data: a file that changed, came late or was taken away after its
+partition was ingested. Whatever was made from the data of before is made anew, in order, and
+nothing else: tables, training sets, models, and what those predicted. What was predicted then stays
+readable at its version, and the ledger says which predictions were replaced.
+
+`./relevo stale` and the decisions page tell what would be made anew. Trigger it with the name of
+the `pipeline`, the `partitions` whose corrections are to be taken over (left empty: all of them),
+and the `reason`, which goes into the ledger with your name. If nothing is stale, it is skipped.
+
+If a repeated run fails, clear what failed there, and then `repeat_runs` here with what follows it.
+"""
+
+
 def declare_rollback() -> DAG:
     """Make ``platform_rollback``; Airflow finds it by itself."""
-    with DAG(
+    version = Param(
+        None,
+        type=["null", "integer"],
+        minimum=1,
+        title="Version",
+        description="What to go back to; leave it empty for the one that was in use before.",
+    )
+    with _declare(
         "platform_rollback",
-        schedule=None,
-        catchup=False,
-        # There is no schedule to hold back, and a paused DAG would leave a rollback queued.
-        is_paused_upon_creation=False,
-        max_active_runs=1,
         description="Goes back to a model version that was in use before.",
         doc_md=_ROLLBACK_DOC,
-        tags=["relevo", "platform"],
-        params={
-            "pipeline": Param(
-                type="string",
-                enum=list(pipeline_file.names()),
-                title="Pipeline",
-                description="Whose model is rolled back.",
-            ),
-            "version": Param(
-                None,
-                type=["null", "integer"],
-                minimum=1,
-                title="Version",
-                description="What to go back to; leave it empty for the one that was in use "
-                "before.",
-            ),
-            "reason": Param(
-                type="string", minLength=1, title="Reason", description="Why, for the ledger."
-            ),
-        },
-        default_args={
-            "owner": "platform",
-            "retries": 2,
-            "retry_delay": timedelta(seconds=10),
-            "retry_exponential_backoff": True,
-            "max_retry_delay": timedelta(minutes=10),
-            "execution_timeout": timedelta(minutes=15),
-        },
+        whose="Whose model is rolled back.",
+        max_active_runs=1,
+        version=version,
     ) as dag:
         RollBackOperator(
             task_id="roll_back",
@@ -70,3 +71,89 @@ def declare_rollback() -> DAG:
             "if nothing changes.",
         )
     return dag
+
+
+def declare_reprocess() -> DAG:
+    """Make ``platform_reprocess``; Airflow finds it by itself."""
+    partitions = Param(
+        None,
+        type=["null", "array"],
+        items={"type": "string", "minLength": 1},
+        minItems=1,
+        title="Partitions",
+        description="Whose corrections are taken over, such as 2005-Q1, one a line; leave it empty "
+        "for all.",
+    )
+    with _declare(
+        "platform_reprocess",
+        description="Makes anew what depends on landed data that was corrected.",
+        doc_md=_REPROCESS_DOC,
+        whose="Whose data was corrected.",
+        max_active_runs=16,  # one a pipeline
+        partitions=partitions,
+    ) as dag:
+        ask = AskReprocessingOperator(
+            task_id="ask",
+            doc_md="Looks what is stale and puts on record what is to be made anew; skipped if "
+            "nothing is.",
+        )
+        history = PrepareHistoryOperator(
+            task_id="prepare_history",
+            doc_md="Ingests, validates and computes anew what no run of its own had scored.",
+            execution_timeout=timedelta(hours=6),
+        )
+        repeat = RepeatRunsOperator(
+            task_id="repeat_runs",
+            doc_md="Clears the runs that made something of the data of before, one by one.",
+        )
+        finish = FinishReprocessingOperator(
+            task_id="finish",
+            doc_md="Puts on record which predictions were replaced; fails if something is stale "
+            "all the same.",
+        )
+        chain(ask, history, repeat, finish)
+    return dag
+
+
+def _declare(
+    dag_id: str,
+    *,
+    description: str,
+    doc_md: str,
+    whose: str,
+    max_active_runs: int,
+    **params: Param,
+) -> DAG:
+    """Make a DAG that a person triggers for a pipeline, with a reason."""
+    defaults: dict[str, Any] = {
+        "owner": "platform",
+        "retries": 2,
+        "retry_delay": timedelta(seconds=10),
+        "retry_exponential_backoff": True,
+        "max_retry_delay": timedelta(minutes=10),
+        "execution_timeout": timedelta(minutes=15),
+    }
+    return DAG(
+        dag_id,
+        schedule=None,
+        catchup=False,
+        # There is no schedule to hold back, and a paused DAG would leave what is asked for queued.
+        is_paused_upon_creation=False,
+        max_active_runs=max_active_runs,
+        description=description,
+        doc_md=doc_md,
+        tags=["relevo", "platform"],
+        params={
+            "pipeline": Param(
+                type="string",
+                enum=list(pipeline_file.names()),
+                title="Pipeline",
+                description=whose,
+            ),
+            **params,
+            "reason": Param(
+                type="string", minLength=1, title="Reason", description="Why, for the ledger."
+            ),
+        },
+        default_args=defaults,
+    )

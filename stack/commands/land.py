@@ -62,7 +62,9 @@ def land(
                 raise StackError(str(error)) from error
             _show(landed)
             lake, whose = Lake(settings, pipeline.name), source or pipeline.primary_source
-            _tell(_kept(lake, pipeline, whose, landed))
+            _tell(kept := _kept(lake, pipeline, whose, landed))
+            if kept:
+                _tell([f"`./relevo stale {name}` lists all that depends on them, models as well."])
             _tell(_warnings(lake, pipeline, whose, landed))
 
 

@@ -158,7 +158,7 @@ def test_every_file_is_loaded_without_a_word(bag: DagBag) -> None:
     assert bag.import_errors == {}
     assert bag.captured_warnings == {}
     expected = {f"{name}_{kind}" for name in pipeline_file.names() for kind in ("score", "train")}
-    assert expected | {"platform_rollback"} <= set(bag.dags)
+    assert expected | {"platform_rollback", "platform_reprocess"} <= set(bag.dags)
 
 
 def test_every_dag_keeps_the_rules_of_the_house(bag: DagBag) -> None:
@@ -313,6 +313,31 @@ class TestRollback:
     def test_it_waits_for_nobody_to_unpause_it(self, dag: DAG) -> None:
         assert dag.is_paused_upon_creation is False
         assert (dag.schedule, dag.max_active_runs) == (None, 1)
+
+
+class TestReprocess:
+    @pytest.fixture
+    def dag(self, bag: DagBag) -> DAG:
+        return bag.dags["platform_reprocess"]
+
+    def test_it_asks_for_pipeline_and_reason(self, dag: DAG) -> None:
+        whole = {"pipeline": "loan_default", "reason": "x"}
+        checked(dag, {**whole, "partitions": ["2005-Q1"]})
+        for given, complaint in (
+            ({"pipeline": "loan_default"}, "reason"),
+            ({**whole, "partitions": "2005-Q1"}, "is not of type"),
+            ({**whole, "partitions": []}, "should be non-empty"),
+        ):
+            with pytest.raises(ParamValidationError, match=complaint):
+                checked(dag, given)
+
+    def test_its_steps_follow_each_other(self, dag: DAG) -> None:
+        assert edges(dag) == {
+            ("ask", "prepare_history"),
+            ("prepare_history", "repeat_runs"),
+            ("repeat_runs", "finish"),
+        }
+        assert dag.is_paused_upon_creation is False
 
 
 class TestApproval:

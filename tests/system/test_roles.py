@@ -111,6 +111,11 @@ OPERATED: list[tuple[str, str, Any]] = [
         f"{API}/dags/platform_rollback/dagRuns",
         {"logical_date": None, "conf": {"pipeline": "telco_churn", "reason": "a drill"}},
     ),
+    (
+        "POST",
+        f"{API}/dags/platform_reprocess/dagRuns",
+        {"logical_date": None, "conf": {"pipeline": "telco_churn", "reason": "a drill"}},
+    ),
     ("PATCH", f"{API}/dags/{QUARTERLY}", {"is_paused": False}),
     (
         "POST",

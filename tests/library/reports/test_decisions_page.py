@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pyarrow as pa
 import pytest
 
+from include.ingestion.landed_digests import LandedDigest, to_details
 from include.monitoring.performance import PerformanceRecord
 from include.registry.champions import PROFILES
 from include.reports import decisions_page
@@ -15,7 +16,7 @@ from include.reports.decisions_page import HEADS, Row, decisions, render_decisio
 from include.specification.pipeline import Pipeline
 from include.steps import monitoring
 from include.storage import ledger
-from include.storage.lake_tables import Lake
+from include.storage.lake_tables import Lake, with_partition
 from include.storage.ledger import Kind
 from include.storage.lineage import Origin
 
@@ -118,6 +119,28 @@ def test_the_page_shows_gaps_and_what_to_do(
     assert "--from-date 2005-07-05T06:00:00 --to-date 2005-07-05T06:00:00 " in page
     score("2005-Q2")
     assert "No gaps were found" in render_decisions(lake)
+
+
+def test_the_page_shows_what_is_stale(
+    lake: Lake, make_pipeline: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = make_pipeline()
+    monkeypatch.setattr(decisions_page, "load", lambda name: pipeline)
+    rows = with_partition(pa.table({"id": ["a"]}), "2005-Q1")
+    details = to_details({"2005-Q1": LandedDigest(files={"a.parquet": "1-x"})})
+    origin = Origin("p_score", "run_1", "validate_loans")
+    lake.write("raw_loans", rows, partitions=["2005-Q1"], origin=origin, details=details)
+    profiles = pa.table({"partition": ["2005-Q1"], "model_version": [1]})
+    lake.write(PROFILES, profiles, partitions=["2005-Q1"], origin=origin)
+    verdict = pa.table({"partition": ["2005-Q1"], "verdict": ["drift"], "model_version": [1]})
+    lake.write(monitoring.DRIFT, verdict, partitions=["2005-Q1"], origin=origin)
+
+    page = render_decisions(lake)
+
+    assert "<h2>Stale</h2>" in page
+    assert "source loans: a.parquet taken away" in page
+    assert 'run">p_score run_1</td><td>raw_loans, quarantine_loans</td>' in page
+    assert '2005-Q1 <span class="badge">stale</span></td>' in page
 
 
 def test_an_answer_that_counts_no_more_is_struck_out_and_listed_nowhere_else(lake: Lake) -> None:

@@ -185,5 +185,5 @@ def test_the_log_and_the_lineage_say_where_they_are(
     first = score(put_features(lake, origin, NAME, rows), champion)
     score(put_features(lake, origin, NAME, rows.assign(x=0.0)), champion)
     last = lineage_records.written(lake, "predictions")[-1]
-    assert last.details == {"made_then": str(first.version)}
+    assert last.details == {"made_then": str(first.version), "model_version": "5"}
     assert json.loads(lake.open("predictions").history(1)[0]["details"]) == dict(last.details)

@@ -68,12 +68,14 @@ class World:
         self.version = version
         tracking = create_autospec(Tracking, instance=True)
         tracking.client = create_autospec(MlflowClient, instance=True)
-        registered: list[int] = []
-        tracking.versions.side_effect = lambda *_: registered
+        registered: list[dict[str, str]] = []
+        tracking.versions.side_effect = lambda run_id, tags: [
+            number for number, held in enumerate(registered, 1) if tags.items() <= held.items()
+        ]
 
-        def register(*_: Any) -> int:
-            registered.append(1)
-            return 1
+        def register(model_uri: str, tags: dict[str, str]) -> int:
+            registered.append(tags)
+            return len(registered)
 
         tracking.register.side_effect = register
         self.registry = Registry(self.lake, tracking)

@@ -1,0 +1,229 @@
+"""The operators behind ``platform_reprocess``, for one pipeline that a person names.
+
+The request lies in the ledger: each task finds it there by the run that asked, also after it was
+killed or cleared.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from include.specification import pipeline_file
+from include.wording import some
+from relevo.active_runs import ACTIVE, clear_number, read_run, start_again
+from relevo.failures import failing_at_once
+from relevo.hooks import RelevoHook
+from relevo.links import LedgerLink, ledger_path
+from relevo.operators.base import origin_of
+from relevo.triggers import RunsEndedTrigger
+
+if TYPE_CHECKING:
+    from include.scoring.reprocessing_requests import Request, RunToRepeat
+    from include.storage.lake_tables import Lake
+
+_LOOK_AGAIN = timedelta(minutes=5)
+
+
+class ReprocessingOperator(BaseOperator):
+    """A step of a reprocessing, as the parameters of its run say.
+
+    These are ``pipeline``, ``partitions`` (None: all that was corrected) and ``reason``.
+    """
+
+    @abstractmethod
+    def run(self, context: Any, lake: Lake) -> Any:
+        """Do the step; returns a small JSON-serialisable value for XCom."""
+
+    def execute(self, context: Any) -> Any:
+        """Run the step and turn an error of the library into a failure without retries."""
+        from include.storage.lake_tables import Lake
+
+        name = context["params"]["pipeline"]
+        with failing_at_once():
+            return self.run(context, Lake(RelevoHook().store(), name))
+
+    def request(self, context: Any, lake: Lake) -> Request:
+        """Read what the run asked for."""
+        from include.scoring.reprocessing_requests import asked_by
+
+        request = asked_by(lake, origin_of(context))
+        if request is None:
+            raise AirflowFailException(
+                f"Pipeline {lake.pipeline}: the ledger must hold what this run asked for, got "
+                "nothing. Clear its first task."
+            )
+        return request
+
+
+class AskReprocessingOperator(ReprocessingOperator):
+    """Look what is stale, and put on record what is to be made anew; skipped if nothing is."""
+
+    operator_extra_links = (LedgerLink(),)
+
+    def run(self, context: Any, lake: Lake) -> dict[str, Any]:
+        """Return how much is to be made anew."""
+        from include.steps.reprocessing import ask
+
+        params, why = context["params"], context["params"]["reason"].strip()
+        if not why:
+            raise AirflowFailException("Parameter reason: must say why, got nothing.")
+        _refuse_others(lake, context)
+        request = ask(
+            lake,
+            pipeline_file.load(lake.pipeline),
+            params["partitions"],
+            why,
+            context["dag_run"].triggering_user_name or "Nobody known",
+            clear_number,
+            origin_of(context),
+            connections=RelevoHook().sql_url,
+        )
+        LedgerLink.persist(context, ledger_path(lake.pipeline))
+        if request is None:
+            raise AirflowSkipException(f"Pipeline {lake.pipeline}: nothing is stale")
+        for correction in request.corrections:
+            self.log.info("Corrected: %s", correction)
+        for run in request.runs:
+            self.log.info(
+                "To repeat: run %s of %s, about %s", run.run_id, run.dag_id, run.partition
+            )
+        return {"partitions": request.partitions, "runs": len(request.runs)}
+
+
+class PrepareHistoryOperator(ReprocessingOperator):
+    """Ingest, validate and compute anew the partitions that no run of their own scored."""
+
+    def run(self, context: Any, lake: Lake) -> list[str]:
+        """Return their names."""
+        from include.spark.session import connect
+        from include.steps.history_completion import prepare_again
+
+        request = self.request(context, lake)
+        if not request.history:
+            return []
+        hook = RelevoHook()
+        with connect(hook.get_conn().spark_remote) as spark:
+            prepare_again(
+                spark,
+                lake,
+                pipeline_file.load(lake.pipeline),
+                request.history,
+                origin_of(context),
+                connections=hook.sql_url,
+            )
+        return sorted(request.history)
+
+
+class RepeatRunsOperator(ReprocessingOperator):
+    """Clear the runs of the request one after the other, and wait for each without a worker slot.
+
+    Args:
+        poll_seconds: Seconds between looks at a run that is under way.
+    """
+
+    def __init__(self, *, poll_seconds: float = 2.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.poll_seconds = poll_seconds
+        self._ended = 0
+
+    def run(self, context: Any, lake: Lake) -> int:
+        """Return how many runs were repeated.
+
+        Raises:
+            TaskDeferred: If one is under way.
+            AirflowFailException: If one failed.
+        """
+        runs = self.request(context, lake).runs
+        for position, repeated in enumerate(runs):
+            if position >= self._ended and self._is_under_way(repeated):
+                self.log.info(
+                    "%d of %d: run %s of %s, about %s",
+                    *(position + 1, len(runs), repeated.run_id, repeated.dag_id),
+                    repeated.partition,
+                )
+                self._wait(repeated, position)
+        return len(runs)
+
+    def resume(self, context: Any, event: dict[str, Any], ended: int) -> Any:
+        """Look again, and go on with the next run."""
+        self._ended = ended
+        return self.execute(context)
+
+    def _is_under_way(self, repeated: RunToRepeat) -> bool:
+        """Look at a run, and clear it if that was not done yet."""
+        told = f"Run {repeated.run_id} of {repeated.dag_id} about {repeated.partition}"
+        run = read_run(repeated.dag_id, repeated.run_id)
+        if run is None and repeated.clear_number is not None:
+            raise AirflowFailException(
+                f"{told} must still be there, got none: somebody deleted it. Trigger this DAG "
+                "again, which makes another one."
+            )
+        if run is not None and run.state in ACTIVE:
+            return True
+        if run is None or run.clear_number == repeated.clear_number:
+            start_again(repeated.dag_id, repeated.run_id, {"partition": repeated.partition})
+            return True
+        if run.state == "failed":
+            raise AirflowFailException(
+                f"{told} failed when it was repeated. Look at it, clear what failed there, and "
+                "when it has ended clear this task with what follows: it goes on from there."
+            )
+        return False
+
+    def _wait(self, repeated: RunToRepeat, position: int) -> None:
+        self.defer(
+            trigger=RunsEndedTrigger(
+                dag_id=repeated.dag_id,
+                runs=[repeated.run_id],
+                overlap=0,
+                poll_seconds=self.poll_seconds,
+                until=(datetime.now(UTC) + _LOOK_AGAIN).isoformat(),
+            ),
+            method_name="resume",
+            kwargs={"ended": position},
+        )
+
+
+class FinishReprocessingOperator(ReprocessingOperator):
+    """Put on record which predictions were replaced; fails if something is stale all the same."""
+
+    operator_extra_links = (LedgerLink(),)
+
+    def run(self, context: Any, lake: Lake) -> dict[str, Any]:
+        """Return by partition the versions of ``predictions`` of then and of now."""
+        from include.steps.reprocessing import finish
+
+        replaced, left = finish(
+            lake,
+            pipeline_file.load(lake.pipeline),
+            self.request(context, lake),
+            context["params"]["partitions"],
+            origin_of(context),
+            connections=RelevoHook().sql_url,
+        )
+        LedgerLink.persist(context, ledger_path(lake.pipeline))
+        if not left.is_nothing:
+            raise AirflowFailException(
+                f"Pipeline {lake.pipeline}: every run was repeated, and {some(left.partitions)} "
+                f"are stale all the same. Look with `./relevo stale {lake.pipeline}`: data may "
+                "have been corrected meanwhile. Then trigger this DAG again."
+            )
+        return dict(replaced)
+
+
+def _refuse_others(lake: Lake, context: Any) -> None:
+    """Refuse to ask while another run makes something of the same pipeline anew."""
+    from include.scoring.reprocessing_requests import open_runs
+
+    for dag_id, run_id in open_runs(lake):
+        run = None if run_id == context["dag_run"].run_id else read_run(dag_id, run_id)
+        if run is not None and run.state in ACTIVE:
+            raise AirflowFailException(
+                f"Pipeline {lake.pipeline}: one reprocessing at a time, got run {run_id}, which is "
+                "under way. Trigger this DAG when that has ended, if something is stale then."
+            )
