@@ -12,23 +12,20 @@ import json
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-
-import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
+from functools import lru_cache
+from typing import Any
 
 from include.calendar.partitions import Partition
-from include.ingestion.landed_batch import LandedBatch, is_picked
-from include.ingestion.landed_objects import data_files, name_of
+from include.ingestion.landed_batch import UNPARSED, LandedBatch, is_picked
+from include.ingestion.landed_objects import files_of, name_of
 from include.specification.own_columns import is_reserved
 from include.specification.sections.sources import PLACEHOLDER, ROW_ID, Source
-from include.storage.data_frames import to_series
 from include.storage.object_store import ObjectStore, StoredObject
+from include.storage.row_digests import digest_rows
 from include.wording import some
 
-# Any odd number mixes; it only has to stay what it is.
-_MIX = np.uint64(0x9E3779B97F4A7C15)
+# Of more files a commit holds a digest of the list.
+_MOST_NAMES, _MANY = 50, "many files"
 
 
 @dataclass(frozen=True)
@@ -67,51 +64,54 @@ def to_details(digests: Mapping[str, LandedDigest]) -> dict[str, str]:
 
 def from_details(details: Mapping[str, str], partition: str) -> LandedDigest | None:
     """Read what :func:`to_details` gave; None of a partition that it does not tell of."""
-    told = json.loads(details.get("landed", "{}")).get(partition)
+    told = _parsed(details.get("landed", "{}")).get(partition)
     return None if told is None else LandedDigest(**told)
 
 
-def digest_landed(source: Source, partition: Partition, batch: LandedBatch) -> LandedDigest | None:
-    """Digest a batch that was read; None where every run reads whatever is there."""
+@lru_cache(maxsize=1024)
+def _parsed(landed: str) -> Mapping[str, Any]:
+    """Parse what may be about thousands of partitions, each of which is asked for."""
+    found: Mapping[str, Any] = json.loads(landed)
+    return found
+
+
+def digest_landed(
+    source: Source, partition: Partition, batch: LandedBatch, *, numbered: bool
+) -> LandedDigest | None:
+    """Digest a batch that was read; None where every run reads whatever is there.
+
+    Args:
+        source: The source.
+        partition: The partition that was read.
+        batch: What was read.
+        numbered: Whether its rows have no key but the place where they lie.
+    """
     if source.is_partitioned:
         return LandedDigest(files=tags(batch.files, source.location(str(partition))))
     if not is_picked(source):
         return None
     place = None if source.query else digest_list(batch.files, str(source.uri))
-    return LandedDigest(place=place, rows=digest_rows(batch.table))
+    # Where rows lie is no part of what they are.
+    own = {name for name in batch.table.column_names if is_reserved(name) and name != UNPARSED}
+    rows = digest_rows(batch.table, own | ({ROW_ID} if numbered else set()))
+    return LandedDigest(place=place, rows=rows)
 
 
 def tags(files: Iterable[StoredObject], uri: str) -> dict[str, str]:
-    """Name the content of files, by their path below an address."""
-    return {name_of(item, uri): f"{item.size}-{item.etag}" for item in files}
+    """Name the content of files, by their path below an address; of many, that of their list."""
+    found = {name_of(item, uri): f"{item.size}-{item.etag}" for item in files}
+    if len(found) <= _MOST_NAMES:
+        return found
+    return {f"{_MANY} ({len(found)} of them)": _digest(found)}
 
 
 def digest_list(files: Iterable[StoredObject], uri: str) -> str:
     """Digest the list of files below an address."""
-    return hashlib.sha256(json.dumps(tags(files, uri), sort_keys=True).encode()).hexdigest()
+    return _digest({name_of(item, uri): f"{item.size}-{item.etag}" for item in files})
 
 
-def digest_rows(table: pa.Table) -> str:
-    """Digest rows in whatever order, but for our own columns, which tell where they lie.
-
-    Args:
-        table: Plain columns, shape (n_rows, n_columns).
-
-    Returns:
-        How many rows, and the sum of their 64-bit hashes modulo 2**64.
-    """
-    total = np.zeros(table.num_rows, np.uint64)
-    for name in sorted(table.column_names):
-        if is_reserved(name) or name == ROW_ID:
-            continue
-        texts = table[name].cast(pa.string())
-        # So a null is none of the texts.
-        marked = pc.fill_null(pc.binary_join_element_wise("=", texts, ""), "")
-        hashed = pd.util.hash_array(to_series(marked).to_numpy(object))
-        with np.errstate(over="ignore"):
-            # Mixed again, or values that change their rows would sum up to the same.
-            total = pd.util.hash_array(total * _MIX + hashed)
-    return f"{table.num_rows}-{int(np.add.reduce(total, dtype=np.uint64)):016x}"
+def _digest(tags: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(tags, sort_keys=True).encode()).hexdigest()
 
 
 def files_by_partition(
@@ -127,22 +127,24 @@ def files_by_partition(
     """
     folder = str(source.uri).partition(PLACEHOLDER)[0].rpartition("/")[0]
     objects = store.list(folder)
+
+    def at(uri: str) -> int:
+        return bisect_left(objects, uri, key=lambda item: item.uri)
+
     found = {}
     for name in names:
         uri = source.location(name)
         inside = uri.rstrip("/")
-        first, last = (
-            bisect_left(objects, f"{inside}{end}", key=lambda item: item.uri) for end in "/0"
-        )  # "0" follows "/"
-        below = objects[first:last]
-        if not below and not uri.endswith("/"):
-            below = tuple(item for item in objects if item.uri == uri)
-        found[name] = tags(data_files(below, uri, subject).files, uri)
+        below = objects[at(f"{inside}/") : at(f"{inside}0")]  # "0" follows "/"
+        itself = [item for item in objects[at(uri) : at(uri) + 1] if item.uri == uri]
+        found[name] = tags(files_of(below, itself, uri, subject).files, uri)
     return found
 
 
 def difference(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     """Say how files differ from what they were; '' if they do not."""
+    if before != now and any(name.startswith(_MANY) for name in {*before, *now}):
+        return f"{', '.join(now) or 'files'} {'changed' if now else 'taken away'}"
     told = []
     for names, what in (
         (sorted(name for name in before.keys() & now if before[name] != now[name]), "changed"),

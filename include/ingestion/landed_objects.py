@@ -9,7 +9,7 @@ own; and an object of 0 bytes that is not named as a data file: it marks somethi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from include.calendar import partitions
@@ -170,17 +170,42 @@ def folder_values(columns: Mapping[str, Sequence[str]], subject: str) -> tuple[s
     )
 
 
+def files_of(
+    below: Iterable[StoredObject], itself: Iterable[StoredObject], uri: str, subject: str
+) -> LandedFiles:
+    """Choose the data files of a folder, or else the one object at the address itself.
+
+    Args:
+        below: Objects below the address.
+        itself: The object at it, if there is one.
+        uri: The address.
+        subject: Whose they are, for messages.
+    """
+    found = data_files(below, uri, subject)
+    if found.files or uri.endswith("/"):
+        return found
+    return LandedFiles(tuple(itself), found.warnings)
+
+
+def files_at(store: ObjectStore, uri: str, subject: str) -> LandedFiles:
+    """List the data files of a folder, or the one object that is at the address itself."""
+    return files_of(store.list(uri), _at(store, uri), uri, subject)
+
+
+def _at(store: ObjectStore, uri: str) -> Iterator[StoredObject]:
+    """Find the object at an address, if anybody asks for it."""
+    for item in store.list(uri.rpartition("/")[0]):
+        if item.uri == uri:
+            yield item
+
+
 def list_files(settings: StoreSettings, uri: str, file_format: str, subject: str) -> LandedFiles:
     """List the data files of a folder, or the one object that is at the address itself.
 
     Raises:
         SourceError: If there is none, one is empty, or one is of another format.
     """
-    store = ObjectStore(settings)
-    found = data_files(store.list(uri), uri, subject)
-    if not found.files and not uri.endswith("/"):
-        itself = [item for item in store.list(uri.rpartition("/")[0]) if item.uri == uri]
-        found = LandedFiles(tuple(itself), found.warnings)
+    found = files_at(ObjectStore(settings), uri, subject)
     words = FORMATS[file_format]
     if not found.files:
         aside = "".join(f" ({warning.rpartition('. ')[0]})" for warning in found.warnings[:1])

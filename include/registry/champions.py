@@ -257,12 +257,13 @@ class Registry:
         return self._demand(self.champion_as_of(partition), partition)
 
     def require_promoted(self, partition: Partition) -> ModelVersion:
-        """Like :meth:`promoted_for`.
+        """Like :meth:`promoted_for`; of what a person keeps in use, what took its place since.
 
         Raises:
             RegistryError: If no version was in use.
         """
-        return self._demand(self.promoted_for(partition), partition)
+        champion = self._demand(self.promoted_for(partition), partition)
+        return self.get(succession.latest_of(self.events(), champion.version))
 
     def _demand(self, champion: ModelVersion | None, partition: Partition) -> ModelVersion:
         if champion is None:

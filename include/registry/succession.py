@@ -79,6 +79,18 @@ def effective(events: Sequence[Event], partition: str | None) -> int | None:
     return int(found[-1]) if found else None
 
 
+def latest_of(events: Sequence[Event], version: int) -> int:
+    """Follow a version to the one that its own training promoted in its place; itself if none."""
+    replaced = {
+        row["version"]: json.loads(row["details"]).get(REPLACED_BY)
+        for row in events
+        if row["event"] in (PROMOTED, TAKEN_BACK, RESTORED)
+    }
+    while (follower := replaced.get(version)) is not None:
+        version = int(follower)
+    return version
+
+
 def changes(events: Sequence[Event]) -> list[Change]:
     """Follow the version at the end of time from event to event."""
     found: list[Change] = []

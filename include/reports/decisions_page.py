@@ -196,8 +196,7 @@ def render_decisions(lake: Lake) -> str:
         now = datetime.now(UTC).replace(tzinfo=None)
         gaps = find_gaps(lake, pipeline, now, most_labels=_MOST_LABELS)
         try:
-            # Queries, and places that hold every partition, would be read whole.
-            stale = find_stale(lake, pipeline, read_rows=False)
+            stale = find_stale(lake, pipeline, brief=True)
         except SourceError as error:
             unlisted = str(error)
     except SpecificationError as error:

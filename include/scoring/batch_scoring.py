@@ -160,7 +160,8 @@ def write_profile(
     """Store the profile of a scored batch."""
     row = {"model_version": version.version, "profile": json.dumps(current.to_dict())}
     rows = with_partition(pa.Table.from_pylist([row]), partition)
-    return lake.write(PROFILES, rows, partitions=[partition], origin=origin)
+    details = {SCORED_BY: str(version.version)}
+    return lake.write(PROFILES, rows, partitions=[partition], origin=origin, details=details)
 
 
 def read_profile(lake: Lake, reference: TableReference) -> tuple[int, Profile]:

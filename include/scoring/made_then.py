@@ -23,7 +23,7 @@ from include.specification.sections.sources import ROW_ID
 from include.storage.data_files import DataFile
 from include.storage.lake_tables import Lake
 from include.storage.lineage import TableReference
-from include.storage.lineage_records import Written, written
+from include.storage.lineage_records import PartitionCommits, Written, written
 from include.storage.parquet import open_parquet
 
 DETAIL = "made_then"
@@ -33,8 +33,15 @@ _BATCH_ROWS = 131_072
 _RECENT = 50  # commits; whoever scores again mostly scores again what is recent
 
 
-def made_then(lake: Lake, partition: str) -> TableReference | None:
+def made_then(
+    lake: Lake, partition: str, commits: PartitionCommits | None = None
+) -> TableReference | None:
     """Find the predictions of a partition that were made then, at the version that holds them.
+
+    Args:
+        lake: The pipeline's tables.
+        partition: Name of the partition.
+        commits: Those of ``predictions``, of whoever asks about many partitions.
 
     Returns:
         A partition of ``predictions``; None if nobody scored it then.
@@ -44,34 +51,49 @@ def made_then(lake: Lake, partition: str) -> TableReference | None:
     held = lake.reference(TABLE, partition)
     if not _is_back_scored(lake, held):
         return held
-    last = _last_commit(lake, partition, held.version)
+    last = _last_commit(lake, partition, held.version, commits)
     if last is None or DETAIL not in last.details:
         return None
     then = TableReference(lake.pipeline, TABLE, int(last.details[DETAIL]), partition, 0)
     return replace(then, rows=sum(file.rows for file in lake.files(then)))
 
 
-def to_judge(lake: Lake, pipeline: Pipeline, partition: str) -> tuple[TableReference | None, bool]:
+def to_judge(
+    lake: Lake, pipeline: Pipeline, partition: str, commits: PartitionCommits | None = None
+) -> tuple[TableReference | None, bool]:
     """Find the predictions of a partition that its labels go with.
 
     Those are the ones made then, unless the partition was reprocessed. Also, rows that are known by
     their place in a file are other rows in a file that was corrected, and its labels go with the
     predictions for it.
 
+    Args:
+        lake: The pipeline's tables.
+        pipeline: The pipeline file.
+        partition: Name of the partition.
+        commits: Those of ``predictions``, of whoever asks about many partitions.
+
     Returns:
         (a partition of ``predictions``, or None if nobody scored it then; whether they were made
         then).
     """
-    then = made_then(lake, partition)
-    if then is None or (pipeline.entity != ROW_ID and reprocessed_for(lake, partition) is None):
-        return then, then is not None
+    then = made_then(lake, partition, commits)
+    if then is None:
+        return None, False
+    if pipeline.entity != ROW_ID and reprocessed_for(lake, then, commits) is None:
+        return then, True
     now = lake.reference(TABLE, partition)
     return now, now.version == then.version
 
 
-def reprocessed_for(lake: Lake, partition: str) -> str | None:
-    """Name the run that asked for the predictions of now; None if nobody did."""
-    last = _last_commit(lake, partition, lake.open(TABLE).version())
+def reprocessed_for(
+    lake: Lake, then: TableReference, commits: PartitionCommits | None = None
+) -> str | None:
+    """Name the run of who asked that others take the place of predictions; None if nobody did."""
+    version = int(lake.open(TABLE).version())
+    if version == then.version:
+        return None
+    last = _last_commit(lake, str(then.partition), version, commits)
     return None if last is None else last.details.get(REPROCESSED)
 
 
@@ -107,8 +129,12 @@ def _is_back_scored(lake: Lake, held: TableReference) -> bool:
     return bool(pc.any(marks["back_scored"]).as_py())
 
 
-def _last_commit(lake: Lake, partition: str, version: int) -> Written | None:
+def _last_commit(
+    lake: Lake, partition: str, version: int, commits: PartitionCommits | None = None
+) -> Written | None:
     """Find the commit that wrote what the partition holds at a version of the table."""
+    if commits is not None:
+        return commits.until(partition, version)
     for latest in (_RECENT, None):
         for item in reversed(written(lake, TABLE, latest)):
             if item.version <= version and partition in item.partitions:

@@ -2,7 +2,8 @@
 
 A request names its runs. What one of them predicts takes the place of what was predicted then, also
 where performance is judged, which stays readable at its version. A run that somebody clears without
-such a request leaves what was predicted then in its place.
+such a request leaves what was predicted then in its place. The latest request of a pipeline is open
+until it was carried out; earlier ones are not.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from include.storage import ledger
 from include.storage.lake_tables import Lake
 from include.storage.ledger import Entry
 from include.storage.lineage import Origin
+from include.wording import some
+
+_KIND: ledger.Kind = "reprocessing"
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class RunToRepeat:
         run_id: Its id.
         clear_number: How often it had been cleared when this was asked for; None if Airflow knew
             no such run, and another one is to be made.
+        had_failed: Whether it had failed by then, so that it may fail again.
     """
 
     partition: str
@@ -35,6 +40,7 @@ class RunToRepeat:
     dag_id: str
     run_id: str
     clear_number: int | None
+    had_failed: bool
 
 
 @dataclass(frozen=True)
@@ -42,22 +48,26 @@ class Request:
     """A request.
 
     Args:
+        run_id: Run of ``platform_reprocess`` that asks.
         who: Who asked.
         why: The reason.
-        corrections: What was corrected, in words.
+        corrected: Names of sources and partitions that were corrected.
+        told: What was corrected, in words.
         history: By partition without a run of its own, the tables to prepare anew.
         runs: The runs, in the order in which they are to be repeated.
-        versions: Model versions that were trained on data of before, and as of when.
+        versions: Model versions that were trained on data of before.
         predictions: By partition, the version of the table ``predictions`` that held its
             predictions when this was asked for.
     """
 
+    run_id: str
     who: str
     why: str
-    corrections: Sequence[str]
+    corrected: Sequence[tuple[str, str]]
+    told: Sequence[str]
     history: Mapping[str, Sequence[str]]
     runs: Sequence[RunToRepeat]
-    versions: Mapping[str, str]
+    versions: Sequence[int]
     predictions: Mapping[str, int]
 
     @property
@@ -65,83 +75,78 @@ class Request:
         """Name the partitions that it is about, sorted."""
         return sorted({*self.history, *(run.partition for run in self.runs)})
 
-    @property
-    def trainings(self) -> set[str]:
-        """Name the partitions as of which is trained anew."""
-        return {run.partition for run in self.runs if run.kind == "train"}
+    def is_about(self, origin: Origin) -> bool:
+        """Tell whether a run is to be repeated."""
+        run = (origin.dag_id, origin.dag_run_id)
+        return run in {(item.dag_id, item.run_id) for item in self.runs}
+
+    def is_corrected(self, source: str, partition: str) -> bool:
+        """Tell whether a partition of a source is to be ingested anew."""
+        return (source, partition) in {(name, part) for name, part in self.corrected}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Request:
         """Read the evidence of its entry; other keys are ignored."""
         found = {name: values[name] for name in cls.__dataclass_fields__}
-        return cls(**{**found, "runs": [RunToRepeat(**run) for run in values["runs"]]})
+        runs = [RunToRepeat(**run) for run in values["runs"]]
+        corrected = [(source, name) for source, name in values["corrected"]]
+        return cls(**{**found, "runs": runs, "corrected": corrected})
 
 
-def ask(lake: Lake, request: Request, origin: Origin) -> None:
+def record(lake: Lake, request: Request, origin: Origin) -> None:
     """Put a request on record, once for each run that asks."""
     ledger.record(
         lake,
-        "reprocessing",
+        _KIND,
         request.partitions[0],
         "asked",
-        f"{request.who}: {request.why} ({'; '.join(request.corrections) or 'left half done'})",
+        f"{request.who}: {request.why} ({some(request.told) or 'left half done'})",
         origin=origin,
         evidence={"by": request.who, **asdict(request)},
     )
 
 
-def asked_by(lake: Lake, origin: Origin) -> Request | None:
-    """Find what a run asked for."""
-    for entry in ledger.entries(lake, "reprocessing"):
-        if (entry.decision, _run(entry)) == ("asked", (origin.dag_id, origin.dag_run_id)):
-            return Request.from_dict(entry.evidence)
-    return None
-
-
-def finish(lake: Lake, request: Request, replaced: Mapping[str, Any], origin: Origin) -> None:
+def close(lake: Lake, request: Request, replaced: Mapping[str, Any], origin: Origin) -> None:
     """Put on record that a request was carried out, and which predictions were replaced."""
+    runs = len(request.runs)
     ledger.record(
         lake,
-        "reprocessing",
+        _KIND,
         request.partitions[0],
         "done",
-        _told(request, replaced),
+        f"{runs} run{'' if runs == 1 else 's'} repeated; predictions replaced of "
+        f"{some(sorted(replaced)) or 'no partition'}.",
         origin=origin,
         evidence={"by": request.who, "replaced": dict(replaced)},
     )
 
 
-def open_runs(lake: Lake) -> list[tuple[str, str]]:
-    """Name the runs that asked for what was not carried out yet, as (DAG, run id)."""
-    return [_run(entry) for entry in _open(lake)]
-
-
-def open_request(lake: Lake, origin: Origin) -> tuple[str, Request] | None:
-    """Find the latest request, not carried out yet, that a run is to be repeated for.
-
-    Returns:
-        (run that asked, the request).
-    """
-    for entry in reversed(_open(lake)):
-        request = Request.from_dict(entry.evidence)
-        if (origin.dag_id, origin.dag_run_id) in {(run.dag_id, run.run_id) for run in request.runs}:
-            return entry.dag_run_id, request
+def asked_by(lake: Lake, origin: Origin, why: str) -> Request | None:
+    """Find what a run asked for; one of the same name that asked for something else did not."""
+    for entry in reversed(ledger.entries(lake, _KIND)):
+        if (entry.decision, *_run(entry)) == ("asked", origin.dag_id, origin.dag_run_id):
+            request = Request.from_dict(entry.evidence)
+            return request if request.why == why else None
     return None
 
 
-def _open(lake: Lake) -> list[Entry]:
-    entries = ledger.entries(lake, "reprocessing")
-    done = {_run(entry) for entry in entries if entry.decision == "done"}
-    return [item for item in entries if item.decision == "asked" and _run(item) not in done]
+def open_run(lake: Lake) -> tuple[str, str] | None:
+    """Name the run whose request was not carried out yet, as (DAG, run id)."""
+    entry = _open(lake)
+    return None if entry is None else _run(entry)
+
+
+def open_request(lake: Lake, origin: Origin) -> Request | None:
+    """Find the request, not carried out yet, for which a run is to be repeated."""
+    entry = _open(lake)
+    request = None if entry is None else Request.from_dict(entry.evidence)
+    return request if request is not None and request.is_about(origin) else None
+
+
+def _open(lake: Lake) -> Entry | None:
+    entries = ledger.entries(lake, _KIND)
+    return entries[-1] if entries and entries[-1].decision == "asked" else None
 
 
 def _run(entry: Entry) -> tuple[str, str]:
     return entry.dag_id, entry.dag_run_id
-
-
-def _told(request: Request, replaced: Mapping[str, Any]) -> str:
-    runs = len(request.runs)
-    return (
-        f"{runs} run{'' if runs == 1 else 's'} repeated; predictions replaced of "
-        f"{', '.join(sorted(replaced)) or 'no partition'}."
-    )

@@ -15,11 +15,12 @@ from include.features.known_labels import mature_as_of
 from include.monitoring import gaps as rules
 from include.monitoring.gaps import Gap, Untrained
 from include.registry.champions import PROFILES
-from include.scoring import made_then
+from include.scoring import batch_scoring, made_then
 from include.specification.pipeline import Pipeline
 from include.steps import monitoring
 from include.storage import ledger
 from include.storage.lake_tables import Lake
+from include.storage.lineage_records import PartitionCommits, written
 
 
 def find_gaps(
@@ -106,14 +107,17 @@ def _outdated(
     lake: Lake, pipeline: Pipeline, scored: Collection[Partition]
 ) -> Mapping[Partition, Partition]:
     """Find the partitions that were judged by predictions made later, and scored since."""
-    found = {}
+    asked = {}
     for row in monitoring.rows(lake, monitoring.PERFORMANCE):
         measured = partitions.parse(row["measured"], pipeline.partition)
-        if not json.loads(row["details"])["back_scored"] or measured not in scored:
-            continue
-        if made_then.to_judge(lake, pipeline, str(measured))[1]:
-            found[measured] = partitions.parse(row["partition"], pipeline.partition)
-    return found
+        if json.loads(row["details"])["back_scored"] and measured in scored:
+            asked[measured] = partitions.parse(row["partition"], pipeline.partition)
+    commits = PartitionCommits(written(lake, batch_scoring.TABLE) if asked else ())
+    return {
+        measured: judge
+        for measured, judge in asked.items()
+        if made_then.to_judge(lake, pipeline, str(measured), commits)[1]
+    }
 
 
 def _untrained(lake: Lake, pipeline: Pipeline) -> Mapping[Partition, Untrained]:

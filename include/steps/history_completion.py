@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from include.calendar.partitions import Partition, parse
@@ -87,19 +87,20 @@ def prepare_again(
     spark: Any,
     lake: Lake,
     pipeline: Pipeline,
-    stale: Mapping[str, Collection[str]],
+    corrected: Collection[tuple[str, str]],
+    history: Mapping[str, Collection[str]],
     origin: Origin,
     *,
     connections: Connections = from_environment,
 ) -> None:
-    """Ingest, validate and compute anew what was made from data of before.
+    """Ingest and validate what was corrected, and compute anew the features of history.
 
     Args:
         spark: Spark Connect session.
         lake: The pipeline's tables.
         pipeline: The pipeline file.
-        stale: By partition, the tables to make anew; what is no table of sources or features is
-            left alone.
+        corrected: Names of sources and partitions.
+        history: By partition, its tables that were made from data of before.
         origin: Who writes.
         connections: Resolves the connections of SQL sources.
 
@@ -108,13 +109,15 @@ def prepare_again(
         SourceError: If one cannot be ingested.
     """
 
-    def of(table: str) -> list[Partition]:
-        names = sorted(name for name, tables in stale.items() if table in tables)
-        return [parse(name, pipeline.partition) for name in names]
+    def parsed(names: Iterable[str]) -> list[Partition]:
+        return [parse(name, pipeline.partition) for name in sorted(names)]
 
     for source in pipeline.sources:
-        _prepare(lake, pipeline, source, of(raw_table(source)), origin, connections)
-    _compute(spark, lake, pipeline, of(feature_function.TABLE), origin)
+        wanted = parsed(name for of, name in corrected if of == source)
+        _prepare(lake, pipeline, source, wanted, origin, connections)
+    table = feature_function.TABLE
+    wanted = parsed(name for name, tables in history.items() if table in tables)
+    _compute(spark, lake, pipeline, wanted, origin)
 
 
 def _prepare(

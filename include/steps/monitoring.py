@@ -34,7 +34,7 @@ from include.monitoring.retraining import (
 from include.registry.champions import PROFILES, Registry
 from include.registry.model_files import ModelVersion, load_reference
 from include.scoring import batch_scoring, made_then
-from include.scoring.reprocessing_requests import open_request
+from include.scoring.scoring_version import version_to_score
 from include.specification.pipeline import Pipeline
 from include.specification.problem import Problem
 from include.storage import ledger
@@ -92,25 +92,14 @@ def score_batch(
     Raises:
         RegistryError: If no champion was in use.
     """
-    name = str(partition)
-    then = made_then.made_then(lake, name)
-    asked_by = None if then is None else made_then.reprocessed_for(lake, name)
-    if then is None:
-        champion = registry.require_champion(partition)
-    else:
-        last = then if asked_by is None else lake.reference(batch_scoring.TABLE, name)
-        champion = registry.get(made_then.made_by(lake, last))
-    request = open_request(lake, origin)
-    if request is not None:
-        asked_by = request[0]
-        if champion.partition in request[1].trainings:
-            champion = registry.require_promoted(partition)
+    then = made_then.made_then(lake, str(partition))
+    champion, asked_by = version_to_score(lake, registry, partition, then, origin)
     details = {}
     if then is not None and (
         champion.version != made_then.made_by(lake, then)
         or made_then.are_other_rows(lake, then, features)
     ):
-        details = {made_then.DETAIL: str(then.version)}
+        details[made_then.DETAIL] = str(then.version)
         if asked_by is not None:
             details[made_then.REPROCESSED] = asked_by
     scores = batch_scoring.score(
@@ -124,7 +113,7 @@ def score_batch(
         details=details,
     )
     written = batch_scoring.write_profile(
-        lake, name, champion, scores.profile, origin.reading(features)
+        lake, str(partition), champion, scores.profile, origin.reading(features)
     )
     return Scored(scores.predictions, written, champion.version)
 
@@ -190,7 +179,7 @@ def measure_performance(
         for record in records
     ]
     judged = {record.partition for record in records}
-    _take_back(lake, partition, judged, origin)
+    _take_back(lake, partition, {*wanted, *judged}, origin)
     _write(lake, PERFORMANCE, found, partition, origin.reading(*read))
     _keep_first(lake, judged, origin)
     return tuple(records)
@@ -224,15 +213,20 @@ def _to_judge(
     return partitions_to_judge(wanted, before, history, judged)
 
 
-def _take_back(lake: Lake, partition: Partition, judged: set[str], origin: Origin) -> None:
-    """Remove what a run predicted only to judge it, and judges no more: labels were corrected."""
+def _take_back(lake: Lake, partition: Partition, mature: set[str], origin: Origin) -> None:
+    """Remove what a run predicted only to judge it, and has not to judge any more."""
     held = rows(lake, PERFORMANCE)
     before = {row["measured"] for row in held if row["partition"] == str(partition)}
     others = {row["measured"] for row in held if row["partition"] != str(partition)}
-    for name in sorted(before - judged - others):
-        schema = lake.schema(batch_scoring.TABLE)
+    for name in sorted(before - mature - others):
+        paths, schema = lake.paths(batch_scoring.TABLE, name), lake.schema(batch_scoring.TABLE)
         if schema is not None and made_then.made_then(lake, name) is None:
-            lake.commit(batch_scoring.TABLE, [], schema, partitions=[name], origin=origin)
+            lake.commit(
+                *(batch_scoring.TABLE, [], schema),
+                partitions=[name],
+                origin=origin,
+                replacing=paths,
+            )
 
 
 def _keep_first(lake: Lake, judged: set[str], origin: Origin) -> None:

@@ -20,6 +20,7 @@ from include.ingestion.key_types import check_keys, check_named
 from include.ingestion.landed_batch import LandedBatch, read_landed
 from include.ingestion.landed_digests import digest_landed, to_details
 from include.quality import data_docs, quarantine, suites, validation
+from include.scoring.reprocessing_requests import open_request
 from include.specification.pipeline import Pipeline
 from include.specification.sections.sources import ROW_ID, Source
 from include.steps.label_contradictions import with_contradictions
@@ -29,6 +30,7 @@ from include.storage.data_files import DataFile, write_files
 from include.storage.drafts import Draft, Manifest
 from include.storage.lake_tables import PARTITION, Lake, with_partition
 from include.storage.lineage import Origin, TableReference
+from include.storage.lineage_records import PartitionCommits, written
 from include.storage.object_store import ObjectStore
 from include.storage.settings import REPORTS
 from include.training.training_sets import TrainingSet
@@ -84,6 +86,8 @@ def ingest(
 ) -> Draft:
     """Copy what landed for partitions below the raw table of a source, as one draft.
 
+    A run that is repeated for a request keeps what the table holds, unless it was corrected.
+
     Args:
         lake: The pipeline's tables.
         pipeline: The pipeline file.
@@ -99,6 +103,8 @@ def ingest(
             is joined with.
     """
     table = raw_table(source)
+    if (kept := _to_keep(lake, source, wanted, origin)) is not None:
+        return kept
     expected = landed_schema(lake, source)
     others = {
         other: schema
@@ -114,7 +120,8 @@ def ingest(
         check_named(pipeline, source, subject, landed.table)
         check_keys(pipeline, source, subject, landed.table, others)
         expected = landed.table.schema
-        if digest := digest_landed(pipeline.sources[source], partition, landed):
+        numbered = is_numbered(pipeline, source)
+        if digest := digest_landed(pipeline.sources[source], partition, landed, numbered=numbered):
             digests[str(partition)] = digest
         rows = _spread(landed.table, sample)
         batches.append(with_partition(rows, str(partition)))
@@ -127,6 +134,19 @@ def ingest(
         origin=origin,
         details=to_details(digests),
     )
+
+
+def _to_keep(lake: Lake, source: str, wanted: Sequence[Partition], origin: Origin) -> Draft | None:
+    """Refer to what the table holds of a partition, if a run of a request is to keep it."""
+    request, (partition, *others) = open_request(lake, origin), wanted
+    if request is None or others or request.is_corrected(source, str(partition)):
+        return None
+    table = raw_table(source)
+    if str(partition) not in PartitionCommits(written(lake, table)):
+        return None
+    _log.info("Keeping %s %s as it is", source, partition)
+    rows = lake.row_counts(table).get(str(partition), 0)
+    return Draft(lake.pipeline, table, str(partition), rows, "")
 
 
 def read_batch(
@@ -145,8 +165,13 @@ def read_batch(
         partition,
         expected_schema=expected,
         connections=connections,
-        row_id=pipeline.entity == ROW_ID and source == pipeline.primary_source,
+        row_id=is_numbered(pipeline, source),
     )
+
+
+def is_numbered(pipeline: Pipeline, source: str) -> bool:
+    """Tell whether rows of a source have no key but the place where they lie."""
+    return pipeline.entity == ROW_ID and source == pipeline.primary_source
 
 
 def validate_source(
@@ -161,6 +186,10 @@ def validate_source(
 
     Running it again on the same draft gives the same.
     """
+    if not ingested.uri:
+        reference = lake.latest(TableReference(lake.pipeline, ingested.table, 0, str(partition), 0))
+        moved = lake.row_counts(quarantine_table(source)).get(str(partition), 0)
+        return Validated(reference, moved, None, {})
     return _validate_one(lake, pipeline, source, ingested, partition, origin)
 
 

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from include.errors import SourceError
+from include.registry.champions import PROFILES
 from include.scoring import reprocessing_requests
 from include.scoring.batch_scoring import TABLE as PREDICTIONS
+from include.scoring.made_then import DETAIL
 from include.scoring.reprocessing_requests import Request, RunToRepeat
 from include.specification.pipeline import Pipeline
 from include.steps.stale import Stale, StaleRun, find_stale
@@ -17,8 +19,9 @@ from include.storage.lineage import Origin
 from include.storage.lineage_records import PartitionCommits, written
 from include.wording import some
 
-# Given a DAG and a run id: how often that was cleared; None if there is no such run.
-ClearNumber = Callable[[str, str], int | None]
+# Given a DAG and a run id: how often that was cleared, and whether it has failed; None if there is
+# no such run.
+LookUp = Callable[[str, str], tuple[int, bool] | None]
 
 
 def ask(
@@ -27,12 +30,15 @@ def ask(
     wanted: Sequence[str] | None,
     why: str,
     who: str,
-    clear_number: ClearNumber,
+    look_up: LookUp,
     origin: Origin,
     *,
     connections: Connections,
 ) -> Request | None:
     """Put on record what is to be made anew; a run that asks again finds what it asked for.
+
+    A training whose run Airflow knows no more is not repeated: another run would not take back
+    what that one had put in use.
 
     Args:
         lake: The pipeline's tables.
@@ -40,7 +46,7 @@ def ask(
         wanted: Partitions whose corrections are to be taken over; None for all of them.
         why: The reason, for the ledger.
         who: Who asks.
-        clear_number: Looks a run up.
+        look_up: Looks a run up.
         origin: The run that asks.
         connections: Resolves the connections of SQL sources.
 
@@ -48,31 +54,30 @@ def ask(
         The request; None if nothing is stale.
 
     Raises:
-        SourceError: If a partition that is wanted has no correction, or a source cannot be listed.
+        SourceError: If a partition that is wanted was not corrected, one that was cannot be
+            ingested, or a source cannot be listed.
     """
-    asked = reprocessing_requests.asked_by(lake, origin)
+    asked = reprocessing_requests.asked_by(lake, origin, why)
     if asked is not None:
         return asked
     stale = find_stale(lake, pipeline, only=wanted, connections=connections)
-    corrected = {item.partition for item in stale.corrections}
-    if strange := sorted(set(wanted or ()) - corrected - set(stale.partitions)):
-        raise SourceError(
-            f"pipeline {pipeline.name}: partitions to reprocess must have something stale, got "
-            f"{some(strange)}. Look with `./relevo stale {pipeline.name}`."
-        )
-    if stale.is_nothing:
+    _refuse(pipeline, stale, wanted)
+    runs = [item for run in stale.runs if (item := _to_repeat(run, look_up, origin)) is not None]
+    if not runs and not stale.history:
         return None
     request = Request(
+        run_id=origin.dag_run_id,
         who=who,
         why=why,
-        corrections=[f"{c.source} {c.partition}: {c.what}" for c in stale.corrections],
+        corrected=[(item.source, item.partition) for item in stale.corrections],
+        told=[str(item) for item in stale.corrections],
         history=stale.history,
-        runs=[_to_repeat(run, clear_number, origin) for run in stale.runs],
-        versions={str(version): as_of for version, as_of in stale.versions.items()},
+        runs=runs,
+        versions=list(stale.versions),
         predictions=_predicted(lake, stale),
     )
-    reprocessing_requests.ask(lake, request, origin)
-    return request
+    reprocessing_requests.record(lake, request, origin)
+    return reprocessing_requests.asked_by(lake, origin, why)
 
 
 def finish(
@@ -89,15 +94,32 @@ def finish(
     Returns:
         (by partition the versions of the table of then and of now, what is left).
     """
-    now = PartitionCommits(written(lake, PREDICTIONS))
+    now, scored = PartitionCommits(written(lake, PREDICTIONS)), lake.partitions(PROFILES)
     replaced = {
         name: {"then": version, "now": now.at(name).version}
         for name, version in request.predictions.items()
+        # Equal rows of a partition's own run are those made then, and not marked.
         if now.at(name).version != version
+        and (DETAIL in now.at(name).details or name not in scored)
     }
-    left = find_stale(lake, pipeline, only=wanted, connections=connections)
-    reprocessing_requests.finish(lake, request, replaced, origin)
-    return replaced, left
+    reprocessing_requests.close(lake, request, replaced, origin)
+    return replaced, find_stale(lake, pipeline, only=wanted, connections=connections)
+
+
+def _refuse(pipeline: Pipeline, stale: Stale, wanted: Sequence[str] | None) -> None:
+    corrected = {item.partition for item in stale.corrections}
+    if strange := sorted(set(wanted or ()) - corrected):
+        raise SourceError(
+            f"pipeline {pipeline.name}: partitions to reprocess must have been corrected, got "
+            f"{some(strange)}. `./relevo stale {pipeline.name}` lists those that were."
+        )
+    gone = [str(item) for item in stale.corrections if item.content is None]
+    if gone:
+        raise SourceError(
+            f"pipeline {pipeline.name}: what is taken over must be there to be ingested, got "
+            f"{some(gone)}. Put it back, land an empty file where the source has allow_empty, or "
+            "name the partitions to reprocess."
+        )
 
 
 def _predicted(lake: Lake, stale: Stale) -> dict[str, int]:
@@ -107,8 +129,11 @@ def _predicted(lake: Lake, stale: Stale) -> dict[str, int]:
     return {name: commits.at(name).version for name in sorted(named)}
 
 
-def _to_repeat(run: StaleRun, clear_number: ClearNumber, origin: Origin) -> RunToRepeat:
-    number, run_id = clear_number(run.dag_id, run.run_id), run.run_id
-    if number is None:  # Airflow knows it no more
+def _to_repeat(run: StaleRun, look_up: LookUp, origin: Origin) -> RunToRepeat | None:
+    found, run_id = look_up(run.dag_id, run.run_id), run.run_id
+    if found is None and run.kind == "train":
+        return None
+    if found is None:
         run_id = f"{origin.dag_run_id}__{run.kind}_{run.partition}"
-    return RunToRepeat(run.partition, run.kind, run.dag_id, run_id, number)
+    number, had_failed = found or (None, False)
+    return RunToRepeat(run.partition, run.kind, run.dag_id, run_id, number, had_failed)

@@ -17,23 +17,26 @@ from include.calendar.partitions import parse
 from include.features import labels
 from include.features.feature_function import TABLE as FEATURES
 from include.ingestion.landed_digests import from_details
+from include.registry import succession
 from include.registry.champions import PROFILES, Registry
 from include.registry.model_files import ModelVersion
 from include.scoring.batch_scoring import SCORED_BY
 from include.scoring.batch_scoring import TABLE as PREDICTIONS
 from include.scoring.made_then import REPROCESSED
 from include.specification.pipeline import Pipeline
-from include.steps.corrections import Correction, find_corrections
+from include.steps.corrections import Correction, Landing, look
 from include.steps.monitoring import DRIFT, PERFORMANCE
 from include.steps.preparation import quarantine_table, raw_table
 from include.storage.connections import Connections, from_environment
+from include.storage.event_tables import Event
 from include.storage.lake_tables import Lake
 from include.storage.lineage import TableReference
 from include.storage.lineage_records import PartitionCommits, Written, written
+from include.training.training_sets import ROWS, WINDOW, TrainingSet
 from include.training.training_sets import TABLE as TRAINING_SETS
-from include.training.training_sets import WINDOW, TrainingSet
 
 RunKind = Literal["score", "train"]
+_RECENT = 200  # commits of a table
 
 
 @dataclass(frozen=True)
@@ -64,13 +67,16 @@ class Stale:
         history: Partitions that no run of their own scored, and which of their tables are stale;
             what was predicted of them is made anew by the run that judges it.
         runs: Runs that make the rest anew, in the order in which they are to be repeated.
-        versions: Model versions that were trained on data of before, and as of when.
+        versions: Model versions that were trained on data of before, and as of when: those that
+            may still predict, or did.
+        expired: Landed partitions that are there no more, as (source, first, last); not stale.
     """
 
     corrections: tuple[Correction, ...]
     history: Mapping[str, tuple[str, ...]]
     runs: tuple[StaleRun, ...]
     versions: Mapping[int, str]
+    expired: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def is_nothing(self) -> bool:
@@ -88,16 +94,17 @@ def find_stale(
     lake: Lake,
     pipeline: Pipeline,
     *,
-    read_rows: bool = True,
+    brief: bool = False,
     connections: Connections = from_environment,
     only: Collection[str] | None = None,
 ) -> Stale:
-    """List what is stale; see :func:`include.steps.corrections.find_corrections`.
+    """List what is stale; see :func:`include.steps.corrections.look`.
 
     Args:
         lake: The pipeline's tables.
         pipeline: The pipeline file.
-        read_rows: Whether to look at queries, and at places that hold every partition.
+        brief: Whether to look at the latest 200 commits of each table alone, and at folders of
+            partitions, as a page may that somebody waits for.
         connections: Resolves the connections of SQL sources.
         only: Partitions whose corrections count; all of them if None.
 
@@ -106,59 +113,87 @@ def find_stale(
         SettingsError: If the connection of a SQL source is missing or wrong.
         UnavailableError: If a database or the store does not answer.
     """
-    search = _Search(lake, pipeline)
+    search = _Search(lake, pipeline, _RECENT if brief else None)
     raw = {source: search.commits(raw_table(source)) for source in pipeline.sources}
-    found = find_corrections(lake, pipeline, raw, read_rows=read_rows, connections=connections)
-    if only is not None:
-        found = [item for item in found if item.partition in only]
+    found = look(lake, pipeline, raw, brief=brief, only=only, connections=connections)
     return search.result(found)
 
 
 class _Search:
     """Follows what was recorded as read, from the landed data on."""
 
-    def __init__(self, lake: Lake, pipeline: Pipeline) -> None:
-        self.lake, self.pipeline = lake, pipeline
+    def __init__(self, lake: Lake, pipeline: Pipeline, latest: int | None) -> None:
+        self.lake, self.pipeline, self.latest = lake, pipeline, latest
         self.now: dict[tuple[str, str], Correction] = {}
         self._tables: dict[str, PartitionCommits] = {}
+        self._known: dict[int, bool] = {}
 
-    def result(self, corrections: Sequence[Correction]) -> Stale:
+    def result(self, landing: Landing) -> Stale:
         """Collect what is stale."""
-        self.now = {(item.source, item.partition): item for item in corrections}
+        self.now = {(item.source, item.partition): item for item in landing.corrections}
+        scored, predicted = self.commits(PROFILES), self.commits(PREDICTIONS)
         made = {
             name: tables
-            for name in sorted({*self._prepared(), *self.commits(PREDICTIONS).partitions})
+            for name in sorted({*self._prepared(), *predicted.partitions})
             if (tables := tuple(self._stale_tables(name)))
         }
         judged = {
             name for name in self.commits(PERFORMANCE).partitions if self._is_judged_stale(name)
         }
-        scored = self.commits(PROFILES).partitions
+        # What was predicted only to be judged is made anew by the run that judges it.
+        judges = {scored.at(name).dag_run_id: name for name in scored.partitions}
+        judged |= {
+            judges[run_id]
+            for name, tables in made.items()
+            if PREDICTIONS in tables
+            and name not in scored
+            and (run_id := predicted.at(name).dag_run_id) in judges
+        }
         runs = [
-            _run_of(self.commits(PROFILES).at(name), name, "score", made.get(name, ()), judged)
-            for name in scored
+            _run_of(scored.at(name), name, "score", made.get(name, ()), judged)
+            for name in scored.partitions
             if name in made or name in judged
         ]
+        trained = {commit.version: commit for commit in self._trainings()}
+        as_of = {commit.partitions[0] for commit in trained.values()}
+        counting = set(succession.promotions(self._events))
+        counting |= {self._scored_with(name, predicted.at(name)) for name in predicted.partitions}
         runs += [
-            _run_of(commit, name, "train", (TRAINING_SETS,), ())
-            for name in self.commits(TRAINING_SETS).partitions
-            if self._is_set_stale(commit := self.commits(TRAINING_SETS).at(name))
+            _run_of(commit, commit.partitions[0], "train", (TRAINING_SETS,), ())
+            for commit in trained.values()
         ]
         return Stale(
-            corrections=tuple(corrections),
+            corrections=landing.corrections,
             history={name: tables for name, tables in made.items() if name not in scored},
-            runs=tuple(sorted(runs, key=lambda run: (run.partition, run.kind))),
+            runs=tuple(sorted(set(runs), key=lambda run: (run.partition, run.kind, run.run_id))),
             versions={
                 number: model.partition
                 for number, model in self._versions.items()
-                if self._is_version_stale(number) and self._is_current(model)
+                if (number in counting or model.partition in as_of)
+                and self._is_version_stale(number)
             },
+            expired=landing.expired,
         )
+
+    def _trainings(self) -> Iterator[Written]:
+        """Find the training sets whose trainings are to be repeated.
+
+        Those are the latest ones of which a version came, and those of versions that count.
+        """
+        sets = self.commits(TRAINING_SETS)
+        trained = {model.partition for model in self._versions.values()}
+        for name in sets.partitions:
+            if name in trained and self._is_set_stale(sets.at(name)):
+                yield sets.at(name)
+        for number in succession.promotions(self._events):
+            commit = self._set_of(number)
+            if commit is not None and self._is_version_stale(number):
+                yield commit
 
     def commits(self, table: str) -> PartitionCommits:
         """Read the commits of a table, once."""
         if table not in self._tables:
-            self._tables[table] = PartitionCommits(written(self.lake, table))
+            self._tables[table] = PartitionCommits(written(self.lake, table, self.latest))
         return self._tables[table]
 
     def _prepared(self) -> set[str]:
@@ -176,31 +211,36 @@ class _Search:
                     yield labels.TABLE
         if self._are_features_stale(name, None):
             yield FEATURES
-        if name in self.commits(PREDICTIONS).partitions and self._is_scored_stale(
+        if name in self.commits(PREDICTIONS) and self._is_scored_stale(
             name, self.commits(PREDICTIONS).at(name)
         ):
             yield PREDICTIONS
-            if name in self.commits(PROFILES).partitions:
-                yield from (PROFILES, DRIFT)
+        for table in (PROFILES, DRIFT):
+            if name in self.commits(table) and self._is_watched_stale(table, name):
+                yield table
 
     def _differs(self, source: str, name: str, then: Written | None) -> bool:
         """Tell whether a partition was ingested from something else by a commit than is there now.
 
-        What nobody has on record is taken for the same.
+        What came only after it is something else, unless nobody looked that far back. What an
+        earlier release ingested is taken for the same.
         """
-        digest = None if then is None else from_details(then.details, name)
-        if digest is None or name not in self.commits(raw_table(source)).partitions:
+        commits = self.commits(raw_table(source))
+        if name not in commits:
             return False
+        held = from_details(commits.at(name).details, name)
+        if then is None:
+            return held is not None and self.latest is None
+        digest = from_details(then.details, name)
         now = self.now.get((source, name))
-        if now is not None:
-            return bool(digest.content != now.content)
-        held = from_details(self.commits(raw_table(source)).at(name).details, name)
-        return held is not None and digest.content != held.content
+        if digest is None or held is None:
+            return False
+        return bool(digest.content != (held.content if now is None else now.content))
 
     def _are_features_stale(self, name: str, version: int | None) -> bool:
         """Tell whether a partition of the features, as it was at a version, is stale."""
         commits = self.commits(FEATURES)
-        if name not in commits.partitions:
+        if name not in commits:
             return False
         commit = commits.at(name) if version is None else commits.until(name, version)
         return commit is not None and any(
@@ -259,36 +299,63 @@ class _Search:
         return ()
 
     @cached_property
+    def _events(self) -> list[Event]:
+        return Registry(self.lake).events()
+
+    @cached_property
     def _versions(self) -> dict[int, ModelVersion]:
         return {
             int(row["version"]): ModelVersion.from_dict(json.loads(row["details"]))
-            for row in Registry(self.lake).events()
+            for row in self._events
             if row["event"] == "registered"
         }
 
-    def _is_version_stale(self, number: int) -> bool:
-        """Tell whether a version was trained on data of before."""
+    def _set_of(self, number: int) -> Written | None:
+        """Find the commit of the training set of a version; None if it is not on record."""
         model = self._versions.get(number)
         if model is None:
-            return False
+            return None
         version = TrainingSet.from_dict(model.training_set).reference.version
-        commit = self.commits(TRAINING_SETS).until(model.partition, version)
-        return commit is not None and self._is_set_stale(commit)
+        return self.commits(TRAINING_SETS).until(model.partition, version)
 
-    def _is_current(self, model: ModelVersion) -> bool:
-        """Tell whether the training of a version was not repeated since on the data of now."""
-        return self._is_set_stale(self.commits(TRAINING_SETS).at(model.partition))
+    def _is_version_stale(self, number: int) -> bool:
+        """Tell whether a version was trained on data of before."""
+        if number not in self._known:
+            self._known[number] = self._was_trained_on_other_rows(number)
+        return self._known[number]
+
+    def _was_trained_on_other_rows(self, number: int) -> bool:
+        commit = self._set_of(number)
+        if commit is None or not self._is_set_stale(commit):
+            return False
+        # Its training may have been repeated since, on rows that are the same.
+        now = self.commits(TRAINING_SETS).at(commit.partitions[0])
+        are_same = ROWS in now.details and now.details[ROWS] == commit.details.get(ROWS)
+        return not are_same or self._is_set_stale(now)
 
     def _is_scored_stale(self, name: str, commit: Written) -> bool:
         """Tell whether predictions were made from data of before, or by a model that was."""
-        from_features = any(
-            self._are_features_stale(name, read.version)
+        version = self._scored_with(name, commit)
+        return self._reads_stale_features(commit) or self._is_version_stale(version)
+
+    def _scored_with(self, name: str, commit: Written) -> int:
+        """Name the version that predicts; an earlier release did not say, but for the last one."""
+        return int(commit.details.get(SCORED_BY) or self._scored_by.get(name, 0))
+
+    def _reads_stale_features(self, commit: Written) -> bool:
+        return any(
+            self._are_features_stale(str(read.partition), read.version)
             for read in commit.inputs
             if read.table == FEATURES
         )
-        # A release that did not say which version predicts.
-        version = int(commit.details.get(SCORED_BY) or self._scored_by.get(name, 0))
-        return from_features or self._is_version_stale(version)
+
+    def _is_watched_stale(self, table: str, name: str) -> bool:
+        """Tell whether a profile, or the drift of one, is of data of before."""
+        commit: Written | None = self.commits(table).at(name)
+        if table == DRIFT and commit is not None:
+            read = [item.version for item in commit.inputs if item.table == PROFILES]
+            commit = self.commits(PROFILES).until(name, read[0]) if read else None
+        return commit is not None and self._is_scored_stale(name, commit)
 
     @cached_property
     def _scored_by(self) -> dict[str, int]:
@@ -306,9 +373,10 @@ class _Search:
         for read in judged:
             measured = str(read.partition)
             then = self.commits(PREDICTIONS).until(measured, read.version)
+            if then is None or not self._is_scored_stale(measured, then):
+                continue
             now = self.commits(PREDICTIONS).at(measured)
-            is_replaced = REPROCESSED in now.details or self._is_scored_stale(measured, now)
-            if then is not None and is_replaced and self._is_scored_stale(measured, then):
+            if REPROCESSED in now.details or self._is_scored_stale(measured, now):
                 return True
         return any(
             self._are_labels_stale(

@@ -35,7 +35,7 @@ class Draft:
         table: Table that the rows are meant for.
         partition: Name of the partition; None for several.
         rows: Rows, >= 0.
-        uri: Address of the manifest.
+        uri: Address of the manifest; '' of a partition that stays as the table holds it.
     """
 
     pipeline: str

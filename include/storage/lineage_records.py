@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from include.storage.lineage import Origin, TableReference
@@ -66,10 +67,14 @@ class PartitionCommits:
             for name in commit.partitions:
                 self._by.setdefault(name, []).append(commit)
 
-    @property
+    @cached_property
     def partitions(self) -> tuple[str, ...]:
         """Name the partitions, sorted."""
         return tuple(sorted(self._by))
+
+    def __contains__(self, partition: str) -> bool:
+        """Tell whether a partition was ever written."""
+        return partition in self._by
 
     def at(self, partition: str) -> Written:
         """Take the latest commit of a partition."""

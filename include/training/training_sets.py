@@ -39,11 +39,12 @@ from include.specification.problem import MINIMUM_CLASS_ROWS, Problem
 from include.storage.data_frames import to_pandas, to_series
 from include.storage.lake_tables import PARTITION, Lake, with_partition
 from include.storage.lineage import Origin, TableReference
+from include.storage.row_digests import digest_rows
 from include.wording import some
 
 TABLE = "training_sets"
-# Detail of a commit: the partitions that the training set was made from.
-WINDOW = "window"
+# Details of a commit: the partitions that the training set was made from, a digest of its rows.
+WINDOW, ROWS = "window", "rows"
 _MEMORY_SHARE = 0.5
 _log = logging.getLogger(__name__)
 # A table that an older release began keeps the names that it gave to our columns.
@@ -169,7 +170,7 @@ def build_training_set(
         _as_begun(lake, pipeline, rows),
         partitions=[str(partition)],
         origin=origin.reading(features, known),
-        details={WINDOW: json.dumps(list(window))},
+        details={WINDOW: json.dumps(list(window)), ROWS: digest_rows(rows)},
     )
     held_out = int(joined[HELD_OUT].sum())
     return TrainingSet(reference, train, holdout, (len(joined) - held_out, held_out), classes)

@@ -198,12 +198,6 @@ def read_run(dag_id: str, run_id: str) -> DagRun | None:
     return run
 
 
-def clear_number(dag_id: str, run_id: str) -> int | None:
-    """Tell how often a run was cleared; None if there is no such run."""
-    run = read_run(dag_id, run_id)
-    return None if run is None else run.clear_number or 0
-
-
 def start_again(dag_id: str, run_id: str, conf: dict[str, Any]) -> None:
     """Clear a run as a whole, or make one of that name if there is none.
 

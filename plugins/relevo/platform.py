@@ -48,6 +48,10 @@ If a repeated run fails, clear what failed there, and then `repeat_runs` here wi
 """
 
 
+# Queries, and places that hold every partition, are read for each of them.
+_LOOKING = timedelta(hours=2)
+
+
 def declare_rollback() -> DAG:
     """Make ``platform_rollback``; Airflow finds it by itself."""
     version = Param(
@@ -96,10 +100,12 @@ def declare_reprocess() -> DAG:
             task_id="ask",
             doc_md="Looks what is stale and puts on record what is to be made anew; skipped if "
             "nothing is.",
+            execution_timeout=_LOOKING,
         )
         history = PrepareHistoryOperator(
             task_id="prepare_history",
-            doc_md="Ingests, validates and computes anew what no run of its own had scored.",
+            doc_md="Ingests what was corrected, and computes anew what no run of its own had "
+            "scored.",
             execution_timeout=timedelta(hours=6),
         )
         repeat = RepeatRunsOperator(
@@ -110,6 +116,7 @@ def declare_reprocess() -> DAG:
             task_id="finish",
             doc_md="Puts on record which predictions were replaced; fails if something is stale "
             "all the same.",
+            execution_timeout=_LOOKING,
         )
         chain(ask, history, repeat, finish)
     return dag

@@ -28,23 +28,35 @@ def stale(
     local: Local = False,
 ) -> None:
     """List what was made from landed data that was corrected since; exit code 1 if anything was."""
+    from include.errors import SettingsError, SourceError
     from include.specification import pipeline_file
     from include.steps.stale import find_stale
     from include.storage.lake_tables import Lake
 
+    is_clean = True
     with shown_errors():
         pipelines = [
             named_pipeline.load(each) for each in ([name] if name else pipeline_file.names())
         ]
         with open_store(Layout.from_environment(), local=local) as settings:
-            found = {item.name: find_stale(Lake(settings, item.name), item) for item in pipelines}
-    for each, listed in found.items():
-        _show(each, listed)
-    if not all(listed.is_nothing for listed in found.values()):
+            for pipeline in pipelines:
+                try:
+                    found = find_stale(Lake(settings, pipeline.name), pipeline)
+                except (SettingsError, SourceError) as error:
+                    # A source of one pipeline hides nothing of the others.
+                    report(f"{pipeline.name}: cannot be looked at: {error}")
+                    is_clean = False
+                else:
+                    _show(pipeline.name, found)
+                    is_clean = is_clean and found.is_nothing
+    if not is_clean:
         raise typer.Exit(1)
 
 
 def _show(name: str, found: Stale) -> None:
+    for source, first, last in found.expired:
+        span = first if first == last else f"{first} to {last}"
+        report(f"{name}: what landed of {source} {span} is there no more; the tables keep its rows")
     if found.is_nothing:
         report(f"{name}: nothing is stale")
         return

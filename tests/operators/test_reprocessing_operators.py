@@ -21,16 +21,18 @@ from relevo.operators.reprocessing import (
     ReprocessingOperator,
 )
 
-SCORED = RunToRepeat("2005-Q1", "score", "loan_default_score", "scheduled__1", 0)
-TRAINED = RunToRepeat("2005-Q1", "train", "loan_default_train", "asset__1", 2)
-LOST = RunToRepeat("2005-Q2", "score", "loan_default_score", "manual__1__score_2005-Q2", None)
+SCORED = RunToRepeat("2005-Q1", "score", "loan_default_score", "scheduled__1", 0, False)
+TRAINED = RunToRepeat("2005-Q1", "train", "loan_default_train", "asset__1", 2, True)
+LOST = RunToRepeat("2005-Q2", "score", "loan_default_score", "manual__1_score_2005-Q2", None, False)
 REQUEST = Request(
+    run_id="manual__1",
     who="ada",
     why="a bad load",
-    corrections=["loans 2005-Q1: loans.parquet changed"],
+    corrected=[("loans", "2005-Q1")],
+    told=["loans 2005-Q1: loans.parquet changed"],
     history={"2004-Q1": ("raw_loans",)},
     runs=[SCORED, TRAINED, LOST],
-    versions={"1": "2005-Q1"},
+    versions=[1],
     predictions={"2005-Q1": 3},
 )
 NOTHING = Stale((), {}, (), {})
@@ -69,7 +71,7 @@ def asked_by(replace_by_autospec: Any) -> Any:
 
 @pytest.fixture
 def others(replace_by_autospec: Any) -> Any:
-    return replace_by_autospec("include.scoring.reprocessing_requests.open_runs", return_value=[])
+    return replace_by_autospec("include.scoring.reprocessing_requests.open_run", return_value=None)
 
 
 @pytest.fixture
@@ -87,10 +89,8 @@ def run(operator: type[ReprocessingOperator], context: dict[str, Any], **changed
 def test_what_a_person_asks_for_is_put_on_record(
     context: dict[str, Any], ti: Any, ask: Any, others: Any
 ) -> None:
-    assert run(AskReprocessingOperator, context, partitions=["2005-Q1"]) == {
-        "partitions": ["2004-Q1", "2005-Q1", "2005-Q2"],
-        "runs": 3,
-    }
+    told = run(AskReprocessingOperator, context, partitions=["2005-Q1"])
+    assert told == {"partitions": 3, "runs": 3}
     lake, *asked, _, origin = ask.call_args.args
     assert asked == [load("loan_default"), ["2005-Q1"], "a bad load", "ada"]
     assert (lake.pipeline, origin.dag_run_id) == ("loan_default", ti.run_id)
@@ -113,14 +113,15 @@ def test_without_a_reason(context: dict[str, Any], ask: Any) -> None:
 def test_one_at_a_time(
     context: dict[str, Any], ask: Any, others: Any, runs: Runs, state: str, refused: bool
 ) -> None:
-    others.return_value = [("platform_reprocess", "other"), ("platform_reprocess", "deleted")]
+    others.return_value = ("platform_reprocess", "other")
+    run(AskReprocessingOperator, context)  # that one was deleted
     runs.held["other"] = SimpleNamespace(state=state)
     if not refused:
         run(AskReprocessingOperator, context)
         return
     with pytest.raises(AirflowFailException, match="one reprocessing at a time, got run other"):
         run(AskReprocessingOperator, context)
-    ask.assert_not_called()
+    ask.assert_called_once()
 
 
 def test_history_is_prepared_by_spark(
@@ -128,7 +129,7 @@ def test_history_is_prepared_by_spark(
 ) -> None:
     prepare = replace_by_autospec("include.steps.history_completion.prepare_again")
     assert run(PrepareHistoryOperator, context) == ["2004-Q1"]
-    assert prepare.call_args.args[3] == {"2004-Q1": ("raw_loans",)}
+    assert prepare.call_args.args[3:5] == ([("loans", "2005-Q1")], {"2004-Q1": ("raw_loans",)})
     asked_by.return_value = replace(REQUEST, history={})
     assert run(PrepareHistoryOperator, context) == []
     assert (prepare.call_count, spark.call_count) == (1, 1)
@@ -172,6 +173,24 @@ def test_a_run_that_failed_stops_the_rest(
     with pytest.raises(AirflowFailException, match=expected):
         run(RepeatRunsOperator, context)
     assert runs.started == []
+
+
+def test_one_that_had_failed_before_may_fail_again(
+    context: dict[str, Any], asked_by: Any, runs: Runs
+) -> None:
+    asked_by.return_value = replace(REQUEST, runs=[TRAINED])
+    runs.put(TRAINED, "failed", 3)
+    assert run(RepeatRunsOperator, context) == 1
+
+
+def test_what_airflow_knows_of_a_run(
+    context: dict[str, Any], ask: Any, others: Any, runs: Runs
+) -> None:
+    run(AskReprocessingOperator, context)
+    look_up = ask.call_args.args[5]
+    runs.put(SCORED, "failed", 4)
+    assert look_up("loan_default_score", "scheduled__1") == (4, True)
+    assert look_up("loan_default_score", "another") is None
 
 
 def test_a_run_that_was_deleted(context: dict[str, Any], asked_by: Any, runs: Runs) -> None:

@@ -19,6 +19,7 @@ from include.reports import decisions_page
 from include.reports.history import history
 from include.steps import monitoring, training
 from include.steps.preparation import quarantine_table
+from include.steps.stale import find_stale
 from include.storage import ledger
 from include.storage.lineage import Origin
 from tests.system.conftest import (
@@ -34,7 +35,7 @@ from tests.system.conftest import (
 pytestmark = pytest.mark.system
 
 BAD = "2006-Q1"
-ROLLBACK = "platform_rollback"
+ROLLBACK, REPROCESS = "platform_rollback", "platform_reprocess"
 TABLES = (
     "raw_loans",
     "raw_outcomes",
@@ -233,6 +234,43 @@ def test_a_person_goes_back_to_the_version_before(stack: SystemStack) -> None:
     ]
 
 
+def test_a_corrected_partition_is_made_anew_and_nothing_else(stack: SystemStack) -> None:
+    partition = "2005-Q4"
+    uri = f"s3://landing/{PIPELINE}/loans/{partition}/loans.parquet"
+    held = pd.read_parquet(io.BytesIO(stack.store.read(uri)))
+    before, then = _state(stack), stack.lake.reference("predictions", partition)
+    stack.land("loans", partition, "loans.parquet", _bytes(held.iloc[50:]))
+    found = find_stale(stack.lake, stack.pipeline)
+    assert [(item.partition, item.what) for item in found.corrections] == [
+        (partition, "loans.parquet changed")
+    ]
+    assert [(run.partition, run.kind) for run in found.runs] == [(partition, "score")]
+
+    conf = {"pipeline": PIPELINE, "partitions": [partition], "reason": "sent again"}
+    run_id = stack.api.trigger(REPROCESS, conf)["dag_run_id"]
+    stack.wait(REPROCESS, run_id)
+
+    assert find_stale(stack.lake, stack.pipeline).is_nothing
+    after = _state(stack)
+    # Every other partition is as it was, and so is who is champion.
+    for table in set(TABLES) - {"ledger"}:
+        assert _others(before["rows"][table]) == _others(after["rows"][table]), table
+    assert (after["alias"], after["versions"], after["runs"]) == (
+        *(before["alias"], before["versions"], before["runs"]),
+    )
+    assert stack.lake.row_counts("raw_loans")[partition] == len(held) - 50
+    now = stack.lake.read("predictions", partitions=[partition])
+    kept = stack.lake.read("predictions", partitions=[partition], version=then.version)
+    assert now.num_rows < kept.num_rows == then.rows
+    assert now["model_version"].unique() == kept["model_version"].unique()
+    asked, done = ledger.entries(stack.lake, "reprocessing")
+    assert asked.reason == f"admin: sent again (loans {partition}: loans.parquet changed)"
+    assert done.reason == f"1 run repeated; predictions replaced of {partition}."
+    again = stack.api.trigger(REPROCESS, {**conf, "partitions": None})["dag_run_id"]
+    stack.wait(REPROCESS, again)
+    assert {task["state"] for task in stack.api.task_instances(REPROCESS, again)} == {"skipped"}
+
+
 @pytest.mark.parametrize(
     ("task_id", "damage", "expected"),
     [
@@ -319,6 +357,10 @@ def _good_loans(stack: SystemStack) -> pd.DataFrame:
         pd.Timestamp("2006-01-15"), index=loans.index, dtype="datetime64[us]"
     )
     return loans
+
+
+def _others(rows: dict[str, int]) -> dict[str, int]:
+    return {name: count for name, count in rows.items() if name != "2005-Q4"}
 
 
 def _spoil(good: pd.DataFrame, share: float) -> pd.DataFrame:

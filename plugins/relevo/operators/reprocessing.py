@@ -15,7 +15,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from include.specification import pipeline_file
 from include.wording import some
-from relevo.active_runs import ACTIVE, clear_number, read_run, start_again
+from relevo.active_runs import ACTIVE, read_run, start_again
 from relevo.failures import failing_at_once
 from relevo.hooks import RelevoHook
 from relevo.links import LedgerLink, ledger_path
@@ -51,7 +51,7 @@ class ReprocessingOperator(BaseOperator):
         """Read what the run asked for."""
         from include.scoring.reprocessing_requests import asked_by
 
-        request = asked_by(lake, origin_of(context))
+        request = asked_by(lake, origin_of(context), context["params"]["reason"].strip())
         if request is None:
             raise AirflowFailException(
                 f"Pipeline {lake.pipeline}: the ledger must hold what this run asked for, got "
@@ -79,24 +79,27 @@ class AskReprocessingOperator(ReprocessingOperator):
             params["partitions"],
             why,
             context["dag_run"].triggering_user_name or "Nobody known",
-            clear_number,
+            _look_up,
             origin_of(context),
             connections=RelevoHook().sql_url,
         )
         LedgerLink.persist(context, ledger_path(lake.pipeline))
         if request is None:
             raise AirflowSkipException(f"Pipeline {lake.pipeline}: nothing is stale")
-        for correction in request.corrections:
+        for correction in request.told:
             self.log.info("Corrected: %s", correction)
         for run in request.runs:
             self.log.info(
                 "To repeat: run %s of %s, about %s", run.run_id, run.dag_id, run.partition
             )
-        return {"partitions": request.partitions, "runs": len(request.runs)}
+        return {"partitions": len(request.partitions), "runs": len(request.runs)}
 
 
 class PrepareHistoryOperator(ReprocessingOperator):
-    """Ingest, validate and compute anew the partitions that no run of their own scored."""
+    """Ingest what was corrected, and compute anew what no run of its own scored.
+
+    All corrections come first: features may be computed from several partitions of a source.
+    """
 
     def run(self, context: Any, lake: Lake) -> list[str]:
         """Return their names."""
@@ -112,6 +115,7 @@ class PrepareHistoryOperator(ReprocessingOperator):
                 spark,
                 lake,
                 pipeline_file.load(lake.pipeline),
+                request.corrected,
                 request.history,
                 origin_of(context),
                 connections=hook.sql_url,
@@ -165,10 +169,12 @@ class RepeatRunsOperator(ReprocessingOperator):
             )
         if run is not None and run.state in ACTIVE:
             return True
-        if run is None or run.clear_number == repeated.clear_number:
+        if run is None or (run.clear_number or 0) == repeated.clear_number:
             start_again(repeated.dag_id, repeated.run_id, {"partition": repeated.partition})
             return True
-        if run.state == "failed":
+        if run.state == "failed" and repeated.had_failed:
+            self.log.warning("%s failed again, as it had before", told)
+        elif run.state == "failed":
             raise AirflowFailException(
                 f"{told} failed when it was repeated. Look at it, clear what failed there, and "
                 "when it has ended clear this task with what follows: it goes on from there."
@@ -216,14 +222,22 @@ class FinishReprocessingOperator(ReprocessingOperator):
         return dict(replaced)
 
 
+def _look_up(dag_id: str, run_id: str) -> tuple[int, bool] | None:
+    """Tell how often a run was cleared, and whether it has failed; None if there is none."""
+    run = read_run(dag_id, run_id)
+    return None if run is None else (run.clear_number or 0, run.state == "failed")
+
+
 def _refuse_others(lake: Lake, context: Any) -> None:
     """Refuse to ask while another run makes something of the same pipeline anew."""
-    from include.scoring.reprocessing_requests import open_runs
+    from include.scoring.reprocessing_requests import open_run
 
-    for dag_id, run_id in open_runs(lake):
-        run = None if run_id == context["dag_run"].run_id else read_run(dag_id, run_id)
-        if run is not None and run.state in ACTIVE:
-            raise AirflowFailException(
-                f"Pipeline {lake.pipeline}: one reprocessing at a time, got run {run_id}, which is "
-                "under way. Trigger this DAG when that has ended, if something is stale then."
-            )
+    found = open_run(lake)
+    if found is None or found[1] == context["dag_run"].run_id:
+        return
+    run = read_run(*found)
+    if run is not None and run.state in ACTIVE:
+        raise AirflowFailException(
+            f"Pipeline {lake.pipeline}: one reprocessing at a time, got run {found[1]}, which is "
+            "under way. Trigger this DAG when that has ended, if something is stale then."
+        )

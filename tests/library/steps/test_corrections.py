@@ -14,15 +14,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from include.calendar.partitions import Frequency, parse
-from include.ingestion.landed_digests import digest_rows
 from include.specification.pipeline import Pipeline
-from include.steps.corrections import find_corrections
+from include.steps.corrections import look
 from include.steps.preparation import ingest, raw_table
 from include.storage import drafts
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
 from include.storage.lineage_records import PartitionCommits, written
 from include.storage.object_store import ObjectStore
+from include.storage.row_digests import digest_rows
 
 Rows = Sequence[tuple[int, str, float | None]]
 FIRST: Rows = ((1, "2005-01-03", 1.5), (2, "2005-02-03", None), (3, "2005-04-03", 2.0))
@@ -53,26 +53,27 @@ class Place:
 
     def corrections(self, **how: Any) -> list[tuple[str, str]]:
         commits = {"loans": PartitionCommits(written(self.lake, raw_table("loans")))}
-        found = find_corrections(self.lake, self.pipeline, commits, connections=self.url, **how)
-        return [(item.partition, item.what) for item in found]
+        found = look(self.lake, self.pipeline, commits, connections=self.url, **how)
+        return [(item.partition, item.what) for item in found.corrections]
 
 
-@pytest.fixture(params=["files", "query"])
+@pytest.fixture(params=["files", "file", "query"])
 def place(
     request: pytest.FixtureRequest,
     lake: Lake,
     make_pipeline: Callable[..., Pipeline],
     tmp_path: Path,
 ) -> Place:
-    if request.param == "files":
-        uri = f"s3://landing/{lake.pipeline}/loans/"
+    if request.param != "query":
+        folder = f"s3://landing/{lake.pipeline}/loans/"
+        uri = f"{folder}loans.parquet" if request.param == "file" else folder
 
         def land(rows: Rows) -> None:
             columns = {"id": [row[0] for row in rows], "x": [row[2] for row in rows]}
             at = pa.array([datetime.fromisoformat(row[1]) for row in rows], pa.timestamp("us"))
             buffer = io.BytesIO()
             pq.write_table(pa.table({**columns, "at": at}), buffer)
-            ObjectStore(lake.settings).write(f"{uri}loans.parquet", buffer.getvalue())
+            ObjectStore(lake.settings).write(f"{folder}loans.parquet", buffer.getvalue())
 
         return Place(lake, make_pipeline(sources={"loans": _source(uri=uri)}), land)
 
@@ -114,7 +115,7 @@ def test_a_row_that_changed_and_what_came_late(ingested: Place) -> None:
         ("2005-Q3", "1 rows instead of 0"),
     ]
     # The web server reads no rows.
-    assert ingested.corrections(read_rows=False) == []
+    assert ingested.corrections(brief=True) == []
     for name in ("2005-Q1", "2005-Q3"):
         ingested.ingest(name)
     assert ingested.corrections() == []
@@ -130,14 +131,16 @@ def test_rows_that_were_taken_away(ingested: Place) -> None:
     assert ingested.corrections() == [("2005-Q2", "0 rows instead of 1")]
 
 
-def test_a_digest_of_rows_knows_no_order_and_no_place() -> None:
-    rows = pa.table({"a": [1, 2, None], "b": ["x", "", "="], "_row": [0, 1, 2]})
-    same = rows.take([2, 0, 1]).set_column(2, "_row", pa.array([7, 8, 9]))
-    assert digest_rows(rows) == digest_rows(same)
+def test_a_digest_of_rows_knows_no_order() -> None:
+    rows = pa.table({"a": [1, 2, None], "b": ["x", "", "="], "c": [0.5, None, 1.0]})
+    rows = rows.append_column("row", pa.array([0, 1, 2]))
+    same = rows.take([2, 0, 1]).set_column(3, "row", pa.array([7, 8, 9]))
+    assert digest_rows(rows, ["row"]) == digest_rows(same, ["row"])
     for other in (
         rows.slice(0, 2),
         rows.set_column(1, "b", pa.array(["x", None, "="])),
+        rows.set_column(0, "a", pa.array([1, 2, 0])),
         rows.set_column(0, "a", pa.array([2, 1, None])),  # values change their rows
-        pa.table({"a": ["1", "2", None], "b": rows["b"]}).rename_columns(["b", "a"]),
+        rows.set_column(2, "c", pa.array([None, 0.5, 1.0])),
     ):
         assert digest_rows(other) != digest_rows(rows)

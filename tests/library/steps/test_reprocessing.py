@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from include.steps.stale import find_stale
 from include.storage import ledger
 from include.storage.connections import from_environment
 from include.storage.lineage import Origin
+from include.storage.object_store import ObjectStore
 from include.storage.settings import StoreSettings
 from tests.library.steps.world import HISTORY, ROWS, SCORED, World, quarter
 
@@ -27,14 +30,16 @@ OWN = ("ledger", "registry")
 pytestmark = pytest.mark.usefixtures("surroundings")
 
 
-def ask(world: World, *wanted: str, origin: Origin = ASKED) -> Request | None:
+def ask(
+    world: World, *wanted: str, origin: Origin = ASKED, forgotten: Collection[str] = ()
+) -> Request | None:
     return reprocessing.ask(
         world.lake,
         world.pipeline,
         wanted or None,
         "a bad load",
         "Ada",
-        lambda dag_id, run_id: 0,
+        lambda dag_id, run_id: None if run_id in forgotten else (0, False),
         origin,
         connections=from_environment,
     )
@@ -42,13 +47,14 @@ def ask(world: World, *wanted: str, origin: Origin = ASKED) -> Request | None:
 
 def reprocess(world: World, request: Request) -> dict[str, Any]:
     """Do what the DAG does; its runs are those of Airflow."""
-    prepare_again(None, world.lake, world.pipeline, request.history, ASKED)
+    origin = replace(ASKED, dag_run_id=request.run_id)
+    prepare_again(None, world.lake, world.pipeline, request.corrected, request.history, origin)
     for run in request.runs:
         steps = world.training() if run.kind == "train" else world.scoring(quarter(run.partition))
         for _, step in steps:
             step()
     replaced, left = reprocessing.finish(
-        world.lake, world.pipeline, request, None, ASKED, connections=from_environment
+        world.lake, world.pipeline, request, None, origin, connections=from_environment
     )
     assert left.is_nothing
     return dict(replaced)
@@ -107,7 +113,7 @@ def test_every_table_is_that_of_a_world_in_which_the_files_had_landed_first(
     )
     assert then.num_rows == held.rows != late.lake.reference("predictions", "2005-Q1").rows
     asked, done = ledger.entries(late.lake, "reprocessing")
-    assert asked.reason.startswith("Ada: a bad load (loans 2004-Q2: rows.parquet changed; ")
+    assert asked.reason.startswith("Ada: a bad load (loans 2004-Q2: rows.parquet changed, ")
     assert done.evidence["replaced"] == replaced
     champion = late.registry.champion_as_of(SCORED)
     assert champion is not None
@@ -120,20 +126,79 @@ def test_every_table_is_that_of_a_world_in_which_the_files_had_landed_first(
     assert ask(late, origin=Origin("platform_reprocess", "manual__2", "ask")) is None
 
 
+AGAIN = replace(ASKED, dag_run_id="manual__2")
+
+
+def test_a_second_request_finishes_what_the_first_left(
+    store_settings: StoreSettings, make_pipeline: Any, version: ModelVersion
+) -> None:
+    """The training was repeated, and nobody scored with what came of it."""
+    world = World(store_settings, make_pipeline, version).run()
+    world.land(1, HISTORY[1], loans=ROWS - 2)
+    request = ask(world)
+    assert request is not None
+    prepare_again(None, world.lake, world.pipeline, request.corrected, request.history, ASKED)
+    for _, step in world.training():
+        step()
+
+    second = ask(world, origin=AGAIN)
+
+    assert second is not None
+    assert [run.run_id for run in second.runs] == ["score_2005-Q1"]
+    # What nobody asked for stays as it is, also in a run that is repeated.
+    outcomes = world.lake.reference("raw_outcomes", "2005-Q1")
+    world.land(4, SCORED, outcomes=ROWS - 20)
+    for _, step in world.scoring(SCORED):
+        step()
+    assert world.lake.latest(outcomes) == outcomes
+    champion = world.registry.champion_as_of(SCORED)
+    assert champion is not None
+    assert champion.version == 2
+    left = find_stale(world.lake, world.pipeline)
+    assert [str(item) for item in left.corrections] == ["outcomes 2005-Q1: rows.parquet changed"]
+
+
+def test_a_training_on_rows_that_stayed_the_same_keeps_its_version(
+    store_settings: StoreSettings, make_pipeline: Any, version: ModelVersion
+) -> None:
+    """The file is another one."""
+    world = World(store_settings, make_pipeline, version).run()
+    world.land(1, HISTORY[1], compression="gzip")
+    before = tables(world)
+    request = ask(world)
+    assert request is not None
+    assert request.versions == [1]
+
+    assert set(reprocess(world, request)) <= {"2004-Q4"}
+
+    assert tables(world) == before
+    assert [row["event"] for row in world.registry.events()].count("registered") == 1
+
+
 def test_only_what_is_wanted(
     store_settings: StoreSettings, make_pipeline: Any, version: ModelVersion
 ) -> None:
     world = World(store_settings, make_pipeline, version).run()
     correct(world)
-    with pytest.raises(SourceError, match=r"must have something stale, got 2004-Q1\. Look with"):
+    with pytest.raises(SourceError, match=r"must have been corrected, got 2004-Q1\. `./relevo"):
         ask(world, "2004-Q1")
+
+    store = ObjectStore(world.lake.settings)
+    store.delete(f"s3://landing/{world.lake.pipeline}/loans/2004-Q3/rows.parquet")
+    with pytest.raises(SourceError, match="must be there to be ingested, got loans 2004-Q3: rows"):
+        ask(world)
 
     request = ask(world, "2005-Q1")
 
     assert request is not None
     assert (request.history, [run.run_id for run in request.runs]) == ({}, ["score_2005-Q1"])
     assert ask(world, "2005-Q1") == request  # asked once
+    lost = ask(world, "2005-Q1", origin=AGAIN, forgotten=["score_2005-Q1", "train"])
+    assert lost is not None
+    assert [(run.run_id, run.clear_number) for run in lost.runs] == [
+        ("manual__2__score_2005-Q1", None)
+    ]
     for _, step in world.scoring(SCORED):
         step()
     left = find_stale(world.lake, world.pipeline)
-    assert [item.partition for item in left.corrections] == ["2004-Q2"]
+    assert [item.partition for item in left.corrections] == ["2004-Q2", "2004-Q3"]

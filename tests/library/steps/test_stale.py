@@ -103,6 +103,15 @@ def test_files_that_came_later_or_were_taken_away(world: World) -> None:
     assert told(world)[0] == ["loans 2005-Q2: rows.parquet taken away"]
 
 
+def test_landed_files_that_are_deleted_by_their_age(world: World) -> None:
+    store = ObjectStore(world.lake.settings)
+    for name in ("2004-Q1", "2004-Q2"):
+        store.delete(f"s3://landing/{world.lake.pipeline}/loans/{name}/rows.parquet")
+    assert told(world) == NOTHING
+    found = find_stale(world.lake, world.pipeline)
+    assert found.expired == (("loans", "2004-Q1", "2004-Q2"),)
+
+
 def test_whoever_made_a_part_anew_leaves_the_rest_stale(world: World) -> None:
     world.land(4, SCORED, loans=ROWS - 2)
     again = list(world.scoring(SCORED))

@@ -90,9 +90,23 @@ class World:
         return self
 
     def land(
-        self, at: int, partition: Partition, *, loans: int = ROWS, outcomes: int = ROWS
+        self,
+        at: int,
+        partition: Partition,
+        *,
+        loans: int = ROWS,
+        outcomes: int = ROWS,
+        compression: str = "snappy",
     ) -> None:
-        """Land loans of a quarter, one of them impossible, and outcomes of the one before."""
+        """Land loans of a quarter, one of them impossible, and outcomes of the one before.
+
+        Args:
+            at: Which quarter it is.
+            partition: The quarter.
+            loans: How many loans.
+            outcomes: How many outcomes.
+            compression: Of the file of loans.
+        """
         amounts = [float((number * 7 + at) % 50 + 1) for number in range(ROWS)]
         amounts = [18.0 if amount == 17.0 else amount for amount in amounts]
         amounts[3], amounts[5] = -1.0, 17.0
@@ -104,7 +118,7 @@ class World:
                 "amount": amounts,
             }
         )
-        self._put(lent.slice(0, loans), f"loans/{partition}")
+        self._put(lent.slice(0, loans), f"loans/{partition}", compression)
         before = partition.shift(-1)
         ended = pa.table(
             {
@@ -115,9 +129,9 @@ class World:
         )
         self._put(ended.slice(0, outcomes), f"outcomes/{partition}")
 
-    def _put(self, rows: pa.Table, place: str) -> None:
+    def _put(self, rows: pa.Table, place: str, compression: str = "snappy") -> None:
         buffer = io.BytesIO()
-        pq.write_table(rows, buffer)
+        pq.write_table(rows, buffer, compression=compression)
         uri = f"s3://landing/{self.lake.pipeline}/{place}/rows.parquet"
         ObjectStore(self.lake.settings).write(uri, buffer.getvalue())
 
