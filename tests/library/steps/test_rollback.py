@@ -124,6 +124,23 @@ def test_the_version_before_is_in_use_from_the_next_partition_on(world: World) -
     assert entry.evidence == {"by": "Ada", "champion": 3, "restored": 2}
 
 
+def test_who_reprocesses_follows_a_version_that_was_trained_anew(
+    world: World, version: ModelVersion
+) -> None:
+    """A person keeps version 2 in use; its training was repeated on corrected data."""
+    world.score("2005-Q4", 3)
+    world.roll_back()
+    later = parse("2006-Q1", Frequency.QUARTERLY)
+    assert world.registry.require_promoted(later).version == 2
+
+    world.train(version, "2005-Q2", "train_2", fit="again")
+
+    assert world.champions("2006-Q1") == [2]
+    assert world.registry.require_promoted(later).version == 4
+    with pytest.raises(RegistryError, match="a champion must be in use for 2005-Q1, got none"):
+        world.registry.require_promoted(parse("2005-Q1", Frequency.QUARTERLY))
+
+
 def test_before_anything_was_scored_it_counts_from_the_next_partition_of_the_model(
     world: World,
 ) -> None:
