@@ -254,18 +254,7 @@ class Registry:
         Raises:
             RegistryError: If no version was in use.
         """
-        return self._demand(self.champion_as_of(partition), partition)
-
-    def require_promoted(self, partition: Partition) -> ModelVersion:
-        """Like :meth:`promoted_for`; of what a person keeps in use, what took its place since.
-
-        Raises:
-            RegistryError: If no version was in use.
-        """
-        champion = self._demand(self.promoted_for(partition), partition)
-        return self.get(succession.latest_of(self.events(), champion.version))
-
-    def _demand(self, champion: ModelVersion | None, partition: Partition) -> ModelVersion:
+        champion = self.champion_as_of(partition)
         if champion is None:
             advice = f" with {{'partition': '{partition.shift(-1)}'}} first."
             if partition == snapshot(1):
@@ -275,6 +264,16 @@ class Registry:
                 f"Trigger {self.lake.pipeline}_train{advice}"
             )
         return champion
+
+    def successor(self, champion: ModelVersion, partition: Partition) -> ModelVersion:
+        """Find what scores a partition in place of a version whose training was repeated.
+
+        Of what a person keeps in use that is what took its place; itself if nothing is in use.
+        """
+        promoted = self.promoted_for(partition)
+        if promoted is None:
+            return champion
+        return self.get(succession.latest_of(self.events(), promoted.version))
 
     def _scored_by(self, partition: str) -> int | None:
         if partition not in self.lake.row_counts(PROFILES):

@@ -91,6 +91,17 @@ def latest_of(events: Sequence[Event], version: int) -> int:
     return version
 
 
+def is_chosen(events: Sequence[Event], version: int) -> bool:
+    """Tell whether a person went back to a version after its own training had replaced it."""
+    was_replaced = False
+    for row in events:
+        if row["version"] == version and row["event"] in (PROMOTED, TAKEN_BACK):
+            was_replaced = REPLACED_BY in json.loads(row["details"])
+        elif (row["version"], row["event"]) == (version, RESTORED) and was_replaced:
+            return True
+    return False
+
+
 def changes(events: Sequence[Event]) -> list[Change]:
     """Follow the version at the end of time from event to event."""
     found: list[Change] = []

@@ -56,6 +56,8 @@ class Request:
         history: By partition without a run of its own, the tables to prepare anew.
         runs: The runs, in the order in which they are to be repeated.
         versions: Model versions that were trained on data of before.
+        forgotten: Runs that trained, and that Airflow knows no more: they are not repeated, and
+            what came of them counts as it is.
         predictions: By partition, the version of the table ``predictions`` that held its
             predictions when this was asked for.
     """
@@ -68,6 +70,7 @@ class Request:
     history: Mapping[str, Sequence[str]]
     runs: Sequence[RunToRepeat]
     versions: Sequence[int]
+    forgotten: Sequence[str]
     predictions: Mapping[str, int]
 
     @property
@@ -143,9 +146,30 @@ def open_request(lake: Lake, origin: Origin) -> Request | None:
     return request if request is not None and request.is_about(origin) else None
 
 
+def give_up(lake: Lake) -> None:
+    """Close what is open although it was not carried out: nothing is stale any more."""
+    entry = _open(lake)
+    if entry is not None:
+        ledger.record(
+            lake,
+            _KIND,
+            entry.partition,
+            "done",
+            "Nothing is left to do: what it was to repeat was done otherwise.",
+            origin=Origin(entry.dag_id, entry.dag_run_id, "ask"),
+            evidence={"replaced": {}},
+        )
+
+
 def _open(lake: Lake) -> Entry | None:
-    entries = ledger.entries(lake, _KIND)
-    return entries[-1] if entries and entries[-1].decision == "asked" else None
+    """Find the latest request, unless the run that asked has carried it out since."""
+    found: Entry | None = None
+    for entry in ledger.entries(lake, _KIND):
+        if entry.decision == "asked":
+            found = entry
+        elif found is not None and _run(entry) == _run(found):
+            found = None
+    return found
 
 
 def _run(entry: Entry) -> tuple[str, str]:

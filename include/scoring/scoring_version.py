@@ -23,8 +23,8 @@ def version_to_score(
 
     A partition that was scored is left to the version that did it; one that was reprocessed to
     who scored it last. A run that is repeated for a request takes another one in place of a
-    version that was trained on data of before: what is in use for the partition by now, or what
-    the training of that version has made since, if a person keeps it in use.
+    version that was trained on data of before: what is in use for the partition by now, if anything
+    is, or what the training of that version has made since, if a person keeps it in use.
 
     Args:
         lake: The pipeline's tables.
@@ -39,14 +39,16 @@ def version_to_score(
     Raises:
         RegistryError: If no champion was in use.
     """
+    asked_by = None
     if then is None:
-        return registry.require_champion(partition), None
-    asked_by = made_then.reprocessed_for(lake, then)
-    last = then if asked_by is None else lake.reference(TABLE, str(partition))
-    champion = registry.get(made_then.made_by(lake, last))
+        champion = registry.require_champion(partition)
+    else:
+        asked_by = made_then.reprocessed_for(lake, then)
+        last = then if asked_by is None else lake.reference(TABLE, str(partition))
+        champion = registry.get(made_then.made_by(lake, last))
     request = open_request(lake, origin)
-    if request is not None:
-        asked_by = request.run_id
-        if champion.version in request.versions:
-            champion = registry.require_promoted(partition)
-    return champion, asked_by
+    if request is None:
+        return champion, asked_by
+    if champion.version in request.versions:
+        champion = registry.successor(champion, partition)
+    return champion, request.run_id

@@ -91,8 +91,14 @@ def look(
     expired = []
     for source, commits in ingested.items():
         held = {name: from_details(commits.at(name).details, name) for name in commits.partitions}
-        known = {name: digest for name, digest in held.items() if digest is not None}
-        if pipeline.sources[source].is_partitioned:
+        in_folders = pipeline.sources[source].is_partitioned
+        # Where the source was of another kind, nobody knows.
+        known = {
+            name: digest
+            for name, digest in held.items()
+            if digest is not None and (digest.files is not None) == in_folders
+        }
+        if in_folders:
             changed, gone = _changed_files(lake, pipeline, source, known)
             found += [item for item in changed if only is None or item.partition in only]
             if gone:
@@ -133,6 +139,7 @@ def _changed_rows(
         files = files_at(ObjectStore(lake.settings), uri, f"source {source}").files
         place = digest_list(files, uri)
     expected = landed_schema(lake, source)
+    errors = 0
     for name, digest in known.items():
         if place is not None and digest.place == place:
             continue
@@ -142,6 +149,9 @@ def _changed_rows(
         except UnavailableError:
             raise
         except SourceError as error:
+            errors += 1
+            if errors == len(known) > 1:
+                raise  # no partition can be read: that says nothing about any
             yield Correction(source, name, f"cannot be ingested any more: {error}", None)
             continue
         numbered = is_numbered(pipeline, source)

@@ -8,6 +8,7 @@ from typing import Any
 from include.calendar.partitions import Partition, parse
 from include.features import feature_function, labels
 from include.ingestion.landed_partitions import landed_partitions
+from include.scoring.reprocessing_requests import open_request
 from include.specification.pipeline import Pipeline
 from include.steps.preparation import ingest, quarantine_table, raw_table, validate_partitions
 from include.storage.connections import Connections, from_environment
@@ -27,6 +28,8 @@ def complete_history(
     sample: int | None = None,
 ) -> tuple[str, ...]:
     """Ingest, validate and compute whatever was landed up to a partition and is missing so far.
+
+    A run that is repeated for a request completes nothing: what was corrected has been prepared.
 
     Args:
         spark: Spark Connect session.
@@ -63,6 +66,8 @@ def complete_history(
         earlier = {partition.shift(-step) for partition in missing for step in history}
         return sorted({*missing, *(earlier.intersection(landed(source)) if earlier else ())})
 
+    if open_request(lake, origin) is not None:
+        return ()
     primary = pipeline.primary_source
     missing = [
         partition

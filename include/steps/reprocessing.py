@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from include.storage.lineage import Origin
 from include.storage.lineage_records import PartitionCommits, written
 from include.wording import some
 
+_log = logging.getLogger(__name__)
 # Given a DAG and a run id: how often that was cleared, and whether it has failed; None if there is
 # no such run.
 LookUp = Callable[[str, str], tuple[int, bool] | None]
@@ -61,9 +63,20 @@ def ask(
     if asked is not None:
         return asked
     stale = find_stale(lake, pipeline, only=wanted, connections=connections)
+    trained = [run for run in stale.runs if run.kind == "train"]
+    forgotten = [run.run_id for run in trained if look_up(run.dag_id, run.run_id) is None]
+    if forgotten:
+        _log.warning(
+            "Airflow knows %s no more, which trained on data of before: not repeated, and what "
+            "came of it counts as it is. Train as of a later partition.",
+            some(forgotten),
+        )
+        stale = find_stale(
+            lake, pipeline, only=wanted, connections=connections, forgotten=forgotten
+        )
     _refuse(pipeline, stale, wanted)
-    runs = [item for run in stale.runs if (item := _to_repeat(run, look_up, origin)) is not None]
-    if not runs and not stale.history:
+    if stale.is_nothing:
+        reprocessing_requests.give_up(lake)
         return None
     request = Request(
         run_id=origin.dag_run_id,
@@ -72,8 +85,9 @@ def ask(
         corrected=[(item.source, item.partition) for item in stale.corrections],
         told=[str(item) for item in stale.corrections],
         history=stale.history,
-        runs=runs,
+        runs=[_to_repeat(run, look_up, origin) for run in stale.runs],
         versions=list(stale.versions),
+        forgotten=forgotten,
         predictions=_predicted(lake, stale),
     )
     reprocessing_requests.record(lake, request, origin)
@@ -103,7 +117,10 @@ def finish(
         and (DETAIL in now.at(name).details or name not in scored)
     }
     reprocessing_requests.close(lake, request, replaced, origin)
-    return replaced, find_stale(lake, pipeline, only=wanted, connections=connections)
+    left = find_stale(
+        lake, pipeline, only=wanted, connections=connections, forgotten=request.forgotten
+    )
+    return replaced, left
 
 
 def _refuse(pipeline: Pipeline, stale: Stale, wanted: Sequence[str] | None) -> None:
@@ -129,10 +146,8 @@ def _predicted(lake: Lake, stale: Stale) -> dict[str, int]:
     return {name: commits.at(name).version for name in sorted(named)}
 
 
-def _to_repeat(run: StaleRun, look_up: LookUp, origin: Origin) -> RunToRepeat | None:
+def _to_repeat(run: StaleRun, look_up: LookUp, origin: Origin) -> RunToRepeat:
     found, run_id = look_up(run.dag_id, run.run_id), run.run_id
-    if found is None and run.kind == "train":
-        return None
     if found is None:
         run_id = f"{origin.dag_run_id}__{run.kind}_{run.partition}"
     number, had_failed = found or (None, False)

@@ -1,8 +1,7 @@
 """What depends on landed data that was corrected since, told by the versions that were recorded.
 
-A landed file that changes, comes late or is taken away after its partition was ingested is a
-correction. What was made from the data of before is stale, until it is made again: tables,
-training sets, model versions, and what those predicted.
+What was made from the data of before a correction is stale, until it is made anew: tables, training
+sets, model versions, and what those predicted.
 """
 
 from __future__ import annotations
@@ -97,6 +96,7 @@ def find_stale(
     brief: bool = False,
     connections: Connections = from_environment,
     only: Collection[str] | None = None,
+    forgotten: Collection[str] = (),
 ) -> Stale:
     """List what is stale; see :func:`include.steps.corrections.look`.
 
@@ -107,13 +107,14 @@ def find_stale(
             partitions, as a page may that somebody waits for.
         connections: Resolves the connections of SQL sources.
         only: Partitions whose corrections count; all of them if None.
+        forgotten: Runs that trained and cannot be repeated; what came of them counts as it is.
 
     Raises:
         SourceError: If a source cannot be listed.
         SettingsError: If the connection of a SQL source is missing or wrong.
         UnavailableError: If a database or the store does not answer.
     """
-    search = _Search(lake, pipeline, _RECENT if brief else None)
+    search = _Search(lake, pipeline, _RECENT if brief else None, forgotten)
     raw = {source: search.commits(raw_table(source)) for source in pipeline.sources}
     found = look(lake, pipeline, raw, brief=brief, only=only, connections=connections)
     return search.result(found)
@@ -122,8 +123,11 @@ def find_stale(
 class _Search:
     """Follows what was recorded as read, from the landed data on."""
 
-    def __init__(self, lake: Lake, pipeline: Pipeline, latest: int | None) -> None:
-        self.lake, self.pipeline, self.latest = lake, pipeline, latest
+    def __init__(
+        self, lake: Lake, pipeline: Pipeline, latest: int | None, forgotten: Collection[str]
+    ) -> None:
+        self.lake, self.pipeline = lake, pipeline
+        self.latest, self.forgotten = latest, forgotten
         self.now: dict[tuple[str, str], Correction] = {}
         self._tables: dict[str, PartitionCommits] = {}
         self._known: dict[int, bool] = {}
@@ -134,7 +138,7 @@ class _Search:
         scored, predicted = self.commits(PROFILES), self.commits(PREDICTIONS)
         made = {
             name: tables
-            for name in sorted({*self._prepared(), *predicted.partitions})
+            for name in sorted({*self._prepared, *predicted.partitions})
             if (tables := tuple(self._stale_tables(name)))
         }
         judged = {
@@ -160,12 +164,13 @@ class _Search:
         counting |= {self._scored_with(name, predicted.at(name)) for name in predicted.partitions}
         runs += [
             _run_of(commit, commit.partitions[0], "train", (TRAINING_SETS,), ())
-            for commit in trained.values()
+            for _, commit in sorted(trained.items())
         ]
         return Stale(
             corrections=landing.corrections,
             history={name: tables for name, tables in made.items() if name not in scored},
-            runs=tuple(sorted(set(runs), key=lambda run: (run.partition, run.kind, run.run_id))),
+            # Of several trainings as of one partition the order stays.
+            runs=tuple(sorted(dict.fromkeys(runs), key=lambda run: (run.partition, run.kind))),
             versions={
                 number: model.partition
                 for number, model in self._versions.items()
@@ -183,12 +188,14 @@ class _Search:
         sets = self.commits(TRAINING_SETS)
         trained = {model.partition for model in self._versions.values()}
         for name in sets.partitions:
-            if name in trained and self._is_set_stale(sets.at(name)):
-                yield sets.at(name)
-        for number in succession.promotions(self._events):
-            commit = self._set_of(number)
-            if commit is not None and self._is_version_stale(number):
+            commit = sets.at(name)
+            may_be_repeated = name in trained and commit.dag_run_id not in self.forgotten
+            if may_be_repeated and self._is_set_stale(commit):
                 yield commit
+        for number in succession.promotions(self._events):
+            own = self._set_of(number)
+            if own is not None and self._is_version_stale(number):
+                yield own
 
     def commits(self, table: str) -> PartitionCommits:
         """Read the commits of a table, once."""
@@ -196,8 +203,8 @@ class _Search:
             self._tables[table] = PartitionCommits(written(self.lake, table, self.latest))
         return self._tables[table]
 
+    @property
     def _prepared(self) -> set[str]:
-        """Name the partitions that sources or features have."""
         tables = [FEATURES, *(raw_table(source) for source in self.pipeline.sources)]
         return {name for table in tables for name in self.commits(table).partitions}
 
@@ -230,7 +237,8 @@ class _Search:
             return False
         held = from_details(commits.at(name).details, name)
         if then is None:
-            return held is not None and self.latest is None
+            told = (from_details(commit.details, name) for commit in commits.of(name))
+            return self.latest is None and all(digest is not None for digest in told)
         digest = from_details(then.details, name)
         now = self.now.get((source, name))
         if digest is None or held is None:
@@ -271,10 +279,7 @@ class _Search:
         )
 
     def _labels_between(self, first: str, last: str) -> list[str]:
-        """Name the partitions in which labels of rows of the first one may have landed by the last.
-
-        Labels land with their rows or later.
-        """
+        """Name where labels of rows of the first one may have landed by the last: no earlier."""
         return [name for name in self.commits(labels.TABLE).partitions if first <= name <= last]
 
     def _is_set_stale(self, commit: Written) -> bool:
@@ -328,6 +333,8 @@ class _Search:
         commit = self._set_of(number)
         if commit is None or not self._is_set_stale(commit):
             return False
+        if commit.dag_run_id in self.forgotten or succession.is_chosen(self._events, number):
+            return False
         # Its training may have been repeated since, on rows that are the same.
         now = self.commits(TRAINING_SETS).at(commit.partitions[0])
         are_same = ROWS in now.details and now.details[ROWS] == commit.details.get(ROWS)
@@ -336,18 +343,16 @@ class _Search:
     def _is_scored_stale(self, name: str, commit: Written) -> bool:
         """Tell whether predictions were made from data of before, or by a model that was."""
         version = self._scored_with(name, commit)
-        return self._reads_stale_features(commit) or self._is_version_stale(version)
-
-    def _scored_with(self, name: str, commit: Written) -> int:
-        """Name the version that predicts; an earlier release did not say, but for the last one."""
-        return int(commit.details.get(SCORED_BY) or self._scored_by.get(name, 0))
-
-    def _reads_stale_features(self, commit: Written) -> bool:
-        return any(
+        from_features = any(
             self._are_features_stale(str(read.partition), read.version)
             for read in commit.inputs
             if read.table == FEATURES
         )
+        return from_features or self._is_version_stale(version)
+
+    def _scored_with(self, name: str, commit: Written) -> int:
+        """Name the version that predicts; an earlier release did not say, but for the last one."""
+        return int(commit.details.get(SCORED_BY) or self._scored_by.get(name, 0))
 
     def _is_watched_stale(self, table: str, name: str) -> bool:
         """Tell whether a profile, or the drift of one, is of data of before."""
@@ -391,5 +396,5 @@ class _Search:
 def _run_of(
     commit: Written, name: str, kind: RunKind, tables: Sequence[str], judged: Iterable[str]
 ) -> StaleRun:
-    found = (*tables, PERFORMANCE) if name in judged else tuple(tables)
-    return StaleRun(name, kind, commit.dag_id, commit.dag_run_id, found)
+    also = (PERFORMANCE,) if name in judged else ()
+    return StaleRun(name, kind, commit.dag_id, commit.dag_run_id, (*tables, *also))

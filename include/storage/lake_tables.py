@@ -239,9 +239,11 @@ class Lake:
             delta.update_incremental()
             version = int(delta.version())
             now = {file.path for file in self._files(delta) if file.partition in partitions}
-            # The same files again are those of a commit whose answer was lost, or of a clear. That
-            # nothing was there before and is there now is on record only if it is told.
-            is_known = now == new and (new or not details)
+            # The same files again are those of a commit whose answer was lost, or of a clear; that
+            # there are none says nothing by itself.
+            is_known = now == new and (
+                new or lineage_records.is_told(self, table, partitions, details or {})
+            )
             if is_known or (replacing is not None and now not in (new, set(replacing))):
                 return version
             delta.create_write_transaction(

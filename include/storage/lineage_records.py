@@ -23,6 +23,8 @@ from include.storage.settings import LAKE, StoreSettings
 if TYPE_CHECKING:
     from include.storage.lake_tables import Lake
 
+_RECENT = 50  # commits; what is older is said again
+
 
 @dataclass(frozen=True)
 class Written:
@@ -80,6 +82,10 @@ class PartitionCommits:
         """Take the latest commit of a partition."""
         return self._by[partition][-1]
 
+    def of(self, partition: str) -> Sequence[Written]:
+        """List the commits of a partition, oldest first."""
+        return self._by[partition]
+
     def until(self, partition: str, version: int) -> Written | None:
         """Take the commit that wrote what a partition was at a version of the table."""
         found = [item for item in self._by.get(partition, ()) if item.version <= version]
@@ -126,6 +132,14 @@ def record(
     path = settings.path(uri(reference.pipeline, reference.table, reference.version))
     with settings.filesystem().open_output_stream(path) as sink:
         sink.write(json.dumps(document, sort_keys=True).encode())
+
+
+def is_told(lake: Lake, table: str, partitions: Sequence[str], details: Mapping[str, str]) -> bool:
+    """Tell whether the last commit of each partition says just this; without details all do."""
+    if not details:
+        return True
+    held = PartitionCommits(written(lake, table, _RECENT))
+    return all(name in held and held.at(name).details == details for name in partitions)
 
 
 def written(lake: Lake, table: str, latest: int | None = None) -> list[Written]:

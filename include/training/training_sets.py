@@ -43,7 +43,8 @@ from include.storage.row_digests import digest_rows
 from include.wording import some
 
 TABLE = "training_sets"
-# Details of a commit: the partitions that the training set was made from, a digest of its rows.
+# Details of a commit: the partitions that the training set was made from, and a digest of all that
+# a model is fitted on and judged by.
 WINDOW, ROWS = "window", "rows"
 _MEMORY_SHARE = 0.5
 _log = logging.getLogger(__name__)
@@ -165,12 +166,13 @@ def build_training_set(
     classes = _count_classes(pipeline, partition, joined)
     rows = pa.Table.from_pandas(joined, _schema(pipeline, held.schema), preserve_index=False)
     rows = with_partition(rows.cast(as_stored(lake, rows.schema)), str(partition))
+    keys = {*pipeline.keys, KNOWN_AT, PARTITION}
     reference = lake.write(
         TABLE,
         _as_begun(lake, pipeline, rows),
         partitions=[str(partition)],
         origin=origin.reading(features, known),
-        details={WINDOW: json.dumps(list(window)), ROWS: digest_rows(rows)},
+        details={WINDOW: json.dumps(list(window)), ROWS: digest_rows(rows, keys)},
     )
     held_out = int(joined[HELD_OUT].sum())
     return TrainingSet(reference, train, holdout, (len(joined) - held_out, held_out), classes)

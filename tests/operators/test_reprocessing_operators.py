@@ -33,6 +33,7 @@ REQUEST = Request(
     history={"2004-Q1": ("raw_loans",)},
     runs=[SCORED, TRAINED, LOST],
     versions=[1],
+    forgotten=[],
     predictions={"2005-Q1": 3},
 )
 NOTHING = Stale((), {}, (), {})

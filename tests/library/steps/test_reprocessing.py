@@ -198,6 +198,10 @@ def test_only_what_is_wanted(
     assert [(run.run_id, run.clear_number) for run in lost.runs] == [
         ("manual__2__score_2005-Q1", None)
     ]
+    kept = ask(world, "2004-Q2", origin=replace(AGAIN, dag_run_id="m3"), forgotten=["train"])
+    assert kept is not None
+    # Without the training its model counts as it is, and so does what that predicted.
+    assert (kept.runs, list(kept.history), kept.versions) == ([], ["2004-Q2"], [])
     for _, step in world.scoring(SCORED):
         step()
     left = find_stale(world.lake, world.pipeline)
