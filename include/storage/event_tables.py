@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
@@ -36,9 +37,12 @@ class EventTable:
         self.name = name
         self.schema = pa.schema([*columns, *_COMMON])
 
-    def events(self) -> list[Event]:
-        """Read all events in their order; none if the table was never written."""
-        return _in_order(self.lake.read_held(self.name))
+    def events(self, where: pc.Expression | None = None) -> list[Event]:
+        """Read all events, or those that a condition picks, in their order.
+
+        Each event is a file, so that only those are read. None if the table was never written.
+        """
+        return _in_order(self.lake.read_held(self.name, where=where))
 
     def append(self, make: Callable[[list[Event]], Event | None], *, origin: Origin) -> bool:
         """Add an event that follows from those that are held.

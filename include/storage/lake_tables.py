@@ -142,24 +142,26 @@ class Lake:
         Raises:
             TableError: If there is no such table or version.
         """
-        return self._rows(table, self.open(table, version), partitions, columns)
+        where = None
+        if partitions is not None:
+            where = pc.field(PARTITION).isin(pa.array(list(partitions), pa.string()))
+        return self._rows(table, self.open(table, version), where, columns)
 
-    def read_held(self, table: str, partitions: Sequence[str] | None = None) -> pa.Table:
-        """Read the latest version as :meth:`read` does; nothing if it was never written."""
+    def read_held(self, table: str, where: pc.Expression | None = None) -> pa.Table:
+        """Read the latest version, or what a condition picks; nothing if it was never written."""
         delta = self._held(table)
-        return pa.table({}) if delta is None else self._rows(table, delta, partitions)
+        return pa.table({}) if delta is None else self._rows(table, delta, where)
 
     def _rows(
         self,
         table: str,
         delta: DeltaTable,
-        partitions: Sequence[str] | None,
+        where: pc.Expression | None = None,
         columns: Sequence[str] | None = None,
     ) -> pa.Table:
         root = self.settings.path(self.uri(table))
-        wanted = None if partitions is None else pa.array(list(partitions), pa.string())
         return delta.to_pyarrow_table(
-            filters=None if wanted is None else pc.field(PARTITION).isin(wanted),
+            filters=where,
             columns=None if columns is None else list(columns),
             filesystem=SubTreeFileSystem(root, self.settings.filesystem()),
         )
@@ -295,7 +297,7 @@ class Lake:
 
         def attempt() -> int:
             delta.update_incremental()
-            rows = make(self._rows(table, delta, None))
+            rows = make(self._rows(table, delta))
             if rows.num_rows:
                 write_deltalake(
                     delta,

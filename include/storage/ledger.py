@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Literal, cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from include.storage.event_tables import Event, EventTable, attempt_key
 from include.storage.lake_tables import Lake
@@ -136,7 +137,8 @@ def record(
 
 def entries(lake: Lake, *kinds: Kind) -> list[Entry]:
     """Read the decisions of some kinds (all if none is named), in the order of recording."""
-    return _entries(EventTable(lake, TABLE, _COLUMNS).events(), *kinds)
+    where = pc.field("kind").isin(pa.array(kinds, pa.string())) if kinds else None
+    return _entries(EventTable(lake, TABLE, _COLUMNS).events(where), *kinds)
 
 
 def _entries(events: Sequence[Event], *kinds: Kind) -> list[Entry]:
