@@ -99,7 +99,7 @@ def digest_landed(
 
 def tags(files: Iterable[StoredObject], uri: str) -> dict[str, str]:
     """Name the content of files, by their path below an address; of many, that of their list."""
-    found = {name_of(item, uri): f"{item.size}-{item.etag}" for item in files}
+    found = _tags_of_all(files, uri)
     if len(found) <= _MOST_NAMES:
         return found
     return {f"{_MANY} ({len(found)} of them)": _digest(found)}
@@ -107,7 +107,11 @@ def tags(files: Iterable[StoredObject], uri: str) -> dict[str, str]:
 
 def digest_list(files: Iterable[StoredObject], uri: str) -> str:
     """Digest the list of files below an address."""
-    return _digest({name_of(item, uri): f"{item.size}-{item.etag}" for item in files})
+    return _digest(_tags_of_all(files, uri))
+
+
+def _tags_of_all(files: Iterable[StoredObject], uri: str) -> dict[str, str]:
+    return {name_of(item, uri): f"{item.size}-{item.etag}" for item in files}
 
 
 def _digest(tags: Mapping[str, str]) -> str:

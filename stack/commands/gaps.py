@@ -29,14 +29,11 @@ def gaps(
 ) -> None:
     """List partitions that were not scored, labelled, decided or judged; exit code 1 if any."""
     from include.registry.champions import PROFILES
-    from include.specification import pipeline_file
     from include.steps.gaps import find_gaps
     from include.storage.lake_tables import Lake
 
     with shown_errors():
-        pipelines = [
-            named_pipeline.load(each) for each in ([name] if name else pipeline_file.names())
-        ]
+        pipelines = named_pipeline.load_all(name)
         now = datetime.now(UTC).replace(tzinfo=None)
         with open_store(Layout.from_environment(), local=local) as settings:
             lakes = {item.name: Lake(settings, item.name) for item in pipelines}

@@ -1,4 +1,4 @@
-"""The pipeline that a command was told to work on."""
+"""The pipeline that a command was told to work on, or all."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ from stack.errors import StackError
 
 if TYPE_CHECKING:
     from include.specification.pipeline import Pipeline
+
+
+def load_all(name: str | None) -> list[Pipeline]:
+    """Read the file of the pipeline that is named, or those of all; see :func:`load`."""
+    from include.specification import pipeline_file
+
+    return [load(each) for each in ([name] if name else pipeline_file.names())]
 
 
 def load(name: str) -> Pipeline:

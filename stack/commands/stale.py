@@ -29,15 +29,12 @@ def stale(
 ) -> None:
     """List what was made from landed data that was corrected since; exit code 1 if anything was."""
     from include.errors import SettingsError, SourceError
-    from include.specification import pipeline_file
     from include.steps.stale import find_stale
     from include.storage.lake_tables import Lake
 
     is_clean = True
     with shown_errors():
-        pipelines = [
-            named_pipeline.load(each) for each in ([name] if name else pipeline_file.names())
-        ]
+        pipelines = named_pipeline.load_all(name)
         with open_store(Layout.from_environment(), local=local) as settings:
             for pipeline in pipelines:
                 try:
