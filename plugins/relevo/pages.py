@@ -72,10 +72,13 @@ def make_application() -> FastAPI:
         """Show every partition's batch, verdicts and decisions, and the ledger."""
         from include.reports.decisions_page import render_decisions
         from include.storage.lake_tables import Lake
+        from include.storage.outages import outages_told
 
         _authorize(pipeline, user)
         try:
-            page = render_decisions(Lake(RelevoHook().store(), pipeline))
+            store = RelevoHook().store()
+            with outages_told(store, "Load the page again when the store runs."):
+                page = render_decisions(Lake(store, pipeline))
         except RelevoError as error:
             raise HTTPException(503, str(error)) from error
         return HTMLResponse(page, headers=_OURS)

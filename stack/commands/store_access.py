@@ -23,6 +23,8 @@ Local = Annotated[
     bool, typer.Option("--local", help="Start the store if the stack is down, then stop it.")
 ]
 
+_REMEDY = "Look with `./relevo status`, and repeat the command."
+
 
 def store_settings(layout: Layout) -> StoreSettings:
     """Say where the store is: that of the running stack, else what RELEVO_STORE_* says.
@@ -54,6 +56,7 @@ def open_store(layout: Layout, *, local: bool) -> Iterator[StoreSettings]:
             not as it must be.
     """
     from include.errors import RelevoError
+    from include.storage.outages import outages_told
 
     with contextlib.ExitStack() as ending:
         if local:
@@ -64,14 +67,7 @@ def open_store(layout: Layout, *, local: bool) -> Iterator[StoreSettings]:
         except StackError as error:
             raise StackError(f"{error} Or add --local to start just the store.") from error
         try:
-            yield settings
+            with outages_told(settings, _REMEDY):
+                yield settings
         except RelevoError as error:
             raise StackError(str(error)) from error
-        except OSError as error:
-            if error.filename is not None:  # a file of the person's
-                raise
-            said = str(error).strip().partition("\n")[0]
-            raise StackError(
-                f"Store {settings.endpoint_url}: must answer, got: {said}. Look with `./relevo "
-                "status`, and repeat the command."
-            ) from error

@@ -50,6 +50,7 @@ def no_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = Entry("training", "2005-Q1", "promoted", "better", {}, "run_1", moment)
     monkeypatch.setattr(decisions_page, "rows", lambda lake, pipeline: [])
     monkeypatch.setattr(decisions_page, "find_gaps", lambda *_, **__: [])
+    monkeypatch.setattr(decisions_page, "find_stale", lambda *_, **__: None)
     monkeypatch.setattr(decisions_page.ledger, "entries", lambda lake: [entry])
 
 
@@ -71,6 +72,12 @@ def test_the_ledger_of_a_pipeline_with_a_wrong_file(client: TestClient, no_table
     assert "broken.yaml:1: task" in wrong.text
     assert "run_1" in right.text
     assert "run_1" in wrong.text
+
+
+def test_a_store_that_does_not_answer_is_a_sentence(client: TestClient) -> None:
+    answer = client.get("/decisions/loan_default")
+    assert answer.status_code == 503
+    assert "must answer" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(("name", "status"), [(HIDDEN, 403), ("nothing", 404)])

@@ -19,6 +19,7 @@ from include.storage import ledger
 from include.storage.lake_tables import Lake, with_partition
 from include.storage.ledger import Kind
 from include.storage.lineage import Origin
+from include.storage.object_store import ObjectStore
 
 RECORD = PerformanceRecord(
     partition="1994",
@@ -135,10 +136,13 @@ def test_the_page_shows_what_is_stale(
     verdict = pa.table({"partition": ["2005-Q1"], "verdict": ["drift"], "model_version": [1]})
     lake.write(monitoring.DRIFT, verdict, partitions=["2005-Q1"], origin=origin)
 
+    landed = f"s3://landing/{lake.pipeline}/loans/2005-Q1/b.parquet"
+    ObjectStore(lake.settings).write(landed, b"b")
+
     page = render_decisions(lake)
 
     assert "<h2>Stale</h2>" in page
-    assert "source loans: a.parquet taken away" in page
+    assert "source loans: b.parquet came later, a.parquet taken away" in page
     assert 'run">p_score run_1</td><td>raw_loans, quarantine_loans</td>' in page
     assert '2005-Q1 <span class="badge">stale</span></td>' in page
 
