@@ -218,6 +218,10 @@ class AirflowApi:
         """Return the DAG files that cannot be loaded, with the traceback."""
         return self._list("importErrors", "import_errors", {})
 
+    def pools(self) -> list[Record]:
+        """Return the pools, with their slots."""
+        return self._list("pools", "pools", {"order_by": "id"})
+
     def dags(self) -> list[Record]:
         """Return the DAGs whose files are there, with their last parse."""
         return self._list("dags", "dags", {"order_by": "dag_id"})

@@ -17,6 +17,7 @@ from include.specification.candidate_defaults import PRESETS
 from include.specification.json_schema import documentation, schema, sections
 from include.specification.metric_names import METRICS
 from include.specification.pipeline import Pipeline
+from include.specification.sections.execution import Execution
 from include.specification.sections.features import Features
 from include.specification.sections.monitoring import (
     DriftMonitoring,
@@ -49,9 +50,13 @@ PLACES: dict[type[BaseModel], str] = {
     DriftMonitoring: "monitoring.drift",
     PerformanceMonitoring: "monitoring.performance",
     Retraining: "retraining",
+    Execution: "execution",
 }
 # Of keys whose type does not show what to write, as the file spells it.
 EXAMPLES: dict[tuple[type[BaseModel], str], str] = {
+    (Execution, "pool"): "credit_risk",
+    (Execution, "queue"): "large_machines",
+    (Execution, "executor"): "KubernetesExecutor",
     (Pipeline, "description"): "Chance that a loan is charged off within 24 months.",
     (Pipeline, "owner"): "credit-risk",
     (Pipeline, "entity"): "loan_id",

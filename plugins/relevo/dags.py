@@ -72,8 +72,7 @@ the best candidate against the champion on held-out partitions, and promotes it 
 partition on, or refuses it. The verdict and its evidence are in the ledger either way.
 """
 
-# How long a training may take, and how long a person may think.
-_TRAINING = timedelta(hours=6)
+# How long a person may think.
 _APPROVAL = timedelta(days=7)
 # Runs wait for those about earlier partitions, in whatever order they were triggered: more places
 # than work at a time (relevo.operators.preparation says how many do), lest those that wait keep
@@ -134,7 +133,8 @@ def _score(pipeline: Pipeline) -> DAG:
             doc_md=f"Runs `{pipeline.features.suite}`; bad rows go to quarantine.",
         )
         asks = pipeline.promotion.approval == "required"
-        deadline = _TRAINING + (_APPROVAL if asks else timedelta())
+        deadline = timedelta(hours=pipeline.execution.training_deadline)
+        deadline += _APPROVAL if asks else timedelta()
         wait = AwaitTrainingOperator(
             pipeline=pipeline.name,
             task_id="await_training",
@@ -225,7 +225,7 @@ def _train(pipeline: Pipeline) -> DAG:
             task_id="explore_training_set",
             training_set=build.output,
             retries=0,
-            execution_timeout=timedelta(minutes=15),
+            execution_timeout=timedelta(minutes=min(15, pipeline.execution.timeout)),
             doc_md="Reports on every feature and the target; the training does not depend on it.",
         )
         train = TrainCandidateOperator.partial(
@@ -310,12 +310,23 @@ def _common(pipeline: Pipeline, kind: str) -> dict[str, Any]:
                 + ("." if pipeline.has_time else ", or the next snapshot."),
             )
         },
-        "default_args": {
-            "owner": pipeline.owner,
-            "retries": 2,
-            "retry_delay": timedelta(seconds=10),
-            "retry_exponential_backoff": True,
-            "max_retry_delay": timedelta(minutes=10),
-            "execution_timeout": timedelta(hours=1),
-        },
+        "default_args": _default_args(pipeline),
+    }
+
+
+def _default_args(pipeline: Pipeline) -> dict[str, Any]:
+    execution = pipeline.execution
+    chosen = {"queue": execution.queue, "executor": execution.executor}
+    if execution.priority is not None:
+        # As the file says it: Airflow would add up those of all tasks that come after.
+        chosen |= {"priority_weight": execution.priority, "weight_rule": "absolute"}
+    return {
+        "owner": pipeline.owner,
+        "retries": execution.retries,
+        "retry_delay": timedelta(seconds=10),
+        "retry_exponential_backoff": True,
+        "max_retry_delay": timedelta(minutes=10),
+        "execution_timeout": timedelta(minutes=execution.timeout),
+        "pool": execution.pool,
+        **{name: value for name, value in chosen.items() if value is not None},
     }

@@ -57,6 +57,7 @@ def visit(access: AirflowAccess) -> Visit:
             Check("credentials", probe.log_in, "Check the user and the password.", gate=True),
             Check("may trigger", probe.may_trigger, log),
             Check("DAG files", probe.import_errors, "Let this user read DAGs and import errors."),
+            Check("pools", probe.pools, "Let this user read pools and DAGs."),
             Check("executor", probe.executor, log),
             Check(
                 "connections",
@@ -148,6 +149,23 @@ class AirflowProbe:
                 "Run `./relevo check`, or read the traceback in the UI.",
             )
         return ok("every file can be loaded")
+
+    def pools(self) -> Outcome:
+        """Look whether every pool that pipelines name is there: no task of another one begins."""
+        held = {str(pool["name"]): int(pool["slots"]) for pool in self._api.pools()}
+        named = {
+            str(task["pool"])
+            for dag in self._api.dags()
+            if any(tag["name"] == "relevo" for tag in dag["tags"])
+            for task in self._api.tasks(str(dag["dag_id"]))
+        }
+        if missing := sorted(named - held.keys()):
+            return failed(
+                f"there is no pool {', '.join(missing)}, and so no task of it begins",
+                "Make it in the UI, Admin > Pools, or correct `pool` in the pipeline file.",
+            )
+        used = ", ".join(f"{name} ({held[name]} slots)" for name in sorted(named))
+        return ok(used or "no DAG of a pipeline is there yet")
 
     def executor(self) -> Outcome:
         """Name the executor, as far as this process is told."""

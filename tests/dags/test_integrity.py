@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from include.calendar.partitions import Frequency, parse
 from include.monitoring.gaps import Lack, gaps
 from include.specification import pipeline_file
 from include.specification.pipeline import Pipeline
+from include.specification.sections.execution import Execution
 from include.specification.sections.sources import Labels, Source
 from relevo import dags as factory
 from relevo.operators.approval import ApprovePromotionOperator
@@ -338,6 +339,44 @@ class TestReprocess:
             ("repeat_runs", "finish"),
         }
         assert dag.is_paused_upon_creation is False
+
+
+class TestExecution:
+    @pytest.fixture
+    def both(self) -> tuple[DAG, DAG]:
+        execution = Execution(
+            retries=5,
+            timeout=90,
+            training_deadline=12,
+            pool="credit",
+            priority=7,
+            queue="large",
+            executor="LocalExecutor",
+        )
+        pipeline = pipeline_file.load("loan_default").model_copy(update={"execution": execution})
+        return factory._score(pipeline), factory._train(pipeline)
+
+    def test_every_task_is_run_as_the_file_says(self, both: tuple[DAG, DAG]) -> None:
+        for task in (task for dag in both for task in dag.tasks):
+            assert (task.pool, task.queue, task.executor) == ("credit", "large", "LocalExecutor")
+            assert (task.priority_weight, task.weight_rule) == (7, "absolute")
+            if not isinstance(task, BESIDE):
+                assert task.retries == 5
+            if not isinstance(task, (*PATIENT, *BESIDE)):
+                assert task.execution_timeout == timedelta(minutes=90)
+        for name in ("await_training", "decide_retraining"):
+            assert both[0].get_task(name).deadline == timedelta(hours=12)
+
+    def test_without_the_section_they_are_as_before(self, score: DAG, train: DAG) -> None:
+        for task in (*score.tasks, *train.tasks):
+            assert (task.pool, task.queue, task.executor) == ("default_pool", "default", None)
+            assert task.priority_weight == 1
+            assert isinstance(task, BESIDE) or task.retries == 2
+        assert score.get_task("score_batch").execution_timeout == timedelta(hours=1)
+        assert score.get_task("await_training").deadline == timedelta(hours=6)
+
+    def test_they_keep_the_rules_as_well(self, both: tuple[DAG, DAG]) -> None:
+        assert [complaint for dag in both for complaint in complaints(dag)] == []
 
 
 class TestApproval:

@@ -19,6 +19,16 @@ from stack.embedded.layout import Layout
 from stack.embedded.operation import Stack
 from tests.stack.proxy import Answer, in_front_of
 
+# Of three tasks one is in a pool that nobody made; other DAGs than a pipeline's do not matter.
+POOLED = """
+from airflow.sdk import DAG
+from airflow.providers.standard.operators.empty import EmptyOperator
+
+for name, tags in (("mine_score", ["relevo", "mine"]), ("other", [])):
+    with DAG(name, tags=tags):
+        EmptyOperator(task_id="usual")
+        EmptyOperator(task_id="pooled", pool=f"nobody_made_{name}")
+"""
 PARTS = ("postgres", "migrate", "api-server", "dag-processor")
 
 
@@ -33,6 +43,7 @@ def access(state, tmp_path_factory):
     """An api-server and a dag-processor."""
     dags = tmp_path_factory.mktemp("dags")
     (dags / "broken.py").write_text("from airflow.sdk import dag\nimport no_such_module\n")
+    (dags / "pooled.py").write_text(POOLED)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(DAGS_VARIABLE, str(dags))
         with Stack(state).running(PARTS, print) as running:
@@ -61,11 +72,23 @@ def test_what_does_not_run_and_what_cannot_be_loaded_is_told(access):
         "scheduler": "never seen",
         "triggerer": "never seen",
         "DAG files": "1 cannot be loaded: broken.py",
+        "pools": "there is no pool nobody_made_mine_score, and so no task of it begins",
     }
     assert {f.check for f in found.values() if f.verdict is Verdict.OK} == {
         *("reachable", "clock", "version", "metadatabase", "dag_processor"),
         *("credentials", "may trigger"),
     }
+
+
+def test_a_pool_that_is_there_is_told_with_its_slots(access):
+    api = AirflowApi(access.url, access.password.get_secret_value(), access.user)
+    api._post("pools", {"name": "nobody_made_mine_score", "slots": 3, "include_deferred": False})
+    try:
+        found = visit(access, "pools")["pools"]
+    finally:
+        api._request("DELETE", "pools/nobody_made_mine_score")
+    assert found.verdict is Verdict.OK
+    assert found.found == "default_pool (128 slots), nobody_made_mine_score (3 slots)"
 
 
 def test_the_migrations_of_its_database(access, state):
