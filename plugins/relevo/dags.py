@@ -316,7 +316,7 @@ def _common(pipeline: Pipeline, kind: str) -> dict[str, Any]:
 
 def _default_args(pipeline: Pipeline) -> dict[str, Any]:
     execution = pipeline.execution
-    chosen = {"queue": execution.queue, "executor": execution.executor}
+    chosen: dict[str, Any] = {"queue": execution.queue, "executor": execution.executor}
     if execution.priority is not None:
         # As the file says it: Airflow would add up those of all tasks that come after.
         chosen |= {"priority_weight": execution.priority, "weight_rule": "absolute"}
