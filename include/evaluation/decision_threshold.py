@@ -2,7 +2,7 @@
 
 Every distinct score is tried, and one just above the largest, at which nobody is decided as 1:
 between two scores that follow each other any threshold decides the same. Metrics of scikit-learn
-and costs follow from how many rows lie at or above each score, so that trying all costs one sort.
+and costs follow from how many rows lie at or above each score, so that trying all costs a sort.
 A metric of your own is asked at no more than 200 scores, evenly spread by rank.
 """
 
@@ -22,8 +22,8 @@ from include.evaluation.metric_values import (
     describe_labels,
     find_metric,
     is_enough,
-    predict_classes,
 )
+from include.evaluation.prediction_columns import decided
 from include.specification.problem import Problem, Scores
 from include.specification.sections.decision import Costs, Decision
 
@@ -135,20 +135,21 @@ def choose_threshold(
 
 
 def count_decided(
-    problem: Problem, labels: NDArray[Any], scores: Scores, costs: Costs | None
+    threshold: float, labels: NDArray[Any], scores: Scores, costs: Costs | None
 ) -> Decided:
-    """Count how rows are decided at the problem's threshold.
+    """Count how rows are decided at a threshold.
 
     Args:
-        problem: A binary task, with a threshold.
+        threshold: The least score that is decided as 1.
         labels: Labels, int8, shape (n_rows,), n_rows at least 1.
         scores: Float64, shape (n_rows,).
         costs: What wrong decisions cost, if the pipeline file says so.
     """
-    cells = np.bincount(2 * labels + predict_classes(problem, scores), minlength=4)
+    yes = decided(Problem("binary", threshold=threshold), scores)
+    cells = np.bincount(2 * labels + yes, minlength=4)
     right_no, wrong_yes, wrong_no, right_yes = (int(rows) for rows in cells)
     return Decided(
-        threshold=float(problem.threshold or 0),
+        threshold=threshold,
         true_negatives=right_no,
         false_positives=wrong_yes,
         false_negatives=wrong_no,

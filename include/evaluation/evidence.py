@@ -241,12 +241,12 @@ def gather_evidence(
         calibration_error=calibration_error(problem, labels, ours) if len(labels) else None,
         task=problem.task,
         decided={
-            model: count_decided(of, labels, scores, costs)
-            for model, of, scores in (
-                ("challenger", problem, ours),
-                ("champion", of_theirs, theirs),
+            model: count_decided(threshold, labels, scores, costs)
+            for model, threshold, scores in (
+                ("challenger", problem.threshold, ours),
+                ("champion", champion_threshold, theirs),
             )
-            if of.threshold is not None and scores is not None and len(labels)
+            if threshold is not None and scores is not None and len(labels)
         },
     )
     if problem.task == "multiclass":

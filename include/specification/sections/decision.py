@@ -31,6 +31,12 @@ class Costs(Section):
         total = self.false_negative * false_negatives + self.false_positive * false_positives
         return total / rows
 
+    def told(self) -> str:
+        """Spell them as the file does, for people."""
+        # Fifteen digits: all that were written, and no more.
+        missed, alarm = (f"{cost:.15g}" for cost in (self.false_negative, self.false_positive))
+        return f"{{false_negative: {missed}, false_positive: {alarm}}}"
+
 
 class Decision(Section):
     """From which score on a row is decided as 1: one of the three; for a binary task only.
@@ -49,26 +55,18 @@ class Decision(Section):
 
     @model_validator(mode="after")
     def _is_one_rule(self) -> Self:
-        first, *others = self.rule or ("",)
-        if not first:
+        given = [key for key in type(self).model_fields if getattr(self, key) is not None]
+        if not given:
             raise ValueError("must have one of threshold, maximize and costs")
+        first, *others = given
         if others:
             raise SectionError(
                 {key: f"must be left out beside {first}: write one of them" for key in others}
             )
         return self
 
-    @property
-    def rule(self) -> tuple[str, ...]:
-        """Names of the keys that are given: one, once validated."""
-        return tuple(key for key in type(self).model_fields if getattr(self, key) is not None)
-
     def told(self) -> str:
         """Spell the rule as the file does, for people."""
         if self.costs is not None:
-            wrong = self.costs
-            return (
-                f"costs: {{false_negative: {wrong.false_negative:g}, "
-                f"false_positive: {wrong.false_positive:g}}}"
-            )
-        return f"maximize: {self.maximize}" if self.maximize else f"threshold: {self.threshold:g}"
+            return f"costs: {self.costs.told()}"
+        return f"threshold: {self.threshold}" if self.threshold else f"maximize: {self.maximize}"

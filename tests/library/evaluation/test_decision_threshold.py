@@ -76,6 +76,17 @@ def test_by_hand(decision: Decision, threshold: float, value: float) -> None:
     assert found.section == decision
 
 
+@pytest.mark.parametrize(
+    ("decision", "told"),
+    [
+        (rule(threshold=0.123456789), "threshold: 0.123456789"),
+        (costs(1234567, 0.1), "costs: {false_negative: 1234567, false_positive: 0.1}"),
+    ],
+)
+def test_a_rule_is_told_with_all_its_digits(decision: Decision, told: str) -> None:
+    assert decision.told() == told
+
+
 def test_one_that_is_given_looks_at_no_rows() -> None:
     found = choose_threshold(rule(threshold=0.35), BINARY, [], [])
     assert found == DecisionThreshold(0.35, {"threshold": 0.35})
@@ -212,9 +223,7 @@ def test_scores_that_are_no_probabilities_choose_nothing() -> None:
 
 
 def test_what_comes_of_it_by_hand() -> None:
-    problem = replace(BINARY, threshold=0.6)
     wrong = Costs(false_negative=5, false_positive=1)
-    assert count_decided(problem, LABELS, SCORES, wrong) == Decided(0.6, 5, 1, 1, 3, 0.6)
-    assert count_decided(problem, LABELS, SCORES, None).mean_cost is None
-    nobody = replace(BINARY, threshold=0.95)
-    assert count_decided(nobody, LABELS, SCORES, wrong) == Decided(0.95, 6, 0, 4, 0, 2.0)
+    assert count_decided(0.6, LABELS, SCORES, wrong) == Decided(0.6, 5, 1, 1, 3, 0.6)
+    assert count_decided(0.6, LABELS, SCORES, None).mean_cost is None
+    assert count_decided(0.95, LABELS, SCORES, wrong) == Decided(0.95, 6, 0, 4, 0, 2.0)
