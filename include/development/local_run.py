@@ -192,6 +192,8 @@ class _Steps:
                 result = training.fit(lake, self.tracking, pipeline, training_set, name, parent)
                 results.append(result)
                 told.append(f"{pipeline.training.metric} {result.validation:.4f} in validation")
+                if result.decision is not None:
+                    told.append(f"decides as 1 {result.decision.describe()}")
         with self.step("select_challenger") as told:
             version = training.select(lake, self.registry, pipeline, training_set, results, origin)
             told.append(version.candidate)

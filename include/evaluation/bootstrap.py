@@ -97,7 +97,7 @@ def bootstrap_interval(
             resamples are impossible.
     """
     value = measure(name, problem, y, scores)
-    (drawn,) = _bootstrap(name, problem, y, (scores,), confidence, resamples, seed)
+    (drawn,) = _bootstrap(name, y, [(problem, scores)], confidence, resamples, seed)
     tail = (1 - confidence) / 2
     lower, upper = np.quantile(drawn, [tail, 1 - tail])
     return Interval(value, float(lower), float(upper), len(drawn))
@@ -113,6 +113,7 @@ def paired_bootstrap(
     confidence: float,
     resamples: int | None = None,
     seed: int,
+    champion_problem: Problem | None = None,
 ) -> PairedComparison:
     """Compare two models on the same resampled rows.
 
@@ -127,14 +128,16 @@ def paired_bootstrap(
         confidence: Of each one-sided bound, in (0, 1).
         resamples: As in :func:`bootstrap_interval`.
         seed: Seed of the resampling.
+        champion_problem: The same problem with the champion's threshold, if it has another one.
 
     Raises:
         MonitoringError: As :func:`~include.evaluation.metric_values.measure`; also if confidence or
             resamples are impossible.
     """
     sign = 1 if find_metric(name, problem).higher_is_better else -1
-    ours, theirs = (measure(name, problem, y, scores) for scores in (challenger, champion))
-    drawn = _bootstrap(name, problem, y, (challenger, champion), confidence, resamples, seed)
+    models = [(problem, challenger), (champion_problem or problem, champion)]
+    ours, theirs = (measure(name, of, y, scores) for of, scores in models)
+    drawn = _bootstrap(name, y, models, confidence, resamples, seed)
     differences = sign * (drawn[0] - drawn[1])
     return PairedComparison(
         challenger=ours,
@@ -149,20 +152,20 @@ def paired_bootstrap(
 
 def _bootstrap(
     name: str,
-    problem: Problem,
     y: ArrayLike,
-    models: Sequence[ArrayLike],
+    models: Sequence[tuple[Problem, ArrayLike]],
     confidence: float,
     resamples: int | None,
     seed: int,
 ) -> NDArray[np.float64]:
     """Return the metric of each model on each resample, shape (n_models, resamples)."""
+    problem = models[0][0]
     metric = find_metric(name, problem)
-    checked = [check_scores(problem, y, scores) for scores in models]
-    strata = _strata(problem, checked[0][0])
+    checked = [(of, *check_scores(of, y, scores)) for of, scores in models]
+    strata = _strata(problem, checked[0][1])
     order = np.concatenate(strata)
     # Rows in the order of their strata, so that a resample is drawn stratum by stratum.
-    statistics = [_statistic(metric, problem, y[order], scores[order]) for y, scores in checked]
+    statistics = [_statistic(metric, of, y[order], scores[order]) for of, y, scores in checked]
     if resamples is None:
         slow = _is_slow(metric, problem) and len(order) > _SLOW_ROWS
         resamples = _SLOW_RESAMPLES if slow else _RESAMPLES

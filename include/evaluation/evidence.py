@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
@@ -18,6 +18,7 @@ from include.evaluation.bootstrap import (
     paired_bootstrap,
 )
 from include.evaluation.calibration import calibration_error
+from include.evaluation.decision_threshold import Decided, count_decided
 from include.evaluation.metric_values import (
     ClassResult,
     check_scores,
@@ -30,6 +31,7 @@ from include.evaluation.metric_values import (
 )
 from include.specification.metric_names import Task
 from include.specification.problem import Problem, Scores
+from include.specification.sections.decision import Costs
 from include.specification.sections.promotion import Promotion
 from include.wording import nearest
 
@@ -99,6 +101,8 @@ class Evidence:
         unseen: Multiclass: held-out rows by class that the challenger does not know.
         bias: Regression: mean of predicted minus observed of the challenger; None without rows.
         absolute_error: Regression: quantiles of the challenger's absolute error, by rank.
+        decided: Binary: by ``challenger`` and ``champion``, how each decided at its own threshold;
+            without those of a model that has none.
     """
 
     metric: str
@@ -115,6 +119,7 @@ class Evidence:
     unseen: Mapping[str, int] = field(default_factory=dict)
     bias: float | None = None
     absolute_error: Mapping[str, float] = field(default_factory=dict)
+    decided: Mapping[str, Decided] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Render as plain JSON values."""
@@ -132,6 +137,8 @@ class Evidence:
         fields["comparison"] = None if comparison is None else PairedComparison(**comparison)
         fields["slices"] = tuple(SliceComparison(**item) for item in fields["slices"])
         fields["classes"] = tuple(ClassResult(**item) for item in fields.get("classes", ()))
+        decided = fields.get("decided", {})
+        fields["decided"] = {model: Decided(**item) for model, item in decided.items()}
         return cls(**fields)
 
 
@@ -146,15 +153,18 @@ def gather_evidence(
     metric: str,
     seed: int,
     partitions: Sequence[str] = (),
-    also: Sequence[str] = (),
+    also: Collection[str] = (),
     challenger_classes: Sequence[str] | None = None,
+    champion_threshold: float | None = None,
+    costs: Costs | None = None,
 ) -> Evidence:
     """Measure a challenger, and the champion on the same rows, for the promotion gate.
 
     Absent rows or an absent class make evidence without metrics, which the gate refuses.
 
     Args:
-        problem: What labels and scores mean; multiclass: with the classes of both models.
+        problem: What labels and scores mean; multiclass: with the classes of both models; binary:
+            with the challenger's threshold.
         y: Labels of the held-out rows, shape (n_rows,).
         challenger_scores: As ``include.specification.problem`` says.
         champion_scores: The same of the champion; None when there is no champion yet.
@@ -166,12 +176,15 @@ def gather_evidence(
         also: Further metrics to put on record.
         challenger_classes: Multiclass: those of the classes that the challenger knows; all by
             default.
+        champion_threshold: Binary: from which score on the champion decides a row as 1.
+        costs: Binary: what wrong decisions cost, if the pipeline file says so.
 
     Raises:
         MonitoringError: If labels or scores are wrong, a metric is unknown, or a column is absent.
     """
     labels, ours = check_scores(problem, y, challenger_scores)
     theirs = None if champion_scores is None else check_scores(problem, y, champion_scores)[1]
+    of_theirs = replace(problem, threshold=champion_threshold)
     for column in policy.guard.slices:
         if column not in slices.columns:
             raise MonitoringError(
@@ -193,11 +206,18 @@ def gather_evidence(
         champion=(
             None
             if theirs is None
-            else {name: measure(name, problem, labels, theirs) for name in names}
+            else {name: measure(name, of_theirs, labels, theirs) for name in names}
         ),
         comparison=(
             paired_bootstrap(
-                metric, problem, labels, ours, theirs, confidence=confidence, seed=seed
+                metric,
+                problem,
+                labels,
+                ours,
+                theirs,
+                confidence=confidence,
+                seed=seed,
+                champion_problem=of_theirs,
             )
             if names and theirs is not None
             else None
@@ -208,6 +228,7 @@ def gather_evidence(
                 level,
                 metric,
                 problem,
+                of_theirs,
                 labels[inside],
                 ours[inside],
                 None if theirs is None else theirs[inside],
@@ -219,6 +240,14 @@ def gather_evidence(
         ),
         calibration_error=calibration_error(problem, labels, ours) if len(labels) else None,
         task=problem.task,
+        decided={
+            model: count_decided(threshold, labels, scores, costs)
+            for model, threshold, scores in (
+                ("challenger", problem.threshold, ours),
+                ("champion", champion_threshold, theirs),
+            )
+            if threshold is not None and scores is not None and len(labels)
+        },
     )
     if problem.task == "multiclass":
         known = problem.classes if challenger_classes is None else challenger_classes
@@ -246,6 +275,7 @@ def _compare_slice(
     level: str,
     name: str,
     problem: Problem,
+    of_theirs: Problem,
     labels: NDArray[Any],
     ours: Scores,
     theirs: Scores | None,
@@ -257,7 +287,14 @@ def _compare_slice(
         value = measure(name, problem, labels, ours)
         if theirs is not None:
             paired = paired_bootstrap(
-                name, problem, labels, ours, theirs, confidence=confidence, seed=seed
+                name,
+                problem,
+                labels,
+                ours,
+                theirs,
+                confidence=confidence,
+                seed=seed,
+                champion_problem=of_theirs,
             )
     return SliceComparison(
         column=column,

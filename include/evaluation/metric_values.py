@@ -21,13 +21,12 @@ import sklearn.metrics
 from numpy.typing import ArrayLike, NDArray
 
 from include.errors import MonitoringError
-from include.evaluation.prediction_columns import likeliest
+from include.evaluation.prediction_columns import decided, likeliest
 from include.specification.metric_names import Metric, names_for
 from include.specification.problem import Problem, Scores
 from include.wording import nearest, some
 
 MINIMUM_ROWS = 30
-THRESHOLD = 0.5
 # Single precision leaves the probabilities of many classes about this far from 1.
 _SUM_TOLERANCE = 1e-3
 
@@ -78,7 +77,8 @@ def higher_is_better(name: str, problem: Problem) -> bool:
 def measure(name: str, problem: Problem, y: ArrayLike, scores: ArrayLike) -> float:
     """Measure scores by a metric.
 
-    Where a metric takes classes, a binary score of 0.5 or more means 1.
+    Where a metric takes classes, a binary score means 1 from the problem's threshold on, or from
+    0.5 if it has none.
 
     Args:
         name: Metric of the task, or one of your own.
@@ -126,7 +126,7 @@ def predict_classes(problem: Problem, values: Scores) -> NDArray[Any]:
     """Turn scores into classes, shape (n_rows,): int8, or object (strings) if multiclass."""
     if problem.task == "multiclass":
         return np.array(likeliest(problem, values), dtype=object)
-    return (values >= THRESHOLD).astype(np.int8)
+    return decided(problem, values)
 
 
 def encode(

@@ -85,6 +85,8 @@ class Registry:
         tracking = self.tracking_or_fail()
         if not tracking.versions(model.run_id, {_CONTENT: content}):
             tags = {"relevo.partition": model.partition, "relevo.candidate": model.candidate}
+            if model.decision is not None:
+                tags["relevo.decision"] = model.decision.describe()
             made = tracking.register(model_uri, {**tags, _CONTENT: content})
             if made != min(tracking.versions(model.run_id, {_CONTENT: content})):
                 tracking.client.delete_model_version(self.lake.pipeline, str(made))

@@ -19,6 +19,7 @@ import skops.io
 from numpy.typing import NDArray
 
 from include.errors import FeatureError, RegistryError, TrainingError
+from include.evaluation.decision_threshold import DecisionThreshold
 from include.monitoring.drift import Thresholds
 from include.monitoring.profiles import Profile
 from include.specification.candidate_defaults import PRESETS
@@ -79,6 +80,8 @@ class ModelVersion:
         classes: Multiclass: the classes in the order of the score columns; else empty.
         trusted: Types of a candidate's own estimator that its file may hold
             (see :func:`trusted_for`).
+        decision: Binary: from which score on a row is decided as 1; None if its training's
+            pipeline file did not say.
     """
 
     pipeline: str
@@ -93,15 +96,27 @@ class ModelVersion:
     task: Task = "binary"
     classes: tuple[str, ...] = ()
     trusted: tuple[str, ...] = ()
+    decision: DecisionThreshold | None = None
+
+    @property
+    def threshold(self) -> float | None:
+        """The least score that is decided as 1; None if nobody said."""
+        return None if self.decision is None else self.decision.threshold
 
     @property
     def problem(self) -> Problem:
         """What its scores mean, without the pipeline file's own metrics."""
-        return Problem(self.task, self.classes)
+        return Problem(self.task, self.classes, threshold=self.threshold)
 
     def to_dict(self) -> dict[str, Any]:
-        """Render as a JSON-serialisable mapping."""
-        return asdict(self)
+        """Render as a JSON-serialisable mapping, which digests of versions are made of.
+
+        Without a decision it is what it was before there were any.
+        """
+        values = asdict(self)
+        if self.decision is None:
+            del values["decision"]
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelVersion:
@@ -111,6 +126,7 @@ class ModelVersion:
             **{
                 **values,
                 **{name: tuple(values[name]) for name in listed if name in values},
+                "decision": DecisionThreshold.from_dict(values.get("decision")),
                 "files": {name: (item[0], item[1]) for name, item in values["files"].items()},
             }
         )

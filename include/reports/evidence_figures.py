@@ -24,9 +24,10 @@ def draw_held_out(
 ) -> list[str]:
     """Draw how models did on the held-out rows.
 
-    Binary: ROC and calibration; multiclass: the confusion of the first model and the calibration
-    of the likeliest class; regression: observed against predicted, and the errors of the first
-    model, both by decile of what was predicted.
+    Binary: ROC and calibration, and with a threshold the confusion of the first model; multiclass:
+    the confusion of the first model and the calibration of the likeliest class; regression:
+    observed against predicted, and the errors of the first model, both by decile of what was
+    predicted.
 
     Args:
         problem: What labels and scores mean.
@@ -38,6 +39,9 @@ def draw_held_out(
     match problem.task:
         case "binary":
             figures = [_draw_roc(problem, labels, models), curves]
+            if problem.threshold is not None:
+                decided = predict_classes(problem, first)
+                figures.append(_draw_confusion(_names(labels), _names(decided)))
         case "multiclass":
             figures = [_draw_confusion(labels, predict_classes(problem, first)), curves]
         case "regression":
@@ -69,6 +73,10 @@ def confusion_of_largest(
     rows = [position.get(name, rest) for name in labels]
     np.add.at(table, (rows, [position.get(name, rest) for name in predicted]), 1)
     return names, table
+
+
+def _names(classes: NDArray[np.int8]) -> NDArray[Any]:
+    return classes.astype(str).astype(object)
 
 
 def _draw_roc(problem: Problem, labels: NDArray[Any], models: Mapping[str, Scores]) -> go.Figure:

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from include.errors import MonitoringError, RelevoError
-from include.evaluation.prediction_columns import fields, to_columns, watched
+from include.evaluation.prediction_columns import DECIDED, fields, to_columns, watched
 from include.monitoring.binning import Binning
 from include.monitoring.profiles import Profile, merge_all, profile
 from include.registry.champions import PROFILES
@@ -109,6 +109,7 @@ def score(
         categorical=champion.categorical,
         task=champion.task,
         classes=champion.classes,
+        threshold=champion.threshold,
         model=champion.files[MODEL],
         trusted=champion.trusted,
         model_version=champion.version,
@@ -141,6 +142,8 @@ def score(
         origin=origin.reading(features),
         details={SCORED_BY: str(champion.version), **(details or {})},
         replacing=replacing,
+        # Of versions with a threshold only; those of one pipeline may come in any order.
+        optional=[DECIDED] if champion.task == "binary" else [],
     )
     return Scores(reference, merged)
 
@@ -184,6 +187,7 @@ class _Job:
     categorical: tuple[str, ...]
     task: Task
     classes: tuple[str, ...]
+    threshold: float | None
     model: tuple[str, str]
     trusted: tuple[str, ...]
     model_version: int
@@ -219,7 +223,7 @@ def _score_file(job: _Job, path: str) -> dict[str, str]:
     settings = StoreSettings.from_environment()
     filesystem = settings.filesystem()
     model = load_model(settings, job.model, job.trusted)
-    problem = Problem(job.task, job.classes)
+    problem = Problem(job.task, job.classes, threshold=job.threshold)
     binning = Binning.from_dict(json.loads(job.binning))
     columns = [*job.keys, *job.numeric, *job.categorical]
     target = f"{PARTITION}={job.partition}/{uuid.uuid4().hex}.parquet"

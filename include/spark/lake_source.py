@@ -89,6 +89,9 @@ class LakeReader(DataSourceReader):
             rows = open_parquet(source).read(columns=stored)
         if PARTITION in schema.names:
             rows = with_partition(rows, partition.partition)
+        for field in schema:
+            if field.name not in rows.column_names:  # came to the table after this file
+                rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
         yield from rows.select(schema.names).cast(schema).to_batches()
 
 

@@ -23,6 +23,7 @@ def problems(pipeline: Pipeline) -> tuple[Problem, ...]:
         *_labels(pipeline),
         *_metrics(pipeline),
         *_training(pipeline),
+        *_decision(pipeline),
         *_retraining(pipeline),
     ]
     return tuple(Problem(location, rule) for location, rule in found)
@@ -222,6 +223,41 @@ def _holdout(pipeline: Pipeline) -> _Found:
             at,
             f"must leave at least two of the {rules.window} partitions of the window, got "
             f"{rules.holdout:g}.",
+        )
+
+
+def _decision(pipeline: Pipeline) -> _Found:
+    if pipeline.decision is None:
+        return
+    if pipeline.task != "binary":
+        instead = (
+            "several classes are decided by the likeliest one"
+            if pipeline.task == "multiclass"
+            else "a number is its own prediction"
+        )
+        yield (
+            ("decision",),
+            f"is for a binary task, got task {pipeline.task}: {instead}. Remove it.",
+        )
+        return
+    name, at = pipeline.decision.maximize, ("decision", "maximize")
+    if name is None:
+        return
+    known = (*metric_names.names_for("binary"), *pipeline.metrics)
+    of_classes = [item for item in known if pipeline.metric(item).takes == "classes"]
+    if name not in known:
+        yield at, f"{name!r} is not a metric for task binary{nearest(name, of_classes)}"
+    elif name not in of_classes:
+        yield (
+            at,
+            f"must be a metric of classes, got {name!r}, which no threshold changes"
+            f"{nearest(name, of_classes)}",
+        )
+    elif not pipeline.metric(name).higher_is_better:
+        yield (
+            at,
+            f"must be a metric of which more is better, got {name!r}. Name another one, or write "
+            "`costs`.",
         )
 
 

@@ -35,6 +35,10 @@ def schema() -> dict[str, Any]:
     training = definitions["Training"]["properties"]
     training["candidates"] = _candidates(training["candidates"])
     training["metric"].update(_names(sorted(METRICS)))
+    decision = definitions["Decision"]
+    decision.update(minProperties=1, maxProperties=1)
+    of_classes = metric_names.names_for("binary", takes="classes")
+    decision["properties"]["maximize"].update(_names(list(of_classes)))
     definitions["PerformanceMonitoring"]["properties"]["metric"].update(_names(sorted(METRICS)))
     found["allOf"] = [_metrics_of(task) for task in get_args(Task)]
     return found
@@ -107,7 +111,7 @@ def _estimators(name: str) -> Iterator[str]:
 
 
 def _metrics_of(task: Task) -> dict[str, Any]:
-    """Restrict metrics and presets to what can do a task; metrics only if the file has no own."""
+    """Restrict metrics, presets and sections to a task; metrics only if the file has no own."""
     known = list(metric_names.names_for(task))
     named = {"properties": {"metric": {"enum": known}}}
     unfit = [name for name in PRESETS if name not in candidate_defaults.names_for(task)]
@@ -121,7 +125,8 @@ def _metrics_of(task: Task) -> dict[str, Any]:
                             "properties": {name: {"required": ["estimator"]} for name in unfit}
                         }
                     }
-                }
+                },
+                **({} if task == "binary" else {"decision": False}),
             },
             "if": {"not": {"required": ["metrics"]}},
             "then": {

@@ -95,6 +95,7 @@ DEFAULT: dict[Task, str] = {
 }
 
 
-def names_for(task: Task) -> tuple[str, ...]:
-    """List the metrics that can judge a task, sorted."""
-    return tuple(sorted(name for name, metric in METRICS.items() if task in metric.tasks))
+def names_for(task: Task, takes: Takes | None = None) -> tuple[str, ...]:
+    """List the metrics that can judge a task, or those of them that take one thing, sorted."""
+    fit = [name for name, metric in METRICS.items() if task in metric.tasks]
+    return tuple(sorted(name for name in fit if takes in (None, METRICS[name].takes)))

@@ -12,6 +12,7 @@ from include.calendar.partitions import Frequency
 from include.specification import metric_names
 from include.specification.candidate_defaults import PRESETS, Preset
 from include.specification.metric_names import METRICS, Metric, Task
+from include.specification.sections.decision import Decision
 from include.specification.sections.execution import Execution
 from include.specification.sections.features import Features
 from include.specification.sections.monitoring import Monitoring
@@ -46,6 +47,8 @@ class Pipeline(Section):
         features: The feature function and its suite.
         metrics: Metrics of your own, by name.
         training: What a training run sees and tries.
+        decision: Binary: from which score on a row is decided as 1; without it predictions are
+            scores alone, and metrics of classes take 0.5.
         promotion: What a challenger has to show.
         monitoring: How the champion is watched.
         retraining: When the champion is challenged.
@@ -64,6 +67,7 @@ class Pipeline(Section):
     features: Features
     metrics: Mapping[Name, OwnMetric] = {}
     training: Training
+    decision: Decision | None = None
     promotion: Promotion
     monitoring: Monitoring = Monitoring()
     retraining: Retraining = Retraining()

@@ -33,17 +33,22 @@ class Problem:
         task: Kind of target.
         classes: Multiclass: the classes in the order of the score columns; else empty.
         own_metrics: Metrics of the pipeline file, by name.
+        threshold: Binary: the least score that is decided as 1; None if nobody said, and metrics
+            of classes take 0.5.
     """
 
     task: Task
     classes: tuple[str, ...] = ()
     own_metrics: Mapping[str, Metric] = field(default_factory=dict)
+    threshold: float | None = None
 
     @classmethod
-    def of(cls, pipeline: Pipeline, classes: Sequence[str] = ()) -> Self:
-        """Take task and metrics from a pipeline."""
+    def of(
+        cls, pipeline: Pipeline, classes: Sequence[str] = (), threshold: float | None = None
+    ) -> Self:
+        """Take task and metrics from a pipeline, classes and threshold from a version of it."""
         own = {name: pipeline.metric(name) for name in pipeline.metrics}
-        return cls(pipeline.task, tuple(classes), own)
+        return cls(pipeline.task, tuple(classes), own, threshold)
 
     def metric(self, name: str) -> Metric:
         """Look a metric up by name; ``consistency`` has checked that it exists."""

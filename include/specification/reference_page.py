@@ -17,6 +17,7 @@ from include.specification.candidate_defaults import PRESETS
 from include.specification.json_schema import documentation, schema, sections
 from include.specification.metric_names import METRICS
 from include.specification.pipeline import Pipeline
+from include.specification.sections.decision import Costs, Decision
 from include.specification.sections.execution import Execution
 from include.specification.sections.features import Features
 from include.specification.sections.monitoring import (
@@ -43,6 +44,8 @@ PLACES: dict[type[BaseModel], str] = {
     Training: "training",
     Candidate: "training.candidates.<name>",
     SearchRange: "training.candidates.<name>.search.<argument>",
+    Decision: "decision",
+    Costs: "decision.costs",
     Promotion: "promotion",
     BeatChampion: "promotion.beat_champion",
     Guard: "promotion.guard",
@@ -88,6 +91,11 @@ EXAMPLES: dict[tuple[type[BaseModel], str], str] = {
     (Candidate, "estimator"): "sklearn.ensemble.ExtraTreesClassifier",
     (Candidate, "parameters"): "{n_estimators: 300, class_weight: balanced}",
     (Candidate, "search"): "{max_depth: [4, 8, null], max_features: {low: 0.1, high: 1.0}}",
+    (Decision, "threshold"): "0.35",
+    (Decision, "maximize"): "f1",
+    (Decision, "costs"): "{false_negative: 5, false_positive: 1}",
+    (Costs, "false_negative"): "5",
+    (Costs, "false_positive"): "1",
     (Promotion, "require"): "{roc_auc: 0.60}",
     (Guard, "slices"): "[State]",
     (PerformanceMonitoring, "metric"): "average_precision",

@@ -333,7 +333,7 @@ def _measure(
             return None, scored
     judged = judged.sort_values(pipeline.entity, kind="stable")
     rule = pipeline.monitoring.performance
-    problem = Problem.of(pipeline, version.classes)
+    problem = Problem.of(pipeline, version.classes, version.threshold)
     record = assess_performance(
         problem,
         problem.encode_labels(judged[LABEL]),

@@ -16,6 +16,7 @@ from mlflow.models import infer_signature
 from include.calendar.partitions import Partition
 from include.errors import TrainingError
 from include.evaluation import prediction_columns
+from include.evaluation.decision_threshold import DecisionThreshold
 from include.evaluation.evidence import Evidence, gather_evidence
 from include.evaluation.metric_values import higher_is_better
 from include.evaluation.promotion_gate import PromotionDecision, decide_promotion
@@ -50,6 +51,7 @@ from include.training.training_sets import TrainingData, TrainingSet
 _RESULT_TAG = "relevo.result"
 _INPUT_TAG = "relevo.training_set"
 _TRUSTED_TAG = "relevo.trusted"
+_DECISION_TAG = "relevo.decision"
 _MODEL_NAME = "model"
 
 
@@ -64,6 +66,7 @@ class CandidateResult:
         model_uri: MLflow address of the logged model.
         file: (address on the store, SHA-256) of the model file.
         trusted: Types of an estimator of the file's own that the model file may hold.
+        decision: Binary: from which score on a row is decided as 1; None if the file does not say.
     """
 
     name: str
@@ -72,6 +75,7 @@ class CandidateResult:
     model_uri: str
     file: tuple[str, str]
     trusted: tuple[str, ...]
+    decision: DecisionThreshold | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Render as a JSON-serialisable mapping (for XCom)."""
@@ -80,8 +84,14 @@ class CandidateResult:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> CandidateResult:
         """Read what :meth:`to_dict` gave."""
-        file = (values["file"][0], values["file"][1])
-        return cls(**{**values, "file": file, "trusted": tuple(values["trusted"])})
+        return cls(
+            **{
+                **values,
+                "file": (values["file"][0], values["file"][1]),
+                "trusted": tuple(values["trusted"]),
+                "decision": DecisionThreshold.from_dict(values.get("decision")),
+            }
+        )
 
 
 def fit(
@@ -114,15 +124,26 @@ def fit(
             tags["relevo.model_uri"],
             (tags["relevo.file"], tags["relevo.sha256"]),
             tuple(json.loads(tags[_TRUSTED_TAG])),
+            DecisionThreshold.from_dict(json.loads(tags.get(_DECISION_TAG, "null"))),
         )
     with tracking.active(run_id):
         fitted = search.train_candidate(
-            name, preset, data, rules, trials=rules.candidates[name].trials
+            name,
+            preset,
+            data,
+            rules,
+            trials=rules.candidates[name].trials,
+            decision=pipeline.decision,
         )
+        decision = fitted.decision
         trusted = trusted_for(str(preset.estimator(pipeline.task)), fitted.estimator)
         visible = data.features[~data.holdout]
         mlflow.log_params({**fitted.parameters, "candidate": name, "seed": rules.seed})
         mlflow.log_metric(f"validation_{rules.metric}", fitted.validation)
+        if decision is not None:
+            mlflow.log_param("decision", decision.section.told())
+            mlflow.log_metric("decision_threshold", decision.threshold)
+            mlflow.set_tag(_DECISION_TAG, json.dumps(asdict(decision)))
         _log_training_set(visible.head(100), source, training_set, digest)
         sample = visible.head(5)
         logged = mlflow.sklearn.log_model(
@@ -145,7 +166,9 @@ def fit(
                 _TRUSTED_TAG: json.dumps(trusted),
             }
         )
-    return CandidateResult(name, run_id, fitted.validation, logged.model_uri, file, trusted)
+    return CandidateResult(
+        name, run_id, fitted.validation, logged.model_uri, file, trusted, decision
+    )
 
 
 def _log_training_set(
@@ -208,6 +231,7 @@ def select(
         task=pipeline.task,
         classes=data.problem.classes,
         trusted=best.trusted,
+        decision=best.decision,
     )
     return registry.register(version, best.model_uri, origin)
 
@@ -219,7 +243,8 @@ class Evaluation:
     Args:
         decision: What the gate said.
         evidence: What it looked at.
-        problem: What labels and scores mean; multiclass: with the classes of both models.
+        problem: What labels and scores mean; multiclass: with the classes of both models; binary:
+            with the challenger's threshold.
         labels: Labels of the held-out rows, as ``problem`` says.
         challenger: Scores of the challenger.
         champion: Scores of the champion; None if there is none yet.
@@ -251,7 +276,10 @@ def evaluate(
     labels = data.labels[data.holdout]
     champion = registry.incumbent(partition, origin)
     known = {*challenger.classes, *(champion.classes if champion else ())}
-    problem = Problem.of(pipeline, sorted(known))
+    problem = Problem.of(pipeline, sorted(known), challenger.threshold)
+    rule, also = pipeline.decision, {pipeline.monitoring.performance.metric}
+    if rule and rule.maximize:
+        also.add(rule.maximize)
 
     def scores(version: ModelVersion) -> Scores:
         return problem.align(predict(lake.settings, version, rows), version.classes)
@@ -267,8 +295,10 @@ def evaluate(
         metric=pipeline.training.metric,
         seed=pipeline.training.seed,
         partitions=training_set.holdout,
-        also=(pipeline.monitoring.performance.metric,),
+        also=also,
         challenger_classes=challenger.classes,
+        champion_threshold=champion.threshold if champion else None,
+        costs=rule.costs if rule else None,
     )
     decision = decide_promotion(problem, evidence, pipeline.promotion, pipeline.training.metric)
     ledger.record(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from deltalake import DeltaTable
 from deltalake.transaction import AddAction
 
 from include.storage.settings import StoreSettings
@@ -42,6 +43,20 @@ class DataFile:
             data_change=True,
             stats=json.dumps({"numRecords": self.rows}),
         )
+
+
+def committed_files(delta: DeltaTable) -> list[DataFile]:
+    """List the files that a table consists of, as its log tells."""
+    actions = pa.table(delta.get_add_actions(flatten=True)).to_pylist()
+    return [
+        DataFile(
+            path=action["path"],
+            partition=action.get(f"partition.{PARTITION}") or "",
+            size=action["size_bytes"],
+            rows=action["num_records"],
+        )
+        for action in actions
+    ]
 
 
 def write_files(settings: StoreSettings, table_uri: str, rows: pa.Table) -> tuple[DataFile, ...]:

@@ -24,11 +24,11 @@ from include.errors import TableError
 from include.storage import lineage_records
 from include.storage.concurrent_commits import commit
 from include.storage.data_files import PARTITION as PARTITION
-from include.storage.data_files import DataFile, write_files
+from include.storage.data_files import DataFile, committed_files, write_files
 from include.storage.lineage import Origin, TableReference
 from include.storage.retention import EVERY_VERSION, keep_versions
 from include.storage.settings import LAKE, StoreSettings
-from include.storage.table_schema import check_schema
+from include.storage.table_schema import check_schema, widened
 
 
 class Lake:
@@ -84,19 +84,19 @@ class Lake:
         """Count the rows of each partition, from the log alone."""
         delta = self._held(table)
         counts: dict[str, int] = {}
-        for file in () if delta is None else self._files(delta):
+        for file in () if delta is None else committed_files(delta):
             counts[file.partition] = counts.get(file.partition, 0) + file.rows
         return counts
 
     def paths(self, table: str, *partitions: str) -> frozenset[str]:
         """Name the files that partitions consist of now; none if they were never written."""
         delta = self._held(table)
-        files = () if delta is None else self._files(delta)
+        files = () if delta is None else committed_files(delta)
         return frozenset(file.path for file in files if file.partition in partitions)
 
     def files(self, reference: TableReference) -> tuple[DataFile, ...]:
         """List the files of a partition (of the whole table if it names none), sorted by path."""
-        files = self._files(self.open(reference.table, reference.version))
+        files = committed_files(self.open(reference.table, reference.version))
         wanted = [f for f in files if reference.partition in (None, f.partition)]
         return tuple(sorted(wanted, key=lambda file: file.path))
 
@@ -117,7 +117,8 @@ class Lake:
     def latest(self, reference: TableReference) -> TableReference:
         """Refer to the same partition at the latest version; it may be empty."""
         delta = self.open(reference.table)
-        rows = sum(f.rows for f in self._files(delta) if reference.partition in (None, f.partition))
+        files = committed_files(delta)
+        rows = sum(f.rows for f in files if reference.partition in (None, f.partition))
         return replace(reference, version=delta.version(), rows=rows)
 
     def read(
@@ -211,6 +212,7 @@ class Lake:
         origin: Origin,
         details: Mapping[str, str] | None = None,
         replacing: Collection[str] | None = None,
+        optional: Collection[str] = (),
     ) -> TableReference:
         """Replace partitions by files that are already below the table, in one atomic commit.
 
@@ -226,11 +228,13 @@ class Lake:
             details: What the log and the lineage say besides.
             replacing: Paths that the partitions must still consist of, else nothing is committed:
                 another writer came first; by default whatever they hold is replaced.
+            optional: Columns that files may have or lack, which a table gets with the first files
+                that have them; rows of files that lack one are null there.
 
         Raises:
             TableError: If the columns do not fit the table, or other writers win ten times.
         """
-        delta = self.prepare(table, schema)
+        delta = self.prepare(table, schema, optional)
         application = f"{table}/{','.join(partitions)}"
         quoted = [(PARTITION, "in", list(partitions))]
         said = lineage_records.metadata(origin, partitions, details or {})
@@ -240,7 +244,7 @@ class Lake:
         def attempt() -> int:
             delta.update_incremental()
             version = int(delta.version())
-            now = {file.path for file in self._files(delta) if file.partition in partitions}
+            now = {file.path for file in committed_files(delta) if file.partition in partitions}
             # The same files again are those of a commit whose answer was lost, or of a clear; that
             # there are none says nothing by itself.
             is_known = now == new and (
@@ -251,7 +255,7 @@ class Lake:
             delta.create_write_transaction(
                 [file.to_action() for file in files],
                 mode="overwrite",
-                schema=schema,
+                schema=widened(pa.schema(delta.schema().to_arrow()), schema),
                 partition_by=[PARTITION],
                 partition_filters=quoted,
                 commit_properties=self._properties(delta, application, said),
@@ -269,7 +273,7 @@ class Lake:
             lineage_records.record(self.settings, reference, origin, partitions, details or {})
         return reference
 
-    def prepare(self, table: str, schema: pa.Schema) -> DeltaTable:
+    def prepare(self, table: str, schema: pa.Schema, optional: Collection[str] = ()) -> DeltaTable:
         """Open a table for writing, made if it does not exist; one without rows takes the columns.
 
         Raises:
@@ -278,9 +282,9 @@ class Lake:
         delta = self._ensure(table, schema)
         try:
             held = pa.schema(delta.schema().to_arrow())
-            check_schema(f"table {self.pipeline}.{table}", held, schema)
+            check_schema(f"table {self.pipeline}.{table}", held, schema, optional)
         except TableError:
-            if self._files(delta):
+            if committed_files(delta):
                 raise
             # What was drafted first was refused.
             delta = self._create(table, schema, mode="overwrite")
@@ -372,18 +376,6 @@ class Lake:
             max_commit_retries=0,
             app_transactions=[Transaction(application, version)],
         )
-
-    def _files(self, delta: DeltaTable) -> list[DataFile]:
-        actions = pa.table(delta.get_add_actions(flatten=True)).to_pylist()
-        return [
-            DataFile(
-                path=action["path"],
-                partition=action.get(f"partition.{PARTITION}") or "",
-                size=action["size_bytes"],
-                rows=action["num_records"],
-            )
-            for action in actions
-        ]
 
     def _url(self, table: str) -> str:
         """Address of a table as the store knows it, for delta-rs."""

@@ -28,6 +28,7 @@ _OWN_MODULES = (
     *("include.estimators", "include.training.candidates", "include.training.search"),
     # What the search scores with, and what becomes of the fitted model.
     *("include.evaluation.metric_values", "include.registry.model_files"),
+    *("include.evaluation.decision_threshold", "include.evaluation.prediction_columns"),
     *("include.specification.candidate_defaults", "include.specification.problem"),
 )
 
@@ -51,8 +52,9 @@ def digest_fit(data: TrainingData, pipeline: Pipeline, name: str, preset: Preset
         preset: The candidate, as :meth:`~include.specification.pipeline.Pipeline.candidate`
             completes it.
     """
-    rules = pipeline.training
-    own = pipeline.metrics.get(rules.metric)
+    rules, decision = pipeline.training, pipeline.decision
+    asked = {rules.metric, decision.maximize if decision else None}
+    own = [metric for name, metric in pipeline.metrics.items() if name in asked]
     estimator = str(preset.estimator(pipeline.task))
     decides: dict[str, Any] = {
         "data": digest_data(data),
@@ -60,14 +62,15 @@ def digest_fit(data: TrainingData, pipeline: Pipeline, name: str, preset: Preset
         "classes": data.problem.classes,
         "columns": (data.numeric, data.categorical),
         "ordered": data.ordered,
-        "metric": (rules.metric, own and own.model_dump(mode="json")),
+        "metric": (rules.metric, [metric.model_dump(mode="json") for metric in own]),
+        "decision": decision and decision.model_dump(mode="json"),
         "rules": (rules.seed, rules.imbalance, rules.calibration),
         "candidate": (name, asdict(preset), rules.candidates[name].trials),
         "libraries": [_version(library) for library in _LIBRARIES],
         "code": [_source(module) for module in _OWN_MODULES],
         "estimator": [_version(library) for library in distributions(estimator)]
         or _source(estimator.rpartition(".")[0]),
-        "own metric": own and _source(own.function.partition(":")[0]),
+        "own metrics": [_source(metric.function.partition(":")[0]) for metric in own],
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:_LENGTH]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,12 @@ import optuna
 from numpy.typing import NDArray
 
 from include.errors import TrainingError
-from include.evaluation.metric_values import higher_is_better, measure
+from include.evaluation.decision_threshold import DecisionThreshold, choose_threshold
+from include.evaluation.metric_values import find_metric, higher_is_better, measure
 from include.registry.model_files import scores_of, without_infinities
 from include.specification.candidate_defaults import Preset
-from include.specification.problem import Problem
+from include.specification.problem import Problem, Scores
+from include.specification.sections.decision import Decision
 from include.specification.sections.training import Calibration, Training
 from include.training.candidates import build
 from include.training.training_sets import TrainingData
@@ -25,6 +27,8 @@ _FOLDS = 5
 _OF_THE_ORDER = ("roc_auc", "average_precision")
 
 Fold = tuple[NDArray[np.bool_], NDArray[np.bool_]]
+# Labels of the rows that a fold validates on, and their scores.
+Checked = tuple[NDArray[Any], Scores]
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class TrainedCandidate:
         validation: Mean of the metric over the validation folds.
         estimator: Fitted on all rows that are not held out.
         classes: Multiclass: the classes in the order of the score columns; else empty.
+        decision: Binary: from which score on a row is decided as 1; None if the file does not say.
     """
 
     name: str
@@ -44,15 +49,27 @@ class TrainedCandidate:
     validation: float
     estimator: Any
     classes: tuple[str, ...]
+    decision: DecisionThreshold | None = None
 
 
 def train_candidate(
-    name: str, preset: Preset, data: TrainingData, rules: Training, *, trials: int
+    name: str,
+    preset: Preset,
+    data: TrainingData,
+    rules: Training,
+    *,
+    trials: int,
+    decision: Decision | None = None,
 ) -> TrainedCandidate:
     """Search parameters on validation folds, then fit on all rows that are not held out.
 
     Partitions in time are validated in their order, snapshots on shuffled folds. Rows of a class
     that is not among the problem's are not fitted on, but count in validation.
+
+    A threshold is chosen on the rows of the validation folds together, each scored by a model that
+    was not fitted on it: the chosen parameters, calibrated like the model, are fitted on the folds
+    once more. Where the search itself goes by a metric of classes, each trial decides by the
+    threshold that is best for it.
 
     Args:
         name: Name in the pipeline file.
@@ -61,6 +78,7 @@ def train_candidate(
         data: The training set; held-out rows are not touched.
         rules: Metric, seed, and how rare classes and scores are treated.
         trials: Number of Optuna trials; 0 takes the parameters as they are.
+        decision: From which score on a row is decided as 1; None if the file does not say.
 
     Raises:
         TrainingError: If the candidate cannot be built or fitted, or a fold has too few classes.
@@ -92,18 +110,23 @@ def train_candidate(
         with _explained(name, parameters):
             return estimator.fit(features[learned], labels[learned])
 
-    def validate(parameters: Mapping[str, Any], trial: optuna.Trial | None) -> float:
-        values: list[float] = []
-        for step, (rows, check) in enumerate(folds):
-            estimator = fit(parameters, rows, _calibration_of_folds(problem, rules))
+    def predict(parameters: Mapping[str, Any], calibration: Calibration) -> Iterator[Checked]:
+        for rows, check in folds:
+            estimator = fit(parameters, rows, calibration)
             with _explained(name, parameters):
                 scores = scores_of(estimator, problem, features[check])
-            values.append(measure(rules.metric, problem, labels[check], scores))
+            yield labels[check], scores
+
+    def validate(parameters: Mapping[str, Any], trial: optuna.Trial | None) -> float:
+        checked: list[Checked] = []
+        for fold in predict(parameters, _calibration_of_folds(problem, rules)):
+            checked.append(fold)
+            value = _validation(problem, rules.metric, decision, checked)
             if trial is not None:
-                trial.report(float(np.mean(values)), step)
+                trial.report(value, len(checked) - 1)
                 if trial.should_prune():
                     raise optuna.TrialPruned
-        return float(np.mean(values))
+        return value
 
     parameters = dict(preset.parameters)
     if trials:
@@ -122,8 +145,29 @@ def train_candidate(
         value = float(study.best_value)
     else:
         value = validate(parameters, None)
+    chosen = None
+    if decision is not None:
+        # A threshold that is given needs no scores.
+        is_given = decision.threshold is not None
+        checked = [] if is_given else list(predict(parameters, rules.calibration))
+        chosen = _choose(decision, problem, checked)
     estimator = fit(parameters, np.ones(len(labels), np.bool_), rules.calibration)
-    return TrainedCandidate(name, parameters, value, estimator, problem.classes)
+    return TrainedCandidate(name, parameters, value, estimator, problem.classes, chosen)
+
+
+def _validation(
+    problem: Problem, metric: str, decision: Decision | None, checked: Sequence[Checked]
+) -> float:
+    """Take the mean of the metric over folds; of classes at the threshold that is best for all."""
+    if decision is not None and find_metric(metric, problem).takes == "classes":
+        problem = replace(problem, threshold=_choose(decision, problem, checked).threshold)
+    return float(np.mean([measure(metric, problem, *fold) for fold in checked]))
+
+
+def _choose(decision: Decision, problem: Problem, checked: Sequence[Checked]) -> DecisionThreshold:
+    labels = np.concatenate([np.empty(0, np.int8), *(fold[0] for fold in checked)])
+    scores = np.concatenate([np.empty(0), *(fold[1] for fold in checked)])
+    return choose_threshold(decision, problem, labels, scores)
 
 
 def _calibration_of_folds(problem: Problem, rules: Training) -> Calibration:

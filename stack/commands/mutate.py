@@ -27,8 +27,8 @@ from stack.terminal import console, report, shown_errors
 _ROOMS = {
     "calendar": ("moments", "partitions", "due_dates"),
     "evaluation": (
-        *("bootstrap", "calibration", "confusion", "evidence", "metric_values"),
-        *("prediction_columns", "promotion_gate"),
+        *("bootstrap", "calibration", "confusion", "decision_threshold", "evidence"),
+        *("metric_values", "prediction_columns", "promotion_gate"),
     ),
     "monitoring": (
         *("binning", "divergence", "drift", "gaps", "performance", "profiles", "retraining"),

@@ -77,6 +77,7 @@ def test_what_the_recipes_are_about(load: Any) -> None:
     assert load("A person must agree 1").promotion.approval == "required"
     assert load("Your own estimator 1").candidate("extra_trees").search
     assert load("Your own metric 1").metric("profit").takes == "scores"
+    assert load("Decisions by cost 1").decision.told().startswith("costs: ")
     assert load("A rare class 1").training.imbalance == "class_weight"
     assert load("Calibrated probabilities 1").training.calibration == "isotonic"
     assert load("A CSV file of its own kind 1").sources["loans"].csv.delimiter == ";"
@@ -89,6 +90,14 @@ def test_the_own_metric_by_hand() -> None:
     profit = run_python("Your own metric")["profit"]
     # Granted: a repaid and a lost loan; refused: one loan.
     assert profit(np.array([0, 1, 1]), np.array([0.1, 0.1, 0.9])) == pytest.approx((3 - 20) / 3)
+
+
+def test_savings_are_what_the_costs_leave(load: Any) -> None:
+    savings = run_python("Decisions by cost")["savings"]
+    costs = load("Decisions by cost 1").decision.costs
+    labels, decided = np.array([1, 1, 0, 0, 0]), np.array([1, 0, 1, 0, 0])
+    assert savings(labels, decided) == pytest.approx((5 - 1) / 5)
+    assert costs.mean(1, 1, 5) == pytest.approx(2 * 5 / 5 - savings(labels, decided))
 
 
 def test_the_own_estimator_is_built_fitted_and_trusted(load: Any) -> None:

@@ -8,7 +8,7 @@ import json
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sklearn.metrics import f1_score
 
 import include.pipelines
 from include.calendar.partitions import Frequency, parse, span
@@ -25,11 +26,15 @@ from include.errors import PartitionError, SourceError
 from include.quality import suites
 from include.quality.suites import load_suite
 from include.registry.champions import TABLE as REGISTRY
+from include.registry.champions import Registry
 from include.registry.mlflow_runs import Tracking
+from include.scoring import batch_scoring
+from include.spark import lake_source
 from include.specification import consistency
 from include.specification.pipeline import Pipeline
 from include.storage import ledger
 from include.storage.lake_tables import Lake
+from include.storage.lineage import Origin
 from include.storage.object_store import ObjectStore
 from include.storage.settings import Settings
 
@@ -532,6 +537,51 @@ class TestSnapshots:
         (row,) = again.lake.read("performance").to_pylist()
         held_out = again.steps["build_training_set"].split(", ")[2]
         assert held_out == f"{json.loads(row['details'])['rows']} held out"
+
+    def test_decisions_from_training_to_what_spark_reads(
+        self, start: Start, spark: Any, services: Settings
+    ) -> None:
+        monitored = {**COMMON["monitoring"], "performance": {"metric": "f1"}}
+        pipeline = churn(name="tiny_decided", decision={"maximize": "f1"}, monitoring=monitored)
+        told = start(pipeline)
+        lake = told.lake
+        version = Registry(lake).get(1)
+        assert version.decision is not None
+        at = version.decision.threshold
+        assert version.decision.describe() in told.steps["train_candidate logistic_regression"]
+        # All rows of the snapshot that were not held out, each validated once.
+        assert f"{version.decision.rows} rows to train" in told.steps["build_training_set"]
+
+        scored = lake.read("predictions").to_pandas()
+        assert scored["prediction"].tolist() == (scored["score"] >= at).astype(int).tolist()
+        assert 0 < scored["prediction"].sum() < 200
+        (row,) = lake.read("performance").to_pylist()
+        labels = lake.read("labels", partitions=["snapshot-0002"]).to_pandas()
+        fitted = lake.read("training_sets").to_pandas()
+        known = set(fitted.loc[~fitted["_held_out"], "id"])
+        judged = scored.merge(labels[["id", "label"]], on="id")
+        judged = judged[~judged["id"].isin(known)]
+        expected = f1_score(judged["label"], judged["prediction"])
+        assert json.loads(row["details"])["value"] == pytest.approx(expected)
+
+        # A version of before scores another partition: Spark reads both.
+        features = lake.reference("features", "snapshot-0001")
+        made = batch_scoring.score(
+            spark,
+            lake,
+            pipeline,
+            features,
+            replace(version, decision=None),
+            Origin("tests", "run", "score"),
+        )
+        both = lake_source.read(
+            spark, lake, "predictions", version=made.predictions.version
+        ).toPandas()
+        assert set(both.columns) == set(scored.columns)
+        older = both["partition"] == "snapshot-0001"
+        assert (older.sum(), both.loc[older, "prediction"].notna().sum()) == (200, 0)
+        newer = both[~older].set_index("id").loc[scored["id"], "prediction"]
+        assert newer.tolist() == scored["prediction"].tolist()
 
     def test_a_refused_challenger_scores_nothing(self, start: Start) -> None:
         promotion = {"require": {"roc_auc": 0.9999}}

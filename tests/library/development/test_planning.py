@@ -21,6 +21,7 @@ from include.development.planning import (
     traffic,
 )
 from include.specification.pipeline_file import load
+from include.specification.sections.decision import Decision
 from include.storage import ledger
 from include.storage.lineage import Origin
 
@@ -91,6 +92,14 @@ class TestFileChanges:
             "training.window: 8 -> 6",
             "+ training.candidates.trees: {}",
         ]
+
+    def test_another_rule_of_decisions_is_told(self) -> None:
+        before, after = (
+            load("loan_default").model_copy(update={"decision": decision})
+            for decision in (None, Decision(maximize="f1"))
+        )
+        dumped = [item.model_dump(mode="json", exclude_defaults=True) for item in (before, after)]
+        assert file_changes(*dumped) == ["+ decision.maximize: 'f1'"]
 
     def test_a_file_that_went_through_the_ledger_is_the_same(
         self, lake: Any, origin: Origin

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import confusion_matrix, f1_score
 
 from include.errors import MonitoringError
 from include.evaluation import bootstrap
@@ -16,6 +18,7 @@ from include.evaluation.evidence import METRICS, Evidence, gather_evidence
 from include.evaluation.metric_values import measure
 from include.specification.metric_names import Metric
 from include.specification.problem import Problem
+from include.specification.sections.decision import Costs
 from include.specification.sections.promotion import Promotion
 
 MakeScores = Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]]
@@ -112,6 +115,60 @@ class TestGatherEvidence:
         assert (evidence.bias, evidence.absolute_error, evidence.classes) == (None, {}, ())
         (alaska,) = evidence.slices
         assert (alaska.rows, alaska.positives, alaska.challenger) == (41, 1, None)
+
+    @pytest.mark.usefixtures("few_resamples")
+    def test_each_model_decides_by_its_own_threshold(self, make_scores: MakeScores) -> None:
+        y, good, poor = make_scores(1000)
+        low, high = (dataclasses.replace(BINARY, threshold=at) for at in (0.3, 0.6))
+
+        def gather(problem: Problem, champion_threshold: float | None) -> Evidence:
+            return gather_evidence(
+                problem,
+                y,
+                good,
+                poor,
+                pd.DataFrame({"state": ["CA"] * 1000}),
+                policy=POLICY,
+                metric="f1",
+                seed=7,
+                champion_threshold=champion_threshold,
+                costs=Costs(false_negative=5, false_positive=1),
+            )
+
+        ours, theirs = f1_score(y, good >= 0.3), f1_score(y, poor >= 0.6)
+        evidence = gather(low, 0.6)
+        assert evidence.challenger["f1"].value == pytest.approx(ours)
+        assert (evidence.champion or {})["f1"] == pytest.approx(theirs)
+        assert (evidence.champion or {})["roc_auc"] == measure("roc_auc", BINARY, y, poor)
+        assert evidence.comparison is not None
+        (slice_,) = evidence.slices  # all rows, so the same numbers
+        for found in (evidence.comparison, slice_):
+            assert (found.challenger, found.champion) == pytest.approx((ours, theirs))
+            assert found.difference == pytest.approx(ours - theirs)
+        # Every resample, too: the other way round is the same difference with the other sign.
+        swapped = paired_bootstrap(
+            "f1", high, y, poor, good, confidence=0.95, seed=7, champion_problem=low
+        )
+        assert swapped.lower == pytest.approx(-evidence.comparison.upper)
+        wrong = evidence.decided["challenger"]
+        assert confusion_matrix(y, good >= 0.3).ravel().tolist() == [
+            wrong.true_negatives,
+            wrong.false_positives,
+            wrong.false_negatives,
+            wrong.true_positives,
+        ]
+        cost = (5 * wrong.false_negatives + wrong.false_positives) / 1000
+        assert wrong.mean_cost == pytest.approx(cost)
+        assert evidence.decided["champion"].threshold == 0.6
+        document = json.loads(json.dumps(evidence.to_dict(), allow_nan=False))
+        assert Evidence.from_dict(document) == evidence
+        # A version of before decides by half, in metrics alone.
+        assert list(gather(low, None).decided) == ["challenger"]
+        assert (gather(low, None).champion or {})["f1"] == measure("f1", BINARY, y, poor)
+        plain = gather(BINARY, None)
+        assert plain.decided == {}
+        del (document := plain.to_dict())["decided"]  # as an earlier release wrote it
+        assert Evidence.from_dict(json.loads(json.dumps(document))) == plain
 
     def test_guarded_column_must_be_there(self) -> None:
         with pytest.raises(MonitoringError, match="slice state: must be a column"):

@@ -11,6 +11,7 @@ import pytest
 from include.evaluation.prediction_columns import fields, from_frame, likeliest, to_columns, watched
 from include.specification.problem import Problem
 
+DECIDING = Problem("binary", threshold=0.35)
 SPECIES = Problem("multiclass", ("ant", "bee", "cat"))
 PROBABILITIES = np.array([[0.2, 0.7, 0.1], [0.4, 0.4, 0.2], [0.0, 0.0, 1.0]])
 
@@ -23,6 +24,8 @@ def table(problem: Problem, scores: Any) -> pa.Table:
     ("problem", "scores"),
     [
         (Problem("binary"), np.array([0.1, 1 / 3, 1.0])),
+        (DECIDING, np.array([0.1, 1 / 3, 1.0])),
+        (DECIDING, np.empty(0)),
         (Problem("regression"), np.array([-1.5, 1e9, 0.1])),
         (SPECIES, PROBABILITIES),
         (SPECIES, PROBABILITIES[:1]),
@@ -41,6 +44,10 @@ def test_scores_come_back_to_the_last_digit(problem: Problem, scores: np.ndarray
 
 def test_columns_by_task() -> None:
     assert table(Problem("binary"), np.array([0.5])).to_pylist() == [{"score": 0.5}]
+    assert table(DECIDING, np.array([0.35, np.nextafter(0.35, 0)])).to_pylist() == [
+        {"score": 0.35, "prediction": 1},
+        {"score": np.nextafter(0.35, 0), "prediction": 0},
+    ]
     assert table(Problem("regression"), np.array([7.5])).to_pylist() == [{"prediction": 7.5}]
     assert table(SPECIES, PROBABILITIES).to_pylist() == [
         {"prediction": "bee", "score": 0.7, "probabilities": [0.2, 0.7, 0.1]},

@@ -17,6 +17,7 @@ from sklearn.preprocessing import FunctionTransformer
 from threadpoolctl import threadpool_limits
 
 from include.errors import FeatureError, RegistryError, TrainingError
+from include.evaluation.decision_threshold import DecisionThreshold
 from include.monitoring.binning import fit_binning
 from include.monitoring.drift import calibrate
 from include.monitoring.profiles import profile
@@ -279,6 +280,16 @@ def test_a_version_written_before_there_were_tasks_is_binary(lake: Lake) -> None
         del document[key]
     assert ModelVersion.from_dict(document) == model
     assert model.problem == Problem("binary")
+
+
+def test_a_version_without_a_decision_is_written_as_before_there_were_any(lake: Lake) -> None:
+    model = version(lake, **{MODEL: ("s3://lake/m", "00")})
+    assert "decision" not in model.to_dict()
+    assert (model.threshold, model.problem.threshold) == (None, None)
+    decision = DecisionThreshold(0.35, {"maximize": "f1"}, 200, 80, 0.7)
+    deciding = replace(model, decision=decision)
+    assert ModelVersion.from_dict(json.loads(json.dumps(deciding.to_dict()))) == deciding
+    assert deciding.problem == Problem("binary", threshold=0.35)
 
 
 def test_a_reference_survives_the_store(lake: Lake) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from include.evaluation.decision_threshold import DecisionThreshold
 from include.evaluation.evidence import gather_evidence
 from include.evaluation.promotion_gate import decide_promotion
 from include.monitoring.binning import Binning
@@ -54,8 +56,16 @@ class TestEvidence:
     def publish(self, lake: Any, make_pipeline: Any) -> Any:
         """Judge a challenger of a task and return the page of the evidence."""
 
-        def publish(task: str, rows: int = 300, *, first: bool = False) -> str:
+        def publish(
+            task: str,
+            rows: int = 300,
+            *,
+            first: bool = False,
+            decision: DecisionThreshold | None = None,
+        ) -> str:
             problem, labels, ours, theirs = make_case(task)
+            if decision is not None:
+                problem = replace(problem, threshold=decision.threshold)
             labels, ours, theirs = labels[:rows], ours[:rows], theirs[:rows]
             policy = Promotion.model_validate(
                 {"require": {METRIC[task]: 0.5}, "guard": {"slices": ["state"]}}
@@ -70,8 +80,9 @@ class TestEvidence:
                 metric=METRIC[task],
                 seed=7,
                 partitions=["2004-Q4"],
+                costs=None if decision is None else decision.section.costs,
             )
-            decision = decide_promotion(problem, evidence, policy, METRIC[task])
+            verdict = decide_promotion(problem, evidence, policy, METRIC[task])
             classes = {"DM": 100, "XX": 2} if task == "multiclass" else {}
             training_set = TrainingSet(
                 TableReference(lake.pipeline, "training_sets", 3, "2005-Q1", 900),
@@ -92,9 +103,10 @@ class TestEvidence:
                 training_set.to_dict(),
                 problem.task,
                 problem.classes,
+                decision=decision,
             )
             evaluation = Evaluation(
-                decision, evidence, problem, labels, ours, None if first else theirs
+                verdict, evidence, problem, labels, ours, None if first else theirs
             )
             uri = publish_evidence(lake, make_pipeline(), version, evaluation)
             return ObjectStore(lake.settings).read(uri).decode()
@@ -110,6 +122,29 @@ class TestEvidence:
         assert "ROC on held-out rows" in page
         assert "600 rows to train and 300 held out" in page
         assert "<h2>Classes</h2>" not in page
+
+    def test_decisions_of_a_threshold(self, publish: Any) -> None:
+        rule = {"costs": {"false_negative": 5, "false_positive": 1}}
+        page = publish("binary", decision=DecisionThreshold(0.4, rule, 240, 50, 0.25))
+        _, labels, scores, _ = make_case("binary")
+        cells = np.bincount(2 * labels + (scores >= 0.4)).tolist()
+        told = "".join(f"<td>{rows}</td>" for rows in cells)
+        cost = (5 * cells[2] + cells[1]) / 300
+        assert f"<td>challenger</td><td>0.4</td>{told}<td>{cost:.4f}</td>" in page
+        assert "<td>champion</td><td>0" not in page  # it has no threshold
+        how = (
+            "from 0.4 on (costs: {false_negative: 5, false_positive: 1}; mean cost 0.2500 on 240 "
+            "validation rows)"
+        )
+        assert f"The challenger decides a row as 1 {how}" in page
+        assert f"<td>decides as 1</td><td>{how}</td>" in page
+        assert "Challenger: rows by class and prediction" in page
+
+    def test_without_a_threshold_nothing_is_decided(self, publish: Any) -> None:
+        page = publish("binary")
+        assert "<h2>Decisions</h2>" not in page
+        assert "decides as 1" not in page
+        assert "rows by class and prediction" not in page
 
     def test_multiclass(self, publish: Any) -> None:
         page = publish("multiclass")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 import skops.io
 
 from include.errors import FeatureError, MonitoringError, RegistryError
+from include.evaluation.decision_threshold import DecisionThreshold
 from include.evaluation.prediction_columns import from_frame, watched
 from include.monitoring.binning import fit_binning
 from include.monitoring.drift import calibrate
@@ -148,6 +150,75 @@ def test_every_row_is_scored_once_as_the_model_would(
         assert rows.loc[part["id"], "score"].to_numpy().tobytes() == expected.tobytes()
     inputs = json.loads(lake.open("predictions").history(1)[0]["inputs"])
     assert inputs == [batch.to_dict()]
+
+
+DECISION = DecisionThreshold(0.35, {"threshold": 0.35})
+
+
+def test_a_version_with_a_threshold_decides(
+    lake: Lake, pipeline: Pipeline, champion: ModelVersion, origin: Origin
+) -> None:
+    rows = frame(40, 2)
+    batch = put_features(lake, origin, "2005-Q1", rows)
+    exact = float(np.sort(predict(lake.settings, champion, rows))[20])
+    deciding = replace(champion, decision=DecisionThreshold(exact, {"threshold": exact}))
+    scored = batch_scoring.score(None, lake, pipeline, batch, deciding, origin)
+    held = lake.read("predictions").to_pandas().set_index("id").loc[rows["id"]]
+    assert list(held.columns) == [
+        "at",
+        "score",
+        "prediction",
+        "model_version",
+        "back_scored",
+        "partition",
+    ]
+    assert held["prediction"].dtype == np.int64
+    # The row whose score is the threshold is decided as 1.
+    assert held["prediction"].tolist() == (held["score"] >= exact).astype(int).tolist()
+    assert held["prediction"].sum() == 20
+    expected = predict(lake.settings, champion, rows)
+    assert held["score"].to_numpy().tobytes() == expected.tobytes()
+    plain = batch_scoring.score(None, lake, pipeline, batch, champion, origin)
+    assert plain.profile.to_dict() == scored.profile.to_dict()
+
+
+@pytest.mark.parametrize("order", [(None, DECISION, None), (DECISION, None, DECISION)])
+def test_versions_with_and_without_one_share_a_table(
+    lake: Lake,
+    pipeline: Pipeline,
+    champion: ModelVersion,
+    origin: Origin,
+    order: tuple[DecisionThreshold | None, ...],
+) -> None:
+    names = ("2005-Q1", "2005-Q2", "2005-Q3")
+    for name, decision in zip(names, order, strict=True):
+        batch = put_features(lake, origin, name, frame(5, 2))
+        version = replace(champion, decision=decision)
+        batch_scoring.score(None, lake, pipeline, batch, version, origin)
+    for name, decision in zip(names, order, strict=True):
+        held = lake.read("predictions", partitions=[name])
+        yes = [int(score >= 0.35) for score in held["score"].to_pylist()]
+        assert held["prediction"].to_pylist() == ([None] * 5 if decision is None else yes)
+    # Read as of the version before the column came, if it came later.
+    first = lake.read("predictions", version=1)
+    assert ("prediction" in first.column_names) == (order[0] is not None)
+
+
+def test_a_partition_without_rows_may_be_the_first(
+    lake: Lake, make_pipeline: MakePipeline, champion: ModelVersion, origin: Origin
+) -> None:
+    pipeline = make_pipeline()
+    sources = {
+        name: source.model_copy(update={"allow_empty": True})
+        for name, source in pipeline.sources.items()
+    }
+    pipeline = pipeline.model_copy(update={"sources": sources})
+    full = put_features(lake, origin, "2005-Q1", frame(5, 2))
+    empty = TableReference(lake.pipeline, "features", full.version, "2005-Q2", 0)
+    deciding = replace(champion, decision=DECISION)
+    batch_scoring.score(None, lake, pipeline, empty, deciding, origin)
+    batch_scoring.score(None, lake, pipeline, full, champion, origin)
+    assert lake.read("predictions")["prediction"].to_pylist() == [None] * 5
 
 
 def test_the_profile_is_that_of_the_whole_batch(

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from include.calendar.partitions import Frequency, parse
+from include.evaluation.decision_threshold import DecisionThreshold
 from include.registry.champions import Registry
 from include.registry.model_files import ModelVersion
 from include.scoring import batch_scoring, made_then
@@ -157,6 +158,38 @@ def test_what_was_scored_to_measure_it_was_not_made_then(
     first = score(features, champion)
     assert not is_marked(lake)
     assert made_then.made_then(lake, NAME) == first
+
+
+@pytest.mark.parametrize("decided_then", [True, False])
+def test_a_column_that_comes_or_is_left_out_later_changes_nothing_made_then(
+    lake: Lake,
+    pipeline: Pipeline,
+    champion: ModelVersion,
+    origin: Origin,
+    score: Any,
+    decided_then: bool,
+) -> None:
+    deciding = replace(champion, decision=DecisionThreshold(0.35, {"threshold": 0.35}))
+    version = deciding if decided_then else champion
+    rows = frame(50, 2)
+    first = score(put_features(lake, origin, NAME, rows), version)
+    before = held(lake)
+    # Another partition is scored by a version of the other kind.
+    other = replace(champion if decided_then else deciding, version=6)
+    batch = put_features(lake, origin, "2005-Q2", frame(5, 3))
+    batch_scoring.score(None, lake, pipeline, batch, other, origin)
+    then = made_then.made_then(lake, NAME)
+    assert then is not None
+    assert (then.rows, made_then.made_by(lake, then)) == (50, 5)
+    now = held(lake)
+    pd.testing.assert_frame_equal(now[before.columns], before)
+    assert now["prediction"].isna().all() != decided_then
+    # Corrected, and scored by the same version: those of then are where they were.
+    score(put_features(lake, origin, NAME, rows.assign(x=0.0)), version)
+    then = made_then.made_then(lake, NAME)
+    assert then is not None
+    pd.testing.assert_frame_equal(held(lake, then)[before.columns], before)
+    pd.testing.assert_frame_equal(held(lake, first), before)
 
 
 def test_of_predictions_of_an_earlier_release_nobody_knows_which_rows_they_saw(

@@ -18,7 +18,11 @@ def test_no_column_of_a_user_meets_those_of_a_training_set() -> None:
 
 
 def test_no_key_meets_the_columns_of_predictions() -> None:
-    problems = (Problem("binary"), Problem("multiclass", ("a", "b")), Problem("regression"))
+    problems = (
+        Problem("binary", threshold=0.5),
+        Problem("multiclass", ("a", "b")),
+        Problem("regression"),
+    )
     added = {field.name for problem in problems for field in fields(problem)}
     assert added | {"model_version", "back_scored", "label", "known_at"} == set(BESIDE_KEYS)
 

@@ -93,6 +93,9 @@ class TestSchema:
             (QUARTERLY, "logistic_regression: {}", "mine: {}", "$.training.candidates.mine"),
             (QUARTERLY, "window: 8", "window: 0", "$.training.window"),
             (QUARTERLY, "persist: 2 of 3", "persist: twice", "$.retraining.persist"),
+            (QUARTERLY, "seed: 7\n", "seed: 7\ndecision: {}\n", "$.decision"),
+            (QUARTERLY, "seed: 7\n", "seed: 7\ndecision: {threshold: 1}\n", "$.decision"),
+            (MONTHLY, "promotion:\n", "decision: {threshold: 0.5}\npromotion:\n", "$"),
         ],
     )
     def test_wrong_files_are_wrong(

@@ -576,8 +576,8 @@ WRONG_QUARTERLY = [
         (
             "12: training: must be a section, got 8. Its keys are window, holdout, metric, "
             "candidates, imbalance, calibration, seed, coverage.\n13: x: unknown key; choose "
-            "from description, entity, event_time, execution, features, metrics, monitoring, "
-            "owner, partition, promotion, retraining, schedule, sources, task, training"
+            "from decision, description, entity, event_time, execution, features, metrics, "
+            "monitoring, owner, partition, promotion, retraining, schedule, sources, task, training"
         ),
     ),
 ]
@@ -879,6 +879,81 @@ WRONG_SNAPSHOTS = [
         ),
     ),
 ]
+DECISION = "promotion:\n"  # stands before it, on line 18
+WRONG_QUARTERLY += [
+    (DECISION, f"decision: {section}\n{DECISION}", message)
+    for section, message in (
+        ("{}", "18: decision: must have one of threshold, maximize and costs."),
+        (
+            "0.35",
+            "18: decision: must be a section, got 0.35. Its keys are threshold, maximize, costs.",
+        ),
+        ("{treshold: 0.4}", "18: decision.treshold: unknown key; did you mean 'threshold'?"),
+        ("{threshold: 0}", "18: decision.threshold: must be more than 0, got 0."),
+        ("{threshold: 1.0}", "18: decision.threshold: must be less than 1, got 1.0."),
+        ("{threshold: .nan}", "18: decision.threshold: must be a finite number, got nan."),
+        (
+            "{threshold: 0.3, maximize: f1}",
+            "18: decision.maximize: must be left out beside threshold: write one of them.",
+        ),
+        (
+            "\n  maximize: f1\n  costs: {false_negative: 5, false_positive: 1}",
+            "20: decision.costs: must be left out beside maximize: write one of them.",
+        ),
+        (
+            "{maximize: f2}",
+            "18: decision.maximize: 'f2' is not a metric for task binary; choose from accuracy, "
+            "balanced_accuracy, cohen_kappa, f1, matthews_corrcoef, precision, recall",
+        ),
+        (
+            "{maximize: roc_auc}",
+            "18: decision.maximize: must be a metric of classes, got 'roc_auc', which no threshold "
+            "changes; choose from accuracy, balanced_accuracy, cohen_kappa, f1, "
+            "matthews_corrcoef, precision, recall",
+        ),
+        (
+            "{maximize: loss}\nmetrics: {loss: {function: 'include.pipelines.p:loss', "
+            "takes: classes, higher_is_better: false}}",
+            "18: decision.maximize: must be a metric of which more is better, got 'loss'. Name "
+            "another one, or write `costs`.",
+        ),
+        (
+            "{maximize: gain}\nmetrics: {gain: {function: 'include.pipelines.p:gain', "
+            "takes: scores}}",
+            "18: decision.maximize: must be a metric of classes, got 'gain', which no threshold "
+            "changes; choose from accuracy, balanced_accuracy, cohen_kappa, f1, "
+            "matthews_corrcoef, precision, recall",
+        ),
+        (
+            "{costs: {false_negative: 5}}",
+            "18: decision.costs.false_positive: required. Add it.",
+        ),
+        (
+            "{costs: {false_negative: -1, false_positive: 1}}",
+            "18: decision.costs.false_negative: must be at least 0, got -1.",
+        ),
+        (
+            "{costs: {false_negative: 0, false_positive: 0}}",
+            "18: decision.costs.false_negative: must be above 0 where false_positive is 0.",
+        ),
+    )
+]
+WRONG_MONTHLY += [
+    (
+        DECISION,
+        f"decision: {{threshold: 0.5}}\n{DECISION}",
+        "44: decision: is for a binary task, got task regression: a number is its own prediction. "
+        "Remove it.",
+    )
+]
+WRONG_SNAPSHOTS += [
+    (
+        DECISION,
+        f"decision: {{maximize: accuracy}}\n{DECISION}",
+        "16: decision: is for a binary task, got task multiclass: several classes are decided by "
+        "the likeliest one. Remove it.",
+    )
+]
 WRONG = [
     (right, *case)
     for right, cases in (
@@ -912,6 +987,23 @@ def told(folder: Path, content: bytes) -> list[str]:
     lines = str(caught.value).splitlines()
     assert all(line.startswith("wrong.yaml:") for line in lines)
     return [line.removeprefix("wrong.yaml:") for line in lines]
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        "{threshold: 0.35}",
+        "{maximize: f1}",
+        "{maximize: gain}\nmetrics: {gain: {function: 'include.pipelines.p:gain', takes: classes}}",
+        "{costs: {false_negative: 5, false_positive: 0}}",
+    ],
+)
+def test_each_rule_of_a_decision_alone_is_right(tmp_path: Path, section: str) -> None:
+    text = QUARTERLY.replace(DECISION, f"decision: {section}\n{DECISION}")
+    (tmp_path / "right.yaml").write_text(text)
+    decision = load("right", tmp_path).decision
+    assert decision is not None
+    assert section.startswith(f"{{{decision.told()}}}")
 
 
 @pytest.mark.parametrize("right", [QUARTERLY, MONTHLY, SNAPSHOTS])

@@ -15,6 +15,7 @@ import pytest
 
 from include.calendar.partitions import Frequency, Partition, parse, snapshot
 from include.errors import MonitoringError
+from include.evaluation.decision_threshold import DecisionThreshold
 from include.monitoring.performance import PerformanceRecord
 from include.monitoring.profiles import Profile
 from include.monitoring.retraining import Observation, TrainingRecord
@@ -263,6 +264,29 @@ class TestMeasurePerformance:
         registry.require_champion.assert_not_called()
         (row,) = monitoring.rows(matured, monitoring.PERFORMANCE)
         assert (row["partition"], row["measured"]) == ("2005-Q2", "2004-Q4")
+
+    @pytest.mark.parametrize(
+        ("decision", "accuracy"), [(None, 0.5), (DecisionThreshold(0.4, {"threshold": 0.4}), 0.75)]
+    )
+    def test_metrics_of_classes_take_the_threshold_of_the_version_that_predicted(
+        self,
+        matured: Lake,
+        make_pipeline: Callable[..., Pipeline],
+        origin: Origin,
+        decision: DecisionThreshold | None,
+        accuracy: float,
+    ) -> None:
+        # Whatever the file says by now.
+        pipeline = make_pipeline(
+            monitoring={"performance": {"metric": "accuracy"}}, decision={"threshold": 0.85}
+        )
+        predictions(matured, origin, [0.1, 0.9, 0.4, 0.8], back_scored=False)
+        registry = create_autospec(Registry, instance=True)
+        registry.get.return_value = replace(VERSION, decision=decision)
+        (record,) = measure_performance(
+            None, matured, registry, pipeline, quarter("2005-Q2"), origin
+        )
+        assert record.value == accuracy
 
     def test_what_nobody_scored_then_is_scored_now_and_marked(
         self, matured: Lake, pipeline: Pipeline, origin: Origin, monkeypatch: pytest.MonkeyPatch

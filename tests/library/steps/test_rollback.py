@@ -17,6 +17,7 @@ from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, RESOURCE_DOES_NOT_EXIST
 
 from include.calendar.partitions import Frequency, parse
 from include.errors import RegistryError, TrainingError
+from include.evaluation.decision_threshold import DecisionThreshold
 from include.registry.champions import PROFILES, TABLE, Registry
 from include.registry.mlflow_runs import Tracking
 from include.registry.model_files import MODEL, REFERENCE, ModelVersion
@@ -122,6 +123,19 @@ def test_the_version_before_is_in_use_from_the_next_partition_on(world: World) -
     assert world.told() == [("event", "restored"), ("2006-Q2", reason)]
     (entry,) = ledger.entries(world.lake, "rollback")
     assert entry.evidence == {"by": "Ada", "champion": 3, "restored": 2}
+
+
+def test_the_threshold_comes_back_with_its_version(world: World, version: ModelVersion) -> None:
+    decision = DecisionThreshold(0.35, {"maximize": "f1"}, 200, 80, 0.7)
+    world.train(replace(version, decision=decision), "2005-Q4", "train_4")
+    world.train(version, "2006-Q1", "train_5")  # the section was taken out of the file
+    following = parse("2006-Q2", Frequency.QUARTERLY)
+    assert world.registry.require_champion(following).decision is None
+    world.roll_back()
+    champion = world.registry.require_champion(following)
+    assert (champion.version, champion.decision) == (4, decision)
+    world.roll_back(3, replace(ASKED, dag_run_id="manual__2"))
+    assert world.registry.require_champion(following).decision is None
 
 
 def test_who_reprocesses_follows_a_version_that_was_trained_anew(

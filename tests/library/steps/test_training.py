@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,7 +17,9 @@ import pytest
 from include.calendar.partitions import Frequency, parse
 from include.registry.champions import CHAMPION, TABLE, Registry
 from include.registry.mlflow_runs import DAG_RUN, PARENT, PARTITION, SUPERSEDED_BY, Tracking
+from include.registry.model_files import predict
 from include.specification.pipeline import Pipeline
+from include.specification.sections.decision import Decision
 from include.steps import promotion, training, training_course
 from include.storage import ledger
 from include.storage.lake_tables import Lake, with_partition
@@ -28,6 +32,7 @@ NEXT = AS_OF.shift(1)
 CANDIDATE = "logistic_regression"
 # Sixty rows are too few to say anything about calibration.
 RULES = {"require": {"roc_auc": 0.6}, "guard": {"calibration": 1.0}}
+LOOSE = {**RULES, "require": {"f1": 0.01}}
 HARD = {**RULES, "require": {"roc_auc": 0.999999}}
 
 
@@ -208,6 +213,90 @@ def test_a_verdict_that_changed_moves_the_alias_and_the_ledger(story: Story) -> 
         "rolled_back",
         "promoted",
     ]
+
+
+COSTS = {"costs": {"false_negative": 5, "false_positive": 1}}
+
+
+def test_a_threshold_belongs_to_the_version_and_another_rule_makes_another(story: Story) -> None:
+    """Told by the version, MLflow and the evidence; and the one of before stays what it was."""
+    built = story.build()
+    plain = story.fit(built)
+    assert story.choose(built, plain) == 1
+    assert story.end() == "promoted"
+
+    story.file(decision=COSTS)
+    deciding = story.fit(built)
+    assert deciding.run_id != plain.run_id
+    assert story.fit(built) == deciding  # found again, not made again
+    handed_on = json.loads(json.dumps(deciding.to_dict()))
+    assert training.CandidateResult.from_dict(handed_on) == deciding
+    assert story.choose(built, deciding) == 2
+    assert story.choose(built, deciding) == 2
+    first, second = (story.registry.get(number) for number in (1, 2))
+    assert first.decision is None
+    assert second.decision == deciding.decision
+    assert second.decision is not None
+    assert second.decision.section == Decision.model_validate(COSTS)
+    # Of three quarters one is held out; the second is validated by a model of the first.
+    assert second.decision.rows == 60
+    # The model is the same, so that nothing but its decisions differs.
+    rows = pd.DataFrame({"x": np.linspace(-2, 2, 50)})
+    scores = [predict(story.lake.settings, model, rows) for model in (first, second)]
+    assert scores[0].tobytes() == scores[1].tobytes()
+
+    client = story.tracking.client
+    run = client.get_run(deciding.run_id)
+    assert run.data.metrics["decision_threshold"] == second.threshold
+    assert run.data.params["decision"] == second.decision.section.told()
+    assert "decision_threshold" not in client.get_run(plain.run_id).data.metrics
+    tags = client.get_model_version(story.lake.pipeline, "2").tags
+    assert tags["relevo.decision"] == second.decision.describe()
+    assert "relevo.decision" not in client.get_model_version(story.lake.pipeline, "1").tags
+
+    *_, verdict = ledger.entries(story.lake, "promotion")
+    decided = verdict.evidence["evidence"]["decided"]
+    # It is judged against nobody: the version before was of this run.
+    assert list(decided) == ["challenger"]
+    assert decided["challenger"]["threshold"] == second.threshold
+    counts = [value for name, value in decided["challenger"].items() if "ive" in name]
+    assert sum(counts) == 60
+
+    # Another rule, and none again.
+    story.file(decision={"threshold": 0.35})
+    third = story.fit(built)
+    assert story.choose(built, third) == 3
+    assert story.registry.get(3).threshold == 0.35
+    story.file()
+    assert story.choose(built, story.fit(built)) == 1
+    assert story.end() == "promoted"
+    assert story.champion() == 1
+    assert story.registry.get(2) == second
+
+
+def test_a_challenger_and_the_champion_are_judged_each_by_its_own_threshold(story: Story) -> None:
+    story.file(decision={"threshold": 0.9}, training={"metric": "f1"}, promotion=LOOSE)
+    built = story.build()
+    assert story.choose(built, story.fit(built)) == 1
+    assert story.end() == "promoted"
+
+    story.origin = replace(story.origin, dag_run_id="train_2")
+    story.file(decision={"threshold": 0.5}, training={"metric": "f1"}, promotion=LOOSE)
+    built = story.build()
+    assert story.choose(built, story.fit(built)) == 2
+    first, second = ledger.entries(story.lake, "promotion")
+    before, now = (entry.evidence["evidence"] for entry in (first, second))
+    # The same model on the same rows, by the threshold of then.
+    assert now["champion"]["f1"] == before["challenger"]["f1"]["value"]
+    assert now["comparison"]["champion"] == now["champion"]["f1"]
+    assert now["challenger"]["f1"]["value"] > now["champion"]["f1"]
+    assert now["champion"]["roc_auc"] == now["challenger"]["roc_auc"]["value"]
+    assert {name: item["threshold"] for name, item in now["decided"].items()} == {
+        "challenger": 0.5,
+        "champion": 0.9,
+    }
+    assert story.end() == "promoted"
+    assert story.champion() == 2
 
 
 def test_two_tasks_at_once_make_one_parent_and_one_nested_run(story: Story) -> None:

@@ -184,6 +184,84 @@ class TestCommit:
         assert not lake.exists("loans")
 
 
+class TestOptionalColumns:
+    """Columns that some files have: the table gets them with the first, and keeps them."""
+
+    def put(self, lake: Lake, partition: str, *decided: int, optional: bool = True) -> int:
+        rows = pa.table({"id": ["a"], **({"yes": list(decided)} if decided else {})})
+        rows = with_partition(rows, partition)
+        files = write_files(lake.settings, lake.uri("loans"), rows)
+        return lake.commit(
+            "loans",
+            files,
+            rows.schema,
+            partitions=[partition],
+            origin=ORIGIN,
+            optional=["yes"] if optional else [],
+        ).version
+
+    def held(self, lake: Lake, version: int | None = None) -> dict[str, Any]:
+        rows = lake.read("loans", version=version).to_pylist()
+        return {row["partition"]: row.get("yes", "no column") for row in rows}
+
+    def test_a_column_comes_in_the_commit_of_its_first_file_and_stays(self, lake: Lake) -> None:
+        before = self.put(lake, "2005-Q1")
+        settings = lake.open("loans").metadata().configuration
+        first = self.put(lake, "2005-Q2", 1)
+        last = self.put(lake, "2005-Q3")
+        assert (before, first, last) == (1, 2, 3)
+        assert self.held(lake) == {"2005-Q1": None, "2005-Q2": 1, "2005-Q3": None}
+        assert self.held(lake, first) == {"2005-Q1": None, "2005-Q2": 1}
+        assert self.held(lake, before) == {"2005-Q1": "no column"}
+        assert lake.open("loans").metadata().configuration == settings
+        # The same partition again, with and without.
+        self.put(lake, "2005-Q1", 0)
+        self.put(lake, "2005-Q2")
+        assert self.held(lake) == {"2005-Q1": 0, "2005-Q2": None, "2005-Q3": None}
+
+    def test_a_table_may_begin_with_it(self, lake: Lake) -> None:
+        self.put(lake, "2005-Q1", 1)
+        self.put(lake, "2005-Q2")
+        assert self.held(lake) == {"2005-Q1": 1, "2005-Q2": None}
+
+    def test_others_are_refused_as_before(self, lake: Lake) -> None:
+        self.put(lake, "2005-Q1")
+        with pytest.raises(TableError, match=r"got missing none, new \['yes'\]"):
+            self.put(lake, "2005-Q2", 1, optional=False)
+        self.put(lake, "2005-Q2", 1)
+        with pytest.raises(TableError, match=r"got missing \['yes'\], new none"):
+            self.put(lake, "2005-Q3", optional=False)
+        with pytest.raises(TableError, match="changed"):
+            self.put(lake, "2005-Q3", "yes")  # type: ignore[arg-type]
+
+    def test_writers_with_and_without_it_at_once(self, lake: Lake) -> None:
+        self.put(lake, "2004-Q4")
+
+        def write(number: int) -> int:
+            return self.put(lake, f"200{number}-Q1", *([number] if number % 2 else []))
+
+        together(6, write)
+        found = self.held(lake)
+        assert found.pop("2004-Q4") is None
+        assert found == {f"200{n}-Q1": n if n % 2 else None for n in range(6)}
+
+    def test_one_that_looked_before_the_column_came_keeps_it(
+        self, lake: Lake, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.put(lake, "2004-Q4")
+        prepare = Lake.prepare
+
+        def prepare_and_be_overtaken(*arguments: Any, **options: Any) -> Any:
+            prepared = prepare(*arguments, **options)
+            monkeypatch.setattr(Lake, "prepare", prepare)
+            self.put(lake, "2005-Q1", 1)
+            return prepared
+
+        monkeypatch.setattr(Lake, "prepare", prepare_and_be_overtaken)
+        self.put(lake, "2005-Q2")
+        assert self.held(lake) == {"2004-Q4": None, "2005-Q1": 1, "2005-Q2": None}
+
+
 class TestRemove:
     def test_rows_go_and_their_partition_stays(self, lake: Lake) -> None:
         put(lake, "2005-Q1", "a", "b")

@@ -98,6 +98,34 @@ def test_so_is_another_rule(data: TrainingData, digest: Any, changed: Any) -> No
     assert digest(data, **changed) != digest(data)
 
 
+def test_so_is_another_decision(
+    data: TrainingData, make_pipeline: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def digest(decision: Any) -> str:
+        own = {"gain": {"function": "include.pipelines.loan_default:gain", "takes": "classes"}}
+        pipeline = make_pipeline(metrics=own, **({"decision": decision} if decision else {}))
+        return digest_fit(data, pipeline, CANDIDATE, pipeline.candidate(CANDIDATE))
+
+    rules = [
+        None,
+        {"threshold": 0.35},
+        {"threshold": 0.4},
+        {"maximize": "f1"},
+        {"maximize": "gain"},
+        {"costs": {"false_negative": 5, "false_positive": 1}},
+    ]
+    found = [digest(decision) for decision in rules]
+    assert len(set(found)) == len(rules)
+    # The code of one's own metric decides only where it is asked.
+    source = fit_digest._source
+    own = "include.pipelines.loan_default"
+    monkeypatch.setattr(fit_digest, "_source", lambda name: "x" if name == own else source(name))
+    changed = [digest(decision) for decision in rules]
+    assert [before != after for before, after in zip(found, changed, strict=True)] == [
+        decision == {"maximize": "gain"} for decision in rules
+    ]
+
+
 def test_so_is_another_version_of_a_library(
     data: TrainingData, digest: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,9 +13,12 @@ import pytest
 from sklearn.calibration import CalibratedClassifierCV
 
 from include.errors import TrainingError
+from include.evaluation.decision_threshold import choose_threshold
+from include.evaluation.metric_values import measure
 from include.registry.model_files import scores_of
 from include.specification.candidate_defaults import PRESETS, Preset, names_for
 from include.specification.problem import Problem
+from include.specification.sections.decision import Decision
 from include.specification.sections.training import Training
 from include.training import search
 from include.training.candidates import build
@@ -61,9 +64,21 @@ def synthetic(task: str = "binary", rows: int = 150, partitions: int = 4) -> Tra
 
 
 def fit(
-    name: str, data: TrainingData, trials: int = 0, preset: Preset | None = None, **changed: Any
+    name: str,
+    data: TrainingData,
+    trials: int = 0,
+    preset: Preset | None = None,
+    decision: dict[str, Any] | None = None,
+    **changed: Any,
 ) -> TrainedCandidate:
-    return train_candidate(name, preset or PRESETS[name], data, rules(**changed), trials=trials)
+    return train_candidate(
+        name,
+        preset or PRESETS[name],
+        data,
+        rules(**changed),
+        trials=trials,
+        decision=Decision.model_validate(decision) if decision else None,
+    )
 
 
 # Quick to fit.
@@ -424,3 +439,113 @@ def test_an_infinity_is_a_missing_value_to_every_candidate(name: str) -> None:
     assert np.isfinite(scores[0]).all()
     np.testing.assert_array_equal(scores[0], scores[1])
     np.testing.assert_array_equal(scores[0], scores[2])
+
+
+COSTS = {"costs": {"false_negative": 5, "false_positive": 1}}
+RULES = [{"maximize": "f1"}, COSTS]
+
+
+class TestDecision:
+    """The threshold is chosen on rows that neither fitted the model that scored them nor judge."""
+
+    def test_nobody_asks_for_one(self) -> None:
+        assert fit("logistic_regression", synthetic()).decision is None
+
+    def test_the_model_and_its_validation_stay_as_they_are(self) -> None:
+        data = synthetic()
+        plain = fit("logistic_regression", data, trials=2)
+        for decision in ({"threshold": 0.2}, *RULES):
+            found = fit("logistic_regression", data, trials=2, decision=decision)
+            assert (found.parameters, found.validation) == (plain.parameters, plain.validation)
+            scores = [
+                scores_of(item.estimator, data.problem, data.features) for item in (found, plain)
+            ]
+            assert scores[0].tobytes() == scores[1].tobytes()
+
+    @pytest.mark.parametrize("calibration", ["none", "sigmoid"])
+    @pytest.mark.parametrize("decision", RULES, ids=["metric", "costs"])
+    def test_in_time_order_it_is_of_the_latest_partitions_by_models_of_what_was_before(
+        self, decision: dict[str, Any], calibration: Any
+    ) -> None:
+        data = synthetic(rows=100)
+        preset = PRESETS["logistic_regression"]
+        labels, scores = [], []
+        for name in ("2004-Q2", "2004-Q3"):  # Q4 is held out
+            before, check = data.partitions < name, data.partitions == name
+            model = build(
+                preset,
+                "binary",
+                preset.parameters,
+                data.numeric,
+                data.categorical,
+                calibration=calibration,
+                seed=7,
+            )
+            model.fit(data.features[before], data.labels[before])
+            labels.append(data.labels[check])
+            scores.append(scores_of(model, data.problem, data.features[check]))
+        expected = choose_threshold(
+            Decision.model_validate(decision),
+            data.problem,
+            np.concatenate(labels),
+            np.concatenate(scores),
+        )
+        # By roc_auc the folds of the search leave a sigmoid out, which moves every score.
+        found = fit("logistic_regression", data, decision=decision, calibration=calibration)
+        assert found.decision == expected
+        assert (expected.rows, expected.positives) == (200, int(np.concatenate(labels).sum()))
+
+    def test_without_a_time_every_row_that_is_not_held_out_counts_once(
+        self, seen: list[tuple[str, list[float]]]
+    ) -> None:
+        data = snapshot("binary", [0, 1] * 10)
+        found = fit("logistic_regression", data, decision=COSTS)
+        # Five folds of the search, the same five for the threshold, and the model.
+        *_, model = fits = [rows for kind, rows in seen if kind == "fit"]
+        checks = [rows for kind, rows in seen if kind == "check"]
+        assert len(fits) == 11
+        assert sorted(itertools.chain(*checks[5:])) == model == list(range(20))
+        assert not any(set(a) & set(b) for a, b in zip(fits[:-1], checks, strict=True))
+        assert found.decision is not None
+        assert (found.decision.rows, found.decision.positives) == (20, 10)
+
+    @pytest.mark.parametrize("decision", [{"threshold": 0.2}, *RULES])
+    def test_held_out_rows_choose_nothing(self, decision: dict[str, Any]) -> None:
+        data = synthetic()
+        spoilt = data.features.copy()
+        spoilt.loc[data.holdout, "x"] = 1e9
+        labels = data.labels.copy()
+        labels[data.holdout] = 1 - labels[data.holdout]
+        other = replace(data, features=spoilt, labels=labels)
+        first, second = (
+            fit("logistic_regression", item, decision=decision) for item in (data, other)
+        )
+        assert first.decision == second.decision is not None
+
+    def test_one_that_is_given_costs_no_fit(self, seen: list[tuple[str, list[float]]]) -> None:
+        found = fit(
+            "logistic_regression", snapshot("binary", [0, 1] * 10), decision={"threshold": 0.2}
+        )
+        assert sum(kind == "fit" for kind, _ in seen) == 6
+        assert found.decision is not None
+        assert (found.decision.threshold, found.decision.rows) == (0.2, 0)
+
+    def test_a_search_by_a_metric_of_classes_decides_as_the_model_will(self) -> None:
+        data = synthetic(rows=100)
+        given = fit("logistic_regression", data, metric="f1", decision={"threshold": 0.2})
+        chosen = fit("logistic_regression", data, metric="f1", decision={"maximize": "f1"})
+        plain = fit("logistic_regression", data, metric="f1")
+        assert chosen.decision is not None
+        assert chosen.validation > max(plain.validation, given.validation)
+        at = replace(data.problem, threshold=0.2)
+        values = []
+        for name in ("2004-Q2", "2004-Q3"):
+            before, check = data.partitions < name, data.partitions == name
+            preset = PRESETS["logistic_regression"]
+            model = build(
+                preset, "binary", preset.parameters, data.numeric, data.categorical, seed=7
+            )
+            model.fit(data.features[before], data.labels[before])
+            scores = scores_of(model, data.problem, data.features[check])
+            values.append(measure("f1", at, data.labels[check], scores))
+        assert given.validation == np.mean(values)

@@ -107,6 +107,31 @@ def test_what_was_predicted_before_a_corrected_file(lake: Lake, shell: Path) -> 
     )
 
 
+def test_decisions_of_some_versions_stand_beside_scores_of_others(lake: Lake, shell: Path) -> None:
+    some: dict[str, list[int]] = {"prediction": [1, 0]}
+    for number, decided in enumerate(({}, some), 1):
+        name = f"snapshot-000{number}"
+        columns = {"row_id": ["a", "b"], "score": [0.5, 0.25], **decided}
+        table = pa.table({**columns, "partition": [name] * 2})
+        files = write_files(lake.settings, lake.uri(TABLE), table)
+        lake.commit(
+            *(TABLE, files, table.schema),
+            partitions=[name],
+            origin=ORIGIN,
+            optional=["prediction"],
+        )
+    lines = [line.split() for line in relevo("predictions", PIPELINE).stdout.splitlines()]
+    assert (lines[1], lines[3]) == (["row_id", "score", "prediction"], ["a", "0.5", "1"])
+    for ending in ("parquet", "csv"):
+        done = relevo("predictions", PIPELINE, "--to", str(shell / f"all.{ending}"))
+        assert done.exit_code == 0, done.output
+    held = pq.read_table(shell / "all.parquet").sort_by([("partition", "ascending")])
+    assert held["prediction"].to_pylist() == [None, None, 1, 0]
+    # The column came last to this table; without a decision its cell is empty.
+    lines = (shell / "all.csv").read_text().splitlines()
+    assert lines[1::2] == ['"a",0.5,"snapshot-0001",', '"a",0.5,"snapshot-0002",1']
+
+
 def test_what_a_run_without_airflow_scored(lake: Lake) -> None:
     score(Lake(lake.settings, f"{PIPELINE}_dev"), "snapshot-0001", 3)
     done = relevo("predictions", PIPELINE)
