@@ -11,11 +11,11 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from include.errors import RegistryError, UnavailableError
 from include.specification.pipeline_file import load
-from include.steps.rollback import Rollback
+from include.steps.rollback import Handover
 from include.storage.settings import MlflowSettings
 from relevo.operators.rollback import RollBackOperator
 
-DONE = Rollback(2, 3, "Version 2 is in use again.")
+DONE = Handover(2, 3, "Version 2 is in use again.")
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_nobody_known(context: dict[str, Any], roll_back: Any) -> None:
 def test_what_changes_nothing_is_skipped_and_says_so(
     context: dict[str, Any], roll_back: Any
 ) -> None:
-    roll_back.return_value = Rollback(2, 2, "Version 2 is in use already.")
+    roll_back.return_value = Handover(2, 2, "Version 2 is in use already.")
     with pytest.raises(AirflowSkipException, match="Version 2 is in use already"):
         run(context)
 
