@@ -49,6 +49,7 @@ def test_what_a_person_asked_for_is_done(
     assert (origin.dag_run_id, origin.task_id) == (ti.run_id, ti.task_id)
     assert ti.pushed == {
         "relevo_ledger": "/relevo/decisions/loan_default",
+        "relevo_told": "Version 2 is in use again.",
         "relevo_model_version": "http://mlflow:5000/#/models/loan_default/versions/2",
     }
 
