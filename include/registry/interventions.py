@@ -53,11 +53,19 @@ def done_by(events: Sequence[Event], origin: Origin, wish: Wish) -> Event | None
     for row in events:
         if row["event"] in BY_HAND and row["dag_run_id"] == origin.dag_run_id:
             details = json.loads(row["details"])
-            # Earlier releases knew rollbacks only.
-            decision = details.get("decision", ROLLED_BACK)
-            if (row["event"], decision, details["asked_for"], details["why"]) == asked:
+            if (row["event"], decision(row), details["asked_for"], details["why"]) == asked:
                 return row
     return None
+
+
+def decision(event: Event) -> str:
+    """Name what a person decided, as the ledger calls it; earlier releases knew rollbacks only."""
+    return str(json.loads(event["details"]).get("decision", ROLLED_BACK))
+
+
+def is_rollback(event: Event) -> bool:
+    """Tell whether a person went back by it, and did not promote by hand or anything else."""
+    return bool(event["event"] == RESTORED and decision(event) == ROLLED_BACK)
 
 
 def latest(events: Sequence[Event]) -> Event | None:
@@ -182,7 +190,7 @@ def refuse(
     Raises:
         RegistryError: If it is in use.
     """
-    if version in succession.refusals(held):
+    if done_by(held, origin, wish) or version in succession.refusals(held):
         return None
     champion = succession.effective(held, None)
     if champion == version:
@@ -211,7 +219,7 @@ def freeze(held: Sequence[Event], wish: Wish, last: str, origin: Origin) -> Even
         RegistryError: If nothing is in use.
     """
     frozen = succession.freeze(held)
-    if (frozen is not None) == (wish.event == FROZEN):
+    if done_by(held, origin, wish) or (frozen is not None) == (wish.event == FROZEN):
         return None
     champion = succession.effective(held, None)
     if champion is None:

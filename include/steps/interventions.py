@@ -98,14 +98,19 @@ def record(lake: Lake, event: Event, origin: Origin) -> None:
         event: The event of the registry.
         origin: Who writes; an event of an earlier release does not say who did it.
     """
-    details = json.loads(event["details"])
-    decision = details.get("decision", interventions.ROLLED_BACK)
-    kind, evidence = _KINDS.get(event["event"], "by_hand"), {"by": details["by"]}
+    details, decision = json.loads(event["details"]), interventions.decision(event)
     if event["event"] == RESTORED:
-        kind = "rollback" if decision == interventions.ROLLED_BACK else "by_hand"
-        evidence |= {"champion": details["instead_of"], "restored": event["version"]}
+        kind: ledger.Kind = "rollback" if interventions.is_rollback(event) else "by_hand"
+        found = {"champion": details["instead_of"], "restored": event["version"]}
     else:
-        evidence |= {"champion": details["champion"], "version": event["version"]}
+        kind = _KINDS[event["event"]]
+        found = {"champion": details["champion"], "version": event["version"]}
+    told = (event["partition"], event["dag_run_id"], decision, event["reason"])
+    if told in {
+        (entry.partition, entry.dag_run_id, entry.decision, entry.reason)
+        for entry in ledger.entries(lake, kind)
+    }:
+        return  # also if a run of the same name, of another DAG, has decided otherwise since
     ledger.record(
         lake,
         kind,
@@ -117,7 +122,7 @@ def record(lake: Lake, event: Event, origin: Origin) -> None:
             event["dag_run_id"],
             details.get("task_id", origin.task_id),
         ),
-        evidence=evidence,
+        evidence={"by": details["by"], **found},
     )
 
 

@@ -167,7 +167,7 @@ def _verdict_on(lake: Lake, version: int) -> str:
 
 def _chosen(name: str, events: list[Event], current: int) -> int:
     """Choose the version before; the one of now if somebody went back to it."""
-    if succession.in_use(events)[-1]["event"] == RESTORED:
+    if interventions.is_rollback(succession.in_use(events)[-1]):
         return current
     found = succession.the_one_before(events)
     if found is None:
@@ -180,7 +180,7 @@ def _chosen(name: str, events: list[Event], current: int) -> int:
 
 def _why_nothing(events: list[Event], current: int, wish: Wish) -> str:
     last = succession.in_use(events)[-1]
-    if wish.version is not None or last["event"] != RESTORED:
+    if wish.version is not None or not interventions.is_rollback(last):
         return f"Version {current} is in use already: nothing changed."
     return (
         f"Version {current} is in use since a rollback already: nothing changed. Name a version "

@@ -147,6 +147,14 @@ class TestFreeze:
         assert hand.freeze() == Done(f"{FROZEN} Somebody took that back since.", True)
         assert not interventions.freeze_told(hand.registry.events())
 
+    def test_runs_of_one_name_are_told_apart_by_what_they_do(self, hand: Hand) -> None:
+        """Somebody names both runs after the audit, and clears the first one later."""
+        hand.freeze("audit")
+        hand.unfreeze("audit")
+        before = hand.events(), hand.entries()
+        assert hand.freeze("audit").told == f"{FROZEN} Somebody took that back since."
+        assert (hand.events(), hand.entries()) == before
+
     @pytest.mark.parametrize("run", ["manual__1", "manual__2"])
     def test_killed_before_the_ledger_the_same_run_or_the_next_deed_finishes_it(
         self, hand: Hand, monkeypatch: pytest.MonkeyPatch, run: str
@@ -430,7 +438,8 @@ class TestPromote:
 
     def test_one_can_go_back_from_it_and_to_it(self, hand: Hand) -> None:
         hand.promote(4)
-        assert hand.roll_back(3).version == 3
+        assert hand.roll_back().version == 3
+        assert not hand.roll_back(None, replace(BY_HAND, dag_run_id="manual__2")).changed
         again = hand.roll_back(4, replace(BY_HAND, dag_run_id="manual__3"))
         assert (again.version, hand.alias) == (4, "4")
 
