@@ -3,6 +3,6 @@
 Declares the Airflow DAG platform_rollback.
 """
 
-from relevo.platform import declare_rollback
+from relevo.interventions import declare_rollback
 
 declare_rollback()

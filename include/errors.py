@@ -12,6 +12,7 @@
     ├── FeatureError          a feature function broke its contract
     ├── TrainingError         a training set or a candidate cannot be made
     ├── RegistryError         a model version is missing, unverified, or not what it claims
+    │   └── HeldBackError     a person froze the champion, or refused the version to promote
     └── MonitoringError       a profile, a drift verdict or a performance figure cannot be made
 
 Messages read ``<subject> <name>: <rule>, got <value>. <what to do>.``
@@ -62,6 +63,10 @@ class TrainingError(RelevoError):
 
 class RegistryError(RelevoError):
     """A model version is missing, unverified, or not what it claims to be."""
+
+
+class HeldBackError(RegistryError):
+    """A person froze the champion, or refused the version that was to be promoted."""
 
 
 class MonitoringError(RelevoError):

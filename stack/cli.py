@@ -15,6 +15,7 @@ from stack.commands.decisions import decisions
 from stack.commands.demo import demo
 from stack.commands.doctor import doctor
 from stack.commands.down import down
+from stack.commands.freeze import freeze
 from stack.commands.gaps import gaps
 from stack.commands.history import history
 from stack.commands.land import land
@@ -26,12 +27,16 @@ from stack.commands.mutate import mutate
 from stack.commands.new import new
 from stack.commands.plan import plan
 from stack.commands.predictions import predictions
+from stack.commands.promote import promote
+from stack.commands.refuse import refuse
+from stack.commands.rollback import rollback
 from stack.commands.run import run
 from stack.commands.sbom import sbom
 from stack.commands.stale import stale
 from stack.commands.status import status
 from stack.commands.test import PASSES_ON, test
 from stack.commands.torture import torture
+from stack.commands.unfreeze import unfreeze
 from stack.commands.up import up
 from stack.commands.upgrade import upgrade
 from stack.commands.withdraw import withdraw
@@ -63,6 +68,11 @@ app.command()(decisions)
 app.command()(gaps)
 app.command()(stale)
 app.command()(history)
+app.command()(rollback)
+app.command()(promote)
+app.command()(refuse)
+app.command()(freeze)
+app.command()(unfreeze)
 app.command()(withdraw)
 app.command(context_settings=ALL_PASSES_ON)(airflow)
 app.command()(audit)

@@ -275,7 +275,7 @@ def champions_file(entries: Sequence[Entry]) -> Mapping[str, Any] | None:
             started[run] = item.evidence.get("pipeline")
         elif (item.kind, item.decision) == ("training", "promoted") and not item.superseded:
             champion = run
-        elif item.kind == "rollback":
+        elif item.kind in ("rollback", "by_hand") and "restored" in item.evidence:
             champion = trained_by.get(item.evidence["restored"])
     return None if champion is None else started.get(champion)
 

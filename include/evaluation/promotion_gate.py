@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 from include.evaluation.evidence import Evidence, SliceComparison
@@ -87,6 +87,28 @@ def decide_promotion(
         return PromotionDecision(False, checks, f"refused: {'; '.join(failed)}")
     told = [check.detail for check in checks if check.name == "champion" or "require" in check.name]
     return PromotionDecision(True, checks, f"promoted: {'; '.join(told)}")
+
+
+def hold_back(decision: PromotionDecision, objection: str) -> PromotionDecision:
+    """Refuse what a person holds back, whatever the gate says; that stays in the reason.
+
+    Args:
+        decision: The gate's answer.
+        objection: Who holds the challenger back, and why; '' if nobody does.
+    """
+    if not objection:
+        return decision
+    return replace(
+        decision,
+        promoted=False,
+        checks=(*decision.checks, Check("by hand", False, objection)),
+        reason=held_back(objection, decision.reason),
+    )
+
+
+def held_back(objection: str, gate: str) -> str:
+    """Say that a person holds a challenger back, and what the gate said of it."""
+    return f"refused: {objection}; the gate: {gate}"
 
 
 def _checks(

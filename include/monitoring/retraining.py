@@ -7,7 +7,7 @@ can be replayed under another policy.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self
 
 from include.calendar.partitions import Frequency, Partition, parse
@@ -78,7 +78,8 @@ class RetrainingDecision:
         reason: One sentence, for the yes as for the no.
         triggers: What called for it: ``no champion``, ``drift``, ``performance``, ``new_class``,
             ``every``.
-        blocked_by: ``cooldown`` or ``budget`` if that turned a yes into a no, else None.
+        blocked_by: ``cooldown``, ``budget`` or ``freeze`` if that turned a yes into a no, else
+            None.
     """
 
     retrain: bool
@@ -165,6 +166,19 @@ def decide_retraining(
         block = f"blocked by the budget: {len(spent)} trainings in {n} partitions, {k} allowed"
         return RetrainingDecision(False, f"{why}; {block}", triggers, "budget")
     return RetrainingDecision(True, why, triggers, None)
+
+
+def hold_back(decision: RetrainingDecision, freeze: str) -> RetrainingDecision:
+    """Train nobody while the champion is frozen: the policy's yes becomes a no that says so.
+
+    Args:
+        decision: The policy's answer.
+        freeze: Who froze the champion, since when, and why; '' if nobody did.
+    """
+    if not (freeze and decision.retrain):
+        return decision
+    reason = f"{decision.reason}; blocked by a freeze: {freeze}"
+    return replace(decision, retrain=False, reason=reason, blocked_by="freeze")
 
 
 def _fired(

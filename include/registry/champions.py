@@ -3,24 +3,26 @@
 MLflow holds the versions and the alias ``champion``. The table ``registry`` holds what MLflow
 cannot promise: append-only events, from which partition on a version is in use, and the SHA-256
 of every file of a version. Files live content-addressed below ``s3://lake/<pipeline>/models/``.
-Which version the events put in use tells ``include.registry.succession``. Whatever they say, the
-champion of a partition that was scored in its own run is the version that scored it.
+Which version the events put in use tells ``include.registry.succession``; what people add to them
+makes ``include.registry.interventions``. Whatever they say, the champion of a partition that was
+scored in its own run is the version that scored it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from include.calendar.partitions import Partition, parse, snapshot
-from include.errors import RegistryError
-from include.registry import succession
+from include.calendar.partitions import Partition, snapshot
+from include.errors import HeldBackError, RegistryError
+from include.registry import interventions, succession
+from include.registry.interventions import Wish
 from include.registry.model_files import ModelVersion
-from include.registry.succession import PROMOTED, RESTORED, TAKEN_BACK
+from include.registry.succession import PROMOTED, TAKEN_BACK
 from include.storage.event_tables import Event, EventTable, attempt_key
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
@@ -110,6 +112,10 @@ class Registry:
 
         What the same run had put in use before is taken back. The events come first and the alias
         follows them, so a retry mends an alias that was not set; it is moved by one call.
+
+        Raises:
+            HeldBackError: If at that moment the champion is frozen, or the version refused by a
+                person.
         """
         first = str(partition.shift(1))
         self._append(PROMOTED, version, str(partition), first, reason, {}, origin)
@@ -119,6 +125,8 @@ class Registry:
 
     def take_back(self, partition: Partition, reason: str, origin: Origin) -> tuple[int, ...]:
         """Undo what this run put in use, but for partitions that were scored with it.
+
+        A champion that is frozen stays.
 
         Returns:
             Versions that were taken back by this call.
@@ -131,16 +139,18 @@ class Registry:
         self, partition: str, reason: str, origin: Origin, keep: int | None = None
     ) -> tuple[int, ...]:
         """Add the events of :meth:`take_back` alone, for all versions but one to keep."""
-        found = tuple(
+        found = [
             version
             for version, row in succession.promotions(self.events()).items()
             if (row["partition"], row["dag_run_id"]) == (partition, origin.dag_run_id)
             and version != keep
-        )
+        ]
         details = {} if keep is None else {succession.REPLACED_BY: keep}
-        for version in found:
-            self._append(TAKEN_BACK, version, partition, "", reason, details, origin)
-        return found
+        return tuple(
+            version
+            for version in found
+            if self._append(TAKEN_BACK, version, partition, "", reason, details, origin)
+        )
 
     def set_alias(self) -> None:
         """Let the alias follow the events; of two tasks at once both leave it where they lead."""
@@ -157,59 +167,20 @@ class Registry:
 
     def restore(
         self,
+        wish: Wish,
         version: int,
-        instead_of: int,
+        instead_of: int | None,
         last: Partition,
-        *,
-        who: str,
-        why: str,
-        asked_for: int | None,
+        verdict: str,
         origin: Origin,
     ) -> None:
-        """Add the event that puts a version in use again from the next partition on, once a run.
-
-        What was scored keeps its champion, and a later training may take over again.
-
-        Args:
-            version: What to go back to.
-            instead_of: The version in use now.
-            last: The latest partition that counts as past; if the version in use now was trained
-                as of a later one, that one.
-            who: Who asks for it.
-            why: The reason.
-            asked_for: The version that was named; None if none was.
-            origin: Who does it.
-
-        Raises:
-            RegistryError: If another version is in use meanwhile.
-        """
-
-        def make(held: list[Event]) -> Event | None:
-            if restored_by(held, origin, asked_for, why):
-                return None
-            if succession.effective(held, None) != instead_of:
-                raise RegistryError(
-                    f"model {self.lake.pipeline}: version {instead_of} must still be in use, got "
-                    f"version {succession.effective(held, None)} at the same moment. Look at it, "
-                    "and roll back again if it shall not stay."
-                )
-            past = max(str(last), succession.in_use(held)[-1]["partition"])
-            first = str(parse(past, last.frequency).shift(1))
-            earlier = sum((row["event"], row["version"]) == (RESTORED, version) for row in held)
-            details = {"instead_of": instead_of, "by": who, "why": why, "asked_for": asked_for}
-            return {
-                "key": attempt_key(f"{RESTORED}/{version}", earlier),
-                "event": RESTORED,
-                "version": version,
-                "partition": past,
-                "effective_from": first,
-                "reason": f"Version {version} is in use again instead of version {instead_of}, "
-                f"from {first} on. {who}: {why}",
-                "details": json.dumps(details),
-                "dag_run_id": origin.dag_run_id,
-            }
-
-        self._table().append(make, origin=origin)
+        """Add the event of :func:`~include.registry.interventions.put_in_use`."""
+        self.add(
+            lambda held: interventions.put_in_use(
+                held, wish, version, instead_of, last, verdict, origin
+            ),
+            origin,
+        )
 
     def get(self, version: int) -> ModelVersion:
         """Read a registered version.
@@ -242,12 +213,15 @@ class Registry:
         version = succession.effective(self.events(), str(partition))
         return None if version is None else self.get(version)
 
-    def incumbent(self, partition: Partition, origin: Origin) -> ModelVersion | None:
+    def incumbent(
+        self, partition: Partition, origin: Origin, challenger: int | None = None
+    ) -> ModelVersion | None:
         """Find whose place a version would take that is trained as of a partition.
 
-        That is the latest trained of those in use, but for later trainings and this run's own.
+        That is the latest trained of those in use, but for later trainings, this run's own, and
+        the challenger itself.
         """
-        event = succession.incumbent(self.events(), str(partition), origin.dag_run_id)
+        event = succession.incumbent(self.events(), str(partition), origin.dag_run_id, challenger)
         return None if event is None else self.get(int(event["version"]))
 
     def require_champion(self, partition: Partition) -> ModelVersion:
@@ -287,6 +261,10 @@ class Registry:
         """Read all events in their order."""
         return self._table().events()
 
+    def add(self, make: Callable[[list[Event]], Event | None], origin: Origin) -> bool:
+        """Add an event that follows from those that are held; returns whether there was one."""
+        return self._table().append(make, origin=origin)
+
     def _table(self) -> EventTable:
         return EventTable(self.lake, TABLE, _COLUMNS)
 
@@ -299,8 +277,8 @@ class Registry:
         reason: str,
         details: Mapping[str, Any],
         origin: Origin,
-    ) -> None:
-        """Add an event, unless it is what happened last to the version."""
+    ) -> bool:
+        """Add an event, unless it is what happened last to the version, or a person is against."""
         row = {
             "event": event,
             "version": version,
@@ -312,6 +290,10 @@ class Registry:
         }
 
         def make(held: list[Event]) -> Event | None:
+            if event == PROMOTED and (against := interventions.objection(held, version)):
+                raise HeldBackError(against)
+            if event == TAKEN_BACK and interventions.is_kept(held, version):
+                return None
             kinds = _IN_USE if event in _IN_USE else (event,)
             past = [item for item in held if item["version"] == version and item["event"] in kinds]
             if past and past[-1]["event"] == event:
@@ -319,7 +301,7 @@ class Registry:
             earlier = sum(item["event"] == event for item in past)
             return {**row, "key": attempt_key(f"{event}/{version}", earlier)}
 
-        self._table().append(make, origin=origin)
+        return self.add(make, origin)
 
     def tracking_or_fail(self) -> Tracking:
         """Return the experiment.
@@ -332,21 +314,6 @@ class Registry:
                 f"model {self.lake.pipeline}: this call needs MLflow, got a reader of events only."
             )
         return self.tracking
-
-
-def restored_by(
-    events: list[Event], origin: Origin, asked_for: int | None, why: str
-) -> Event | None:
-    """Find the event by which a run put a version in use again.
-
-    A run of a name that comes back and asks for something else did not.
-    """
-    for row in events:
-        if (row["event"], row["dag_run_id"]) == (RESTORED, origin.dag_run_id):
-            details = json.loads(row["details"])
-            if (details["asked_for"], details["why"]) == (asked_for, why):
-                return row
-    return None
 
 
 def _content(model: ModelVersion) -> str:

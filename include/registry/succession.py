@@ -1,8 +1,10 @@
 """Which version follows which, told by the registry's events alone.
 
 Of each version the latest of the events ``promoted`` and ``rolled_back`` counts. ``restored`` is a
-person's rollback: it counts as a promotion as of the partition at which it was asked for, and is
-taken back by nothing but a later promotion or rollback.
+person's choice, by a rollback or a promotion by hand: it counts as a promotion as of the partition
+at which it was asked for, and is taken back by nothing but a later promotion or choice. What a
+person ``refused`` counts as in use nowhere until a person promotes it. From ``frozen`` to
+``unfrozen`` the registry adds nothing that changes the champion.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from dataclasses import dataclass
 from include.storage.event_tables import Event
 
 PROMOTED, TAKEN_BACK, RESTORED = "promoted", "rolled_back", "restored"
+REFUSED, FROZEN, UNFROZEN = "refused", "frozen", "unfrozen"
 # Detail of what was taken back because its own run promoted another version.
 REPLACED_BY = "replaced_by"
 
@@ -43,26 +46,48 @@ def promotions(events: Sequence[Event]) -> dict[int, Event]:
     return {name: row for name, row in latest.items() if row["event"] == PROMOTED}
 
 
+def refusals(events: Sequence[Event]) -> dict[int, Event]:
+    """Find by version what a person refused and nobody put in use by hand since."""
+    found: dict[int, Event] = {}
+    for row in events:
+        if row["event"] == REFUSED:
+            found[int(row["version"])] = row
+        elif row["event"] == RESTORED:
+            found.pop(int(row["version"]), None)
+    return found
+
+
+def freeze(events: Sequence[Event]) -> Event | None:
+    """Find the event by which the champion is frozen; None if it is not."""
+    found = [row for row in events if row["event"] in (FROZEN, UNFROZEN)]
+    return found[-1] if found and found[-1]["event"] == FROZEN else None
+
+
 def in_use(events: Sequence[Event]) -> list[Event]:
     """List what put versions in use and counts, by partition and of one partition in order.
 
     So the last one is what counts at the end of time.
     """
     found = [*promotions(events).values(), *(row for row in events if row["event"] == RESTORED)]
+    refused = refusals(events)
+    found = [row for row in found if row["version"] not in refused]
     place = {row["key"]: at for at, row in enumerate(events)}
     return sorted(found, key=lambda row: (row["partition"], place[row["key"]]))
 
 
-def incumbent(events: Sequence[Event], partition: str, dag_run_id: str) -> Event | None:
+def incumbent(
+    events: Sequence[Event], partition: str, dag_run_id: str, challenger: int | None = None
+) -> Event | None:
     """Find what put in use whose place a version would take that a run trains as of a partition.
 
-    Later trainings and the run's own versions are left out, also those that a person went back to.
+    Later trainings and the run's own versions are left out, also those that a person went back to;
+    so is the challenger, which a person may have put in use already.
     """
     own = {
         row["version"]
         for row in promotions(events).values()
         if (row["partition"], row["dag_run_id"]) == (partition, dag_run_id)
-    }
+    } | {challenger}
     found = [
         row for row in in_use(events) if row["partition"] <= partition and row["version"] not in own
     ]
@@ -117,15 +142,17 @@ def changes(events: Sequence[Event]) -> list[Change]:
 def usable(events: Sequence[Event]) -> set[int]:
     """Name the versions that may be gone back to.
 
-    Those are all that were put in use, but for those that were taken back for their verdict. One
-    whose training was cleared and made another was in use rightly until then.
+    Those are all that were put in use, but for those that were taken back for their verdict, or
+    that a person refused. One whose training was cleared and made another was in use rightly until
+    then.
     """
     taken_back = [row for row in events if row["event"] == TAKEN_BACK]
     replaced = {int(row["version"]) for row in taken_back}
     refused = {
         int(row["version"]) for row in taken_back if REPLACED_BY not in json.loads(row["details"])
     }
-    return {int(row["version"]) for row in in_use(events)} | (replaced - refused)
+    replaced -= {*refused, *refusals(events)}
+    return {int(row["version"]) for row in in_use(events)} | replaced
 
 
 def the_one_before(events: Sequence[Event]) -> int | None:

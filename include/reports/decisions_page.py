@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 
 from include.errors import SourceError, SpecificationError
 from include.monitoring.performance import PerformanceRecord
+from include.registry import interventions
+from include.registry.champions import Registry
 from include.scoring import batch_scoring
 from include.specification.pipeline import Pipeline
 from include.specification.pipeline_file import load
@@ -19,6 +21,7 @@ from include.storage import ledger
 from include.storage.lake_tables import Lake
 from include.templates import render
 
+_BY_HAND = ("rollback", "by_hand", "freeze")
 # The web server looks for unjudged partitions, and reads all labels to do so, up to so many.
 _MOST_LABELS = 1_000_000
 HEADS = (
@@ -125,9 +128,9 @@ class Decision:
 
     Args:
         partition: Partition that it is about.
-        about: ``retraining``, ``training`` or ``rollback``.
+        about: ``retraining``, ``training``, ``rollback``, ``by_hand`` or ``freeze``.
         decision: ``yes`` or ``no``; ``promoted``, ``refused``, ``failed``, ``withdrawn``, or
-            ``started``; ``rolled back``.
+            ``started``; ``rolled back``; ``frozen`` or ``unfrozen``.
         before: Version in use before; None if there was none, or none is known.
         after: Version in use afterwards.
         reason: Why.
@@ -174,8 +177,9 @@ def decisions(lake: Lake) -> list[Decision]:
             before = after = verdict.get("champion", scored_by.get(entry.partition))
             if entry.decision == "promoted":
                 after = verdict.get("challenger")
-        elif entry.kind == "rollback":
-            before, after = entry.evidence["champion"], entry.evidence["restored"]
+        elif entry.kind in _BY_HAND:
+            before = entry.evidence["champion"]
+            after = entry.evidence.get("restored", before)
         else:
             continue
         found.append(
@@ -185,7 +189,7 @@ def decisions(lake: Lake) -> list[Decision]:
 
 
 def render_decisions(lake: Lake) -> str:
-    """Render the page with gaps, what is stale, every partition and the ledger, latest first.
+    """Render the page: a freeze, gaps, what is stale, every partition, the ledger, latest first.
 
     Of a pipeline whose file is wrong: what is wrong, and the ledger.
     """
@@ -210,6 +214,7 @@ def render_decisions(lake: Lake) -> str:
         gaps=gaps,
         stale=stale,
         unlisted=unlisted,
+        freeze=interventions.freeze_told(Registry(lake).events()),
         wrong=wrong,
         entries=ledger.entries(lake)[::-1],
     )

@@ -1,4 +1,4 @@
-"""What happened to a pipeline's model, as one list: trainings, approvals, rollbacks, the alias."""
+"""What happened to a pipeline's model, as one list: trainings, what people did, the alias."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from include.storage import ledger
 from include.storage.lake_tables import Lake
 from include.storage.ledger import Entry
 
+_DECIDED: tuple[ledger.Kind, ...] = ("training", "approval", "rollback", "by_hand", "freeze")
 HEADS = ("recorded (UTC)", "partition", "what", "outcome", "who", "why")
 
 
@@ -24,7 +25,8 @@ class Happening:
     Args:
         at: When it was recorded, naive UTC; tells no order, because clocks differ.
         partition: Partition that it is about.
-        what: ``training``, ``approval``, ``rollback``, or ``champion`` for a move of the alias.
+        what: ``training``, ``approval``, ``rollback``, ``by_hand``, ``freeze``, or ``champion`` for
+            a move of the alias.
         outcome: What came of it; of the alias the versions before and after.
         who: A person, or the run.
         why: The reason.
@@ -49,9 +51,7 @@ def history(lake: Lake) -> list[Happening]:
     Each of the two tables that tell it keeps its own order; between them the time counts. Answers
     that were superseded are told as well: they were acted on.
     """
-    decided = (
-        _decided(entry) for entry in ledger.entries(lake, "training", "approval", "rollback")
-    )
+    decided = (_decided(entry) for entry in ledger.entries(lake, *_DECIDED))
     moved = (_moved(change) for change in succession.changes(Registry(lake).events()))
     merged = heapq.merge(_placed(decided), _placed(moved), key=lambda item: item[0])
     return [happening for _, happening in merged]

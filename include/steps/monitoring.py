@@ -30,7 +30,9 @@ from include.monitoring.retraining import (
     RetrainingDecision,
     TrainingRecord,
     decide_retraining,
+    hold_back,
 )
+from include.registry import interventions
 from include.registry.champions import PROFILES, Registry
 from include.registry.model_files import ModelVersion, load_reference
 from include.scoring import batch_scoring, made_then
@@ -245,6 +247,8 @@ def decide(
 ) -> RetrainingDecision:
     """Apply the retraining policy to what is on record up to a partition, and record the answer.
 
+    While the champion is frozen nothing is trained by itself.
+
     Raises:
         MonitoringError: If the partition's drift or performance was not recorded.
     """
@@ -254,8 +258,9 @@ def decide(
             f"pipeline {pipeline.name} {partition}: drift must be on record before deciding, "
             "got none. Run detect_drift first."
         )
-    decision = decide_retraining(
-        pipeline.retraining, partition, observations, trainings(lake, pipeline)
+    decision = hold_back(
+        decide_retraining(pipeline.retraining, partition, observations, trainings(lake, pipeline)),
+        interventions.freeze_told(Registry(lake).events()),
     )
     ledger.record(
         lake,

@@ -6,16 +6,19 @@ acts on what is on record then.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from include.calendar.partitions import Partition
-from include.errors import TrainingError
-from include.registry import succession
+from include.errors import HeldBackError, TrainingError
+from include.evaluation.promotion_gate import held_back
+from include.registry import interventions, succession
 from include.registry.champions import Registry
 from include.registry.succession import RESTORED
 from include.specification.pipeline import Pipeline
 from include.storage import ledger
+from include.storage.event_tables import Event
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
 
@@ -65,6 +68,23 @@ def verdict_of(lake: Lake, partition: str, dag_run_id: str) -> Verdict | None:
     )
 
 
+def _objection(verdict: Verdict | None, events: Sequence[Event]) -> str:
+    """Say why a person keeps an accepted challenger out of use; '' if nobody does."""
+    if verdict is None or not verdict.promoted:
+        return ""
+    against = interventions.objection(events, verdict.version)
+    return against and held_back(against, verdict.reason)
+
+
+def unasked(registry: Registry, verdict: Verdict | None) -> str:
+    """Say why nobody is to be asked about a verdict; '' if a person is."""
+    if verdict is None:
+        return "No verdict was reached"
+    if not verdict.promoted:
+        return verdict.reason
+    return _objection(verdict, registry.events())
+
+
 def ask(lake: Lake, verdict: Verdict, partition: str, origin: Origin) -> None:
     """Put on record that a person is asked about a verdict; an earlier answer counts no more."""
     ledger.record(
@@ -92,6 +112,8 @@ def carry_out(
 ) -> tuple[int | None, str]:
     """Put the challenger in use if verdict and approval say so; else take back what the run did.
 
+    What a person holds back at the moment of the promotion gets a verdict that says so.
+
     Returns:
         (version that was put in use, or None; why).
 
@@ -106,22 +128,48 @@ def carry_out(
             f"failed. {ended.reason} Clear the run."
         )
     verdict = verdict_of(lake, str(partition), origin.dag_run_id)
+    events = registry.events()
+    if against := _objection(verdict, events):
+        return None, _hold_back(lake, registry, partition, against, origin)
     _, refusal = _refusal(verdict, pipeline)
     if verdict is None or refusal:
         registry.take_back(partition, refusal, origin)
         return None, refusal
-    events = registry.events()
-    beaten = succession.incumbent(events, str(partition), origin.dag_run_id)
+    beaten = succession.incumbent(events, str(partition), origin.dag_run_id, verdict.version)
     is_new = verdict.version not in succession.promotions(events)
     if is_new and beaten and beaten["event"] == RESTORED and beaten["version"] != verdict.champion:
         raise TrainingError(
             f"training {lake.pipeline} as of {partition}: version {verdict.version} must have been "
             f"judged against the one in use, version {beaten['version']}, got a verdict against "
-            f"version {verdict.champion}, before somebody rolled back. Clear evaluate_challenger, "
-            "with what follows it."
+            f"version {verdict.champion}, before somebody put that one in use. Clear "
+            "evaluate_challenger, with what follows it."
         )
-    registry.promote(verdict.version, partition, verdict.reason, origin)
+    try:
+        registry.promote(verdict.version, partition, verdict.reason, origin)
+    except HeldBackError as error:
+        # Frozen or refused since the look above; what was committed first counts.
+        against = held_back(str(error), verdict.reason)
+        return None, _hold_back(lake, registry, partition, against, origin)
     return verdict.version, verdict.reason
+
+
+def _hold_back(
+    lake: Lake, registry: Registry, partition: Partition, reason: str, origin: Origin
+) -> str:
+    """Supersede the gate's yes on record, and take back what the run did; returns the reason."""
+    accepted = ledger.latest(lake, "promotion", str(partition), origin.dag_run_id)
+    assert accepted is not None
+    ledger.record(
+        lake,
+        "promotion",
+        str(partition),
+        "refused",
+        reason,
+        origin=origin,
+        evidence=accepted.evidence,
+    )
+    registry.take_back(partition, reason, origin)
+    return reason
 
 
 def outcome(
@@ -130,12 +178,15 @@ def outcome(
     """Tell how a training run ended, by what is on record of it.
 
     ``promoted`` needs the verdict, the approval where the pipeline file asks for one, and the
-    registry's event; ``refused`` the verdict's or a person's no; anything else is ``failed``.
+    registry's event; ``refused`` the verdict's or a person's no, also one that was given while
+    nobody had answered; anything else is ``failed``.
 
     Returns:
         (outcome, reason).
     """
     verdict = verdict_of(lake, partition, dag_run_id)
+    if against := _objection(verdict, registry.events()):
+        return "refused", against
     ended, refusal = _refusal(verdict, pipeline)
     if verdict is None or refusal:
         return ended, refusal

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from include.errors import SourceError
-from include.registry.champions import PROFILES
+from include.registry import interventions
+from include.registry.champions import PROFILES, Registry
 from include.scoring import reprocessing_requests
 from include.scoring.batch_scoring import TABLE as PREDICTIONS
 from include.scoring.made_then import DETAIL
@@ -58,6 +59,7 @@ def ask(
     Raises:
         SourceError: If a partition that is wanted was not corrected, one that was cannot be
             ingested, or a source cannot be listed.
+        RegistryError: If a training is to be repeated, and the champion is frozen.
     """
     asked = reprocessing_requests.asked_by(lake, origin, why)
     if asked is not None:
@@ -78,6 +80,10 @@ def ask(
     if stale.is_nothing:
         reprocessing_requests.give_up(lake)
         return None
+    if any(run.kind == "train" for run in stale.runs):
+        # What they make would be refused, and stay stale.
+        events = Registry(lake).events()
+        interventions.demand_unfrozen(events, lake.pipeline, "to repeat its trainings")
     request = Request(
         run_id=origin.dag_run_id,
         who=who,

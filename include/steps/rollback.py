@@ -1,21 +1,27 @@
-"""Going back to a version that was in use before: a person decides, on record with the reason."""
+"""Putting a version in use by hand: one that was in use before, or one that the gate had refused.
+
+A person decides, on record with the reason.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
 from mlflow.exceptions import MlflowException
 
-from include.calendar.partitions import Partition, parse
+from include.calendar.partitions import parse
 from include.errors import RegistryError
 from include.features.feature_function import TABLE as FEATURES
-from include.registry import succession
-from include.registry.champions import PROFILES, Registry, restored_by
+from include.registry import interventions, succession
+from include.registry.champions import Registry
+from include.registry.interventions import PROMOTED, ROLLED_BACK, Wish
 from include.registry.model_files import MODEL, ModelVersion, load_model, load_reference
 from include.registry.succession import RESTORED
 from include.specification.pipeline import Pipeline
+from include.steps.interventions import finish_last, last_scored, record
 from include.storage import ledger
 from include.storage.event_tables import Event
 from include.storage.lake_tables import Lake
@@ -23,17 +29,17 @@ from include.storage.lineage import Origin
 
 
 @dataclass(frozen=True)
-class Rollback:
+class Handover:
     """What came of it.
 
     Args:
         version: Version that is in use now.
-        instead_of: Version that was in use before; the same if nothing changed.
+        instead_of: Version that was in use before; the same if nothing changed, None if none was.
         told: One sentence for people.
     """
 
     version: int
-    instead_of: int
+    instead_of: int | None
     told: str
 
     @property
@@ -51,7 +57,7 @@ def roll_back(
     who: str,
     asked_at: datetime,
     origin: Origin,
-) -> Rollback:
+) -> Handover:
     """Put a version in use again, model and drift reference together, from the next partition on.
 
     Going back to what is in use already changes nothing; neither does going back to "the one
@@ -69,64 +75,99 @@ def roll_back(
         origin: The run that does it.
 
     Raises:
-        RegistryError: If there is nothing to go back to, the version was never in use or was taken
-            back, its files are not those that were registered, its features are gone, or another
-            version came into use since it was asked for.
+        RegistryError: If there is nothing to go back to, the version was never in use, was taken
+            back or refused, its files are not those that were registered, its features are gone,
+            another version came into use since it was asked for, or the champion is frozen.
     """
-    events = registry.events()
-    begun = restored_by(events, origin, asked_for, why)
-    if begun is None:
-        current = succession.effective(events, None)
+
+    def choose(events: list[Event], current: int | None) -> int:
         if current is None:
             raise RegistryError(
                 f"model {pipeline.name}: a version must be in use, got none. Trigger "
                 f"{pipeline.name}_train first."
             )
         target = _chosen(pipeline.name, events, current) if asked_for is None else asked_for
+        if target != current:
+            _demand_usable(pipeline.name, events, target)
+        return target
+
+    wish = Wish(pipeline.name, RESTORED, ROLLED_BACK, asked_for, who, why)
+    return _put_in_use(lake, registry, pipeline, wish, choose, asked_at, origin)
+
+
+def promote(
+    lake: Lake,
+    registry: Registry,
+    pipeline: Pipeline,
+    version: int,
+    why: str,
+    who: str,
+    asked_at: datetime,
+    origin: Origin,
+) -> Handover:
+    """Put a version in use by hand, whatever its verdict was, from the next partition on.
+
+    It is verified as one to go back to is, and ends a refusal by hand. The arguments are those of
+    :func:`roll_back`.
+
+    Raises:
+        RegistryError: If it was never registered, its files are not those that were registered, its
+            features are gone, another version came into use since it was asked for, or the
+            champion is frozen.
+    """
+    wish = Wish(pipeline.name, RESTORED, PROMOTED, version, who, why)
+    return _put_in_use(lake, registry, pipeline, wish, lambda *_: version, asked_at, origin)
+
+
+def _put_in_use(
+    lake: Lake,
+    registry: Registry,
+    pipeline: Pipeline,
+    wish: Wish,
+    choose: Callable[[list[Event], int | None], int],
+    asked_at: datetime,
+    origin: Origin,
+) -> Handover:
+    events = registry.events()
+    finish_last(lake, events, origin)
+    begun = interventions.done_by(events, origin, wish)
+    if begun is None:
+        current = succession.effective(events, None)
+        target = choose(events, current)
         if target == current:
-            _finish(lake, registry, succession.in_use(events)[-1], origin.dag_id)
-            return Rollback(current, current, _why_nothing(events, current, asked_for))
+            registry.set_alias()
+            return Handover(current, current, _why_nothing(events, current, wish))
+        interventions.demand_unfrozen(events, pipeline.name)
         _refuse_news(pipeline.name, events, current, asked_at)
-        _demand_usable(pipeline.name, events, target)
         model = registry.get(target)
         _verify(lake, registry, model)
-        last = _latest_scored(lake, pipeline) or parse(model.partition, pipeline.partition)
-        registry.restore(
-            target, current, last, who=who, why=why, asked_for=asked_for, origin=origin
-        )
-        begun = restored_by(registry.events(), origin, asked_for, why)
+        last = parse(max(last_scored(lake), model.partition), pipeline.partition)
+        verdict = "" if wish.decision == ROLLED_BACK else _verdict_on(lake, target)
+        registry.restore(wish, target, current, last, verdict, origin)
+        begun = interventions.done_by(registry.events(), origin, wish)
         assert begun is not None
-    _finish(lake, registry, begun, origin.dag_id)
+    record(lake, begun, origin)
+    registry.set_alias()
     version, told = int(begun["version"]), begun["reason"]
     now = succession.effective(registry.events(), None)
     if now != version:
         told = f"{told} Since then version {now} came into use."
-    return Rollback(version, int(json.loads(begun["details"])["instead_of"]), told)
+    return Handover(version, json.loads(begun["details"])["instead_of"], told)
 
 
-def _finish(lake: Lake, registry: Registry, event: Event, dag_id: str) -> None:
-    """Write what follows from the event of a rollback, whoever was killed before: ledger, alias."""
-    if event["event"] == RESTORED:
-        details = json.loads(event["details"])
-        ledger.record(
-            lake,
-            "rollback",
-            event["partition"],
-            "rolled back",
-            event["reason"],
-            origin=Origin(dag_id, event["dag_run_id"], "roll_back"),
-            evidence={
-                "by": details["by"],
-                "champion": details["instead_of"],
-                "restored": event["version"],
-            },
-        )
-    registry.set_alias()
+def _verdict_on(lake: Lake, version: int) -> str:
+    """Say what the gate had said of a version: of the answers of its run the latest."""
+    found = [
+        entry
+        for entry in ledger.entries(lake, "promotion")
+        if entry.evidence["challenger"] == version
+    ]
+    return f'Its verdict had been "{found[-1].reason}".' if found else "It was never judged."
 
 
 def _chosen(name: str, events: list[Event], current: int) -> int:
     """Choose the version before; the one of now if somebody went back to it."""
-    if succession.in_use(events)[-1]["event"] == RESTORED:
+    if interventions.is_rollback(succession.in_use(events)[-1]):
         return current
     found = succession.the_one_before(events)
     if found is None:
@@ -137,9 +178,9 @@ def _chosen(name: str, events: list[Event], current: int) -> int:
     return found
 
 
-def _why_nothing(events: list[Event], current: int, asked_for: int | None) -> str:
+def _why_nothing(events: list[Event], current: int, wish: Wish) -> str:
     last = succession.in_use(events)[-1]
-    if asked_for is not None or last["event"] != RESTORED:
+    if wish.version is not None or not interventions.is_rollback(last):
         return f"Version {current} is in use already: nothing changed."
     return (
         f"Version {current} is in use since a rollback already: nothing changed. Name a version "
@@ -147,19 +188,25 @@ def _why_nothing(events: list[Event], current: int, asked_for: int | None) -> st
     )
 
 
-def _refuse_news(name: str, events: list[Event], current: int, asked_at: datetime) -> None:
-    """Refuse to go back from a version that nobody knew of when it was asked for."""
+def _refuse_news(name: str, events: list[Event], current: int | None, asked_at: datetime) -> None:
+    """Refuse to end the use of a version that nobody knew of when it was asked for."""
+    if current is None:
+        return
     since = succession.changes(events)[-1].event["recorded_at"]
     if since > asked_at:
         raise RegistryError(
-            f"model {name}: the version to go back from must have been in use when it was asked "
+            f"model {name}: the version to replace must have been in use when it was asked "
             f"for, got version {current}, in use since {since:%Y-%m-%d %H:%M:%S} UTC. Look at it, "
             "and ask again if it shall not stay."
         )
 
 
 def _demand_usable(name: str, events: list[Event], version: int) -> None:
-    """Refuse a version that nobody ever put in use, or that was taken back for its verdict."""
+    """Refuse a version that nobody ever put in use, or that was taken back for its verdict.
+
+    Nor is one gone back to that a person refused.
+    """
+    interventions.demand_not_refused(events, name, version)
     allowed = succession.usable(events)
     if version not in allowed:
         taken_back = any(
@@ -195,8 +242,3 @@ def _verify(lake: Lake, registry: Registry, model: ModelVersion) -> None:
             f"model {lake.pipeline}: version {model.version} must be registered in MLflow, got "
             "none. It was deleted there: restore it, or choose another version."
         ) from error
-
-
-def _latest_scored(lake: Lake, pipeline: Pipeline) -> Partition | None:
-    names = lake.partitions(PROFILES)
-    return parse(max(names), pipeline.partition) if names else None

@@ -19,10 +19,11 @@ from include.evaluation import prediction_columns
 from include.evaluation.decision_threshold import DecisionThreshold
 from include.evaluation.evidence import Evidence, gather_evidence
 from include.evaluation.metric_values import higher_is_better
-from include.evaluation.promotion_gate import PromotionDecision, decide_promotion
+from include.evaluation.promotion_gate import PromotionDecision, decide_promotion, hold_back
 from include.monitoring.binning import fit_binning
 from include.monitoring.drift import calibrate
 from include.monitoring.profiles import Profile, merge_all, profile
+from include.registry import interventions
 from include.registry.champions import Registry
 from include.registry.mlflow_runs import Tracking
 from include.registry.model_files import (
@@ -268,13 +269,14 @@ def evaluate(
 ) -> Evaluation:
     """Judge a challenger against whose place it would take, on the same held-out rows.
 
-    The verdict, yes or no, goes into the ledger with its evidence.
+    The verdict, yes or no, goes into the ledger with its evidence. It is a no if a person froze the
+    champion, or refused the challenger.
     """
     training_set = TrainingSet.from_dict(dict(challenger.training_set))
     data = training_sets.load_training_set(lake, pipeline, training_set)
     rows = data.features[data.holdout].reset_index(drop=True)
     labels = data.labels[data.holdout]
-    champion = registry.incumbent(partition, origin)
+    champion = registry.incumbent(partition, origin, challenger.version)
     known = {*challenger.classes, *(champion.classes if champion else ())}
     problem = Problem.of(pipeline, sorted(known), challenger.threshold)
     rule, also = pipeline.decision, {pipeline.monitoring.performance.metric}
@@ -300,7 +302,10 @@ def evaluate(
         champion_threshold=champion.threshold if champion else None,
         costs=rule.costs if rule else None,
     )
-    decision = decide_promotion(problem, evidence, pipeline.promotion, pipeline.training.metric)
+    decision = hold_back(
+        decide_promotion(problem, evidence, pipeline.promotion, pipeline.training.metric),
+        interventions.objection(registry.events(), challenger.version),
+    )
     ledger.record(
         lake,
         "promotion",

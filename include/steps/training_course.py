@@ -14,6 +14,7 @@ from include.errors import TrainingError, UnavailableError
 from include.registry.champions import Registry
 from include.specification.pipeline import Pipeline
 from include.steps import promotion
+from include.steps.interventions import Done
 from include.storage import ledger
 from include.storage.lake_tables import Lake
 from include.storage.ledger import ENDS, Training
@@ -123,20 +124,28 @@ def objection(lake: Lake, partition: str, dag_run_id: str) -> str | None:
     return f"The training as of {partition} is {training.state}{by}"
 
 
-def withdraw(lake: Lake, partition: Partition, reason: str, who: str) -> None:
+def withdraw(
+    lake: Lake, partition: Partition, reason: str, who: str, origin: Origin | None = None
+) -> Done:
     """Take back the request for a training, so that nobody waits for it any more.
 
-    A later yes may ask for it again.
+    A later yes may ask for it again. What is withdrawn already stays so, and nothing is added.
 
     Args:
         lake: The pipeline's tables.
         partition: Partition as of which a training was requested.
         reason: Why, for people.
         who: Who withdraws it.
+        origin: The run that does it; None outside Airflow.
 
     Raises:
         TrainingError: If none is requested, or it has begun.
     """
+    told = f"Withdrawn by {who}: {reason}"
+    if origin is not None:
+        own = ledger.latest(lake, "training", str(partition), origin.dag_run_id)
+        if own is not None and own.reason == told:  # tried again
+            return Done(told, True)
     training = ledger.trainings(lake).get(str(partition))
     subject = f"training {lake.pipeline} as of {partition}"
     if training is None:
@@ -144,6 +153,8 @@ def withdraw(lake: Lake, partition: Partition, reason: str, who: str) -> None:
             f"{subject}: must be requested, got no request. "
             f"`./relevo decisions {lake.pipeline}` shows what is."
         )
+    if training.state == "withdrawn":
+        return Done(f"The training as of {partition} is withdrawn already: nothing changed.", False)
     if training.state == "started":
         raise TrainingError(
             f"{subject}: must not have begun, got started by run {training.dag_run_id}. "
@@ -153,15 +164,15 @@ def withdraw(lake: Lake, partition: Partition, reason: str, who: str) -> None:
         raise TrainingError(
             f"{subject}: must be requested, got {training.state}. There is nothing to withdraw."
         )
-    # An origin of its own: the same words again are another withdrawal.
+    # Outside Airflow an origin of its own: the same words again are another withdrawal.
     past = sum(entry.decision == "withdrawn" for entry in ledger.entries(lake, "training"))
     is_new = ledger.record(
         lake,
         "training",
         str(partition),
         "withdrawn",
-        f"Withdrawn by {who}: {reason}",
-        origin=Origin("relevo", f"withdrawal {past + 1}", "withdraw"),
+        told,
+        origin=origin or Origin("relevo", f"withdrawal {past + 1}", "withdraw"),
         evidence={"by": who, "requested_by": training.dag_run_id},
         only_if=training,
     )
@@ -170,3 +181,4 @@ def withdraw(lake: Lake, partition: Partition, reason: str, who: str) -> None:
             f"{subject}: must still be requested, got another entry at the same moment. "
             f"`./relevo decisions {lake.pipeline}` shows it; withdraw again if it shall not train."
         )
+    return Done(told, True)

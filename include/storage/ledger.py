@@ -17,7 +17,15 @@ from include.storage.lineage import Origin
 
 TABLE = "ledger"
 Kind = Literal[
-    "retraining", "promotion", "approval", "training", "rollback", "snapshot", "reprocessing"
+    "retraining",
+    "promotion",
+    "approval",
+    "training",
+    "rollback",
+    "by_hand",
+    "freeze",
+    "snapshot",
+    "reprocessing",
 ]
 TrainingState = Literal["requested", "started", "promoted", "refused", "failed", "withdrawn"]
 VERDICTS = frozenset({"promoted", "refused"})
@@ -49,7 +57,8 @@ class Entry:
     Args:
         kind: What was decided on: ``retraining`` (yes or no), ``promotion`` (promoted or
             refused), ``approval`` (asked, approved, rejected or expired), ``training`` (started,
-            promoted, refused, failed or withdrawn), ``rollback`` (rolled back), ``snapshot``
+            promoted, refused, failed or withdrawn), ``rollback`` (rolled back), ``by_hand`` (a
+            version promoted or refused by a person), ``freeze`` (frozen or unfrozen), ``snapshot``
             (taken), ``reprocessing`` (asked or done).
         partition: Partition that the decision is about.
         decision: The outcome.

@@ -1,4 +1,4 @@
-"""DAGs that work on whatever pipeline a person names: what is done by hand, on record."""
+"""DAGs that work on whatever pipeline a person names; see also :mod:`relevo.interventions`."""
 
 from __future__ import annotations
 
@@ -15,22 +15,6 @@ from relevo.operators.reprocessing import (
     PrepareHistoryOperator,
     RepeatRunsOperator,
 )
-from relevo.operators.rollback import RollBackOperator
-
-_ROLLBACK_DOC = """
-# Roll back
-
-Puts a version in use again that was in use before, model and drift reference together, from the
-next partition on. What was scored stays as it is, and keeps the champion that scored it.
-
-Trigger it with the name of the `pipeline`, the `version` (left empty: the one that was in use
-before), and the `reason`, which goes into the ledger with your name. Going back to what is in use
-already changes nothing, and the task is skipped. A later training may take over again by the
-gate of the pipeline file.
-
-`./relevo history <pipeline>` and the decisions page tell what was in use when, and why.
-"""
-
 
 _REPROCESS_DOC = """
 # Reprocess
@@ -52,31 +36,6 @@ If a repeated run fails, clear what failed there, and then `repeat_runs` here wi
 _LOOKING = timedelta(hours=2)
 
 
-def declare_rollback() -> DAG:
-    """Make ``platform_rollback``; Airflow finds it by itself."""
-    version = Param(
-        None,
-        type=["null", "integer"],
-        minimum=1,
-        title="Version",
-        description="What to go back to; leave it empty for the one that was in use before.",
-    )
-    with _declare(
-        "platform_rollback",
-        description="Goes back to a model version that was in use before.",
-        doc_md=_ROLLBACK_DOC,
-        whose="Whose model is rolled back.",
-        max_active_runs=1,
-        version=version,
-    ) as dag:
-        RollBackOperator(
-            task_id="roll_back",
-            doc_md="Verifies the version's files, moves the alias, and writes the ledger; skipped "
-            "if nothing changes.",
-        )
-    return dag
-
-
 def declare_reprocess() -> DAG:
     """Make ``platform_reprocess``; Airflow finds it by itself."""
     partitions = Param(
@@ -88,7 +47,7 @@ def declare_reprocess() -> DAG:
         description="Whose corrections are taken over, such as 2005-Q1, one a line; leave it empty "
         "for all.",
     )
-    with _declare(
+    with declare(
         "platform_reprocess",
         description="Makes anew what depends on landed data that was corrected.",
         doc_md=_REPROCESS_DOC,
@@ -122,7 +81,7 @@ def declare_reprocess() -> DAG:
     return dag
 
 
-def _declare(
+def declare(
     dag_id: str,
     *,
     description: str,

@@ -130,7 +130,8 @@ def _show_file_changes(pipeline: Pipeline) -> None:
     from include.storage.settings import StoreSettings
 
     lake = Lake(StoreSettings.from_environment(), pipeline.name)
-    trained = champions_file(ledger.entries(lake, "training", "promotion", "rollback"))
+    told = ledger.entries(lake, "training", "promotion", "rollback", "by_hand")
+    trained = champions_file(told)
     title = "Changes to the pipeline file since the champion was trained"
     if trained is None:
         _heading(title, "no champion yet")

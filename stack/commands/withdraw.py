@@ -34,14 +34,11 @@ def withdraw(
         try:
             named = partitions.parse(partition, pipeline.partition)
             with open_store(Layout.from_environment(), local=local) as settings:
-                training_course.withdraw(Lake(settings, name), named, reason.strip(), _who())
+                done = training_course.withdraw(Lake(settings, name), named, reason.strip(), _who())
         except RelevoError as error:
             raise StackError(str(error)) from error
-    console.print(
-        f"withdrew the training of {name} as of {partition}; a later yes may ask for it again",
-        markup=False,
-        soft_wrap=True,
-    )
+    told = f"withdrew the training of {name} as of {partition}; a later yes may ask for it again"
+    console.print(told if done.changed else done.told, markup=False, soft_wrap=True)
 
 
 def _who() -> str:

@@ -139,12 +139,17 @@ def _of_environment() -> Deployment:
         store=store,
         mlflow=mlflow,
         spark_remote=_secret("RELEVO_SPARK_REMOTE"),
-        airflow=_airflow_access(),
+        airflow=airflow_access(),
         database_url=_secret("RELEVO_DATABASE_URL"),
     )
 
 
-def _airflow_access() -> AirflowAccess | None:
+def airflow_access() -> AirflowAccess | None:
+    """Say where the Airflow of ``RELEVO_AIRFLOW_*`` is and who asks; None if it names none.
+
+    Raises:
+        ConfigurationError: The address is set, and user or password are not.
+    """
     names = ("RELEVO_AIRFLOW_URL", "RELEVO_AIRFLOW_USER", "RELEVO_AIRFLOW_PASSWORD")
     url, user, password = (os.environ.get(name) for name in names)
     if not url:

@@ -159,7 +159,8 @@ def test_every_file_is_loaded_without_a_word(bag: DagBag) -> None:
     assert bag.import_errors == {}
     assert bag.captured_warnings == {}
     expected = {f"{name}_{kind}" for name in pipeline_file.names() for kind in ("score", "train")}
-    assert expected | {"platform_rollback", "platform_reprocess"} <= set(bag.dags)
+    by_hand = ("freeze", "unfreeze", "promote", "refuse", "rollback", "withdraw", "reprocess")
+    assert expected | {f"platform_{name}" for name in by_hand} <= set(bag.dags)
 
 
 def test_every_dag_keeps_the_rules_of_the_house(bag: DagBag) -> None:
@@ -314,6 +315,35 @@ class TestRollback:
     def test_it_waits_for_nobody_to_unpause_it(self, dag: DAG) -> None:
         assert dag.is_paused_upon_creation is False
         assert (dag.schedule, dag.max_active_runs) == (None, 1)
+
+
+class TestByHand:
+    @pytest.mark.parametrize(
+        ("name", "others", "wrong"),
+        [
+            ("freeze", {}, {}),
+            ("unfreeze", {}, {}),
+            ("promote", {"version": 2}, {"version": None}),
+            ("refuse", {"version": 2}, {"version": 0}),
+            ("withdraw", {"partition": "2005-Q1"}, {"partition": ""}),
+        ],
+    )
+    def test_each_is_one_task_that_asks_for_what_it_needs(
+        self, bag: DagBag, name: str, others: dict[str, Any], wrong: dict[str, Any]
+    ) -> None:
+        dag = bag.dags[f"platform_{name}"]
+        whole = {"pipeline": "loan_default", "reason": "x", **others}
+        checked(dag, whole)
+        lacking = [{key: whole[key] for key in whole if key != left} for left in whole]
+        for given in (*lacking, {**whole, "reason": ""}, {**whole, "pipeline": "nobodys"}):
+            with pytest.raises(ParamValidationError):
+                checked(dag, given)
+        for key, value in wrong.items():
+            with pytest.raises(ParamValidationError):
+                checked(dag, {**whole, key: value})
+        assert [task.task_id for task in dag.tasks] == [name]
+        assert (dag.schedule, dag.max_active_runs) == (None, 1)
+        assert dag.is_paused_upon_creation is False
 
 
 class TestReprocess:

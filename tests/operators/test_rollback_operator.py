@@ -11,11 +11,11 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from include.errors import RegistryError, UnavailableError
 from include.specification.pipeline_file import load
-from include.steps.rollback import Rollback
+from include.steps.rollback import Handover
 from include.storage.settings import MlflowSettings
 from relevo.operators.rollback import RollBackOperator
 
-DONE = Rollback(2, 3, "Version 2 is in use again.")
+DONE = Handover(2, 3, "Version 2 is in use again.")
 
 
 @pytest.fixture
@@ -49,6 +49,7 @@ def test_what_a_person_asked_for_is_done(
     assert (origin.dag_run_id, origin.task_id) == (ti.run_id, ti.task_id)
     assert ti.pushed == {
         "relevo_ledger": "/relevo/decisions/loan_default",
+        "relevo_told": "Version 2 is in use again.",
         "relevo_model_version": "http://mlflow:5000/#/models/loan_default/versions/2",
     }
 
@@ -61,7 +62,7 @@ def test_nobody_known(context: dict[str, Any], roll_back: Any) -> None:
 def test_what_changes_nothing_is_skipped_and_says_so(
     context: dict[str, Any], roll_back: Any
 ) -> None:
-    roll_back.return_value = Rollback(2, 2, "Version 2 is in use already.")
+    roll_back.return_value = Handover(2, 2, "Version 2 is in use already.")
     with pytest.raises(AirflowSkipException, match="Version 2 is in use already"):
         run(context)
 

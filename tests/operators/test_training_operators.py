@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -280,7 +281,10 @@ class TestApprove:
     @pytest.fixture
     def library(self, replace_by_autospec: Any) -> SimpleNamespace:
         verdict = Verdict("the key", 3, True, "clearly better")
+        registry = replace_by_autospec("include.registry.champions.Registry").return_value
+        registry.events.return_value = []
         return SimpleNamespace(
+            registry=registry,
             verdict=replace_by_autospec("include.steps.promotion.verdict_of", return_value=verdict),
             ask=replace_by_autospec("include.steps.promotion.ask"),
             answer=replace_by_autospec("include.steps.promotion.answer"),
@@ -321,6 +325,16 @@ class TestApprove:
             task.execute(context)
         assert not library.ask.called
         assert not library.question.called
+
+    def test_nor_while_the_champion_is_frozen(
+        self, library: Any, context: Any, task: ApprovePromotionOperator
+    ) -> None:
+        details = json.dumps({"by": "Ada", "why": "an audit"})
+        frozen = {"event": "frozen", "version": 2, "details": details}
+        library.registry.events.return_value = [{**frozen, "recorded_at": datetime(2005, 4, 5)}]
+        with pytest.raises(AirflowSkipException, match="version 2, is frozen since 2005-04-05"):
+            task.execute(context)
+        assert not library.ask.called
 
     @pytest.mark.parametrize(
         ("chosen", "person", "said"),

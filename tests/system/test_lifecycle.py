@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from include.calendar.partitions import Frequency, parse
 from include.features.feature_function import TABLE as FEATURES
@@ -22,6 +23,7 @@ from include.steps.preparation import quarantine_table
 from include.steps.stale import find_stale
 from include.storage import ledger
 from include.storage.lineage import Origin
+from stack.cli import app
 from tests.system.conftest import (
     FIRST_SCORED,
     FIRST_TRAINING,
@@ -271,6 +273,40 @@ def test_a_corrected_partition_is_made_anew_and_nothing_else(stack: SystemStack)
     assert {task["state"] for task in stack.api.task_instances(REPROCESS, again)} == {"skipped"}
 
 
+def test_a_frozen_champion_stays_and_then_a_person_promotes_what_was_refused(
+    stack: SystemStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the commands: each is a run of its DAG, and says what came of it."""
+    monkeypatch.setenv("RELEVO_STATE", str(stack.layout.state))
+
+    def relevo(*words: str, exit_code: int = 0) -> str:
+        done = CliRunner().invoke(app, (*words, "--reason", "an audit"))
+        assert done.exit_code == exit_code, done.output
+        return done.output.strip()
+
+    told = "Version 1 is frozen: nothing takes its place. admin: an audit"
+    assert relevo("freeze", PIPELINE) == told
+    assert relevo("freeze", PIPELINE).endswith("UTC by admin: an audit: nothing changed.")
+    refused = relevo("promote", PIPELINE, "2", exit_code=1)
+    assert "the champion must not be frozen to put another version in use, got: the" in refused
+
+    stack.run(TRAIN, "2005-Q4")
+    (*_, ended) = ledger.entries(stack.lake, "training")
+    assert ended.decision == "refused"
+    assert ended.reason.startswith("refused: the champion, version 1, is frozen since ")
+    assert _alias(stack) == "1"
+
+    assert relevo("unfreeze", PIPELINE) == "Version 1 is not frozen any more. admin: an audit"
+    promoted = relevo("promote", PIPELINE, "3")
+    assert promoted.startswith("Version 3 is in use by hand instead of version 1, from 2006-Q1 on.")
+    assert _alias(stack) == "3"
+    assert relevo("refuse", PIPELINE, "2").startswith("Version 2 is refused: it is not promoted")
+    by_hand = ledger.entries(stack.lake, "freeze", "by_hand")
+    assert [(entry.decision, entry.evidence["by"]) for entry in by_hand] == [
+        (name, "admin") for name in ("frozen", "unfrozen", "promoted", "refused")
+    ]
+
+
 @pytest.mark.parametrize(
     ("task_id", "damage", "expected"),
     [
@@ -340,8 +376,8 @@ def test_duplicated_keys_go_to_quarantine_with_the_reason(stack: SystemStack) ->
     assert quarantined["reasons"].str.contains("loan_id").all()
     scored = stack.lake.read("predictions", partitions=[BAD])
     assert scored.num_rows == len(good) - 5
-    # What a person went back to is what scores.
-    assert scored["model_version"].unique().to_pylist() == [1]
+    # What a person put in use is what scores.
+    assert scored["model_version"].unique().to_pylist() == [3]
 
 
 def _task_ids(stack: SystemStack, dag_id: str, run_id: str) -> set[str]:

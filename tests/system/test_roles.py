@@ -111,10 +111,20 @@ OPERATED: list[tuple[str, str, Any]] = [
         f"{API}/dags/platform_rollback/dagRuns",
         {"logical_date": None, "conf": {"pipeline": "telco_churn", "reason": "a drill"}},
     ),
-    (
-        "POST",
-        f"{API}/dags/platform_reprocess/dagRuns",
-        {"logical_date": None, "conf": {"pipeline": "telco_churn", "reason": "a drill"}},
+    *(
+        (
+            "POST",
+            f"{API}/dags/platform_{deed}/dagRuns",
+            {"logical_date": None, "conf": {"pipeline": "telco_churn", "reason": "a drill"} | more},
+        )
+        for deed, more in (
+            ("reprocess", {}),
+            ("freeze", {}),
+            ("unfreeze", {}),
+            ("promote", {"version": 1}),
+            ("refuse", {"version": 1}),
+            ("withdraw", {"partition": "snapshot-0001"}),
+        )
     ),
     ("PATCH", f"{API}/dags/{QUARTERLY}", {"is_paused": False}),
     (

@@ -23,6 +23,8 @@ _OLD_QUESTION = (
 class ApprovePromotionOperator(HITLOperator):
     """Ask a person whether an accepted challenger may take over; skipped if it was refused.
 
+    Nor is anybody asked while the champion is frozen, or if a person refused the challenger.
+
     The answer goes into the ledger and counts for the verdict that was asked about. Without one in
     time the task fails for good; cleared, it asks again, and an answer from before or in between
     counts no more. Airflow keeps the text of the first question.
@@ -45,12 +47,14 @@ class ApprovePromotionOperator(HITLOperator):
 
     def execute(self, context: Any) -> Any:
         """Wait for the answer."""
-        from include.steps.promotion import ask, verdict_of
+        from include.registry.champions import Registry
+        from include.steps.promotion import ask, unasked, verdict_of
 
         lake = self.lake()
         verdict = verdict_of(lake, self.partition, context["ti"].run_id)
-        if verdict is None or not verdict.promoted:
-            raise AirflowSkipException(verdict.reason if verdict else "No verdict was reached")
+        against = unasked(Registry(lake), verdict)
+        if verdict is None or against:
+            raise AirflowSkipException(against)
         ask(lake, verdict, self.partition, origin_of(context))
         self.body = f"Version {verdict.version}: {verdict.reason}\n\n{_OLD_QUESTION}"
         return super().execute(context)

@@ -158,6 +158,19 @@ class TestChampionsFile:
         later = [self.entry("started", "d", {"owner": "d"}), self.entry("promoted", "d")]
         assert champions_file([*entries, *later]) == {"owner": "d"}
 
+    def test_so_after_a_promotion_by_hand_and_not_after_a_refusal(self) -> None:
+        judged = replace(self.entry("refused", "a"), kind="promotion", evidence={"challenger": 1})
+        entries = [
+            self.entry("started", "a", {"owner": "a"}),
+            judged,
+            self.entry("started", "b", {"owner": "b"}),
+            self.entry("promoted", "b"),
+            replace(self.entry("refused", "c"), kind="by_hand", evidence={"version": 3}),
+        ]
+        assert champions_file(entries) == {"owner": "b"}
+        by_hand = replace(self.entry("promoted", "d"), kind="by_hand", evidence={"restored": 1})
+        assert champions_file([*entries, by_hand]) == {"owner": "a"}
+
     @pytest.mark.parametrize("count", [0, 1])
     def test_no_champion_no_file(self, count: int) -> None:
         assert champions_file([self.entry("started", "a", {"owner": "a"})][:count]) is None

@@ -13,7 +13,7 @@ from include.errors import MonitoringError
 from include.evaluation.bootstrap import Interval, PairedComparison
 from include.evaluation.evidence import Evidence, SliceComparison
 from include.evaluation.metric_values import ClassResult
-from include.evaluation.promotion_gate import PromotionDecision, decide_promotion
+from include.evaluation.promotion_gate import PromotionDecision, decide_promotion, hold_back
 from include.specification.metric_names import Metric
 from include.specification.problem import Problem
 from include.specification.sections.promotion import Promotion
@@ -106,6 +106,23 @@ def test_what_just_suffices(changes: dict[str, Any], name: str, detail: str) -> 
     decision = decide(**changes)
     assert decision.promoted
     assert [check.detail for check in decision.checks if check.name == name] == [detail]
+
+
+class TestHeldBack:
+    def test_whatever_the_gate_says_stays_on_record(self) -> None:
+        accepted = decide()
+        held = hold_back(accepted, "frozen by Ada")
+        assert not held.promoted
+        assert held.reason == f"refused: frozen by Ada; the gate: {accepted.reason}"
+        assert held.checks[:-1] == accepted.checks
+        assert (held.checks[-1].name, held.checks[-1].passed) == ("by hand", False)
+        refused = hold_back(decide(None), "frozen by Ada")
+        assert (refused.promoted, refused.reason) == (
+            *(False, "refused: frozen by Ada; the gate: refused: there is no evidence"),
+        )
+
+    def test_nobody_holds_it_back(self) -> None:
+        assert hold_back(decide(), "") == decide()
 
 
 class TestRefusals:

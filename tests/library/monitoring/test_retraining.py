@@ -15,6 +15,7 @@ from include.monitoring.retraining import (
     RetrainingDecision,
     TrainingRecord,
     decide_retraining,
+    hold_back,
 )
 from include.specification.sections.retraining import Retraining
 
@@ -106,6 +107,19 @@ class TestPersistence:
         assert not decide([seen(0), seen(1)], when=("performance",)).retrain
         silent = decide([seen(0), seen(1)], when=())
         assert silent.reason == "no trigger is set"
+
+
+class TestFreeze:
+    def test_a_yes_becomes_a_no_that_says_so(self) -> None:
+        yes = decide([seen(0), seen(1)])
+        no = hold_back(yes, "frozen by Ada")
+        assert (no.retrain, no.blocked_by, no.triggers) == (False, "freeze", yes.triggers)
+        assert no.reason == f"{yes.reason}; blocked by a freeze: frozen by Ada"
+
+    def test_everything_else_stays(self) -> None:
+        yes, no = decide([seen(0), seen(1)]), decide([seen(0), seen(1)], when=())
+        assert hold_back(yes, "") == yes
+        assert hold_back(no, "frozen by Ada") == no
 
 
 class TestCoolDown:

@@ -25,6 +25,7 @@ from include.scoring import batch_scoring
 from include.specification.pipeline import Pipeline
 from include.specification.sections.sources import Labels
 from include.steps import monitoring
+from include.steps.interventions import freeze, unfreeze
 from include.steps.monitoring import Scored, decide, measure_performance, observe, trainings
 from include.storage import ledger
 from include.storage.lake_tables import Lake, with_partition
@@ -193,6 +194,21 @@ class TestDecide:
             (False, "cooldown"),
             (True, None),
         ]
+
+    def test_while_the_champion_is_frozen_nothing_trains(
+        self, lake: Lake, pipeline: Pipeline, watched: Any, origin: Origin
+    ) -> None:
+        for name in ("2005-Q1", "2005-Q2"):
+            watched(name, "drift")
+        in_use = {"event": "promoted", "version": 3, "partition": "2004-Q4", "key": "promoted/3"}
+        registry = Registry(lake)
+        registry.add(lambda held: {**in_use, "effective_from": "2005-Q1"}, origin)
+        freeze(lake, registry, "an audit", "Ada", origin)
+        decision = decide(lake, pipeline, quarter("2005-Q2"), origin)
+        assert (decision.retrain, decision.blocked_by) == (False, "freeze")
+        assert "blocked by a freeze: the champion, version 3, is frozen since" in decision.reason
+        unfreeze(lake, registry, "over", "Ada", origin)
+        assert decide(lake, pipeline, quarter("2005-Q2"), origin).retrain
 
     def test_without_a_drift_verdict_there_is_no_answer(
         self, lake: Lake, pipeline: Pipeline, watched: Any, origin: Origin

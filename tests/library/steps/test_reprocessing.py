@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from include.errors import SourceError
+from include.errors import RegistryError, SourceError
 from include.registry.model_files import ModelVersion
 from include.scoring.reprocessing_requests import Request
 from include.steps import reprocessing
 from include.steps.history_completion import prepare_again
+from include.steps.interventions import freeze, unfreeze
 from include.steps.stale import find_stale
 from include.storage import ledger
 from include.storage.connections import from_environment
@@ -99,6 +100,10 @@ def test_every_table_is_that_of_a_world_in_which_the_files_had_landed_first(
     assert tables(late) != tables(first)
     correct(late)
     held = late.lake.reference("predictions", "2005-Q1")
+    freeze(late.lake, late.registry, "an audit", "Ada", replace(ASKED, dag_run_id="freeze"))
+    with pytest.raises(RegistryError, match="must not be frozen to repeat its trainings"):
+        ask(late)
+    unfreeze(late.lake, late.registry, "over", "Ada", replace(ASKED, dag_run_id="unfreeze"))
 
     request = ask(late)
     assert request is not None

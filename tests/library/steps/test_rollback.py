@@ -25,7 +25,7 @@ from include.reports.decisions_page import decisions
 from include.reports.history import history
 from include.specification.pipeline import Pipeline
 from include.steps.promotion import carry_out as carry
-from include.steps.rollback import Rollback, roll_back
+from include.steps.rollback import Handover, roll_back
 from include.storage import ledger
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
@@ -78,7 +78,7 @@ class World:
         origin: Origin = ASKED,
         why: str = "it scores too high",
         asked_at: datetime = LATER,
-    ) -> Rollback:
+    ) -> Handover:
         return roll_back(
             self.lake, self.registry, self.pipeline, version, why, "Ada", asked_at, origin
         )

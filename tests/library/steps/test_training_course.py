@@ -13,6 +13,7 @@ from include.calendar.partitions import Frequency, parse
 from include.errors import TrainingError, UnavailableError
 from include.registry.champions import Registry
 from include.steps import training_course
+from include.steps.interventions import Done
 from include.storage import ledger
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
@@ -194,6 +195,26 @@ def test_only_a_request_can_be_withdrawn(lake: Lake, origin: Origin, train: Orig
     with pytest.raises(TrainingError, match=r"got refused\. There is nothing to withdraw\."):
         withdraw()
     assert training_course.objection(lake, "2009-Q1", "by_hand") is None
+
+
+def test_a_run_withdraws_once_and_twice_changes_nothing(
+    lake: Lake, origin: Origin, train: Origin
+) -> None:
+    def withdraw(run_id: str) -> Done:
+        run = Origin("platform_withdraw", run_id, "withdraw")
+        return training_course.withdraw(lake, QUARTER, "a holiday", "ada", run)
+
+    ledger.record(lake, "retraining", NAME, "yes", "", origin=origin)
+    assert withdraw("a") == Done("Withdrawn by ada: a holiday", True)
+    assert withdraw("b") == Done(
+        "The training as of 2005-Q1 is withdrawn already: nothing changed.", False
+    )
+    ledger.record(lake, "retraining", NAME, "yes", "", origin=replace(origin, dag_run_id="run_2"))
+    assert withdraw("a").changed  # cleared: what was asked for since stays
+    assert ledger.pending_trainings(lake) == (NAME,)
+    assert course(lake) == ["withdrawn"]
+    assert withdraw("c").changed
+    assert ledger.entries(lake, "training")[-1].dag_id == "platform_withdraw"
 
 
 def test_a_training_that_begins_at_that_moment_is_not_withdrawn(

@@ -1,0 +1,186 @@
+"""What people do to models by hand, on record: freeze, unfreeze, refuse.
+
+The event in the registry comes first, and the ledger follows it. A run that is tried again finishes
+what it began, and so does the next thing that somebody does by hand.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from include.registry import interventions
+from include.registry.champions import PROFILES, Registry
+from include.registry.interventions import Wish
+from include.registry.succession import FROZEN, REFUSED, RESTORED, UNFROZEN
+from include.storage import ledger
+from include.storage.event_tables import Event
+from include.storage.lake_tables import Lake
+from include.storage.lineage import Origin
+
+_KINDS: dict[str, ledger.Kind] = {REFUSED: "by_hand", FROZEN: "freeze", UNFROZEN: "freeze"}
+
+
+@dataclass(frozen=True)
+class Done:
+    """What came of it.
+
+    Args:
+        told: One sentence for people.
+        changed: Whether anything is otherwise now.
+    """
+
+    told: str
+    changed: bool
+
+
+def freeze(lake: Lake, registry: Registry, why: str, who: str, origin: Origin) -> Done:
+    """Let nothing take the champion's place until it is unfrozen.
+
+    That is whoever is in use at the moment of the commit, also if a promotion came first.
+
+    Args:
+        lake: The pipeline's tables.
+        registry: Its versions; without MLflow.
+        why: The reason, for the ledger.
+        who: Who asks for it.
+        origin: The run that does it.
+
+    Raises:
+        RegistryError: If nothing is in use.
+    """
+    wish = Wish(lake.pipeline, FROZEN, "frozen", None, who, why)
+    return _set(lake, registry, wish, origin)
+
+
+def unfreeze(lake: Lake, registry: Registry, why: str, who: str, origin: Origin) -> Done:
+    """Let the gate decide again, from the next verdict on; arguments as of :func:`freeze`."""
+    wish = Wish(lake.pipeline, UNFROZEN, "unfrozen", None, who, why)
+    return _set(lake, registry, wish, origin)
+
+
+def refuse(
+    lake: Lake, registry: Registry, version: int, why: str, who: str, origin: Origin
+) -> Done:
+    """Keep a version out of use for good: it is not promoted, nor gone back to.
+
+    Only a promotion by hand takes that back.
+
+    Args:
+        lake: The pipeline's tables.
+        registry: Its versions; without MLflow.
+        version: The version.
+        why: The reason, for the ledger.
+        who: Who asks for it.
+        origin: The run that does it.
+
+    Raises:
+        RegistryError: If it was never registered, or is in use.
+    """
+    wish = Wish(lake.pipeline, REFUSED, "refused", version, who, why)
+    last = max(last_scored(lake), registry.get(version).partition)
+    return _do(
+        lake,
+        registry,
+        wish,
+        lambda held: interventions.refuse(held, wish, version, last, origin),
+        lambda events: interventions.refusal_told(events, version),
+        origin,
+    )
+
+
+def record(lake: Lake, event: Event, origin: Origin) -> None:
+    """Write the entry of the ledger that follows from what a person did, whoever was killed before.
+
+    Args:
+        lake: The pipeline's tables.
+        event: The event of the registry.
+        origin: Who writes; an event of an earlier release does not say who did it.
+    """
+    details, decision = json.loads(event["details"]), interventions.decision(event)
+    if event["event"] == RESTORED:
+        kind: ledger.Kind = "rollback" if interventions.is_rollback(event) else "by_hand"
+        found = {"champion": details["instead_of"], "restored": event["version"]}
+    else:
+        kind = _KINDS[event["event"]]
+        found = {"champion": details["champion"], "version": event["version"]}
+    told = (event["partition"], event["dag_run_id"], decision, event["reason"])
+    if told in {
+        (entry.partition, entry.dag_run_id, entry.decision, entry.reason)
+        for entry in ledger.entries(lake, kind)
+    }:
+        return  # also if a run of the same name, of another DAG, has decided otherwise since
+    ledger.record(
+        lake,
+        kind,
+        event["partition"],
+        decision,
+        event["reason"],
+        origin=Origin(
+            details.get("dag_id", origin.dag_id),
+            event["dag_run_id"],
+            details.get("task_id", origin.task_id),
+        ),
+        evidence={"by": details["by"], **found},
+    )
+
+
+def finish_last(lake: Lake, events: Sequence[Event], origin: Origin) -> None:
+    """Put on record what a person did last, if its run was killed before it could."""
+    event = interventions.latest(events)
+    if event is not None:
+        record(lake, event, origin)
+
+
+def last_scored(lake: Lake) -> str:
+    """Name the latest partition that was scored; '' if none was."""
+    return max(lake.partitions(PROFILES), default="")
+
+
+def _set(lake: Lake, registry: Registry, wish: Wish, origin: Origin) -> Done:
+    """Freeze or unfreeze the champion."""
+    last = last_scored(lake)
+
+    def unchanged(events: Sequence[Event]) -> str:
+        told = interventions.freeze_told(events)
+        if wish.event == FROZEN:
+            return told
+        return "" if told else "the champion is not frozen"
+
+    return _do(
+        lake,
+        registry,
+        wish,
+        lambda held: interventions.freeze(held, wish, last, origin),
+        unchanged,
+        origin,
+    )
+
+
+def _do(
+    lake: Lake,
+    registry: Registry,
+    wish: Wish,
+    make: Callable[[list[Event]], Event | None],
+    as_wished: Callable[[Sequence[Event]], str],
+    origin: Origin,
+) -> Done:
+    """Add an event once, and put it on record.
+
+    Args:
+        lake: The pipeline's tables.
+        registry: Its versions.
+        wish: What is asked for.
+        make: Makes the event; none if it changes nothing.
+        as_wished: Says what is so, if that is what is asked for; else ''.
+        origin: The run that does it.
+    """
+    finish_last(lake, registry.events(), origin)
+    while (done := interventions.done_by(events := registry.events(), origin, wish)) is None:
+        if told := as_wished(events):
+            return Done(f"{told[:1].upper()}{told[1:]}: nothing changed.", False)
+        registry.add(make, origin)
+    record(lake, done, origin)
+    since = "" if as_wished(events) else " Somebody took that back since."
+    return Done(f"{done['reason']}{since}", True)

@@ -1,0 +1,114 @@
+"""What a person does by hand: a run of a platform DAG, triggered and followed to its end.
+
+There is one way, through Airflow: its right, its audit log and the ledger are the same whoever asks
+from where.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stack.airflow_api import AirflowApi
+from stack.commands import named_pipeline
+from stack.doctor.deployment import airflow_access, secrets_from_files
+from stack.embedded.configuration import Configuration
+from stack.embedded.layout import Layout
+from stack.embedded.operation import Stack
+from stack.errors import StackError
+from stack.terminal import console, shown_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Name = Annotated[str, typer.Argument(help="Name of the pipeline.")]
+Version = Annotated[int, typer.Argument(min=1, help="Number of the model version.")]
+Reason = Annotated[str, typer.Option(help="Why, for the ledger.")]
+
+# XCom key of relevo.operators.interventions, which the stack's commands need not load.
+_TOLD = "relevo_told"
+# A task has 15 minutes, and two more tries.
+_LONGEST_SECONDS = 3600.0
+_POLL_SECONDS = 1.0
+
+
+def do(dag_id: str, name: str, reason: str, **params: Any) -> None:
+    """Trigger a platform DAG, wait for its end, and print the sentence that came of it.
+
+    Args:
+        dag_id: The DAG.
+        name: Name of the pipeline.
+        reason: Why, for the ledger.
+        **params: The DAG's other parameters.
+
+    Raises:
+        typer.Exit: With 1, if it failed; its sentence is shown as an error.
+    """
+    with shown_errors():
+        named_pipeline.load(name)
+        if not reason.strip():
+            raise StackError("Option --reason: must say why, got nothing. Name the reason.")
+        api = reach_airflow(Layout.from_environment())
+        told = follow(api, dag_id, {"pipeline": name, "reason": reason.strip(), **params})
+    console.print(told, markup=False, soft_wrap=True)
+
+
+def reach_airflow(layout: Layout) -> AirflowApi:
+    """Reach the Airflow that ``RELEVO_AIRFLOW_*`` names, else that of the running stack.
+
+    Raises:
+        StackError: If there is neither.
+    """
+    os.environ.update(secrets_from_files(os.environ))
+    access = airflow_access()
+    if access is not None:
+        return AirflowApi(
+            access.url, access.password.get_secret_value(), access.user, loopback=False
+        )
+    if not Stack(layout).is_running():
+        raise StackError(
+            f"Stack {layout.state}: must be running, got down. Run `./relevo up`, or export "
+            "RELEVO_AIRFLOW_URL, _USER and _PASSWORD of your deployment."
+        )
+    return AirflowApi.of(Configuration.load(layout))
+
+
+def follow(api: AirflowApi, dag_id: str, conf: Mapping[str, Any]) -> str:
+    """Trigger a DAG of one task and wait for its end; returns what it says, also if skipped.
+
+    Raises:
+        StackError: If it failed, or does not end.
+    """
+    if api.dag(dag_id)["is_paused"]:
+        raise StackError(
+            f"DAG {dag_id}: must not be paused, got paused. Unpause it in the UI, and repeat the "
+            "command."
+        )
+    run_id = str(api.trigger(dag_id, conf)["dag_run_id"])
+    deadline = time.monotonic() + _LONGEST_SECONDS
+    while (state := api.dag_run(dag_id, run_id)["state"]) not in ("success", "failed"):
+        if time.monotonic() > deadline:
+            raise StackError(
+                f"Run {run_id} of {dag_id}: must end within {_LONGEST_SECONDS / 60:.0f} minutes, "
+                f"got {state}. It goes on: look at it in the UI, {api.url}."
+            )
+        time.sleep(_POLL_SECONDS)
+    (task,) = api.task_instances(dag_id, run_id)
+    told = next(
+        (
+            str(entry["value"])
+            for entry in api.xcom_entries(dag_id, run_id, task["task_id"], task["map_index"])
+            if entry["key"] == _TOLD
+        ),
+        "",
+    )
+    if state == "failed":
+        raise StackError(
+            told
+            or f"Run {run_id} of {dag_id}: failed. See the log of {task['task_id']} in the "
+            f"UI, {api.url}/dags/{dag_id}/runs/{run_id}."
+        )
+    return told
