@@ -26,6 +26,7 @@ Kind = Literal[
     "freeze",
     "snapshot",
     "reprocessing",
+    "erasure",
 ]
 TrainingState = Literal["requested", "started", "promoted", "refused", "failed", "withdrawn"]
 VERDICTS = frozenset({"promoted", "refused"})
@@ -59,7 +60,7 @@ class Entry:
             refused), ``approval`` (asked, approved, rejected or expired), ``training`` (started,
             promoted, refused, failed or withdrawn), ``rollback`` (rolled back), ``by_hand`` (a
             version promoted or refused by a person), ``freeze`` (frozen or unfrozen), ``snapshot``
-            (taken), ``reprocessing`` (asked or done).
+            (taken), ``reprocessing`` (asked or done), ``erasure`` (begun or done).
         partition: Partition that the decision is about.
         decision: The outcome.
         reason: One sentence for people.

@@ -9,6 +9,7 @@ from airflow.sdk import DAG, Param
 from airflow.sdk.bases.operator import chain
 
 from include.specification import pipeline_file
+from relevo.operators.erasure import EraseOperator
 from relevo.operators.reprocessing import (
     AskReprocessingOperator,
     FinishReprocessingOperator,
@@ -31,6 +32,18 @@ and the `reason`, which goes into the ledger with your name. If nothing is stale
 If a repeated run fails, clear what failed there, and then `repeat_runs` here with what follows it.
 """
 
+
+_ERASE_DOC = """
+# Erase
+
+Takes somebody's rows out of everything that is kept: every version of every table, drafts, landed
+files, pages and logs. All else stays readable as it was. Models stay too; the ledger says which of
+them were trained on the rows.
+
+Hand the ids in with `./relevo erase <pipeline> <file> --reason ...`, which triggers this DAG too.
+It knows them by the name of the `request` alone, and they are deleted at the end. No run of the
+pipeline may be active meanwhile: pause its DAGs.
+"""
 
 # Queries, and places that hold every partition, are read for each of them.
 _LOOKING = timedelta(hours=2)
@@ -78,6 +91,31 @@ def declare_reprocess() -> DAG:
             execution_timeout=_LOOKING,
         )
         chain(ask, history, repeat, finish)
+    return dag
+
+
+def declare_erase() -> DAG:
+    """Make ``platform_erase``; Airflow finds it by itself."""
+    request = Param(
+        type="string",
+        pattern="^[A-Za-z0-9_][A-Za-z0-9_.-]*$",
+        title="Request",
+        description="Under which name the ids were handed in.",
+    )
+    with declare(
+        "platform_erase",
+        description="Takes somebody's rows out of everything that is kept.",
+        doc_md=_ERASE_DOC,
+        whose="Whose data it is about.",
+        max_active_runs=1,
+        request=request,
+    ) as dag:
+        EraseOperator(
+            task_id="erase",
+            doc_md="Looks where they are, puts that on record, and removes them; tried again or "
+            "cleared, it finishes what it began.",
+            execution_timeout=timedelta(hours=6),
+        )
     return dag
 
 

@@ -1,0 +1,139 @@
+"""Take the rows of some entities out of landed files; the other rows stay as they stand there."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from include.ingestion import csv_files, json_lines_files
+from include.ingestion.entity_ids import EntityIds
+from include.ingestion.landed_objects import endings_of
+from include.ingestion.readable import readable
+from include.ingestion.text_encoding import HEAD_BYTES, marked_encoding
+from include.ingestion.verbatim_csv import decompress, write_cells
+from include.specification.sections.sources import PLACEHOLDER, Source
+from include.storage.object_store import ObjectStore, content_type
+from include.storage.parquet import open_parquet
+
+
+class LandedRemoval:
+    """Finds and removes the rows of some entities in the files of a source.
+
+    Args:
+        store: Where they are.
+        source: The source; of a query there are no files.
+        subject: The source, for messages.
+        entity: Column with the ids.
+        ids: Which ones.
+    """
+
+    def __init__(
+        self, store: ObjectStore, source: Source, subject: str, entity: str, ids: EntityIds
+    ) -> None:
+        self.store, self.source, self.subject = store, source, subject
+        self.entity, self.ids = entity, ids
+
+    def find(self) -> dict[str, int]:
+        """Count the rows to remove, by address of the file, without files that have none.
+
+        Raises:
+            SourceError: If a file cannot be read, so that nobody knows what it holds.
+        """
+        rows = {uri: self._split(self.store.read(uri), uri)[0] for uri in self._files()}
+        return {uri: gone for uri, gone in rows.items() if gone}
+
+    def remove(self, uri: str) -> None:
+        """Remove the rows from a file; one that has no others is deleted.
+
+        Raises:
+            SourceError: If it cannot be read.
+        """
+        gone, rest = self._split(self.store.read(uri), uri)
+        if rest is None:
+            self.store.delete(uri)
+        elif gone:
+            self.store.write(uri, rest, content_type(uri))
+
+    def _files(self) -> Iterator[str]:
+        if self.source.uri is None:
+            return
+        whole = str(self.source.uri)
+        endings = endings_of(self.source.format)
+        before, placeholder, after = whole.partition(PLACEHOLDER)
+        # Folders of other sources may lie below the same one.
+        name = "[^/]+" if placeholder else ""
+        own = re.compile(
+            f"{re.escape(before)}{name}{re.escape(after.rstrip('/'))}(/.*)?", re.DOTALL
+        )
+        for item in self.store.list(before.rpartition("/")[0]):
+            if own.fullmatch(item.uri) and item.name.lower().endswith(endings):
+                yield item.uri
+
+    def _split(self, data: bytes, uri: str) -> tuple[int, bytes | None]:
+        """Return how many rows are to go, and the file without them; None if no row is left."""
+        what = f"{self.subject}: file {uri}"
+        with readable(what, self.source.format):
+            match self.source.format:
+                case "parquet":
+                    return self._parquet(data)
+                case "csv":
+                    return self._csv(data, uri, what)
+                case "json_lines":
+                    return self._json_lines(data, uri, what)
+
+    def _parquet(self, data: bytes) -> tuple[int, bytes | None]:
+        file = open_parquet(pa.BufferReader(data), old_times="ns")
+        if self.entity not in file.schema_arrow.names:
+            return 0, data
+        mask = self.ids.mask(file.read(columns=[self.entity])[self.entity])
+        gone = _count(mask)
+        if not gone:
+            return 0, data
+        rest = file.read().filter(pc.invert(mask))
+        made = io.BytesIO()
+        pq.write_table(rest, made, compression="zstd")
+        return gone, made.getvalue() if rest.num_rows else None
+
+    def _csv(self, data: bytes, uri: str, what: str) -> tuple[int, bytes | None]:
+        plain = decompress(uri, data)
+        cells = pa.concat_tables(
+            csv_files.read_verbatim(lambda: pa.BufferReader(plain), what, self.source.csv)
+        )
+        names = [name.strip() for name in cells.column_names]
+        if self.entity not in names:
+            return 0, data
+        mask = self.ids.mask(cells.column(names.index(self.entity)))
+        gone = _count(mask)
+        if not gone:
+            return 0, data
+        rest = cells.filter(pc.invert(mask))
+        columns = [column.to_pylist() for column in rest.columns]
+        made = write_cells([cells.column_names, *zip(*columns, strict=True)], self.source.csv)
+        return gone, _packed(uri, made) if rest.num_rows else None
+
+    def _json_lines(self, data: bytes, uri: str, what: str) -> tuple[int, bytes | None]:
+        plain = decompress(uri, data)
+        lines = list(json_lines_files.lines(lambda: pa.BufferReader(plain), what))
+        keys = [json_lines_files.parsed(what, *line).get(self.entity) for line in lines]
+        texts = pa.array([None if key is None else str(key) for key in keys], pa.string())
+        mask = self.ids.mask(pa.chunked_array([texts])).to_pylist()
+        rest = [line for (_, line), goes in zip(lines, mask, strict=True) if not goes]
+        if len(rest) == len(lines):
+            return 0, data
+        encoding = marked_encoding(plain[:HEAD_BYTES]) or "utf-8"
+        made = "".join(f"{line}\n" for line in rest).encode(encoding)
+        return len(lines) - len(rest), _packed(uri, made) if rest else None
+
+
+def _count(mask: pa.Array) -> int:
+    return int(pc.sum(mask).as_py() or 0)
+
+
+def _packed(uri: str, data: bytes) -> bytes:
+    return gzip.compress(data, mtime=0) if uri.lower().endswith(".gz") else data

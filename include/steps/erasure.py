@@ -1,0 +1,360 @@
+"""Forgetting people: their rows leave every version of every table, landed files and texts.
+
+Everything else stays as it is: versions, lineage, models, and what was predicted for others. Which
+models were trained on the rows is found before any row goes, and put on record first, so that it
+is known also if this is killed. The ids themselves come in an object, which is deleted at the end,
+and are written nowhere.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+
+import pyarrow as pa
+
+from include.calendar.partitions import parse
+from include.errors import SourceError
+from include.ingestion.entity_ids import EntityIds, read_ids
+from include.ingestion.landed_batch import is_picked
+from include.ingestion.landed_changes import LandedChanges
+from include.ingestion.landed_digests import (
+    LandedDigest,
+    digest_landed,
+    digest_list,
+    files_by_partition,
+)
+from include.ingestion.landed_objects import files_at
+from include.ingestion.landed_removal import LandedRemoval
+from include.registry.champions import Registry
+from include.registry.model_files import ModelVersion
+from include.specification.pipeline import Pipeline
+from include.specification.sections.sources import ROW_ID
+from include.steps.preparation import landed_schema, quarantine_table, raw_table, read_batch
+from include.storage import ledger
+from include.storage.connections import Connections
+from include.storage.data_files import PARTITION
+from include.storage.lake_tables import Lake
+from include.storage.lineage import Origin
+from include.storage.lineage_records import PartitionCommits, written
+from include.storage.object_store import ObjectStore, join
+from include.storage.row_removal import Picked, find_rows, mend_log, remove_rows, tables_of
+from include.storage.settings import LAKE, REPORTS
+from include.storage.text_redaction import Redaction
+from include.training.training_sets import TABLE as TRAINING_SETS
+from include.training.training_sets import TrainingSet
+from include.wording import some
+
+_log = logging.getLogger(__name__)
+_BEGUN, _DONE = "begun", "done"
+_TEXTS = (".html", ".json", ".txt", ".csv", ".svg")
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where the people are, told without their ids.
+
+    Args:
+        people: How many ids were asked for.
+        tables: By table, rows in all its versions and files.
+        files: Landed files that hold them.
+        landed: Rows in those.
+        versions: Model versions that were trained on them.
+        unknown: Sources without the column of the ids, in which nobody can be found.
+    """
+
+    people: int
+    tables: Mapping[str, int]
+    files: int
+    landed: int
+    versions: tuple[int, ...]
+    unknown: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Render for people."""
+        rows = sum(self.tables.values())
+        told = (
+            f"{self.people} ids: {rows} rows of {some(self.tables, nothing='no table')}, "
+            f"{self.landed} rows of {self.files} landed files."
+        )
+        if self.versions:
+            told += f" Trained on them: versions {', '.join(map(str, self.versions))}."
+        if self.unknown:
+            told += f" Not looked through, as they lack the column: {some(self.unknown)}."
+        return told
+
+
+def ids_uri(pipeline: str, name: str) -> str:
+    """Name the object with the ids of a request, one a line; deleted when they are erased."""
+    return join(f"s3://{LAKE}/{pipeline}/erasures", f"{name}.txt")
+
+
+def erase(
+    lake: Lake,
+    registry: Registry,
+    pipeline: Pipeline,
+    name: str,
+    why: str,
+    who: str,
+    origin: Origin,
+    *,
+    connections: Connections,
+) -> Found:
+    """Erase the people of a request; whoever was killed is finished by the same run again.
+
+    No run of the pipeline may be active meanwhile.
+
+    Args:
+        lake: The pipeline's tables.
+        registry: Its versions.
+        pipeline: The pipeline file.
+        name: Name of the request, whose object holds the ids.
+        why: The reason, for the ledger.
+        who: Who asks.
+        origin: The run that does it.
+        connections: Resolves the connections of SQL sources.
+
+    Raises:
+        SourceError: If there are no ids, the pipeline numbers its rows, a landed file cannot be
+            read, or a query still knows somebody.
+    """
+    store, uri = ObjectStore(lake.settings), ids_uri(pipeline.name, name)
+    recorded = _recorded(lake, origin)
+    if recorded.get(_DONE) is not None and not store.exists(uri):
+        return recorded[_DONE]
+    ids = _read(lake, pipeline, store, uri)
+    removals = {
+        source: LandedRemoval(store, definition, f"source {source}", pipeline.entity, ids)
+        for source, definition in pipeline.sources.items()
+    }
+    landed = {source: removal.find() for source, removal in removals.items()}
+    rows = {
+        table: held
+        for table in tables_of(lake)
+        if (held := find_rows(lake, table, _picked(pipeline, table, ids)))
+    }
+    _refuse_queries(lake, pipeline, ids, rows, connections)
+    found = recorded.get(_BEGUN)
+    if found is None:
+        found = Found(
+            people=len(ids),
+            tables={table: sum(files.values()) for table, files in rows.items()},
+            files=sum(map(len, landed.values())),
+            landed=sum(sum(files.values()) for files in landed.values()),
+            versions=tuple(_trained_on(lake, registry, rows.get(TRAINING_SETS, {}))),
+            unknown=_without_ids(lake, pipeline),
+        )
+        _record(lake, found, _BEGUN, why, who, origin)
+    changes = _Changes(lake, pipeline, store, name, connections)
+    changes.begin(landed, rows)
+    for source, files in landed.items():
+        for address in files:
+            removals[source].remove(address)
+    for table in tables_of(lake):
+        remove_rows(lake, table, _picked(pipeline, table, ids))
+    changes.finish()
+    folder = f"s3://{REPORTS}/{pipeline.name}"
+    pages = Redaction(ids.texts).redact_below(store, folder, lambda one: one.endswith(_TEXTS))
+    _log.info("Taken out of %d pages and results", len(pages))
+    _record(lake, found, _DONE, why, who, origin)
+    return found
+
+
+def forget_ids(lake: Lake, name: str) -> None:
+    """Delete the ids of a request, as the last thing of all."""
+    ObjectStore(lake.settings).delete(ids_uri(lake.pipeline, name))
+
+
+def read_redaction(lake: Lake, name: str) -> Redaction | None:
+    """Read what logs must not hold; None if the ids of the request are deleted already."""
+    store, uri = ObjectStore(lake.settings), ids_uri(lake.pipeline, name)
+    return Redaction(read_ids(store.read(uri), f"request {name}")) if store.exists(uri) else None
+
+
+def _read(lake: Lake, pipeline: Pipeline, store: ObjectStore, uri: str) -> EntityIds:
+    if pipeline.entity == ROW_ID:
+        raise SourceError(
+            f"pipeline {pipeline.name}: must have an entity for somebody to be found, got rows "
+            "that are numbered by their place. Have the rows removed from what landed, and "
+            "reprocess."
+        )
+    if not store.exists(uri):
+        raise SourceError(
+            f"request {uri}: must hold the ids, one a line, got no such object. Hand them in with "
+            f"`./relevo erase {pipeline.name}`."
+        )
+    schema = landed_schema(lake, pipeline.primary_source)
+    is_number = schema is not None and not pa.types.is_string(schema.field(pipeline.entity).type)
+    return EntityIds(read_ids(store.read(uri), f"request {uri}"), are_numbers=is_number)
+
+
+def _picked(pipeline: Pipeline, table: str, ids: EntityIds) -> Picked:
+    """Tell which rows of a table are about somebody; in quarantine they are kept as JSON."""
+    datasets = (*pipeline.sources, "features")
+    if table in map(quarantine_table, datasets):
+
+        def held(rows: pa.Table) -> pa.Array:
+            keys = [json.loads(row).get(pipeline.entity) for row in rows["row"].to_pylist()]
+            texts = pa.array([None if key is None else str(key) for key in keys], pa.string())
+            return ids.mask(pa.chunked_array([texts]))
+
+        return Picked(("row",), held)
+    return Picked((pipeline.entity,), lambda rows: ids.mask(rows[pipeline.entity]))
+
+
+def _without_ids(lake: Lake, pipeline: Pipeline) -> tuple[str, ...]:
+    schemas = {source: landed_schema(lake, source) for source in pipeline.sources}
+    return tuple(
+        source
+        for source, schema in schemas.items()
+        if schema is not None and pipeline.entity not in schema.names
+    )
+
+
+def _refuse_queries(
+    lake: Lake,
+    pipeline: Pipeline,
+    ids: EntityIds,
+    rows: Mapping[str, Mapping[str, int]],
+    connections: Connections,
+) -> None:
+    """Refuse if a database still knows somebody, who would come back with the next run."""
+    for source, definition in pipeline.sources.items():
+        if definition.query is None:
+            continue
+        for partition in _partitions(rows, source):
+            batch = read_batch(
+                *(lake, pipeline, source, parse(partition, pipeline.partition)),
+                *(landed_schema(lake, source), connections),
+            )
+            if pa.compute.any(ids.mask(batch.table[pipeline.entity])).as_py():
+                raise SourceError(
+                    f"source {source} {partition}: the database must not know them any more, got "
+                    "rows of them. Delete them there first, or the next run brings them back."
+                )
+
+
+def _trained_on(lake: Lake, registry: Registry, files: Mapping[str, int]) -> Iterator[int]:
+    """Find the versions whose training set has one of the files with their rows."""
+    for row in registry.events():
+        if row["event"] == "registered":
+            model = ModelVersion.from_dict(json.loads(row["details"]))
+            training_set = TrainingSet.from_dict(model.training_set)
+            if {file.path for file in lake.files(training_set.reference)} & files.keys():
+                yield model.version
+
+
+def _partitions(rows: Mapping[str, Mapping[str, int]], source: str) -> list[str]:
+    """Name the partitions in which somebody is, by the paths of the files."""
+    tables = (raw_table(source), quarantine_table(source))
+    paths = [path for table in tables for path in rows.get(table, {})]
+    return sorted({path.partition("/")[0].removeprefix(f"{PARTITION}=") for path in paths})
+
+
+class _Changes:
+    """Lets the commits tell of landed files as they are without the rows.
+
+    What was there before is kept beside the ids until that is done: who is killed finds it.
+    """
+
+    def __init__(
+        self,
+        lake: Lake,
+        pipeline: Pipeline,
+        store: ObjectStore,
+        name: str,
+        connections: Connections,
+    ) -> None:
+        self.lake, self.pipeline, self.store = lake, pipeline, store
+        self.uri = ids_uri(pipeline.name, name).removesuffix(".txt") + ".json"
+        self.connections = connections
+        self.before: dict[str, dict[str, LandedDigest]] = {}
+
+    def begin(
+        self, landed: Mapping[str, Mapping[str, int]], rows: Mapping[str, Mapping[str, int]]
+    ) -> None:
+        """Keep what lies there of the partitions whose files are going to change."""
+        if not self.store.exists(self.uri):
+            told = {
+                source: {
+                    partition: digest.to_dict()
+                    for partition, digest in self._look(source, _partitions(rows, source)).items()
+                }
+                for source, files in landed.items()
+                if files
+            }
+            self.store.write(self.uri, json.dumps(told).encode(), "application/json")
+        held = json.loads(self.store.read(self.uri))
+        self.before = {
+            source: {partition: LandedDigest(**digest) for partition, digest in told.items()}
+            for source, told in held.items()
+        }
+
+    def finish(self) -> None:
+        """Tell of what lies there now."""
+        for source, before in self.before.items():
+            picked = [name for name, digest in before.items() if digest.rows is not None]
+            changes = LandedChanges(before, self._look(source, picked))
+            mend_log(self.lake, raw_table(source), changes.told)
+            if source == self.pipeline.label_source:
+                mend_log(self.lake, "labels", changes.told)
+        self.store.delete(self.uri)
+
+    def _look(self, source: str, picked: list[str]) -> dict[str, LandedDigest]:
+        """Digest what lies there of each partition that was ingested.
+
+        Args:
+            source: Name of the source.
+            picked: Of a place that holds every partition, those whose rows are looked at.
+        """
+        definition = self.pipeline.sources[source]
+        commits = PartitionCommits(written(self.lake, raw_table(source)))
+        names, subject = list(commits.partitions), f"source {source}"
+        if definition.is_partitioned:
+            files = files_by_partition(self.store, definition, names, subject)
+            return {name: LandedDigest(files=held) for name, held in files.items()}
+        if not is_picked(definition):
+            return {}
+        place = digest_list(
+            files_at(self.store, str(definition.uri), subject).files, str(definition.uri)
+        )
+        found = {name: LandedDigest(place=place) for name in names}
+        for name in picked:
+            partition = parse(name, self.pipeline.partition)
+            batch = read_batch(
+                *(self.lake, self.pipeline, source, partition),
+                *(landed_schema(self.lake, source), self.connections),
+            )
+            digest = digest_landed(definition, partition, batch, numbered=False)
+            assert digest is not None  # a place that is picked from has one
+            found[name] = digest
+        return found
+
+
+def _recorded(lake: Lake, origin: Origin) -> dict[str, Found]:
+    """Read what the run put on record before it was killed."""
+    return {
+        entry.decision: Found(
+            **{
+                **entry.evidence["found"],
+                "versions": tuple(entry.evidence["found"]["versions"]),
+                "unknown": tuple(entry.evidence["found"]["unknown"]),
+            }
+        )
+        for entry in ledger.entries(lake, "erasure")
+        if entry.dag_run_id == origin.dag_run_id
+    }
+
+
+def _record(lake: Lake, found: Found, decision: str, why: str, who: str, origin: Origin) -> None:
+    ledger.record(
+        lake,
+        "erasure",
+        "",
+        decision,
+        f"{who}: {why}. {found}",
+        origin=origin,
+        evidence={"by": who, "found": asdict(found)},
+    )

@@ -1,0 +1,216 @@
+"""Take rows out of a table as if they had never been in it: out of every version, not a new one.
+
+A delete as Delta has it adds a version without the rows, and the earlier ones keep them, until a
+vacuum takes the whole files and with them what models and people still read. Here each file is
+written anew under its own name, without the rows, and then what the log and the drafts say of its
+length is mended. So every version stays readable, only without them, and no version is added that
+anything would take for new data. Killed anywhere, it is finished by doing it again: what is said of
+a file is compared with what is there.
+
+Nobody may write the table meanwhile. Who reads a file between its writing and the mending of the
+log gets an error, and reads it again.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from include.storage import lineage_records
+from include.storage.lake_tables import Lake
+from include.storage.object_store import THREADS, ObjectStore, StoredObject
+from include.storage.parquet import open_parquet
+from include.storage.settings import LAKE
+
+_LOG = "_delta_log/"
+Details = Callable[[Mapping[str, str]], Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Picked:
+    """Which rows are meant.
+
+    Args:
+        columns: Columns that tell it; a file without one of them has no such row.
+        rows: From these columns of some rows to a mask, bool, one per row; null is no.
+    """
+
+    columns: tuple[str, ...]
+    rows: Callable[[pa.Table], pa.Array]
+
+    def mask(self, rows: pa.Table) -> pa.Array:
+        """Tell which rows are meant, bool, without nulls."""
+        return pc.fill_null(self.rows(rows.select(list(self.columns))), False)
+
+
+def tables_of(lake: Lake) -> tuple[str, ...]:
+    """Name the tables of a pipeline, sorted."""
+    root = f"s3://{LAKE}/{lake.pipeline}"
+    inside = (item.uri.removeprefix(f"{root}/") for item in ObjectStore(lake.settings).list(root))
+    return tuple(sorted({path.partition("/")[0] for path in inside if f"/{_LOG}" in path}))
+
+
+def find_rows(lake: Lake, table: str, picked: Picked) -> dict[str, int]:
+    """Count the rows that are meant in each file of a table: of any version, draft or orphan.
+
+    Returns:
+        By path below the table, without files that have none.
+    """
+    found = {}
+    for path in _data_files(lake, table):
+        with _opened(lake, table, path) as file:
+            if set(picked.columns) <= set(file.schema_arrow.names):
+                mask = picked.mask(file.read(columns=list(picked.columns)))
+                found[path] = int(pc.sum(mask).as_py() or 0)
+    return {path: rows for path, rows in found.items() if rows}
+
+
+def remove_rows(lake: Lake, table: str, picked: Picked) -> dict[str, int]:
+    """Take the rows out of every file of a table, and mend what is said of the files.
+
+    Returns:
+        How many rows were taken out of which file, by path below the table.
+    """
+    found = find_rows(lake, table, picked)
+    store = ObjectStore(lake.settings)
+    for path in found:
+        with _opened(lake, table, path) as file:
+            rows = file.read()
+        kept = rows.filter(pc.invert(picked.mask(rows)))
+        data = io.BytesIO()
+        pq.write_table(kept, data, compression="zstd")
+        store.write(f"{lake.uri(table)}/{path}", data.getvalue())
+    mend_log(lake, table)
+    return found
+
+
+def mend_log(lake: Lake, table: str, told: Details | None = None) -> None:
+    """Let log, checkpoints, drafts and lineage say of each file what it is now.
+
+    Args:
+        lake: The pipeline's tables.
+        table: Name of the table.
+        told: What the details of each commit are to be, from what they are; as they are if None.
+    """
+    store, files = ObjectStore(lake.settings), _data_files(lake, table)
+    log = _Log(lake, table, files, told)
+    objects = [item.uri for item in store.list(f"{lake.uri(table)}/{_LOG.rstrip('/')}")]
+    drafts = f"s3://{LAKE}/{lake.pipeline}/drafts/{table}"
+    objects += [item.uri for item in store.list(drafts)]
+    if told is not None:
+        records = lineage_records.uri(lake.pipeline, table, 0).rpartition("/")[0]
+        objects += [item.uri for item in store.list(records)]
+
+    def mend(uri: str) -> None:
+        held = store.read(uri)
+        mended = log.mended(uri, held)
+        if mended != held:
+            store.write(uri, mended)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(mend, objects))
+
+
+class _Log:
+    """What is said of the files of a table, against what they are."""
+
+    def __init__(
+        self, lake: Lake, table: str, files: Mapping[str, StoredObject], told: Details | None
+    ) -> None:
+        self.lake, self.table, self.files, self.told = lake, table, files, told
+        self._rows: dict[str, int] = {}
+
+    def mended(self, uri: str, held: bytes) -> bytes:
+        """Mend one object of the log, the drafts or the lineage; any other stays as it is."""
+        if uri.endswith(".checkpoint.parquet"):
+            return self._checkpoint(held)
+        if not uri.endswith(".json"):
+            return held
+        if f"/{_LOG}" in uri:
+            lines = held.decode().splitlines()
+            return "\n".join(map(self._line, lines)).encode()
+        document = json.loads(held)
+        self._draft(document)
+        self._tell(document)
+        return held if document == json.loads(held) else json.dumps(document).encode()
+
+    def _line(self, line: str) -> str:
+        action = json.loads(line) if line.strip() else {}
+        for kind in ("add", "remove"):
+            if kind in action:
+                self._file(action[kind])
+        if "details" in (said := action.get("commitInfo", {})):
+            held = json.loads(said["details"])
+            said["details"] = json.dumps(self._details(held), sort_keys=True)
+        return line if not action or action == json.loads(line) else json.dumps(action)
+
+    def _checkpoint(self, held: bytes) -> bytes:
+        rows = pq.read_table(io.BytesIO(held))
+        actions = rows.to_pylist()
+        for action in actions:
+            for kind in ("add", "remove"):
+                if action.get(kind):
+                    self._file(action[kind])
+        if actions == rows.to_pylist():
+            return held
+        data = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(actions, schema=rows.schema), data)
+        return data.getvalue()
+
+    def _file(self, said: dict[str, Any]) -> None:
+        """Mend length and rows; smallest and largest values, which may be somebody's, go."""
+        path = unquote(said["path"])
+        if path in self.files:
+            said["size"] = self.files[path].size
+        if said.get("stats"):
+            rows = json.loads(said["stats"])["numRecords"]
+            if path in self.files:
+                rows = self._count(path)
+            said["stats"] = json.dumps({"numRecords": rows})
+
+    def _draft(self, document: dict[str, Any]) -> None:
+        for file in document.get("files", ()):
+            if file["path"] in self.files:
+                file["size"] = self.files[file["path"]].size
+                file["rows"] = self._count(file["path"])
+
+    def _tell(self, document: dict[str, Any]) -> None:
+        if "details" in document:
+            document["details"] = dict(self._details(document["details"]))
+
+    def _details(self, held: Mapping[str, str]) -> Mapping[str, str]:
+        return held if self.told is None else self.told(held)
+
+    def _count(self, path: str) -> int:
+        if path not in self._rows:
+            with _opened(self.lake, self.table, path) as file:
+                self._rows[path] = file.metadata.num_rows
+        return self._rows[path]
+
+
+def _data_files(lake: Lake, table: str) -> dict[str, StoredObject]:
+    """List the Parquet files of a table, whoever refers to them, by path below it."""
+    root = f"{lake.uri(table)}/"
+    objects = {item.uri.removeprefix(root): item for item in ObjectStore(lake.settings).list(root)}
+    return {
+        path: item
+        for path, item in objects.items()
+        if path.endswith(".parquet") and not path.startswith(_LOG)
+    }
+
+
+@contextmanager
+def _opened(lake: Lake, table: str, path: str) -> Iterator[pq.ParquetFile]:
+    root = lake.settings.path(lake.uri(table))
+    with lake.settings.filesystem().open_input_file(f"{root}/{path}") as source:
+        yield open_parquet(source)

@@ -1,0 +1,210 @@
+"""Erased, somebody is in no version of any table and in no object, and all else is as it was."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from include.errors import SourceError
+from include.registry.model_files import ModelVersion
+from include.steps import erasure
+from include.steps.erasure import Found, erase, ids_uri
+from include.steps.stale import find_stale
+from include.storage import ledger
+from include.storage.connections import from_environment
+from include.storage.lineage import Origin
+from include.storage.object_store import ObjectStore
+from include.storage.row_removal import tables_of
+from include.storage.settings import StoreSettings
+from tests.library.steps.world import HISTORY, ROWS, SCORED, World
+
+ORIGIN = Origin("platform_erase", "manual__1", "erase")
+# Trained on, quarantined as landed (3) and as features (5), scored; the last one is nowhere.
+PEOPLE = ("2004-Q2/7", "2004-Q3/3", "2004-Q2/5", "2005-Q1/9", "2004-Q1/58", "9999-Q1/1")
+
+pytestmark = pytest.mark.usefixtures("surroundings")
+
+
+@pytest.fixture
+def world(store_settings: StoreSettings, make_pipeline: Any, version: ModelVersion) -> World:
+    """A world with a correction, so that its tables have versions that hold more than the last."""
+    made = World(store_settings, make_pipeline, version).run()
+    made.land(4, SCORED, loans=ROWS - 2)
+    for _, step in made.scoring(SCORED):
+        step()
+    store = ObjectStore(store_settings)
+    page = f"s3://reports/{made.lake.pipeline}/data_docs/2004-Q2/loans/index.html"
+    store.write(page, b"<td>2004-Q2/7</td><td>2004-Q2/77</td>")
+    store.write(ids_uri(made.lake.pipeline, "letter_1"), "\n".join(PEOPLE).encode())
+    return made
+
+
+def run(world: World, name: str = "letter_1", origin: Origin = ORIGIN) -> Found:
+    found = erase(
+        *(world.lake, world.registry, world.pipeline, name, "a letter", "Ada", origin),
+        connections=from_environment,
+    )
+    erasure.forget_ids(world.lake, name)
+    return found
+
+
+def versions(world: World) -> dict[tuple[str, int], pa.Table]:
+    """Read every version of every table, and what the log says of its rows."""
+    found = {}
+    for table in tables_of(world.lake):
+        for number in range(world.lake.open(table).version() + 1):
+            rows = world.lake.read(table, version=number)
+            counted = world.lake.open(table, number).count()
+            assert counted == rows.num_rows
+            found[table, number] = rows.sort_by([(rows.column_names[0], "ascending")])
+    return found
+
+
+def objects(world: World) -> dict[str, bytes]:
+    """Read everything of the pipeline that is on the store."""
+    store = ObjectStore(world.lake.settings)
+    return {
+        item.uri: store.read(item.uri)
+        for bucket in ("lake", "landing", "reports")
+        for item in store.list(f"s3://{bucket}/{world.lake.pipeline}")
+    }
+
+
+def holding(world: World, text: str) -> list[str]:
+    """Name the objects that hold a text, also packed in Parquet."""
+    found = []
+    for uri, data in objects(world).items():
+        plain = data.decode("utf-8", "replace")
+        if uri.endswith(".parquet"):
+            plain = repr(pq.read_table(io.BytesIO(data)).to_pylist())
+            plain += repr(pq.ParquetFile(io.BytesIO(data)).metadata.to_dict())
+        if f"{text}'" in plain or f'{text}"' in plain or f"{text}<" in plain:
+            found.append(uri)
+    return found
+
+
+def without(rows: pa.Table) -> pa.Table:
+    if "row" in rows.column_names:
+        texts = rows["row"].to_pylist()
+        kept = [not any(f'"id": "{one}"' in text for one in PEOPLE) for text in texts]
+        return rows.filter(pa.array(kept, pa.bool_()))
+    if "id" in rows.column_names:
+        return rows.filter(pc.invert(pc.is_in(rows["id"], value_set=pa.array(PEOPLE))))
+    return rows
+
+
+def test_every_version_is_as_it_was_but_for_their_rows(world: World) -> None:
+    before, kept = versions(world), find_stale(world.lake, world.pipeline)
+    assert all(holding(world, one) for one in PEOPLE[:-1])
+
+    found = run(world)
+
+    assert not [one for one in PEOPLE if holding(world, one)]
+    after = versions(world)
+    assert {name for name, _ in after} == {name for name, _ in before}
+    for key, rows in before.items():
+        if key[0] != "ledger":
+            assert after[key].equals(without(rows)), key
+    assert find_stale(world.lake, world.pipeline) == kept
+    assert kept.is_nothing
+    assert (found.people, found.versions, found.unknown) == (6, (1,), ())
+    assert (found.files, found.landed) == (7, 9)
+    begun, done = ledger.entries(world.lake, "erasure")
+    assert (begun.decision, done.decision) == ("begun", "done")
+    assert done.reason == f"Ada: a letter. {found}"
+    assert str(found).endswith(" landed files. Trained on them: versions 1.")
+    page = ObjectStore(world.lake.settings).read(
+        f"s3://reports/{world.lake.pipeline}/data_docs/2004-Q2/loans/index.html"
+    )
+    assert page == b"<td>[erased]</td><td>2004-Q2/77</td>"
+
+
+def tables(world: World) -> dict[str, pa.Table]:
+    """Read what is made from landed data, but for the place where a row stood in its file."""
+    found = {}
+    for table in ("raw_loans", "raw_outcomes", "features", "labels", "training_sets"):
+        rows = world.lake.read(table)
+        own = [name for name in rows.column_names if name != "_row"]
+        found[table] = rows.select(own).sort_by([(name, "ascending") for name in own])
+    return found
+
+
+def test_what_landed_can_be_ingested_again_and_is_no_correction(world: World) -> None:
+    run(world)
+    expected = tables(world)
+    for _, step in [*world.training(), *world.scoring(SCORED)]:
+        step()
+    assert tables(world) == expected
+    assert find_stale(world.lake, world.pipeline).is_nothing
+
+
+class KilledError(Exception):
+    """Stands for SIGKILL."""
+
+
+def test_killed_at_any_write_it_is_finished_by_the_same_run(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each try is killed some writes later than the one before."""
+    write, left = ObjectStore.write, 0
+
+    def killed(self: ObjectStore, uri: str, *rest: Any) -> None:
+        nonlocal left
+        if left == 0:
+            raise KilledError
+        left -= 1
+        write(self, uri, *rest)
+
+    before, found, tries = versions(world), None, 0
+    monkeypatch.setattr(ObjectStore, "write", killed)
+    while found is None:
+        left = tries = tries + 1
+        with contextlib.suppress(KilledError):
+            found = run(world)
+    assert tries > 5
+    after = versions(world)
+    for key, rows in before.items():
+        if key[0] != "ledger":
+            assert after[key].equals(without(rows)), key
+    assert found.versions == (1,)
+    assert find_stale(world.lake, world.pipeline).is_nothing
+    assert not [one for one in PEOPLE if holding(world, one)]
+    begun, done = ledger.entries(world.lake, "erasure")
+    assert begun.evidence == done.evidence
+    # Airflow may run it again although it has ended.
+    assert run(world) == found
+
+
+def test_a_draft_of_before_is_validated_without_them(world: World) -> None:
+    (_, ingest), (_, validate), *_ = world.scoring(SCORED)
+    world.land(4, SCORED, loans=ROWS - 1)
+    ingest()
+    run(world)
+    validate()
+    rows = world.lake.read("raw_loans", partitions=[str(SCORED)])
+    assert rows.num_rows == ROWS - 1 - 1 - 1  # without the impossible loan, and one of them
+    assert "2005-Q1/9" not in rows["id"].to_pylist()
+
+
+def test_ids_that_are_missing(world: World) -> None:
+    with pytest.raises(SourceError, match="must hold the ids, one a line, got no such object"):
+        run(world, "another")
+    ObjectStore(world.lake.settings).write(ids_uri(world.lake.pipeline, "empty"), b"\n \n")
+    with pytest.raises(SourceError, match="must hold one id a line, got none"):
+        run(world, "empty")
+    assert not ledger.entries(world.lake, "erasure")
+
+
+def test_a_landed_file_that_cannot_be_read_stops_it_before_anything_changes(world: World) -> None:
+    uri = f"s3://landing/{world.lake.pipeline}/loans/{HISTORY[0]}/rows.parquet"
+    ObjectStore(world.lake.settings).write(uri, b"PAR1 cut off")
+    before = objects(world)
+    with pytest.raises(SourceError, match="source loans: file s3://landing/"):
+        run(world)
+    assert objects(world) == before

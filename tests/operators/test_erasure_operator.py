@@ -1,0 +1,97 @@
+"""The operator behind ``platform_erase``: whom it refuses, what it hands on, and Airflow's logs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+
+from include.errors import SourceError
+from include.specification.pipeline_file import load
+from include.steps import erasure
+from include.steps.erasure import Found
+from include.storage.text_redaction import Redaction
+from relevo.operators import erasure as operators
+from relevo.operators.erasure import EraseOperator
+
+FOUND = Found(2, {"raw_loans": 3, "labels": 2}, 1, 2, (4,), ())
+
+
+@pytest.fixture
+def erase(replace_by_autospec: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Nothing is active, the ids are there, and Airflow's logs lie in a folder of the test."""
+    monkeypatch.setenv("AIRFLOW__LOGGING__BASE_LOG_FOLDER", str(tmp_path))
+    replace_by_autospec("relevo.operators.erasure.count_active", return_value=0)
+    replace_by_autospec(
+        "include.steps.erasure.read_redaction", return_value=Redaction(["LN-12345"])
+    )
+    replace_by_autospec("include.steps.erasure.forget_ids")
+    return replace_by_autospec("include.steps.erasure.erase", return_value=FOUND)
+
+
+def run(context: dict[str, Any], **changed: Any) -> Any:
+    context["params"] = {
+        **{"pipeline": "loan_default", "request": "letter_1", "reason": " a letter "},
+        **changed,
+    }
+    context["dag_run"] = SimpleNamespace(triggering_user_name="ada")
+    return EraseOperator(task_id="erase").execute(context)
+
+
+def test_what_a_person_asked_for_is_done(context: dict[str, Any], ti: Any, erase: Any) -> None:
+    assert run(context) == {"people": 2, "rows": 5, "versions": [4]}
+    lake, registry, *others, origin = erase.call_args.args
+    assert lake.pipeline == registry.lake.pipeline == "loan_default"
+    assert others == [load("loan_default"), "letter_1", "a letter", "ada"]
+    assert origin.dag_run_id == ti.run_id
+    assert ti.pushed == {"relevo_ledger": "/relevo/decisions/loan_default"}
+    assert erasure.forget_ids.call_args.args[1] == "letter_1"
+
+
+def test_ids_leave_the_logs_of_the_pipeline_alone(
+    context: dict[str, Any], erase: Any, tmp_path: Path
+) -> None:
+    said = 'got "LN-12345", and LN-123456'
+    for name in ("loan_default_score", "platform_reprocess", "telco_churn_score"):
+        folder = tmp_path / f"dag_id={name}" / "run_id=1"
+        folder.mkdir(parents=True)
+        (folder / "attempt=1.log").write_text(said)
+    run(context)
+    told = {path.parts[-3]: path.read_text() for path in tmp_path.rglob("*.log")}
+    cleaned = 'got "[erased]", and LN-123456'
+    assert told == {
+        "dag_id=loan_default_score": cleaned,
+        "dag_id=platform_reprocess": cleaned,
+        "dag_id=telco_churn_score": said,
+    }
+
+
+def test_ids_stay_until_the_logs_are_clean(
+    context: dict[str, Any], erase: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> int:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(operators, "_redact_logs", fail)
+    with pytest.raises(OSError, match="disk full"):
+        run(context)
+    erasure.forget_ids.assert_not_called()
+
+
+def test_a_run_is_active(context: dict[str, Any], erase: Any) -> None:
+    operators.count_active.side_effect = lambda dag_id: dag_id.endswith("_train")
+    with pytest.raises(AirflowFailException, match=r"got runs of loan_default_train\. Pause"):
+        run(context)
+    erase.assert_not_called()
+
+
+def test_what_is_wrong_is_not_tried_again(context: dict[str, Any], erase: Any) -> None:
+    with pytest.raises(AirflowFailException, match="Parameter reason: must say why"):
+        run(context, reason=" ")
+    erase.side_effect = SourceError("source loans: wrong.")
+    with pytest.raises(AirflowFailException, match=r"source loans: wrong\."):
+        run(context)
+    erasure.forget_ids.assert_not_called()
