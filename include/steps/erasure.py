@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import pyarrow as pa
 
 from include.calendar.partitions import parse
-from include.errors import SourceError
+from include.errors import SourceError, UnavailableError
 from include.ingestion.entity_ids import EntityIds, read_ids
 from include.ingestion.landed_batch import is_picked
 from include.ingestion.landed_changes import LandedChanges
@@ -125,10 +125,7 @@ def erase(
     if recorded.get(_DONE) is not None and not store.exists(uri):
         return recorded[_DONE]
     ids = _read(lake, pipeline, store, uri)
-    removals = {
-        source: LandedRemoval(store, definition, f"source {source}", pipeline.entity, ids)
-        for source, definition in pipeline.sources.items()
-    }
+    removals = _removals(store, pipeline, ids)
     landed = {source: removal.find() for source, removal in removals.items()}
     rows = {
         table: held
@@ -150,8 +147,7 @@ def erase(
     changes = _Changes(lake, pipeline, store, name, connections)
     changes.begin(landed, rows)
     for source, files in landed.items():
-        for address in files:
-            removals[source].remove(address)
+        _remove_landed(pipeline, removals[source], files)
     for table in tables_of(lake):
         remove_rows(lake, table, _picked(pipeline, table, ids))
     changes.finish()
@@ -160,6 +156,48 @@ def erase(
     _log.info("Taken out of %d pages and results", len(pages))
     _record(lake, found, _DONE, why, who, origin)
     return found
+
+
+def erase_landed(lake: Lake, pipeline: Pipeline, texts: Sequence[str]) -> int:
+    """Take their rows out of landed files alone, for a run that may not write those.
+
+    Args:
+        lake: The pipeline's tables, reached by whoever may write landed files.
+        pipeline: The pipeline file.
+        texts: The ids.
+
+    Returns:
+        From how many files.
+
+    Raises:
+        SourceError: If a landed file cannot be read or written.
+    """
+    store, changed = ObjectStore(lake.settings), 0
+    for removal in _removals(store, pipeline, _ids(lake, pipeline, texts)).values():
+        files = removal.find()
+        _remove_landed(pipeline, removal, files)
+        changed += len(files)
+    return changed
+
+
+def _removals(store: ObjectStore, pipeline: Pipeline, ids: EntityIds) -> dict[str, LandedRemoval]:
+    return {
+        source: LandedRemoval(store, definition, f"source {source}", pipeline.entity, ids)
+        for source, definition in pipeline.sources.items()
+    }
+
+
+def _remove_landed(pipeline: Pipeline, removal: LandedRemoval, files: Iterable[str]) -> None:
+    for address in files:
+        try:
+            removal.remove(address)
+        except UnavailableError:
+            raise
+        except SourceError as error:
+            raise SourceError(
+                f"{error} Landed files must be written to erase somebody: whoever may do that runs "
+                f"`./relevo erase {pipeline.name} FILE --landed-only`; then clear this task."
+            ) from error
 
 
 def forget_ids(lake: Lake, name: str) -> None:
@@ -174,20 +212,24 @@ def read_redaction(lake: Lake, name: str) -> Redaction | None:
 
 
 def _read(lake: Lake, pipeline: Pipeline, store: ObjectStore, uri: str) -> EntityIds:
+    if not store.exists(uri):
+        raise SourceError(
+            f"request {uri}: must hold the ids, one a line, got no such object. Hand them in with "
+            f"`./relevo erase {pipeline.name}`."
+        )
+    return _ids(lake, pipeline, read_ids(store.read(uri), f"request {uri}"))
+
+
+def _ids(lake: Lake, pipeline: Pipeline, texts: Sequence[str]) -> EntityIds:
     if pipeline.entity == ROW_ID:
         raise SourceError(
             f"pipeline {pipeline.name}: must have an entity for somebody to be found, got rows "
             "that are numbered by their place. Have the rows removed from what landed, and "
             "reprocess."
         )
-    if not store.exists(uri):
-        raise SourceError(
-            f"request {uri}: must hold the ids, one a line, got no such object. Hand them in with "
-            f"`./relevo erase {pipeline.name}`."
-        )
     schema = landed_schema(lake, pipeline.primary_source)
     is_number = schema is not None and not pa.types.is_string(schema.field(pipeline.entity).type)
-    return EntityIds(read_ids(store.read(uri), f"request {uri}"), are_numbers=is_number)
+    return EntityIds(texts, are_numbers=is_number)
 
 
 def _picked(pipeline: Pipeline, table: str, ids: EntityIds) -> Picked:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import zip_longest
 from typing import Any
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -19,11 +20,15 @@ from include.registry.champions import CHAMPION, Registry
 from include.reports import decisions_page
 from include.reports.history import history
 from include.steps import monitoring, training
+from include.steps.erasure import ids_uri
 from include.steps.preparation import quarantine_table
 from include.steps.stale import find_stale
 from include.storage import ledger
 from include.storage.lineage import Origin
+from include.storage.settings import BUCKETS
 from stack.cli import app
+from stack.embedded import postgres
+from tests.system import secret_search
 from tests.system.conftest import (
     FIRST_SCORED,
     FIRST_TRAINING,
@@ -37,7 +42,7 @@ from tests.system.conftest import (
 pytestmark = pytest.mark.system
 
 BAD = "2006-Q1"
-ROLLBACK, REPROCESS = "platform_rollback", "platform_reprocess"
+ROLLBACK, REPROCESS, ERASE = "platform_rollback", "platform_reprocess", "platform_erase"
 TABLES = (
     "raw_loans",
     "raw_outcomes",
@@ -378,6 +383,49 @@ def test_duplicated_keys_go_to_quarantine_with_the_reason(stack: SystemStack) ->
     assert scored.num_rows == len(good) - 5
     # What a person put in use is what scores.
     assert scored["model_version"].unique().to_pylist() == [3]
+
+
+def test_who_is_erased_is_found_nowhere(stack: SystemStack) -> None:
+    trained = stack.lake.read("training_sets")["loan_id"].to_pylist()
+    doubled = stack.lake.read(quarantine_table("loans"), partitions=[BAD])["row"].to_pylist()
+    people = {"trained on": trained[0], "doubled": json.loads(doubled[0])["loan_id"]}
+    held = {finding.name for finding in secret_search.search(people, _everything(stack))}
+    assert held == people.keys()
+    before = _state(stack)["rows"]
+    stack.store.write(ids_uri(PIPELINE, "letter"), "\n".join(people.values()).encode())
+
+    conf = {"pipeline": PIPELINE, "request": "letter", "reason": "they asked for it"}
+    run_id = stack.api.trigger(ERASE, conf)["dag_run_id"]
+    stack.wait(ERASE, run_id)
+
+    assert secret_search.search(people, _everything(stack)) == []
+    begun, done = ledger.entries(stack.lake, "erasure")
+    assert (begun.decision, done.decision) == ("begun", "done")
+    assert done.reason.startswith("admin: they asked for it. 2 ids: ")
+    assert done.evidence["found"]["versions"][0] == 1
+    assert find_stale(stack.lake, stack.pipeline).is_nothing
+    after = _state(stack)["rows"]
+    lost = {
+        (table, name): count - after[table][name]
+        for table in before
+        for name, count in before[table].items()
+        if table != "ledger" and count != after[table][name]
+    }
+    assert lost["quarantine_loans", BAD] == 2
+    assert sum(lost.values()) == len(lost) + 1
+    # The next run finds everything as it must be.
+    stack.run(SCORE, BAD)
+
+
+def _everything(stack: SystemStack) -> Iterator[secret_search.Source]:
+    """Read all objects, with what Parquet and gzip pack, Airflow's database and its logs."""
+    for place, data in secret_search.objects(stack.store.client, BUCKETS):
+        yield place, data
+        if place.endswith(".parquet"):
+            packed = data.partition(b"\n")[2]
+            yield place, repr(pq.read_table(io.BytesIO(packed)).to_pylist()).encode()
+    yield from secret_search.database(postgres.address(stack.layout, postgres.AIRFLOW_DATABASE))
+    yield from secret_search.files(stack.layout.airflow / "logs")
 
 
 def _task_ids(stack: SystemStack, dag_id: str, run_id: str) -> set[str]:

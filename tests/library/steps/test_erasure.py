@@ -13,6 +13,7 @@ import pytest
 
 from include.errors import SourceError
 from include.registry.model_files import ModelVersion
+from include.specification.sections.sources import ROW_ID
 from include.steps import erasure
 from include.steps.erasure import Found, erase, ids_uri
 from include.steps.stale import find_stale
@@ -208,3 +209,34 @@ def test_a_landed_file_that_cannot_be_read_stops_it_before_anything_changes(worl
     with pytest.raises(SourceError, match="source loans: file s3://landing/"):
         run(world)
     assert objects(world) == before
+
+
+def test_landed_files_that_tasks_may_not_write(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody who may writes them, and the same run goes on."""
+    before = versions(world)
+    with monkeypatch.context() as refused:
+
+        def write(self: ObjectStore, uri: str, *rest: Any) -> None:
+            if uri.startswith("s3://landing/"):
+                raise SourceError(f"object {uri}: the store must allow it, got AccessDenied.")
+            real(self, uri, *rest)
+
+        real = ObjectStore.write
+        refused.setattr(ObjectStore, "write", write)
+        with pytest.raises(SourceError, match=r"AccessDenied.*--landed-only`; then clear"):
+            run(world)
+    assert {name: rows for name, rows in versions(world).items() if name[0] != "ledger"} == {
+        name: rows for name, rows in before.items() if name[0] != "ledger"
+    }
+    assert erasure.erase_landed(world.lake, world.pipeline, PEOPLE) == 7
+    run(world)
+    assert not [one for one in PEOPLE if holding(world, one)]
+    assert find_stale(world.lake, world.pipeline).is_nothing
+
+
+def test_rows_that_are_numbered_are_nobodys(world: World) -> None:
+    numbered = world.pipeline.model_copy(update={"entity": ROW_ID})
+    with pytest.raises(SourceError, match="must have an entity for somebody to be found"):
+        erasure.erase_landed(world.lake, numbered, PEOPLE)
