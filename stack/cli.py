@@ -15,6 +15,7 @@ from stack.commands.decisions import decisions
 from stack.commands.demo import demo
 from stack.commands.doctor import doctor
 from stack.commands.down import down
+from stack.commands.erase import erase
 from stack.commands.freeze import freeze
 from stack.commands.gaps import gaps
 from stack.commands.history import history
@@ -74,6 +75,7 @@ app.command()(refuse)
 app.command()(freeze)
 app.command()(unfreeze)
 app.command()(withdraw)
+app.command()(erase)
 app.command(context_settings=ALL_PASSES_ON)(airflow)
 app.command()(audit)
 app.command()(sbom)

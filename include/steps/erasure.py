@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
@@ -89,6 +90,19 @@ class Found:
 def ids_uri(pipeline: str, name: str) -> str:
     """Name the object with the ids of a request, one a line; deleted when they are erased."""
     return join(f"s3://{LAKE}/{pipeline}/erasures", f"{name}.txt")
+
+
+def hand_in(lake: Lake, pipeline: Pipeline, texts: Sequence[str]) -> str:
+    """Write the ids of a request, which are deleted when they are erased; returns its name.
+
+    Raises:
+        SourceError: If the pipeline numbers its rows.
+    """
+    _demand_entity(pipeline)
+    name = uuid.uuid4().hex
+    data = "\n".join(texts).encode()
+    ObjectStore(lake.settings).write(ids_uri(lake.pipeline, name), data, "text/plain")
+    return name
 
 
 def erase(
@@ -221,15 +235,19 @@ def _read(lake: Lake, pipeline: Pipeline, store: ObjectStore, uri: str) -> Entit
 
 
 def _ids(lake: Lake, pipeline: Pipeline, texts: Sequence[str]) -> EntityIds:
+    _demand_entity(pipeline)
+    schema = landed_schema(lake, pipeline.primary_source)
+    is_number = schema is not None and not pa.types.is_string(schema.field(pipeline.entity).type)
+    return EntityIds(texts, are_numbers=is_number)
+
+
+def _demand_entity(pipeline: Pipeline) -> None:
     if pipeline.entity == ROW_ID:
         raise SourceError(
             f"pipeline {pipeline.name}: must have an entity for somebody to be found, got rows "
             "that are numbered by their place. Have the rows removed from what landed, and "
             "reprocess."
         )
-    schema = landed_schema(lake, pipeline.primary_source)
-    is_number = schema is not None and not pa.types.is_string(schema.field(pipeline.entity).type)
-    return EntityIds(texts, are_numbers=is_number)
 
 
 def _picked(pipeline: Pipeline, table: str, ids: EntityIds) -> Picked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ from include.steps.erasure import Found
 from include.storage.text_redaction import Redaction
 from relevo.operators import erasure as operators
 from relevo.operators.erasure import EraseOperator
+from relevo.operators.interventions import TOLD
 
 FOUND = Found(2, {"raw_loans": 3, "labels": 2}, 1, 2, (4,), ())
 
@@ -37,17 +39,18 @@ def run(context: dict[str, Any], **changed: Any) -> Any:
         **{"pipeline": "loan_default", "request": "letter_1", "reason": " a letter "},
         **changed,
     }
-    context["dag_run"] = SimpleNamespace(triggering_user_name="ada")
+    asked_at = datetime(2026, 1, 2, 3, tzinfo=UTC)
+    context["dag_run"] = SimpleNamespace(triggering_user_name="ada", run_after=asked_at)
     return EraseOperator(task_id="erase").execute(context)
 
 
 def test_what_a_person_asked_for_is_done(context: dict[str, Any], ti: Any, erase: Any) -> None:
-    assert run(context) == {"people": 2, "rows": 5, "versions": [4]}
+    assert run(context) == {"changed": True}
     lake, registry, *others, origin = erase.call_args.args
     assert lake.pipeline == registry.lake.pipeline == "loan_default"
     assert others == [load("loan_default"), "letter_1", "a letter", "ada"]
     assert origin.dag_run_id == ti.run_id
-    assert ti.pushed == {"relevo_ledger": "/relevo/decisions/loan_default"}
+    assert ti.pushed == {"relevo_ledger": "/relevo/decisions/loan_default", TOLD: str(FOUND)}
     assert erasure.forget_ids.call_args.args[1] == "letter_1"
 
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -20,7 +21,6 @@ from include.registry.champions import CHAMPION, Registry
 from include.reports import decisions_page
 from include.reports.history import history
 from include.steps import monitoring, training
-from include.steps.erasure import ids_uri
 from include.steps.preparation import quarantine_table
 from include.steps.stale import find_stale
 from include.storage import ledger
@@ -42,7 +42,7 @@ from tests.system.conftest import (
 pytestmark = pytest.mark.system
 
 BAD = "2006-Q1"
-ROLLBACK, REPROCESS, ERASE = "platform_rollback", "platform_reprocess", "platform_erase"
+ROLLBACK, REPROCESS = "platform_rollback", "platform_reprocess"
 TABLES = (
     "raw_loans",
     "raw_outcomes",
@@ -385,23 +385,26 @@ def test_duplicated_keys_go_to_quarantine_with_the_reason(stack: SystemStack) ->
     assert scored["model_version"].unique().to_pylist() == [3]
 
 
-def test_who_is_erased_is_found_nowhere(stack: SystemStack) -> None:
+def test_who_is_erased_is_found_nowhere(
+    stack: SystemStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     trained = stack.lake.read("training_sets")["loan_id"].to_pylist()
     doubled = stack.lake.read(quarantine_table("loans"), partitions=[BAD])["row"].to_pylist()
     people = {"trained on": trained[0], "doubled": json.loads(doubled[0])["loan_id"]}
     held = {finding.name for finding in secret_search.search(people, _everything(stack))}
     assert held == people.keys()
     before = _state(stack)["rows"]
-    stack.store.write(ids_uri(PIPELINE, "letter"), "\n".join(people.values()).encode())
-
-    conf = {"pipeline": PIPELINE, "request": "letter", "reason": "they asked for it"}
-    run_id = stack.api.trigger(ERASE, conf)["dag_run_id"]
-    stack.wait(ERASE, run_id)
+    file = tmp_path / "ids.txt"
+    file.write_text("\n".join(people.values()))
+    monkeypatch.setenv("RELEVO_STATE", str(stack.layout.state))
+    told = CliRunner().invoke(app, ["erase", PIPELINE, str(file), "--reason", "a letter"])
+    assert told.exit_code == 0, told.output
 
     assert secret_search.search(people, _everything(stack)) == []
     begun, done = ledger.entries(stack.lake, "erasure")
     assert (begun.decision, done.decision) == ("begun", "done")
-    assert done.reason.startswith("admin: they asked for it. 2 ids: ")
+    assert done.reason.startswith("admin: a letter. 2 ids: ")
+    assert told.stdout.strip() == done.reason.removeprefix("admin: a letter. ")
     assert done.evidence["found"]["versions"][0] == 1
     assert find_stale(stack.lake, stack.pipeline).is_nothing
     after = _state(stack)["rows"]

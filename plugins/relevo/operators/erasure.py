@@ -7,68 +7,48 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow.configuration import conf
-from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
-from include.specification import pipeline_file
 from include.wording import some
 from relevo.active_runs import count_active
-from relevo.failures import failing_at_once
 from relevo.hooks import RelevoHook
-from relevo.links import LedgerLink, ledger_path
-from relevo.operators.base import origin_of
+from relevo.operators.interventions import Asked, InterventionOperator
 
 if TYPE_CHECKING:
+    from include.steps.interventions import Done
+    from include.storage.lake_tables import Lake
     from include.storage.text_redaction import Redaction
 
 
-class EraseOperator(BaseOperator):
-    """Erase the people of a request, as the parameters of the run say.
+class EraseOperator(InterventionOperator):
+    """Erase the people of the ``request``, the name under which their ids were handed in.
 
-    These are ``pipeline``, ``request`` (the name under which the ids were handed in) and
-    ``reason``. The ids are deleted as the last thing that it does.
+    The ids are deleted as the last thing that it does.
     """
 
-    operator_extra_links = (LedgerLink(),)
-
-    def execute(self, context: Any) -> dict[str, Any]:
-        """Return how many people and rows that were, and which versions were trained on them."""
-        params = context["params"]
-        name, request, why = params["pipeline"], params["request"], params["reason"].strip()
-        if not why:
-            raise AirflowFailException("Parameter reason: must say why, got nothing.")
-        _refuse_active(name)
-        with failing_at_once():
-            return self._erase(context, name, request, why)
-
-    def _erase(self, context: Any, name: str, request: str, why: str) -> dict[str, Any]:
+    def run(self, context: Any, asked: Asked, lake: Lake) -> Done:
+        """Erase them; the answer names no id."""
         from include.registry.champions import Registry
         from include.steps import erasure
-        from include.storage.lake_tables import Lake
+        from include.steps.interventions import Done
 
-        hook = RelevoHook()
-        lake = Lake(hook.store(), name)
+        name, request = asked.pipeline.name, context["params"]["request"]
+        _refuse_active(name)
         redaction = erasure.read_redaction(lake, request)
-        LedgerLink.persist(context, ledger_path(name))
         found = erasure.erase(
             lake,
             Registry(lake),
-            pipeline_file.load(name),
+            asked.pipeline,
             request,
-            why,
-            context["dag_run"].triggering_user_name or "Nobody known",
-            origin_of(context),
-            connections=hook.sql_url,
+            asked.why,
+            asked.who,
+            asked.origin,
+            connections=RelevoHook().sql_url,
         )
         if redaction is not None:
             self.log.info("Taken out of %d logs of tasks", _redact_logs(name, redaction))
         erasure.forget_ids(lake, request)
-        self.log.info("%s", found)
-        return {
-            "people": found.people,
-            "rows": sum(found.tables.values()),
-            "versions": list(found.versions),
-        }
+        return Done(str(found), changed=True)
 
 
 def _refuse_active(pipeline: str) -> None:
