@@ -19,29 +19,20 @@ import pyarrow as pa
 from include.calendar.partitions import parse
 from include.errors import SourceError, UnavailableError
 from include.ingestion.entity_ids import EntityIds, read_ids
-from include.ingestion.landed_batch import is_picked
-from include.ingestion.landed_changes import LandedChanges
-from include.ingestion.landed_digests import (
-    LandedDigest,
-    digest_landed,
-    digest_list,
-    files_by_partition,
-)
-from include.ingestion.landed_objects import files_at
 from include.ingestion.landed_removal import LandedRemoval
 from include.registry.champions import Registry
 from include.registry.model_files import ModelVersion
 from include.specification.pipeline import Pipeline
 from include.specification.sections.sources import ROW_ID
+from include.steps.landed_records import LandedRecords
 from include.steps.preparation import landed_schema, quarantine_table, raw_table, read_batch
 from include.storage import ledger
 from include.storage.connections import Connections
 from include.storage.data_files import PARTITION
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
-from include.storage.lineage_records import PartitionCommits, written
 from include.storage.object_store import ObjectStore, join
-from include.storage.row_removal import Picked, find_rows, mend_log, remove_rows, tables_of
+from include.storage.row_removal import Picked, find_rows, remove_rows, tables_of
 from include.storage.settings import LAKE, REPORTS
 from include.storage.text_redaction import Redaction
 from include.training.training_sets import TABLE as TRAINING_SETS
@@ -87,9 +78,14 @@ class Found:
         return told
 
 
+def erasures(pipeline: str) -> str:
+    """Name the folder of what requests bring, and of what is begun."""
+    return f"s3://{LAKE}/{pipeline}/erasures"
+
+
 def ids_uri(pipeline: str, name: str) -> str:
     """Name the object with the ids of a request, one a line; deleted when they are erased."""
-    return join(f"s3://{LAKE}/{pipeline}/erasures", f"{name}.txt")
+    return join(erasures(pipeline), f"{name}.txt")
 
 
 def hand_in(lake: Lake, pipeline: Pipeline, texts: Sequence[str]) -> str:
@@ -158,13 +154,13 @@ def erase(
             unknown=_without_ids(lake, pipeline),
         )
         _record(lake, found, _BEGUN, why, who, origin)
-    changes = _Changes(lake, pipeline, store, name, connections)
-    changes.begin(landed, rows)
+    records = LandedRecords(lake, pipeline, f"{erasures(pipeline.name)}/{name}.json", connections)
+    records.begin({source: _partitions(rows, source) for source, files in landed.items() if files})
     for source, files in landed.items():
         _remove_landed(pipeline, removals[source], files)
     for table in tables_of(lake):
         remove_rows(lake, table, _picked(pipeline, table, ids))
-    changes.finish()
+    records.finish()
     folder = f"s3://{REPORTS}/{pipeline.name}"
     pages = Redaction(ids.texts).redact_below(store, folder, lambda one: one.endswith(_TEXTS))
     _log.info("Taken out of %d pages and results", len(pages))
@@ -311,86 +307,6 @@ def _partitions(rows: Mapping[str, Mapping[str, int]], source: str) -> list[str]
     tables = (raw_table(source), quarantine_table(source))
     paths = [path for table in tables for path in rows.get(table, {})]
     return sorted({path.partition("/")[0].removeprefix(f"{PARTITION}=") for path in paths})
-
-
-class _Changes:
-    """Lets the commits tell of landed files as they are without the rows.
-
-    What was there before is kept beside the ids until that is done: who is killed finds it.
-    """
-
-    def __init__(
-        self,
-        lake: Lake,
-        pipeline: Pipeline,
-        store: ObjectStore,
-        name: str,
-        connections: Connections,
-    ) -> None:
-        self.lake, self.pipeline, self.store = lake, pipeline, store
-        self.uri = ids_uri(pipeline.name, name).removesuffix(".txt") + ".json"
-        self.connections = connections
-        self.before: dict[str, dict[str, LandedDigest]] = {}
-
-    def begin(
-        self, landed: Mapping[str, Mapping[str, int]], rows: Mapping[str, Mapping[str, int]]
-    ) -> None:
-        """Keep what lies there of the partitions whose files are going to change."""
-        if not self.store.exists(self.uri):
-            told = {
-                source: {
-                    partition: digest.to_dict()
-                    for partition, digest in self._look(source, _partitions(rows, source)).items()
-                }
-                for source, files in landed.items()
-                if files
-            }
-            self.store.write(self.uri, json.dumps(told).encode(), "application/json")
-        held = json.loads(self.store.read(self.uri))
-        self.before = {
-            source: {partition: LandedDigest(**digest) for partition, digest in told.items()}
-            for source, told in held.items()
-        }
-
-    def finish(self) -> None:
-        """Tell of what lies there now."""
-        for source, before in self.before.items():
-            picked = [name for name, digest in before.items() if digest.rows is not None]
-            changes = LandedChanges(before, self._look(source, picked))
-            mend_log(self.lake, raw_table(source), changes.told)
-            if source == self.pipeline.label_source:
-                mend_log(self.lake, "labels", changes.told)
-        self.store.delete(self.uri)
-
-    def _look(self, source: str, picked: list[str]) -> dict[str, LandedDigest]:
-        """Digest what lies there of each partition that was ingested.
-
-        Args:
-            source: Name of the source.
-            picked: Of a place that holds every partition, those whose rows are looked at.
-        """
-        definition = self.pipeline.sources[source]
-        commits = PartitionCommits(written(self.lake, raw_table(source)))
-        names, subject = list(commits.partitions), f"source {source}"
-        if definition.is_partitioned:
-            files = files_by_partition(self.store, definition, names, subject)
-            return {name: LandedDigest(files=held) for name, held in files.items()}
-        if not is_picked(definition):
-            return {}
-        place = digest_list(
-            files_at(self.store, str(definition.uri), subject).files, str(definition.uri)
-        )
-        found = {name: LandedDigest(place=place) for name in names}
-        for name in picked:
-            partition = parse(name, self.pipeline.partition)
-            batch = read_batch(
-                *(self.lake, self.pipeline, source, partition),
-                *(landed_schema(self.lake, source), self.connections),
-            )
-            digest = digest_landed(definition, partition, batch, numbered=False)
-            assert digest is not None  # a place that is picked from has one
-            found[name] = digest
-        return found
 
 
 def _recorded(lake: Lake, origin: Origin) -> dict[str, Found]:

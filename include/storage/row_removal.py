@@ -155,7 +155,7 @@ class _Log:
         return line if not action or action == json.loads(line) else json.dumps(action)
 
     def _checkpoint(self, held: bytes) -> bytes:
-        rows = pq.read_table(io.BytesIO(held))
+        rows = open_parquet(io.BytesIO(held)).read()
         actions = rows.to_pylist()
         for action in actions:
             for kind in ("add", "remove"):

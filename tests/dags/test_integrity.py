@@ -159,7 +159,10 @@ def test_every_file_is_loaded_without_a_word(bag: DagBag) -> None:
     assert bag.import_errors == {}
     assert bag.captured_warnings == {}
     expected = {f"{name}_{kind}" for name in pipeline_file.names() for kind in ("score", "train")}
-    by_hand = ("freeze", "unfreeze", "promote", "refuse", "rollback", "withdraw", "reprocess")
+    by_hand = (
+        *("freeze", "unfreeze", "promote", "refuse", "rollback", "withdraw"),
+        *("reprocess", "erase"),
+    )
     assert expected | {f"platform_{name}" for name in by_hand} <= set(bag.dags)
 
 
@@ -326,6 +329,7 @@ class TestByHand:
             ("promote", {"version": 2}, {"version": None}),
             ("refuse", {"version": 2}, {"version": 0}),
             ("withdraw", {"partition": "2005-Q1"}, {"partition": ""}),
+            ("erase", {"request": "letter_1"}, {"request": "../letter"}),
         ],
     )
     def test_each_is_one_task_that_asks_for_what_it_needs(
