@@ -125,9 +125,10 @@ class Tracking:
         for run in self._search("attributes.status = 'RUNNING'"):
             parent = run.data.tags.get(PARENT)
             tags = (run if parent is None else self.client.get_run(parent)).data.tags
-            if DAG_RUN in tags and KEY in tags:
-                name = tags[KEY].removeprefix(_TRAINING).removesuffix(f"/{tags[DAG_RUN]}")
-                found.append((run.info.run_id, name, tags[DAG_RUN]))
+            dag_run_id, name = tags.get(DAG_RUN), tags.get(KEY, "").removeprefix(_TRAINING)
+            # What an earlier release made names no DAG.
+            if dag_run_id and name.endswith(f"/{dag_run_id}"):
+                found.append((run.info.run_id, name.removesuffix(f"/{dag_run_id}"), dag_run_id))
         return found
 
     def running(self) -> list[tuple[str, str, str]]:

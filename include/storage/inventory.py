@@ -105,6 +105,11 @@ def _kind(folder: str, item: StoredObject, tables: Mapping[str, StoredTable]) ->
     return folder if folder in ("drafts", "models") else "records"
 
 
+def _is_data(path: str) -> bool:
+    """Tell whether a path below a table is that of a data file; what other engines add is not."""
+    return path.endswith(".parquet") and not path.startswith("_")
+
+
 def _table(name: str, root: str, items: list[StoredObject]) -> StoredTable:
     log = [item for item in items if item.uri.startswith(root + _LOG)]
     commits = {int(found[1]): item.modified for item in log
@@ -112,7 +117,7 @@ def _table(name: str, root: str, items: list[StoredObject]) -> StoredTable:
     checkpoints = [int(found[1]) for item in log if (found := _CHECKPOINT.fullmatch(item.name))]
     return StoredTable(
         name=name,
-        files=tuple(item for item in items if item not in log),
+        files=tuple(item for item in items if _is_data(item.uri.removeprefix(root))),
         commits=commits,
         checkpoint=max(checkpoints, default=-1),
     )

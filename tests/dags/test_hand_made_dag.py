@@ -18,7 +18,7 @@ from tests.dags.test_integrity import SCORE, complaints, edges
 PAGE = Path(__file__).parents[2] / "docs" / "hand-made-dag.md"
 MODULES = (
     *("approval", "preparation", "monitoring", "exploration", "training"),
-    *("reprocessing", "rollback"),
+    *("maintenance", "reprocessing", "rollback"),
 )
 
 
@@ -73,6 +73,6 @@ def test_the_table_names_every_operator() -> None:
         for name, item in vars(module).items()
         if isinstance(item, type)
         and item.__module__ == module.__name__
-        and name not in ("TrainingOperator", "ReprocessingOperator")
+        and name not in ("MaintenanceOperator", "ReprocessingOperator", "TrainingOperator")
     }
     assert set(re.findall(r"^\| `(\w+\.\w+)`", PAGE.read_text(), flags=re.MULTILINE)) == defined
