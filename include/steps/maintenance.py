@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 Kind = Literal[
     "data file", "draft", "model file", "report", "compaction", "checkpoint", "MLflow run"
 ]
-REMOVED: tuple[Kind, ...] = ("draft", "data file", "model file", "report")
+# What is deleted once the drafts are.
+_OBJECTS: tuple[Kind, ...] = ("data file", "model file", "report")
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Item:
     """One thing to do.
 
     Args:
-        kind: What is done: of ``REMOVED`` an object is deleted.
+        kind: What it is.
         name: Address of the object, name of the table, or id of the MLflow run.
         size: Bytes of the object; 0 of what is not deleted.
         why: The reason.
@@ -129,7 +130,6 @@ class Outcome:
         return tally(self.done)
 
 
-@dataclass(frozen=True)
 class Maintenance:
     """How a pipeline is maintained.
 
@@ -140,16 +140,19 @@ class Maintenance:
         tracking: Its MLflow experiment; None to leave MLflow alone.
     """
 
-    lake: Lake
-    runs: AirflowRuns
-    retention: timedelta
-    tracking: Tracking | None = None
-    _store: ObjectStore = field(init=False)
-
-    def __post_init__(self) -> None:
-        store = ObjectStore(self.lake.settings)
-        store.connect()
-        object.__setattr__(self, "_store", store)
+    def __init__(
+        self,
+        lake: Lake,
+        runs: AirflowRuns,
+        retention: timedelta,
+        tracking: Tracking | None = None,
+    ) -> None:
+        self.lake = lake
+        self.runs = runs
+        self.retention = retention
+        self.tracking = tracking
+        self._store = ObjectStore(lake.settings)
+        self._store.connect()
 
     def draw_up(self, now: datetime) -> Plan:
         """Look what is to be done, and change nothing.
@@ -159,7 +162,7 @@ class Maintenance:
         """
         record = on_record(self.lake)
         cutoff, held_back = self._cutoff(record, now)
-        trains = self.runs.open_since([f"{self.lake.pipeline}_train"]) is not None
+        trains = self.runs.open_since(sorted(record.trained_by)) is not None
         if trains:
             held_back += " A training is under way, so model files stay for now."
         inventory = take_inventory(self.lake)
@@ -210,7 +213,7 @@ class Maintenance:
         # The order is that of the module's docstring: what a draft names is looked at after it.
         cutoff, _ = self._cutoff(on_record(self.lake), now)
         self._delete(plan.of("draft"), self._drafts(take_inventory(self.lake), cutoff))
-        objects = [item for kind in REMOVED[1:] for item in plan.of(kind)]
+        objects = [item for kind in _OBJECTS for item in plan.of(kind)]
         self._delete(objects, self.draw_up(now).items)
         undone = set(self._keep_up(plan, run_id))
         after = take_inventory(self.lake)
@@ -240,9 +243,8 @@ class Maintenance:
         return plan, Outcome(plan, done, left, usage, values["done_at"])
 
     def _cutoff(self, record: OnRecord, now: datetime) -> tuple[datetime, str]:
-        cutoff, name = now - self.retention, self.lake.pipeline
-        dags = {*record.dag_ids, f"{name}_score", f"{name}_train", "platform_reprocess"}
-        since = self.runs.open_since(sorted(dags))
+        cutoff = now - self.retention
+        since = self.runs.open_since(sorted(record.dag_ids))
         if since is None or since >= cutoff:
             return cutoff, ""
         told = f"A run of {since:%Y-%m-%d %H:%M} is open, so what it may have read since stays."

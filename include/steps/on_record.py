@@ -19,6 +19,8 @@ from include.storage.lineage import TableReference
 from include.storage.lineage_records import PartitionCommits, written
 from include.training.training_sets import TrainingSet
 
+_REPROCESS = "platform_reprocess"
+
 
 @dataclass(frozen=True)
 class OnRecord:
@@ -29,7 +31,8 @@ class OnRecord:
         model_files: Addresses of the files of registered versions.
         versions: Model versions that were ever put in use.
         partitions: Partitions as of which those were trained.
-        dag_ids: DAGs that wrote something.
+        dag_ids: DAGs that write something, those made by hand among them.
+        trained_by: Those of them that train.
     """
 
     references: frozenset[TableReference]
@@ -37,6 +40,7 @@ class OnRecord:
     versions: frozenset[int]
     partitions: frozenset[str]
     dag_ids: frozenset[str]
+    trained_by: frozenset[str]
 
 
 def on_record(lake: Lake) -> OnRecord:
@@ -49,6 +53,8 @@ def on_record(lake: Lake) -> OnRecord:
     ]
     used = {int(row["version"]) for row in events if row["event"] in (PROMOTED, RESTORED)}
     entries = ledger.entries(lake)
+    train = {f"{lake.pipeline}_train"}
+    train |= {entry.dag_id for entry in entries if entry.kind == "training"}
     predicted = PartitionCommits(written(lake, PREDICTIONS))
     judged = PartitionCommits(written(lake, PERFORMANCE))
     references = {
@@ -67,7 +73,11 @@ def on_record(lake: Lake) -> OnRecord:
         model_files=frozenset(uri for model in models for uri, _ in model.files.values()),
         versions=frozenset(used),
         partitions=frozenset(model.partition for model in models if model.version in used),
-        dag_ids=frozenset(entry.dag_id for entry in entries if entry.dag_id),
+        dag_ids=frozenset(
+            {*train, f"{lake.pipeline}_score", _REPROCESS}
+            | {entry.dag_id for entry in entries if entry.dag_id}
+        ),
+        trained_by=frozenset(train),
     )
 
 

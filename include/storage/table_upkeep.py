@@ -57,7 +57,7 @@ def unneeded_files(
         cutoff: Versions that were the latest since then are held, aware.
     """
     old = [item for item in table.files if item.modified < cutoff and item.name not in drafted]
-    # From what costs least on: most days nothing is left after the first two.
+    # From what costs least on: there may soon be nothing left to look for.
     for held in (_names_now, _names_at_cutoff, _names_since, _names_on_record):
         if old:
             needed = held(lake, table, references, cutoff)
@@ -66,7 +66,7 @@ def unneeded_files(
 
 
 def _names_now(lake: Lake, table: StoredTable, *_: object) -> set[str]:
-    return _names(lake, TableReference(lake.pipeline, table.name, -1, None, 0), latest=True)
+    return _names(lake, lake.reference(table.name))
 
 
 def _names_at_cutoff(lake: Lake, table: StoredTable, _: object, cutoff: datetime) -> set[str]:
@@ -109,9 +109,7 @@ def _names_on_record(
     return found
 
 
-def _names(lake: Lake, reference: TableReference, *, latest: bool = False) -> set[str]:
-    if latest:
-        reference = lake.latest(reference)
+def _names(lake: Lake, reference: TableReference) -> set[str]:
     return {_name(file.path) for file in lake.files(reference)}
 
 
@@ -134,14 +132,13 @@ def scattered(lake: Lake, tables: Iterable[StoredTable]) -> list[tuple[str, int]
     found = []
     for table in tables:
         if len(table.files) > FEW_FILES and is_of_events(lake.open(table.name)):
-            small = len(_small_files(lake, table.name))
+            small = len(_small(lake, lake.reference(table.name)))
             if small > FEW_FILES:
                 found.append((table.name, small))
     return found
 
 
-def _small_files(lake: Lake, table: str) -> list[DataFile]:
-    whole = lake.latest(TableReference(lake.pipeline, table, 0, None, 0))
+def _small(lake: Lake, whole: TableReference) -> list[DataFile]:
     return [file for file in lake.files(whole) if file.size < _WHOLE]
 
 
@@ -162,7 +159,7 @@ def compact(lake: Lake, table: str, by: str) -> bool:
     """
     delta = lake.open(table)
     whole = TableReference(lake.pipeline, table, delta.version(), None, 0)
-    small = [file for file in lake.files(whole) if file.size < _WHOLE]
+    small = _small(lake, whole)
     if len(small) <= FEW_FILES:
         return True
     rows = _read(lake, table, small, pa.schema(delta.schema().to_arrow()))

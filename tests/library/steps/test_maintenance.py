@@ -135,7 +135,7 @@ def test_a_draft_of_an_open_run_can_still_be_committed(world: World) -> None:
     since = datetime.now(UTC) - timedelta(seconds=2)
     draft = drafts.write(world.lake, "features", rows, partitions=[Q1], origin=ORIGIN)
     world.open_runs["p_score", "run_1"] = since
-    ledger.record(world.lake, "retraining", Q1, "no", "x", origin=ORIGIN)  # so the DAG is known
+    ledger.record(world.lake, "retraining", Q1, "no", "x", origin=ORIGIN)  # a DAG made by hand
 
     done = world.maintain()
 
