@@ -1,11 +1,12 @@
 """Two weeks of hourly runs with daily maintenance, at speed: what the lake holds, what a run takes.
 
-    ./relevo up && .venv/bin/python -m bench.maintenance
+    .venv/bin/python -m bench.maintenance
 
 Each run drafts, validates, commits, scores, watches and decides as the tasks of a scoring run write
-and read, on real Delta tables on the store of the running stack, without Spark and suites, so that
-what the tables cost is all that is measured. It replaces one of ``--partitions`` hourly partitions.
-A day ends when 24 runs have; what was replaced more than ``--retention`` such days ago may go.
+and read, on real Delta tables on the store of the running stack (or the one that RELEVO_STORE_*
+names), without Spark and suites, so that what the tables cost is all that is measured. It replaces
+one of ``--partitions`` hourly partitions. A day ends when 24 runs have; what was replaced more than
+``--retention`` such days ago may go.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ from itertools import product
 import numpy as np
 import pyarrow as pa
 
-from bench.stack import connect_settings
 from include.calendar.partitions import Frequency, parse
 from include.registry.champions import PROFILES, Registry
 from include.steps.maintenance import AirflowRuns, Maintenance
@@ -34,6 +34,8 @@ from include.storage.lake_tables import Lake, with_partition
 from include.storage.lineage import Origin, TableReference
 from include.storage.object_store import ObjectStore
 from include.storage.settings import LAKE, REPORTS
+from stack.commands.store_access import store_settings
+from stack.embedded.layout import Layout
 
 FIRST = parse("2026-01-01T00", Frequency.HOURLY)
 RETENTION = timedelta(days=90)
@@ -66,7 +68,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000)
     parser.add_argument("--never", action="store_true", help="without maintenance, to compare")
     options = parser.parse_args()
-    settings = connect_settings().store
+    settings = store_settings(Layout.from_environment())
     aged, young = (Lake(settings, f"bench_{uuid.uuid4().hex[:8]}") for _ in range(2))
     world = World(options.partitions, None if options.never else options.retention, options.rows)
     settled = options.retention + 1
