@@ -10,6 +10,7 @@ from stack.commands.airflow import ALL_PASSES_ON, airflow
 from stack.commands.audit import audit
 from stack.commands.backup import backup, restore
 from stack.commands.check import check
+from stack.commands.clean import clean
 from stack.commands.compose import app as compose
 from stack.commands.decisions import decisions
 from stack.commands.demo import demo
@@ -24,6 +25,7 @@ from stack.commands.licences import licences
 from stack.commands.lint import lint
 from stack.commands.lock import lock
 from stack.commands.logs import logs
+from stack.commands.maintain import maintain
 from stack.commands.mutate import mutate
 from stack.commands.new import new
 from stack.commands.plan import plan
@@ -76,6 +78,8 @@ app.command()(freeze)
 app.command()(unfreeze)
 app.command()(withdraw)
 app.command()(erase)
+app.command()(maintain)
+app.command()(clean)
 app.command(context_settings=ALL_PASSES_ON)(airflow)
 app.command()(audit)
 app.command()(sbom)

@@ -27,7 +27,9 @@ KEY = "relevo.key"
 SUPERSEDED_BY = "relevo.superseded_by"
 PARTITION = "relevo.partition"
 DAG_RUN = "relevo.dag_run_id"
+CLOSED_BECAUSE = "relevo.closed_because"
 _CANDIDATE = "relevo.candidate"
+_TRAINING = "training/"  # then the DAG and its run
 
 
 class Tracking:
@@ -50,7 +52,7 @@ class Tracking:
 
     def parent(self, dag_run_id: str, tags: Mapping[str, str]) -> str:
         """Find the parent run of a DAG run, or make it; returns its run id."""
-        return self._find_or_create(f"training/{dag_run_id}", dag_run_id, tags)
+        return self._find_or_create(f"{_TRAINING}{dag_run_id}", dag_run_id, tags)
 
     def candidate(self, parent_id: str, name: str, digest: str) -> str:
         """Find the nested run of a fit, or make it; returns its run id.
@@ -111,6 +113,23 @@ class Tracking:
         for run in nested:
             self.client.set_terminated(run.info.run_id, "FAILED")
         self.client.set_terminated(parent_id, "FAILED" if failed else "FINISHED")
+
+    def fail(self, run_id: str, reason: str) -> None:
+        """End a run as failed that nobody else will end, and say why in a tag."""
+        self.client.set_tag(run_id, CLOSED_BECAUSE, reason)
+        self.client.set_terminated(run_id, "FAILED")
+
+    def unfinished(self) -> list[tuple[str, str, str]]:
+        """List the runs of DAG runs that are RUNNING, as (run, DAG, DAG run), nested ones too."""
+        found = []
+        for run in self._search("attributes.status = 'RUNNING'"):
+            parent = run.data.tags.get(PARENT)
+            tags = (run if parent is None else self.client.get_run(parent)).data.tags
+            dag_run_id, name = tags.get(DAG_RUN), tags.get(KEY, "").removeprefix(_TRAINING)
+            # What an earlier release made names no DAG.
+            if dag_run_id and name.endswith(f"/{dag_run_id}"):
+                found.append((run.info.run_id, name.removesuffix(f"/{dag_run_id}"), dag_run_id))
+        return found
 
     def running(self) -> list[tuple[str, str, str]]:
         """List the runs of trainings that are RUNNING, as (run, partition, DAG run)."""

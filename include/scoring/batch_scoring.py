@@ -37,7 +37,7 @@ from include.spark import worker_errors
 from include.specification.metric_names import Task
 from include.specification.pipeline import Pipeline
 from include.specification.problem import Problem
-from include.storage.data_files import PARTITION, DataFile
+from include.storage.data_files import PARTITION, DataFile, open_data_file
 from include.storage.data_frames import to_pandas
 from include.storage.lake_tables import Lake, with_partition
 from include.storage.lineage import Origin, TableReference
@@ -230,7 +230,7 @@ def _score_file(job: _Job, path: str) -> dict[str, str]:
     total: Profile | None = None
     rows = 0
     with (
-        filesystem.open_input_file(settings.path(f"{job.source_uri}/{path}")) as source,
+        open_data_file(settings, f"{job.source_uri}/{path}") as source,
         filesystem.open_output_stream(settings.path(f"{job.target_uri}/{target}")) as sink,
     ):
         reader = open_parquet(source)

@@ -20,7 +20,7 @@ from include.features.feature_function import TABLE as FEATURES
 from include.scoring.batch_scoring import TABLE
 from include.specification.pipeline import Pipeline
 from include.specification.sections.sources import ROW_ID
-from include.storage.data_files import DataFile
+from include.storage.data_files import DataFile, open_data_file
 from include.storage.lake_tables import Lake
 from include.storage.lineage import TableReference
 from include.storage.lineage_records import PartitionCommits, Written, written
@@ -152,11 +152,11 @@ def _same_rows(lake: Lake, left: TableReference, right: TableReference) -> bool:
 
 def _digest(lake: Lake, files: Iterable[DataFile]) -> tuple[int, int, int]:
     """Count rows and add up their hashes, a batch at a time."""
-    filesystem, root = lake.settings.filesystem(), lake.settings.path(lake.uri(FEATURES))
+    root = lake.uri(FEATURES)
     rows = total = mixed = 0
     with duckdb.connect() as connection:
         for file in files:
-            with filesystem.open_input_file(f"{root}/{file.path}") as source:
+            with open_data_file(lake.settings, f"{root}/{file.path}") as source:
                 for batch in open_parquet(source).iter_batches(_BATCH_ROWS):
                     # Numbered, because a column may have any name.
                     columns = [batch[name] for name in sorted(batch.schema.names)]

@@ -19,6 +19,7 @@ import pyarrow as pa
 from pyspark.sql.datasource import DataSource, DataSourceReader, InputPartition
 from pyspark.sql.types import StructType
 
+from include.storage.data_files import open_data_file
 from include.storage.lake_tables import PARTITION, Lake, with_partition
 from include.storage.lineage import TableReference
 from include.storage.parquet import open_parquet
@@ -85,7 +86,7 @@ class LakeReader(DataSourceReader):
         schema = _arrow_schema(self.options)
         stored = [name for name in schema.names if name != PARTITION]
         settings = StoreSettings.from_environment()
-        with settings.filesystem().open_input_file(settings.path(partition.path)) as source:
+        with open_data_file(settings, partition.path) as source:
             rows = open_parquet(source).read(columns=stored)
         if PARTITION in schema.names:
             rows = with_partition(rows, partition.partition)

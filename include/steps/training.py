@@ -118,6 +118,7 @@ def fit(
     run_id = tracking.candidate(parent_id, name, digest_fit(data, pipeline, name, preset))
     tags = tracking.finished_tags(run_id)
     if _RESULT_TAG in tags:
+        _restore(lake, tracking, tags)
         return CandidateResult(
             name,
             run_id,
@@ -170,6 +171,17 @@ def fit(
     return CandidateResult(
         name, run_id, fitted.validation, logged.model_uri, file, trusted, decision
     )
+
+
+def _restore(lake: Lake, tracking: Tracking, tags: Mapping[str, str]) -> None:
+    """Take the file of a finished fit from MLflow, if it was never registered and maintained away.
+
+    It is the same to the last bit: what is stored is what MLflow holds.
+    """
+    store = ObjectStore(lake.settings)
+    if not store.exists(tags["relevo.file"]):
+        model = tracking.download(tags["relevo.model_uri"], MODEL)
+        put_file(store, lake.pipeline, MODEL, model)
 
 
 def _log_training_set(

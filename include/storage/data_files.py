@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,6 +15,7 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from deltalake.transaction import AddAction
 
+from include.errors import TableError
 from include.storage.settings import StoreSettings
 
 PARTITION = "partition"
@@ -81,3 +85,34 @@ def write_files(settings: StoreSettings, table_uri: str, rows: pa.Table) -> tupl
             size = sink.tell()
         files.append(DataFile(path, partition, size, part.num_rows))
     return tuple(files)
+
+
+@contextmanager
+def open_data_file(settings: StoreSettings, uri: str) -> Iterator[Any]:
+    """Open a committed file for reading.
+
+    Raises:
+        TableError: If maintenance removed it.
+    """
+    with told_if_removed(uri), settings.filesystem().open_input_file(settings.path(uri)) as source:
+        yield source
+
+
+@contextmanager
+def told_if_removed(what: str) -> Iterator[None]:
+    """Say of a file that is there no more, why and what to do.
+
+    Args:
+        what: Address of the file, or of its table at a version.
+
+    Raises:
+        TableError: In place of an error that says that a file does not exist.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise TableError(
+            f"{what}: its data files must still be there, got none. Maintenance removes those of "
+            "a version that was replaced longer ago than the retention and that nothing on record "
+            "refers to. Read a later version, or clear the run from its first task on."
+        ) from error

@@ -24,7 +24,7 @@ from include.errors import TableError
 from include.storage import lineage_records
 from include.storage.concurrent_commits import commit
 from include.storage.data_files import PARTITION as PARTITION
-from include.storage.data_files import DataFile, committed_files, write_files
+from include.storage.data_files import DataFile, committed_files, told_if_removed, write_files
 from include.storage.lineage import Origin, TableReference
 from include.storage.retention import EVERY_VERSION, keep_versions
 from include.storage.settings import LAKE, StoreSettings
@@ -161,11 +161,12 @@ class Lake:
         columns: Sequence[str] | None = None,
     ) -> pa.Table:
         root = self.settings.path(self.uri(table))
-        return delta.to_pyarrow_table(
-            filters=where,
-            columns=None if columns is None else list(columns),
-            filesystem=SubTreeFileSystem(root, self.settings.filesystem()),
-        )
+        with told_if_removed(f"table {self.pipeline}.{table} at version {delta.version()}"):
+            return delta.to_pyarrow_table(
+                filters=where,
+                columns=None if columns is None else list(columns),
+                filesystem=SubTreeFileSystem(root, self.settings.filesystem()),
+            )
 
     def write(
         self,

@@ -1,4 +1,4 @@
-"""How long the versions of a table stay: until somebody who knows what refers to them cleans up."""
+"""How long the versions of a table stay: until maintenance, which knows what refers to them."""
 
 from __future__ import annotations
 

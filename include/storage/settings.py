@@ -1,4 +1,4 @@
-"""Where the store, MLflow and Spark are.
+"""Where the store, MLflow and Spark are, and how long what was replaced stays.
 
 Airflow tasks build :class:`Settings` from connections (``relevo.hooks``); the command line and
 Spark workers read them from ``RELEVO_*`` variables. Nothing is read at import.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from datetime import timedelta
 from typing import Any, Self, TypeVar
 
 from pydantic import SecretStr, ValidationError, model_validator
@@ -25,6 +26,12 @@ BUCKETS = (LANDING, LAKE, MLFLOW, REPORTS, LOGS)
 STORE_VARIABLES = "RELEVO_STORE_"
 # S3 takes no longer name of a bucket.
 _PREFIX_CHARACTERS = 63 - max(map(len, BUCKETS))
+
+# How long what was replaced stays readable, unless a deployment says otherwise; and the shortest
+# time, in which whoever waits (await_training does so for a week) still finds what it began with.
+RETENTION_DAYS = 90
+LEAST_RETENTION_DAYS = 14
+_MOST_DAYS = 36_500
 
 _REMEDY = "Start the stack with ./relevo up, or export the variables of your deployment."
 _Model = TypeVar("_Model", bound=BaseSettings)
@@ -192,6 +199,24 @@ class Settings(BaseSettings):
             store=StoreSettings.from_environment(),
             mlflow=MlflowSettings.from_environment(),
         )
+
+
+def retention(days: str | int) -> timedelta:
+    """Turn the setting of a deployment into a time.
+
+    Raises:
+        SettingsError: If it is no whole number of days, or too few.
+    """
+    try:
+        number = int(days)
+    except ValueError:
+        number = 0
+    if not LEAST_RETENTION_DAYS <= number <= _MOST_DAYS:
+        raise SettingsError(
+            f"retention {days!r}: must be a whole number of days from {LEAST_RETENTION_DAYS} to "
+            f"{_MOST_DAYS}, got something else. Correct the Airflow variable or the option."
+        )
+    return timedelta(days=number)
 
 
 def _read(model: type[_Model], **values: Any) -> _Model:

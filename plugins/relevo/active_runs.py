@@ -144,6 +144,18 @@ def active_runs(
     return Active(runs, tuple(later))
 
 
+def oldest_active(dag_id: str) -> datetime | None:
+    """Tell since when the oldest run that is queued or running may have begun; None without one.
+
+    That is its date, unless it started before: one that was cleared started again since.
+    """
+    if not count_active(dag_id):
+        return None
+    states = RuntimeTaskInstance.get_task_states(dag_id)
+    runs = _read(dag_id, _active_among(dag_id, list(states)))
+    return min((min(run.run_after, started(run)) for run in runs), default=None)
+
+
 def failed_before(
     task: BaseOperator,
     ti: Any,

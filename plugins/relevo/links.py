@@ -80,6 +80,13 @@ class LedgerLink(StoredLink):
     key = "relevo_ledger"
 
 
+class MaintenanceLink(StoredLink):
+    """What maintenance removed of a pipeline, or is about to."""
+
+    name = "Maintenance"
+    key = "relevo_maintenance"
+
+
 def report_path(uri: str) -> str:
     """Turn ``s3://reports/a/b.html`` into the path at which the plugin serves it."""
     return page_path(f"reports/{uri.removeprefix('s3://reports/')}")

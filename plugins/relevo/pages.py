@@ -95,7 +95,7 @@ def make_application() -> FastAPI:
         try:
             store = ObjectStore(RelevoHook().store())
             if not store.exists(uri):
-                raise HTTPException(404, f"There is no report {path}. Did its task run?")
+                raise HTTPException(404, f"There is no report {path}: not made yet, or expired.")
             data = store.read(uri)
         except RelevoError as error:
             raise HTTPException(503, str(error)) from error

@@ -18,7 +18,7 @@ from tests.dags.test_integrity import SCORE, complaints, edges
 PAGE = Path(__file__).parents[2] / "docs" / "hand-made-dag.md"
 MODULES = (
     *("approval", "preparation", "monitoring", "exploration", "training"),
-    *("reprocessing", "rollback", "interventions", "erasure"),
+    *("reprocessing", "rollback", "interventions", "erasure", "maintenance"),
 )
 
 
@@ -74,6 +74,6 @@ def test_the_table_names_every_operator() -> None:
         if isinstance(item, type)
         and item.__module__ == module.__name__
         and name not in ("TrainingOperator", "ReprocessingOperator", "InterventionOperator")
-        and name not in ("HandoverOperator", "Asked")
+        and name not in ("HandoverOperator", "MaintenanceOperator", "Asked")
     }
     assert set(re.findall(r"^\| `(\w+\.\w+)`", PAGE.read_text(), flags=re.MULTILINE)) == defined

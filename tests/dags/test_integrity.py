@@ -161,7 +161,7 @@ def test_every_file_is_loaded_without_a_word(bag: DagBag) -> None:
     expected = {f"{name}_{kind}" for name in pipeline_file.names() for kind in ("score", "train")}
     by_hand = (
         *("freeze", "unfreeze", "promote", "refuse", "rollback", "withdraw"),
-        *("reprocess", "erase"),
+        *("reprocess", "erase", "maintain"),
     )
     assert expected | {f"platform_{name}" for name in by_hand} <= set(bag.dags)
 
@@ -411,6 +411,32 @@ class TestExecution:
 
     def test_they_keep_the_rules_as_well(self, both: tuple[DAG, DAG]) -> None:
         assert [complaint for dag in both for complaint in complaints(dag)] == []
+
+
+class TestMaintain:
+    @pytest.fixture
+    def dag(self, bag: DagBag) -> DAG:
+        return bag.dags["platform_maintain"]
+
+    def test_each_pipeline_by_itself_plans_and_then_carries_out(self, dag: DAG) -> None:
+        assert edges(dag) == {
+            (f"{name}.plan", f"{name}.carry_out") for name in pipeline_file.names()
+        }
+        assert {(task.task_id.partition(".")[0], task.pipeline) for task in dag.tasks} == {
+            (name, name) for name in pipeline_file.names()
+        }
+
+    def test_it_deletes_nothing_before_somebody_unpauses_it(self, dag: DAG) -> None:
+        assert dag.is_paused_upon_creation is True
+        assert (dag.catchup, dag.max_active_runs) == (False, 1)
+        assert dag.schedule == "30 3 * * *"
+
+    def test_a_run_may_be_dry_or_about_one_pipeline(self, dag: DAG) -> None:
+        checked(dag, {})
+        checked(dag, {"dry_run": True, "pipeline": "loan_default"})
+        for given in ({"pipeline": "nobodys"}, {"dry_run": "yes"}):
+            with pytest.raises(ParamValidationError):
+                checked(dag, given)
 
 
 class TestApproval:

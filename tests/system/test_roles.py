@@ -126,6 +126,11 @@ OPERATED: list[tuple[str, str, Any]] = [
             ("withdraw", {"partition": "snapshot-0001"}),
         )
     ),
+    (
+        "POST",
+        f"{API}/dags/platform_maintain/dagRuns",
+        {"logical_date": None, "conf": {"dry_run": True}},
+    ),
     ("PATCH", f"{API}/dags/{QUARTERLY}", {"is_paused": False}),
     (
         "POST",

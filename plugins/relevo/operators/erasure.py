@@ -53,7 +53,7 @@ class EraseOperator(InterventionOperator):
 
 def _refuse_active(pipeline: str) -> None:
     """Refuse while a run of the pipeline may write what is erased, or read what is half erased."""
-    dags = [f"{pipeline}_score", f"{pipeline}_train", "platform_reprocess"]
+    dags = [f"{pipeline}_score", f"{pipeline}_train", "platform_reprocess", "platform_maintain"]
     if active := [dag_id for dag_id in dags if count_active(dag_id)]:
         raise AirflowFailException(
             f"Pipeline {pipeline}: no run may be active while rows are erased, got runs of "

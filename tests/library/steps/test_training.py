@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -16,14 +16,23 @@ import pytest
 
 from include.calendar.partitions import Frequency, parse
 from include.registry.champions import CHAMPION, TABLE, Registry
-from include.registry.mlflow_runs import DAG_RUN, PARENT, PARTITION, SUPERSEDED_BY, Tracking
+from include.registry.mlflow_runs import (
+    CLOSED_BECAUSE,
+    DAG_RUN,
+    PARENT,
+    PARTITION,
+    SUPERSEDED_BY,
+    Tracking,
+)
 from include.registry.model_files import predict
 from include.specification.pipeline import Pipeline
 from include.specification.sections.decision import Decision
 from include.steps import promotion, training, training_course
+from include.steps.maintenance import AirflowRuns, Maintenance
 from include.storage import ledger
 from include.storage.lake_tables import Lake, with_partition
 from include.storage.lineage import Origin
+from include.storage.object_store import ObjectStore
 from include.storage.settings import Settings
 from include.training.training_sets import TrainingSet, build_training_set
 
@@ -332,3 +341,44 @@ def test_mlflow_follows_when_a_run_that_told_no_end_is_given_up(story: Story) ->
     training_course.end_abandoned(story.lake, story.tracking)
     states = [story.tracking.client.get_run(run_id).info.status for run_id in (orphan, under_way)]
     assert states == ["FAILED", "RUNNING"]
+
+
+def test_maintenance_ends_what_belongs_to_no_open_run(story: Story) -> None:
+    story.close()
+    runs = {}
+    for dag_run_id in ("gone", "open"):
+        name = f"{story.lake.pipeline}_train/{dag_run_id}"
+        tags = {PARTITION: str(AS_OF), DAG_RUN: dag_run_id}
+        runs[dag_run_id] = story.tracking.parent(name, tags)
+        runs[f"below {dag_run_id}"] = story.tracking.candidate(runs[dag_run_id], CANDIDATE, "00")
+    airflow = AirflowRuns(lambda dag_ids: None, lambda dag_id, run_id: run_id == "open")
+    maintenance = Maintenance(story.lake, airflow, timedelta(days=90), story.tracking)
+    maintenance.plan("night", datetime.now(UTC))
+    done = maintenance.carry_out("night", datetime.now(UTC)).done
+    assert {item.name for item in done if item.kind == "MLflow run"} == {
+        runs["gone"],
+        runs["below gone"],
+    }
+    found = {name: story.tracking.client.get_run(run_id) for name, run_id in runs.items()}
+    assert {name: run.info.status for name, run in found.items()} == {
+        "gone": "FAILED",
+        "below gone": "FAILED",
+        "open": "RUNNING",
+        "below open": "RUNNING",
+    }
+    told = found["gone"].data.tags[CLOSED_BECAUSE]
+    assert told == (
+        f"Run gone of {story.lake.pipeline}_train has ended or is gone: closed by maintenance."
+    )
+
+
+def test_a_fit_whose_file_expired_is_taken_from_mlflow(story: Story) -> None:
+    built = story.build()
+    first = story.fit(built)
+    store = ObjectStore(story.lake.settings)
+    before = store.read(first.file[0])
+    store.delete(first.file[0])
+    assert story.fit(built) == first
+    assert store.read(first.file[0]) == before
+    story.choose(built, first)
+    assert story.end() == "promoted"

@@ -10,8 +10,11 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
+from include.errors import TableError
+from include.storage.data_files import open_data_file
 from include.storage.lake_tables import Lake, with_partition
-from include.storage.lineage import Origin
+from include.storage.lineage import Origin, TableReference
+from include.storage.object_store import ObjectStore
 from include.storage.retention import EVERY_VERSION
 
 SCHEMA = pa.schema([("id", pa.int64()), ("partition", pa.string())])
@@ -85,3 +88,21 @@ class TestTables:
         self.append(lake, origin)
         for table in ("loans", "ledger"):
             assert lake.open(table).metadata().configuration == EVERY_VERSION
+
+    def test_a_file_that_is_gone_is_told_by_whoever_opens_it(
+        self, lake: Lake, origin: Origin
+    ) -> None:
+        self.write(lake, origin, 1)
+        (file,) = lake.files(TableReference(lake.pipeline, "loans", 1, "2005-Q1", 1))
+        uri = f"{lake.uri('loans')}/{file.path}"
+        with open_data_file(lake.settings, uri) as source:
+            assert source.size() == file.size
+        ObjectStore(lake.settings).delete(uri)
+        told = "data files must still be there, got none. Maintenance removes"
+        with (
+            pytest.raises(TableError, match=told),
+            open_data_file(lake.settings, uri) as source,
+        ):
+            source.read()
+        with pytest.raises(TableError, match=f"loans at version 1: its {told}"):
+            lake.read("loans", version=1)

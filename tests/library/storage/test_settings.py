@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
 
 import boto3
 import pyarrow as pa
@@ -11,7 +12,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from include.errors import SettingsError
 from include.storage.object_store import ObjectStore
-from include.storage.settings import StoreSettings
+from include.storage.settings import RETENTION_DAYS, StoreSettings, retention
 
 NAMES = ("ENDPOINT_URL", "ACCESS_KEY", "SECRET_KEY", "REGION", "BUCKET_PREFIX")
 
@@ -88,3 +89,14 @@ def test_a_prefix_that_no_bucket_can_have_is_refused(monkeypatch, prefix):
     rule = r"must be at most 56 of a-z, 0-9 and '-', .* Correct RELEVO_STORE_BUCKET_PREFIX"
     with pytest.raises(SettingsError, match=rule):
         StoreSettings.from_environment()
+
+
+def test_the_retention_is_a_number_of_days():
+    assert retention(RETENTION_DAYS) == timedelta(days=90)
+    assert retention("14") == timedelta(days=14)  # as an Airflow variable tells it
+
+
+@pytest.mark.parametrize("wrong", ["", "90 days", "1.5", 13, "-90", 36_501])
+def test_a_retention_that_would_remove_what_waits(wrong):
+    with pytest.raises(SettingsError, match=r"must be a whole number of days from 14 to 36500"):
+        retention(wrong)

@@ -1,0 +1,8 @@
+"""Maintenance: remove what nobody needs any more, of every pipeline.
+
+Declares the Airflow DAG platform_maintain.
+"""
+
+from relevo.platform import declare_maintain
+
+declare_maintain()

@@ -1,0 +1,350 @@
+"""Maintenance of one pipeline: what is needed no more goes, what grew scattered is put together.
+
+First it is planned: what, why, how many bytes. The plan is put on record,
+``s3://lake/<pipeline>/maintenance/<run>.json``, and carried out as far as it still holds at that
+moment: nothing beside it, and nothing of it that somebody needs by then. So a plan may be carried
+out again, by whoever was killed, and ends the same. The record stays, and says what was removed.
+
+What could be taken up again while it is removed is safe by this order: the manifests of drafts go
+first; then Airflow is asked which runs are open; then files go that no draft names, and that are
+older than all open runs. Whoever begins after that finds no draft, and makes another one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from include.errors import TableError
+from include.steps.on_record import OnRecord, on_record
+from include.storage.inventory import Inventory, take_inventory
+from include.storage.lake_tables import Lake
+from include.storage.object_store import THREADS, ObjectStore, StoredObject
+from include.storage.settings import LAKE, REPORTS
+from include.storage.table_upkeep import (
+    FEW_COMMITS,
+    compact,
+    scattered,
+    unneeded_files,
+    write_checkpoint,
+)
+
+if TYPE_CHECKING:
+    from include.registry.mlflow_runs import Tracking
+
+Kind = Literal[
+    "data file", "draft", "model file", "report", "compaction", "checkpoint", "MLflow run"
+]
+# What is deleted once the drafts are.
+_OBJECTS: tuple[Kind, ...] = ("data file", "model file", "report")
+
+
+@dataclass(frozen=True)
+class AirflowRuns:
+    """What Airflow knows of runs.
+
+    Args:
+        open_since: Given DAGs, tells since when the oldest of their runs that are queued or running
+            may have begun, aware; None if there is none.
+        is_open: Tells whether a run of a DAG is queued or running.
+    """
+
+    open_since: Callable[[Collection[str]], datetime | None]
+    is_open: Callable[[str, str], bool]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing to do.
+
+    Args:
+        kind: What it is.
+        name: Address of the object, name of the table, or id of the MLflow run.
+        size: Bytes of the object; 0 of what is not deleted.
+        why: The reason.
+    """
+
+    kind: Kind
+    name: str
+    size: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done.
+
+    Args:
+        pipeline: Whose.
+        made_at: When, aware, ISO 8601.
+        cutoff: What was replaced before this is needed by nobody, aware, ISO 8601.
+        held_back: Why that is earlier than the retention says, or what is left for now; '' if
+            nothing is.
+        items: What is to be done.
+        usage: By kind of object, files and bytes in the lake before.
+    """
+
+    pipeline: str
+    made_at: str
+    cutoff: str
+    held_back: str
+    items: Sequence[Item]
+    usage: dict[str, tuple[int, int]]
+
+    def of(self, kind: Kind) -> list[Item]:
+        """List what is to be done of a kind."""
+        return [item for item in self.items if item.kind == kind]
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Plan:
+        """Read what ``asdict`` gave."""
+        items = [Item(**item) for item in values["items"]]
+        usage = {kind: (files, size) for kind, (files, size) in values["usage"].items()}
+        return cls(**{**values, "items": items, "usage": usage})
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a plan.
+
+    Args:
+        plan: The plan.
+        done: What was done of it.
+        left: What was not: somebody needs it by now, or a writer came first.
+        usage: By kind of object, files and bytes in the lake afterwards.
+        done_at: When, aware, ISO 8601.
+    """
+
+    plan: Plan
+    done: Sequence[Item]
+    left: Sequence[Item]
+    usage: dict[str, tuple[int, int]]
+    done_at: str
+
+    def won(self) -> dict[str, tuple[int, int]]:
+        """Count what was done, and add up the bytes, by kind."""
+        return tally(self.done)
+
+
+class Maintenance:
+    """How a pipeline is maintained.
+
+    Args:
+        lake: Its tables.
+        runs: What Airflow knows.
+        retention: How long what was replaced stays.
+        tracking: Its MLflow experiment; None to leave MLflow alone.
+    """
+
+    def __init__(
+        self,
+        lake: Lake,
+        runs: AirflowRuns,
+        retention: timedelta,
+        tracking: Tracking | None = None,
+    ) -> None:
+        self.lake = lake
+        self.runs = runs
+        self.retention = retention
+        self.tracking = tracking
+        self._store = ObjectStore(lake.settings)
+        self._store.connect()
+
+    def draw_up(self, now: datetime) -> Plan:
+        """Look what is to be done, and change nothing.
+
+        Args:
+            now: The present moment, aware.
+        """
+        record = on_record(self.lake)
+        cutoff, held_back = self._cutoff(record, now)
+        trains = self.runs.open_since(sorted(record.trained_by)) is not None
+        if trains:
+            held_back += " A training is under way, so model files stay for now."
+        inventory = take_inventory(self.lake)
+        return Plan(
+            pipeline=self.lake.pipeline,
+            made_at=now.isoformat(),
+            cutoff=cutoff.isoformat(),
+            held_back=held_back.strip(),
+            items=[
+                *self._drafts(inventory, cutoff),
+                *self._data_files(inventory, record, cutoff),
+                *(() if trains else self._model_files(inventory, record, cutoff)),
+                *self._reports(record, cutoff),
+                *self._upkeep(inventory),
+                *self._abandoned(),
+            ],
+            usage=dict(inventory.usage),
+        )
+
+    def plan(self, run_id: str, now: datetime) -> Plan:
+        """Draw a plan up for a run and put it on record; one that is there already stays."""
+        held = self.recorded(run_id)
+        if held is not None:
+            return held[0]
+        plan = self.draw_up(now)
+        self._record(run_id, {"plan": asdict(plan), "outcome": None})
+        return plan
+
+    def carry_out(self, run_id: str, now: datetime) -> Outcome:
+        """Do what the plan of a run says and what is still right, and put on record what was done.
+
+        Args:
+            run_id: The run that planned.
+            now: The present moment, aware.
+
+        Raises:
+            TableError: If the run has put no plan on record.
+        """
+        held = self.recorded(run_id)
+        if held is None:
+            raise TableError(
+                f"pipeline {self.lake.pipeline}: run {run_id} must have a plan of maintenance on "
+                "record, got none. Clear the task that plans."
+            )
+        plan, outcome = held
+        if outcome is not None:
+            return outcome
+        # The order is that of the module's docstring: what a draft names is looked at after it.
+        cutoff, _ = self._cutoff(on_record(self.lake), now)
+        self._delete(plan.of("draft"), self._drafts(take_inventory(self.lake), cutoff))
+        objects = [item for kind in _OBJECTS for item in plan.of(kind)]
+        self._delete(objects, self.draw_up(now).items)
+        undone = set(self._keep_up(plan, run_id))
+        after = take_inventory(self.lake)
+        there = {item.uri for item in (*after.removable(), *self._pages())}
+        outcome = Outcome(
+            plan=plan,
+            done=[item for item in plan.items if item.name not in there and item not in undone],
+            left=[item for item in plan.items if item.name in there or item in undone],
+            usage=dict(after.usage),
+            done_at=now.isoformat(),
+        )
+        values = asdict(outcome)
+        self._record(run_id, {"plan": values.pop("plan"), "outcome": values})
+        return outcome
+
+    def recorded(self, run_id: str) -> tuple[Plan, Outcome | None] | None:
+        """Read what a run planned, and what came of it; None if it planned nothing yet."""
+        uri = record_uri(self.lake.pipeline, run_id)
+        if not self._store.exists(uri):
+            return None
+        document = json.loads(self._store.read(uri))
+        plan, values = Plan.from_dict(document["plan"]), document["outcome"]
+        if values is None:
+            return plan, None
+        done, left = ([Item(**item) for item in values[name]] for name in ("done", "left"))
+        usage = {kind: (files, size) for kind, (files, size) in values["usage"].items()}
+        return plan, Outcome(plan, done, left, usage, values["done_at"])
+
+    def _cutoff(self, record: OnRecord, now: datetime) -> tuple[datetime, str]:
+        cutoff = now - self.retention
+        since = self.runs.open_since(sorted(record.dag_ids))
+        if since is None or since >= cutoff:
+            return cutoff, ""
+        told = f"A run of {since:%Y-%m-%d %H:%M} is open, so what it may have read since stays."
+        return since, told
+
+    def _drafts(self, inventory: Inventory, cutoff: datetime) -> Iterator[Item]:
+        why = "Drafted before the retention, by a run that has ended"
+        yield from _items("draft", (d for d in inventory.drafts if d.modified < cutoff), why)
+
+    def _data_files(
+        self, inventory: Inventory, record: OnRecord, cutoff: datetime
+    ) -> Iterator[Item]:
+        drafted = self._drafted(item for item in inventory.drafts if item.modified >= cutoff)
+        for table in inventory.tables.values():
+            references = [item for item in record.references if item.table == table.name]
+            files = unneeded_files(self.lake, table, references, drafted, cutoff)
+            yield from _items("data file", files, f"In no version of {table.name} that is needed")
+
+    def _drafted(self, manifests: Iterable[StoredObject]) -> set[str]:
+        with ThreadPoolExecutor(THREADS) as pool:
+            texts = list(pool.map(self._store.read, [item.uri for item in manifests]))
+        files = [file for text in texts for file in json.loads(text)["files"]]
+        return {file["path"].rpartition("/")[2] for file in files}
+
+    def _model_files(
+        self, inventory: Inventory, record: OnRecord, cutoff: datetime
+    ) -> Iterator[Item]:
+        old = (item for item in inventory.models if item.modified < cutoff)
+        unused = (item for item in old if item.uri not in record.model_files)
+        yield from _items("model file", unused, "Of a fit that was never registered")
+
+    def _reports(self, record: OnRecord, cutoff: datetime) -> Iterator[Item]:
+        root = f"s3://{REPORTS}/{self.lake.pipeline}/"
+        kept = {f"version-{version}" for version in record.versions} | record.partitions
+        for item in self._pages():
+            kind, _, rest = item.uri.removeprefix(root).partition("/")
+            about = rest.partition("/")[0]
+            if kind in _EXPIRING and about not in kept and item.modified < cutoff:
+                yield Item("report", item.uri, item.size, "A page older than the retention")
+
+    def _upkeep(self, inventory: Inventory) -> Iterator[Item]:
+        tables = inventory.tables.values()
+        for name, files in scattered(self.lake, tables):
+            yield Item("compaction", name, 0, f"{files} small files, which every append reads")
+        for table in tables:
+            if table.behind_checkpoint >= FEW_COMMITS:
+                why = f"{table.behind_checkpoint} commits since the last one, read at every opening"
+                yield Item("checkpoint", table.name, 0, why)
+
+    def _abandoned(self) -> Iterator[Item]:
+        for run_id, dag_id, dag_run_id in self.tracking.unfinished() if self.tracking else ():
+            if not self.runs.is_open(dag_id, dag_run_id):
+                why = f"Run {dag_run_id} of {dag_id} has ended or is gone"
+                yield Item("MLflow run", run_id, 0, why)
+
+    def _keep_up(self, plan: Plan, by: str) -> Iterator[Item]:
+        """Do what deletes nothing; yields what was not done."""
+        for item in plan.of("compaction"):
+            if not compact(self.lake, item.name, by):
+                yield item
+        for item in plan.of("checkpoint"):
+            write_checkpoint(self.lake, item.name)
+        still = {item.name for item in self._abandoned()}
+        for item in plan.of("MLflow run"):
+            if item.name in still and self.tracking is not None:
+                self.tracking.fail(item.name, f"{item.why}: closed by maintenance.")
+
+    def _delete(self, planned: Iterable[Item], right: Iterable[Item]) -> None:
+        """Delete what was planned and is right by now as well."""
+        still = {item.name for item in right}
+        with ThreadPoolExecutor(THREADS) as pool:
+            names = [item.name for item in planned if item.name in still]
+            list(pool.map(self._store.delete, names))
+
+    def _pages(self) -> tuple[StoredObject, ...]:
+        return self._store.list(f"s3://{REPORTS}/{self.lake.pipeline}/")
+
+    def _record(self, run_id: str, document: dict[str, Any]) -> None:
+        uri = record_uri(self.lake.pipeline, run_id)
+        self._store.write(uri, json.dumps(document).encode(), "application/json")
+
+
+# Pages of which each run writes its own; others, such as those of maintenance, stay.
+_EXPIRING = frozenset({"data_docs", "drift", "exploration", "evidence"})
+
+
+def record_uri(pipeline: str, run_id: str) -> str:
+    """Address of what a run of maintenance planned and did; ids of runs may hold any character."""
+    name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in run_id)
+    return f"s3://{LAKE}/{pipeline}/maintenance/{name}.json"
+
+
+def tally(items: Iterable[Item]) -> dict[str, tuple[int, int]]:
+    """Count items, and add up their bytes, by kind."""
+    found: dict[str, tuple[int, int]] = {}
+    for item in items:
+        count, size = found.get(item.kind, (0, 0))
+        found[item.kind] = (count + 1, size + item.size)
+    return found
+
+
+def _items(kind: Kind, objects: Iterable[StoredObject], why: str) -> Iterator[Item]:
+    return (Item(kind, item.uri, item.size, why) for item in objects)

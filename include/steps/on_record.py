@@ -1,0 +1,110 @@
+"""What the records of a pipeline refer to, so that maintenance leaves it where it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from include.features.feature_function import TABLE as FEATURES
+from include.registry.champions import Registry
+from include.registry.model_files import ModelVersion
+from include.registry.succession import PROMOTED, RESTORED
+from include.scoring.batch_scoring import TABLE as PREDICTIONS
+from include.scoring.made_then import DETAIL
+from include.steps.monitoring import PERFORMANCE
+from include.storage import ledger
+from include.storage.lake_tables import Lake
+from include.storage.lineage import TableReference
+from include.storage.lineage_records import PartitionCommits, written
+from include.training.training_sets import TrainingSet
+
+_REPROCESS = "platform_reprocess"
+
+
+@dataclass(frozen=True)
+class OnRecord:
+    """What is referred to.
+
+    Args:
+        references: Partitions of tables, at versions.
+        model_files: Addresses of the files of registered versions.
+        versions: Model versions that were ever put in use.
+        partitions: Partitions as of which those were trained.
+        dag_ids: DAGs that write something, those made by hand among them.
+        trained_by: Those of them that train.
+    """
+
+    references: frozenset[TableReference]
+    model_files: frozenset[str]
+    versions: frozenset[int]
+    partitions: frozenset[str]
+    dag_ids: frozenset[str]
+    trained_by: frozenset[str]
+
+
+def on_record(lake: Lake) -> OnRecord:
+    """Read registry, ledger, and the commits of what was predicted and judged."""
+    events = Registry(lake).events()
+    models = [
+        ModelVersion.from_dict(json.loads(row["details"]))
+        for row in events
+        if row["event"] == "registered"
+    ]
+    used = {int(row["version"]) for row in events if row["event"] in (PROMOTED, RESTORED)}
+    entries = ledger.entries(lake)
+    train = {f"{lake.pipeline}_train"}
+    train |= {entry.dag_id for entry in entries if entry.kind == "training"}
+    predicted = PartitionCommits(written(lake, PREDICTIONS))
+    judged = PartitionCommits(written(lake, PERFORMANCE))
+    references = {
+        *(TrainingSet.from_dict(model.training_set).reference for model in models),
+        *_predictions(lake, predicted),
+        *_replaced(lake, entries),
+        *(
+            read
+            for name in judged.partitions
+            for read in judged.at(name).inputs
+            if read.table == PREDICTIONS
+        ),
+    }
+    return OnRecord(
+        references=frozenset({*references, *_scored_rows(references, predicted)}),
+        model_files=frozenset(uri for model in models for uri, _ in model.files.values()),
+        versions=frozenset(used),
+        partitions=frozenset(model.partition for model in models if model.version in used),
+        dag_ids=frozenset(
+            {*train, f"{lake.pipeline}_score", _REPROCESS}
+            | {entry.dag_id for entry in entries if entry.dag_id}
+        ),
+        trained_by=frozenset(train),
+    )
+
+
+def _predictions(lake: Lake, commits: PartitionCommits) -> Iterator[TableReference]:
+    """Name the predictions of now, and those made then that they replaced."""
+    for name in commits.partitions:
+        last = commits.at(name)
+        for version in {last.version, int(last.details.get(DETAIL, last.version))}:
+            yield TableReference(lake.pipeline, PREDICTIONS, version, name, 0)
+
+
+def _replaced(lake: Lake, entries: list[ledger.Entry]) -> Iterator[TableReference]:
+    """Name the predictions that a reprocessing replaced or is about to: the ledger names them."""
+    for entry in entries:
+        if entry.kind == "reprocessing":
+            then = dict(entry.evidence.get("predictions", {}))
+            replaced = entry.evidence.get("replaced", {})
+            then |= {name: versions["then"] for name, versions in replaced.items()}
+            for name, version in then.items():
+                yield TableReference(lake.pipeline, PREDICTIONS, int(version), name, 0)
+
+
+def _scored_rows(
+    predictions: set[TableReference], commits: PartitionCommits
+) -> Iterator[TableReference]:
+    """Name the features that predictions were made from: a later scoring compares them."""
+    for reference in predictions:
+        if reference.table == PREDICTIONS and str(reference.partition) in commits:
+            made = commits.until(str(reference.partition), reference.version)
+            yield from (read for read in made.inputs if read.table == FEATURES) if made else ()

@@ -1,0 +1,104 @@
+"""The operators behind ``platform_maintain``, two for each pipeline: plan, then carry out.
+
+The plan lies on the store, below the name of the run: who carries it out finds it there, also after
+it was killed or cleared.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator, Variable
+from airflow.sdk.exceptions import AirflowSkipException
+
+from include.storage.settings import RETENTION_DAYS, retention
+from relevo.active_runs import ACTIVE, oldest_active, read_run
+from relevo.failures import failing_at_once
+from relevo.hooks import RelevoHook
+from relevo.links import MaintenanceLink, report_path
+
+if TYPE_CHECKING:
+    from include.steps.maintenance import Maintenance, Outcome, Plan
+
+RETENTION_VARIABLE = "relevo_retention_days"
+
+
+class MaintenanceOperator(BaseOperator):
+    """A step of the maintenance of one pipeline; skipped if the run is about another one.
+
+    Args:
+        pipeline: Name of the pipeline.
+    """
+
+    operator_extra_links = (MaintenanceLink(),)
+
+    def __init__(self, *, pipeline: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.pipeline = pipeline
+
+    @abstractmethod
+    def run(self, context: Any, maintenance: Maintenance) -> Plan | Outcome:
+        """Do the step."""
+
+    def execute(self, context: Any) -> dict[str, Any]:
+        """Return by kind how many things are to be done or were, and their bytes."""
+        wanted = context["params"]["pipeline"]
+        if wanted is not None and wanted != self.pipeline:
+            raise AirflowSkipException(f"This run is about {wanted} alone")
+        with failing_at_once():
+            return self._report(context)
+
+    def _report(self, context: Any) -> dict[str, Any]:
+        from include.registry.mlflow_runs import Tracking
+        from include.reports.maintenance_page import publish_maintenance
+        from include.steps.maintenance import AirflowRuns, Maintenance, Outcome, tally
+        from include.storage.lake_tables import Lake
+
+        hook = RelevoHook()
+        maintenance = Maintenance(
+            Lake(hook.store(), self.pipeline),
+            AirflowRuns(_open_since, _is_open),
+            retention(Variable.get(RETENTION_VARIABLE, default=RETENTION_DAYS)),
+            Tracking(hook.mlflow(), self.pipeline),
+        )
+        found = self.run(context, maintenance)
+        MaintenanceLink.persist(context, report_path(publish_maintenance(maintenance.lake, found)))
+        items = found.done if isinstance(found, Outcome) else found.items
+        told = {kind: {"count": n, "bytes": size} for kind, (n, size) in tally(items).items()}
+        for kind, sums in told.items():
+            self.log.info("%s: %d, %d bytes", kind, sums["count"], sums["bytes"])
+        return told
+
+
+class PlanMaintenanceOperator(MaintenanceOperator):
+    """Put on record what maintenance would do, and why; changes nothing else."""
+
+    def run(self, context: Any, maintenance: Maintenance) -> Plan:
+        """Return the plan."""
+        plan = maintenance.plan(context["dag_run"].run_id, datetime.now(UTC))
+        if plan.held_back:
+            self.log.warning("%s", plan.held_back)
+        return plan
+
+
+class CarryOutMaintenanceOperator(MaintenanceOperator):
+    """Do what the plan of the run says and still holds; skipped in a dry run."""
+
+    def run(self, context: Any, maintenance: Maintenance) -> Outcome:
+        """Return what was done."""
+        if context["params"]["dry_run"]:
+            raise AirflowSkipException("A dry run: look at the plan, and trigger it without")
+        return maintenance.carry_out(context["dag_run"].run_id, datetime.now(UTC))
+
+
+def _open_since(dag_ids: Collection[str]) -> datetime | None:
+    found = [oldest_active(dag_id) for dag_id in dag_ids]
+    return min((moment for moment in found if moment is not None), default=None)
+
+
+def _is_open(dag_id: str, run_id: str) -> bool:
+    run = read_run(dag_id, run_id)
+    return run is not None and run.state in ACTIVE
