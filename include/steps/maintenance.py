@@ -37,10 +37,17 @@ if TYPE_CHECKING:
     from include.registry.mlflow_runs import Tracking
 
 Kind = Literal[
-    "data file", "draft", "model file", "report", "compaction", "checkpoint", "MLflow run"
+    "data file",
+    "draft",
+    "model file",
+    "report",
+    "old checkpoint",
+    "compaction",
+    "checkpoint",
+    "MLflow run",
 ]
 # What is deleted once the drafts are.
-_OBJECTS: tuple[Kind, ...] = ("data file", "model file", "report")
+_OBJECTS: tuple[Kind, ...] = ("data file", "model file", "report", "old checkpoint")
 
 
 @dataclass(frozen=True)
@@ -176,6 +183,7 @@ class Maintenance:
                 *self._data_files(inventory, record, cutoff),
                 *(() if trains else self._model_files(inventory, record, cutoff)),
                 *self._reports(record, cutoff),
+                *self._checkpoints(inventory, cutoff),
                 *self._upkeep(inventory),
                 *self._abandoned(),
             ],
@@ -226,7 +234,9 @@ class Maintenance:
             done_at=now.isoformat(),
         )
         values = asdict(outcome)
-        self._record(run_id, {"plan": values.pop("plan"), "outcome": values})
+        # What was done is the rest of the plan.
+        kept = {name: values[name] for name in ("left", "usage", "done_at")}
+        self._record(run_id, {"plan": values["plan"], "outcome": kept})
         return outcome
 
     def recorded(self, run_id: str) -> tuple[Plan, Outcome | None] | None:
@@ -238,7 +248,9 @@ class Maintenance:
         plan, values = Plan.from_dict(document["plan"]), document["outcome"]
         if values is None:
             return plan, None
-        done, left = ([Item(**item) for item in values[name]] for name in ("done", "left"))
+        left = [Item(**item) for item in values["left"]]
+        undone = set(left)
+        done = [item for item in plan.items if item not in undone]
         usage = {kind: (files, size) for kind, (files, size) in values["usage"].items()}
         return plan, Outcome(plan, done, left, usage, values["done_at"])
 
@@ -284,6 +296,12 @@ class Maintenance:
             about = rest.partition("/")[0]
             if kind in _EXPIRING and about not in kept and item.modified < cutoff:
                 yield Item("report", item.uri, item.size, "A page older than the retention")
+
+    def _checkpoints(self, inventory: Inventory, cutoff: datetime) -> Iterator[Item]:
+        why = "The log says all of it, and a later one is read"
+        for table in inventory.tables.values():
+            old = (item for item in table.past_checkpoints() if item.modified < cutoff)
+            yield from _items("old checkpoint", old, why)
 
     def _upkeep(self, inventory: Inventory) -> Iterator[Item]:
         tables = inventory.tables.values()

@@ -25,18 +25,25 @@ class StoredTable:
         files: Its data files, also those that no version holds.
         commits: When each version was made by the store's clock, aware; of those whose entry the
             log still has.
-        checkpoint: Latest version with a checkpoint; -1 without one.
+        checkpoints: By version, what its log added up to.
     """
 
     name: str
     files: tuple[StoredObject, ...]
     commits: Mapping[int, datetime]
-    checkpoint: int
+    checkpoints: Mapping[int, StoredObject]
 
     @property
     def behind_checkpoint(self) -> int:
         """Count the commits that whoever opens the table reads one by one."""
-        return sum(version > self.checkpoint for version in self.commits)
+        latest = max(self.checkpoints, default=-1)
+        return sum(version > latest for version in self.commits)
+
+    def past_checkpoints(self) -> tuple[StoredObject, ...]:
+        """List all checkpoints but the latest, unless an earlier release cut the log to them."""
+        if set(self.commits) != set(range(len(self.commits))):
+            return ()
+        return tuple(self.checkpoints[version] for version in sorted(self.checkpoints)[:-1])
 
     def version_at(self, moment: datetime) -> int | None:
         """Name the version that was the latest at a moment, or the first one that is known.
@@ -64,9 +71,9 @@ class Inventory:
     usage: Mapping[str, tuple[int, int]]
 
     def removable(self) -> Iterator[StoredObject]:
-        """Go through what maintenance may remove: neither logs nor records."""
+        """Go through what maintenance may remove: neither commits nor records."""
         for table in self.tables.values():
-            yield from table.files
+            yield from (*table.files, *table.checkpoints.values())
         yield from (*self.drafts, *self.models)
 
 
@@ -114,10 +121,11 @@ def _table(name: str, root: str, items: list[StoredObject]) -> StoredTable:
     log = [item for item in items if item.uri.startswith(root + _LOG)]
     commits = {int(found[1]): item.modified for item in log
                if (found := _COMMIT.fullmatch(item.name))}  # fmt: skip
-    checkpoints = [int(found[1]) for item in log if (found := _CHECKPOINT.fullmatch(item.name))]
+    checkpoints = {int(found[1]): item for item in log
+                   if (found := _CHECKPOINT.fullmatch(item.name))}  # fmt: skip
     return StoredTable(
         name=name,
         files=tuple(item for item in items if _is_data(item.uri.removeprefix(root))),
         commits=commits,
-        checkpoint=max(checkpoints, default=-1),
+        checkpoints=checkpoints,
     )

@@ -2,7 +2,7 @@
 
 A version is *held* if it was the latest at some moment since a cutoff, or if something on record
 refers to it. A data file that no held version needs, and that was written before the cutoff, is
-read by nobody any more. The log is never cut: it says who wrote what.
+read by nobody any more. No commit of a log is ever cut: it says who wrote what.
 
 Whoever commits wins over what is done here: a compaction that meets another commit is left to the
 next time, and a writer that meets a compaction tries again as it does with any other commit.
@@ -37,7 +37,7 @@ FEW_FILES = 16
 # A file that has grown to this is not written again with what comes after it.
 _WHOLE = 4 * 2**20
 # Whoever opens a table reads the commits since its checkpoint; delta-rs writes one each hundred.
-FEW_COMMITS = 24
+FEW_COMMITS = 48
 
 
 def unneeded_files(

@@ -26,7 +26,7 @@ from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin, TableReference
 from include.storage.lineage_records import PartitionCommits, written
 from include.storage.object_store import ObjectStore
-from include.storage.table_upkeep import FEW_FILES
+from include.storage.table_upkeep import FEW_COMMITS, FEW_FILES
 from include.training.training_sets import TrainingSet
 
 RUN = "scheduled__2030-01-01"
@@ -233,7 +233,8 @@ def test_killed_after_any_deletion_it_ends_the_same(
     outcome = world.maintenance().carry_out(RUN, now)
     assert (set(outcome.done), outcome.left) == (set(plan.items), [])
     assert world.read("features") == [5]
-    assert json.loads(world.store.read(record_uri(world.lake.pipeline, RUN)))["outcome"]["done"]
+    assert json.loads(world.store.read(record_uri(world.lake.pipeline, RUN)))["outcome"]
+    assert world.maintenance().recorded(RUN) == (plan, outcome)
 
 
 class TestOnRecord:
@@ -337,14 +338,36 @@ class TestUpkeep:
         assert kinds(world.maintain(datetime.now(UTC))) == {}
 
     def test_a_checkpoint_after_many_commits(self, world: World) -> None:
-        for number in range(30):
+        for number in range(FEW_COMMITS):
             world.write("features", Q1, number)
         done = world.maintain(datetime.now(UTC))
         assert kinds(done) == {"checkpoint": 1}
         assert take_inventory(world.lake).tables["features"].behind_checkpoint == 0
         commits = PartitionCommits(written(world.lake, "features"))
-        assert len(commits.of(Q1)) == 30
+        assert len(commits.of(Q1)) == FEW_COMMITS
         assert world.read("features", 1) == [0]
+
+    def test_of_old_checkpoints_the_latest_stays_and_every_version_opens(
+        self, world: World
+    ) -> None:
+        for number in range(6):
+            world.write("features", Q1, number)
+            world.lake.open("features").create_checkpoint()
+        assert kinds(world.maintain())["old checkpoint"] == 5
+        table = take_inventory(world.lake).tables["features"]
+        assert list(table.checkpoints) == [6]
+        assert [world.lake.open("features", version).version() for version in (1, 3, 6)] == [
+            1,
+            3,
+            6,
+        ]
+        assert len(written(world.lake, "features")) == 6
+        # Of a log that an earlier release has cut, nothing goes.
+        world.lake.open("features").create_checkpoint()
+        world.store.delete(f"{world.lake.uri('features')}/_delta_log/{0:020d}.json")
+        world.write("features", Q1, 7)
+        world.lake.open("features").create_checkpoint()
+        assert "old checkpoint" not in kinds(world.maintain(run_id="next"))
 
 
 class TestMlflow:
