@@ -12,6 +12,7 @@ from include.calendar.partitions import Frequency
 from include.specification import metric_names
 from include.specification.candidate_defaults import PRESETS, Preset
 from include.specification.metric_names import METRICS, Metric, Task
+from include.specification.sections.alerts import Receiver
 from include.specification.sections.features import Features
 from include.specification.sections.monitoring import Monitoring
 from include.specification.sections.promotion import Promotion
@@ -48,6 +49,7 @@ class Pipeline(Section):
         promotion: What a challenger has to show.
         monitoring: How the champion is watched.
         retraining: When the champion is challenged.
+        alerts: Who is told what, by a name for each receiver.
     """
 
     name: SkipJsonSchema[Name]
@@ -65,6 +67,7 @@ class Pipeline(Section):
     promotion: Promotion
     monitoring: Monitoring = Monitoring()
     retraining: Retraining = Retraining()
+    alerts: Mapping[Name, Receiver] = {}
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from include.specification.candidate_defaults import PRESETS
 from include.specification.json_schema import documentation, schema, sections
 from include.specification.metric_names import METRICS
 from include.specification.pipeline import Pipeline
+from include.specification.sections.alerts import Receiver
 from include.specification.sections.features import Features
 from include.specification.sections.monitoring import (
     DriftMonitoring,
@@ -49,6 +50,7 @@ PLACES: dict[type[BaseModel], str] = {
     DriftMonitoring: "monitoring.drift",
     PerformanceMonitoring: "monitoring.performance",
     Retraining: "retraining",
+    Receiver: "alerts.<name>",
 }
 # Of keys whose type does not show what to write, as the file spells it.
 EXAMPLES: dict[tuple[type[BaseModel], str], str] = {

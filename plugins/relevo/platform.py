@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.sdk import DAG, Param
 from airflow.sdk.bases.operator import chain
 
+from include.errors import SpecificationError
 from include.specification import pipeline_file
+from relevo.operators.alerts import TEST, TellAlertsOperator
 from relevo.operators.reprocessing import (
     AskReprocessingOperator,
     FinishReprocessingOperator,
@@ -47,9 +49,23 @@ and the `reason`, which goes into the ledger with your name. If nothing is stale
 If a repeated run fails, clear what failed there, and then `repeat_runs` here with what follows it.
 """
 
+_ALERTS_DOC = """
+# Alerts
+
+Every five minutes, tells the receivers that pipeline files name under `alerts` what is new: failed
+tasks, gates that closed, missed deadlines, quarantine that is more than half full, drift, dropped
+performance, refused challengers, approvals that wait, and corrected data. Each is told once; the
+table `alerts` of the pipeline says what was told to whom.
+
+**When it fails**, somebody was not told, and the message of the task says who and why. The next
+rounds try again, for three days.
+
+Trigger it with the parameter `test` to send each receiver of a pipeline a test message.
+"""
 
 # Queries, and places that hold every partition, are read for each of them.
 _LOOKING = timedelta(hours=2)
+_SOME_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def declare_rollback() -> DAG:
@@ -122,6 +138,44 @@ def declare_reprocess() -> DAG:
     return dag
 
 
+def declare_alerts() -> DAG:
+    """Make ``platform_alerts``; Airflow finds it by itself.
+
+    It has a schedule if a pipeline names somebody to tell.
+    """
+    test = Param(
+        None,
+        type=["null", "string"],
+        enum=[None, *pipeline_file.names()],
+        title="Test",
+        description="Pipeline whose receivers get a test message, and nothing else.",
+    )
+    with DAG(
+        "platform_alerts",
+        schedule="*/5 * * * *" if any(map(_has_receivers, pipeline_file.names())) else None,
+        start_date=_SOME_DAY,
+        description="Tells people what failed, closed, drifted, or waits for them.",
+        doc_md=_ALERTS_DOC,
+        max_active_runs=1,
+        params={TEST: test},
+        **_common(),
+    ) as dag:
+        TellAlertsOperator(
+            task_id="tell",
+            execution_timeout=timedelta(minutes=10),
+            doc_md="Looks what is new, and sends each receiver a message for each kind.",
+        )
+    return dag
+
+
+def _has_receivers(name: str) -> bool:
+    """Tell whether a pipeline names somebody to tell; a wrong file breaks its own DAGs only."""
+    try:
+        return bool(pipeline_file.load(name).alerts)
+    except SpecificationError:
+        return False
+
+
 def _declare(
     dag_id: str,
     *,
@@ -132,24 +186,12 @@ def _declare(
     **params: Param,
 ) -> DAG:
     """Make a DAG that a person triggers for a pipeline, with a reason."""
-    defaults: dict[str, Any] = {
-        "owner": "platform",
-        "retries": 2,
-        "retry_delay": timedelta(seconds=10),
-        "retry_exponential_backoff": True,
-        "max_retry_delay": timedelta(minutes=10),
-        "execution_timeout": timedelta(minutes=15),
-    }
     return DAG(
         dag_id,
         schedule=None,
-        catchup=False,
-        # There is no schedule to hold back, and a paused DAG would leave what is asked for queued.
-        is_paused_upon_creation=False,
         max_active_runs=max_active_runs,
         description=description,
         doc_md=doc_md,
-        tags=["relevo", "platform"],
         params={
             "pipeline": Param(
                 type="string",
@@ -162,5 +204,22 @@ def _declare(
                 type="string", minLength=1, title="Reason", description="Why, for the ledger."
             ),
         },
-        default_args=defaults,
+        **_common(),
     )
+
+
+def _common() -> dict[str, Any]:
+    return {
+        "catchup": False,
+        # A paused DAG would leave what is asked for queued, and nobody told.
+        "is_paused_upon_creation": False,
+        "tags": ["relevo", "platform"],
+        "default_args": {
+            "owner": "platform",
+            "retries": 2,
+            "retry_delay": timedelta(seconds=10),
+            "retry_exponential_backoff": True,
+            "max_retry_delay": timedelta(minutes=10),
+            "execution_timeout": timedelta(minutes=15),
+        },
+    }
