@@ -246,7 +246,8 @@ def _is_open(course: Sequence[Event]) -> bool:
 
 def _is_in_doubt(course: Sequence[Event]) -> bool:
     """Tell whether it is not on record of each try that it failed."""
-    return _tries(course) > sum(row["event"] == NOT_TOLD for row in course)
+    failed: int = sum(row["event"] == NOT_TOLD for row in course)
+    return _tries(course) > failed
 
 
 def _next_try(course: Sequence[Event]) -> datetime:

@@ -1,4 +1,4 @@
-"""``platform_alerts``: real notifiers, connections and receivers, real tables, Airflow's own runs."""
+"""``platform_alerts``: real notifiers and receivers, real tables, Airflow's own runs."""
 
 from __future__ import annotations
 
