@@ -89,6 +89,11 @@ EXAMPLES: dict[tuple[type[BaseModel], str], str] = {
     (Guard, "slices"): "[State]",
     (PerformanceMonitoring, "metric"): "average_precision",
     (Retraining, "when"): "[drift, performance]",
+    (Receiver, "webhook"): "alerts_webhook",
+    (Receiver, "email"): "[risk@bank.example]",
+    (Receiver, "slack"): "alerts_slack",
+    (Receiver, "pagerduty"): "on_call",
+    (Receiver, "about"): "[failure, gate, deadline]",
     (Retraining, "persist"): "2 of 3",
     (Retraining, "budget"): "4 in 8",
 }

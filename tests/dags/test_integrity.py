@@ -23,11 +23,15 @@ from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
 
 from include.calendar.partitions import Frequency, parse
+from include.errors import SpecificationError
 from include.monitoring.gaps import Lack, gaps
 from include.specification import pipeline_file
 from include.specification.pipeline import Pipeline
+from include.specification.sections.alerts import Receiver
 from include.specification.sections.sources import Labels, Source
+from include.steps.alert_outbox import DOUBT
 from relevo import dags as factory
+from relevo import platform
 from relevo.operators.approval import ApprovePromotionOperator
 from relevo.operators.base import PipelineOperator
 from relevo.operators.exploration import ExploreTrainingSetOperator
@@ -158,7 +162,8 @@ def test_every_file_is_loaded_without_a_word(bag: DagBag) -> None:
     assert bag.import_errors == {}
     assert bag.captured_warnings == {}
     expected = {f"{name}_{kind}" for name in pipeline_file.names() for kind in ("score", "train")}
-    assert expected | {"platform_rollback", "platform_reprocess"} <= set(bag.dags)
+    by_hand = {"platform_rollback", "platform_reprocess"}
+    assert expected | by_hand | {"platform_alerts"} <= set(bag.dags)
 
 
 def test_every_dag_keeps_the_rules_of_the_house(bag: DagBag) -> None:
@@ -338,6 +343,33 @@ class TestReprocess:
             ("repeat_runs", "finish"),
         }
         assert dag.is_paused_upon_creation is False
+
+
+class TestAlerts:
+    def test_without_receivers_nothing_starts_it(self, bag: DagBag) -> None:
+        dag = bag.dags["platform_alerts"]
+        assert (dag.schedule, dag.max_active_runs) == (None, 1)
+        assert dag.is_paused_upon_creation is False
+        checked(dag, {"test": "loan_default"})
+        with pytest.raises(ParamValidationError, match="is not one of"):
+            checked(dag, {"test": "nobodys"})
+
+    def test_a_receiver_brings_a_schedule_and_a_wrong_file_none(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        told = changed(alerts={"team": Receiver(webhook="alerts_webhook")})
+
+        def load(name: str) -> Pipeline:
+            if name == "loan_default":
+                return told
+            raise SpecificationError(f"{name}.yaml:1: wrong.")
+
+        monkeypatch.setattr(platform.pipeline_file, "load", load)
+        dag = platform.declare_alerts()
+        assert dag.schedule == "*/5 * * * *"
+        assert complaints(dag) == []
+        # Whoever told and left nothing behind is dead by the time that it is told again.
+        assert dag.get_task("tell").execution_timeout < DOUBT
 
 
 class TestApproval:

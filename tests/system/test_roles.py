@@ -116,6 +116,11 @@ OPERATED: list[tuple[str, str, Any]] = [
         f"{API}/dags/platform_reprocess/dagRuns",
         {"logical_date": None, "conf": {"pipeline": "telco_churn", "reason": "a drill"}},
     ),
+    (
+        "POST",
+        f"{API}/dags/platform_alerts/dagRuns",
+        {"logical_date": None, "conf": {"test": "telco_churn"}},
+    ),
     ("PATCH", f"{API}/dags/{QUARTERLY}", {"is_paused": False}),
     (
         "POST",
