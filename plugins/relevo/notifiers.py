@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.log import mask_secret
 
 from include.errors import SettingsError
 from include.specification.sections.alerts import AlertKind, Channel, Receiver
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from include.reports.alert_messages import Letter
 
 _TIMEOUT_SECONDS = 30
+_LONGEST_SLACK = 30_000
 _SLACK = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _SEVERITIES: Mapping[AlertKind, str] = {
     "failure": "error",
@@ -58,6 +62,8 @@ def why_not_told(error: Exception) -> str:
 def _webhook(receiver: Receiver, letter: Letter) -> BaseNotifier:
     from airflow.providers.http.notifications import HttpNotifier
 
+    # Addresses of webhooks end in what lets one in, and the hook logs them when nobody answers.
+    mask_secret(urlsplit(BaseHook.get_connection(str(receiver.webhook)).host or "").path)
     return HttpNotifier(
         http_conn_id=str(receiver.webhook),
         json=dict(letter.document),
@@ -85,7 +91,7 @@ def _slack(receiver: Receiver, letter: Letter) -> BaseNotifier:
 
     return SlackWebhookNotifier(
         slack_webhook_conn_id=str(receiver.slack),
-        text=letter.text.translate(_SLACK),
+        text=letter.text.translate(_SLACK)[:_LONGEST_SLACK],
         unfurl_links=False,
         timeout=_TIMEOUT_SECONDS,
     )
@@ -100,7 +106,7 @@ def _pagerduty(receiver: Receiver, letter: Letter) -> BaseNotifier:
         severity=_SEVERITIES.get(letter.kind, "warning"),
         source=str(letter.document["pipeline"]),
         dedup_key=letter.message_id,
-        custom_details=dict(letter.document),
+        custom_details={"id": letter.message_id, "text": letter.text},
     )
 
 

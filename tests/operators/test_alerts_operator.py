@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import time_machine
+from airflow.sdk._shared.secrets_masker import redact
 from airflow.sdk.exceptions import AirflowFailException
 
 from include.reports import alert_search
@@ -204,6 +205,7 @@ def test_pagerduty_knows_a_repeated_event_by_its_key(
     assert document["routing_key"] == "k" * 32
     assert document["dedup_key"] == document["payload"]["custom_details"]["id"]
     assert document["payload"]["severity"] == "warning"
+    assert "3 of 8 features drifted." in document["payload"]["custom_details"]["text"]
 
 
 def test_each_gets_what_it_asked_for(
@@ -258,7 +260,8 @@ def test_one_that_is_down_keeps_nobody_else_from_being_told(
 
 
 def test_the_secret_part_of_an_address_is_not_told(
-    make_project: Callable[..., Project], monkeypatch: pytest.MonkeyPatch
+    make_project: Callable[..., Project],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     secret = {"conn_type": "http", "host": "http://127.0.0.1:1/hooks/s3cret"}
     monkeypatch.setenv("AIRFLOW_CONN_ALERTS_WEBHOOK", json.dumps(secret))
@@ -270,6 +273,10 @@ def test_the_secret_part_of_an_address_is_not_told(
     assert "ConnectionError" in str(raised.value)
     assert "s3cret" not in str(raised.value)
     assert "s3cret" not in str(project.lake.read_held(alert_outbox.TABLE).to_pylist())
+    masked = redact("No answer from /hooks/s3cret")
+    assert masked == "No answer from ***"
+    with pytest.raises(AirflowFailException, match=r"receiver team .* got ConnectionError"):
+        project.round(test=project.pipeline.name)
 
 
 def test_a_connection_that_is_missing_is_named(make_project: Callable[..., Project]) -> None:

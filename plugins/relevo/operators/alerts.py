@@ -52,15 +52,24 @@ class TellAlertsOperator(BaseOperator):
     def _try_out(self, context: Any, pipeline: Pipeline) -> int:
         """Send each receiver of a pipeline a message that nothing is recorded of."""
         from include.reports.alert_messages import write
-        from relevo.notifiers import tell
+        from relevo.notifiers import tell, why_not_told
 
-        for name in pipeline.alerts:
+        trouble = []
+        for name, receiver in pipeline.alerts.items():
             alert = Alert(
                 key=f"test/{context['dag_run'].run_id}",
-                kind=pipeline.alerts[name].about[0],
+                kind=receiver.about[0],
                 partition="",
                 reason=f"This is a test: receiver {name} of {pipeline.name} is reached.",
             )
             letter = write(pipeline, Message(name, (alert,)), links_of(pipeline))
-            tell(pipeline.alerts[name], letter, context)
+            try:
+                tell(receiver, letter, context)
+            except Exception as error:
+                trouble.append(
+                    f"pipeline {pipeline.name}: receiver {name} must be reached, got "
+                    f"{why_not_told(error)}. Correct its connection."
+                )
+        if trouble:
+            raise AirflowFailException("\n".join(trouble))
         return len(pipeline.alerts)

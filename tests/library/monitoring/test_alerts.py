@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 
 import pytest
@@ -41,6 +42,18 @@ class TestMessages:
         assert first.message_id == Message("team", (alert("a"),), is_repeated=True).message_id
         others = [Message("others", (alert("a"),)), Message("team", (alert("b"),))]
         assert first.message_id not in {item.message_id for item in others}
+
+    def test_the_name_is_one_that_stays(self) -> None:
+        """It is on record, and receivers know messages by it."""
+        assert Message("team", (alert("a"),)).message_id == "46a06d34c440aa68f53e"
+
+    def test_what_is_told_first_is_no_repetition_and_of_a_task_that_is_not_mapped(self) -> None:
+        assert Message("team", (alert("a"),)).is_repeated is False
+        assert alert("a").map_index == -1
+
+    def test_an_alert_is_on_record_as_it_was(self) -> None:
+        told = alert("a")
+        assert Alert.from_dict(json.loads(json.dumps(told.to_dict()))) == told
 
 
 class TestANewReceiver:

@@ -614,7 +614,7 @@ WRONG_QUARTERLY = [
         (
             "12: training: must be a section, got 8. Its keys are window, holdout, metric, "
             "candidates, imbalance, calibration, seed, coverage.\n13: x: unknown key; choose "
-            "from description, entity, event_time, features, metrics, monitoring, owner, "
+            "from alerts, description, entity, event_time, features, metrics, monitoring, owner, "
             "partition, promotion, retraining, schedule, sources, task, training"
         ),
     ),
