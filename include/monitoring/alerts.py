@@ -63,7 +63,8 @@ class Message:
     Args:
         receiver: Name of the receiver.
         alerts: At least one, by partition.
-        is_repeated: Whether it may have been told before: who told it was killed.
+        is_repeated: Whether it was sent before, by one who was killed or got no good answer: it
+            may have arrived.
     """
 
     receiver: str

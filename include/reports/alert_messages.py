@@ -26,7 +26,7 @@ _TITLES: Mapping[AlertKind, str] = {
     "approval": "an approval is waiting",
     "stale": "landed data was corrected",
 }
-_REPEATED = "You may have been told this before: whoever told it was interrupted."
+_REPEATED = "This was sent before, and it is not known whether it arrived."
 
 
 @dataclass(frozen=True)

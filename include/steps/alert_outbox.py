@@ -138,7 +138,7 @@ class Outbox:
         known = _known(self._events, receiver)
         news = [alert for alert in alerts if alert.kind in about and alert.key not in known]
         again = [
-            Attempt(_message(course, in_doubt=_is_in_doubt(course)), _tries(course))
+            Attempt(_message(course), _tries(course))
             for course in self._courses(receiver)
             if _is_open(course) and now >= _next_try(course)
         ]
@@ -230,10 +230,11 @@ def _known(events: Sequence[Event], receiver: str) -> set[str]:
     return found
 
 
-def _message(course: Sequence[Event], *, in_doubt: bool = False) -> Message:
+def _message(course: Sequence[Event]) -> Message:
+    """Take a message as it was sent first; it may have arrived, whatever became of it."""
     told = json.loads(course[0]["details"])["alerts"]
     alerts = tuple(Alert.from_dict(alert) for alert in told)
-    return Message(course[0]["receiver"], alerts, is_repeated=in_doubt)
+    return Message(course[0]["receiver"], alerts, is_repeated=True)
 
 
 def _tries(course: Sequence[Event]) -> int:
@@ -242,12 +243,6 @@ def _tries(course: Sequence[Event]) -> int:
 
 def _is_open(course: Sequence[Event]) -> bool:
     return not any(row["event"] in (TOLD, GIVEN_UP) for row in course)
-
-
-def _is_in_doubt(course: Sequence[Event]) -> bool:
-    """Tell whether it is not on record of each try that it failed."""
-    failed: int = sum(row["event"] == NOT_TOLD for row in course)
-    return _tries(course) > failed
 
 
 def _next_try(course: Sequence[Event]) -> datetime:

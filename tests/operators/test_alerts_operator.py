@@ -14,6 +14,7 @@ import time_machine
 from airflow.sdk._shared.secrets_masker import redact
 from airflow.sdk.exceptions import AirflowFailException
 
+from include.monitoring.alerts import Alert
 from include.reports import alert_search
 from include.specification import pipeline_file
 from include.specification.pipeline import Pipeline
@@ -23,6 +24,7 @@ from include.steps.monitoring import DRIFT
 from include.storage.lake_tables import Lake, with_partition
 from include.storage.lineage import Origin
 from include.storage.settings import StoreSettings
+from relevo.alert_round import links_of
 from relevo.operators.alerts import TellAlertsOperator
 from tests.operators.airflow_api import FakeScheduler
 from tests.operators.running import TaskInstance, store_connection
@@ -255,7 +257,7 @@ def test_one_that_is_down_keeps_nobody_else_from_being_told(
     assert len(mail.mails) == 1
     web.status = 200
     project.round(timedelta(hours=1))
-    assert [document["repeated"] for document in web.documents] == [False]
+    assert [document["repeated"] for document in web.documents] == [True]
     assert len(mail.mails) == 1
 
 
@@ -374,3 +376,33 @@ def test_without_receivers_nothing_is_looked_for(
     assert make_project().round() == {}
     search.assert_not_called()
     assert timedelta(days=7) == alert_search.LOOK_BACK
+
+
+@pytest.mark.parametrize(
+    ("alert", "name", "path"),
+    [
+        (
+            Alert("k", "approval", "2005-Q1", "", "x_train", "manual__1+0", "approve_promotion"),
+            "answer",
+            "/dags/x_train/runs/manual__1+0/tasks/approve_promotion/required_actions",
+        ),
+        (
+            Alert("k", "failure", "2005-Q1", "", "x_train", "a b", "train_candidate", 1),
+            "task",
+            "/dags/x_train/runs/a%20b/tasks/train_candidate/mapped/1",
+        ),
+        (Alert("k", "deadline", "2005-Q1", "", "x_score"), "runs", "/dags/x_score"),
+        (
+            Alert("k", "gate", "2005-Q1", "", report="s3://reports/x/a.html"),
+            "report",
+            "/relevo/reports/x/a.html",
+        ),
+    ],
+)
+def test_links(monkeypatch: pytest.MonkeyPatch, alert: Alert, name: str, path: str) -> None:
+    links = links_of(pipeline_file.load("loan_default"))
+    assert links(alert)[name] == f"{UI}{path}"
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", f"{UI}/below/")
+    assert links(alert)[name] == f"{UI}/below{path}"
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "")
+    assert links(alert)[name] == path
