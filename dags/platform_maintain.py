@@ -3,6 +3,6 @@
 Declares the Airflow DAG platform_maintain.
 """
 
-from relevo.platform import declare_maintain
+from relevo.upkeep import declare_maintain
 
 declare_maintain()

@@ -20,6 +20,11 @@ SAMPLE_ROWS = 5_000
 SHOWN_FEATURES = 100
 
 
+def drift_report_uri(pipeline: str, partition: str) -> str:
+    """Name the page about a batch."""
+    return f"s3://{REPORTS}/{pipeline}/drift/{partition}/index.html"
+
+
 def publish_drift_report(
     lake: Lake,
     pipeline: Pipeline,
@@ -63,7 +68,7 @@ def publish_drift_report(
         hidden=len(held) - len(shown),
     )
     page = html.replace("<body>", f"<body>{banner}", 1)
-    uri = f"s3://{REPORTS}/{pipeline.name}/drift/{batch.partition}/index.html"
+    uri = drift_report_uri(pipeline.name, str(batch.partition))
     ObjectStore(lake.settings).write(uri, page.encode(), "text/html; charset=utf-8")
     return uri
 

@@ -13,6 +13,11 @@ from include.templates import render
 from include.training.training_sets import TrainingSet
 
 
+def evidence_uri(pipeline: str, version: int) -> str:
+    """Name the page about a challenger."""
+    return f"s3://{REPORTS}/{pipeline}/evidence/version-{version}/index.html"
+
+
 def publish_evidence(
     lake: Lake, pipeline: Pipeline, challenger: ModelVersion, evaluation: Evaluation
 ) -> str:
@@ -36,6 +41,6 @@ def publish_evidence(
             else []
         ),
     )
-    uri = f"s3://{REPORTS}/{pipeline.name}/evidence/version-{challenger.version}/index.html"
+    uri = evidence_uri(pipeline.name, challenger.version)
     ObjectStore(lake.settings).write(uri, page.encode(), "text/html; charset=utf-8")
     return uri

@@ -12,6 +12,7 @@ from include.calendar.partitions import Frequency
 from include.specification import metric_names
 from include.specification.candidate_defaults import PRESETS, Preset
 from include.specification.metric_names import METRICS, Metric, Task
+from include.specification.sections.alerts import Receiver
 from include.specification.sections.decision import Decision
 from include.specification.sections.execution import Execution
 from include.specification.sections.features import Features
@@ -53,6 +54,7 @@ class Pipeline(Section):
         monitoring: How the champion is watched.
         retraining: When the champion is challenged.
         execution: How Airflow runs the tasks.
+        alerts: Who is told what, by a name for each receiver.
     """
 
     name: SkipJsonSchema[Name]
@@ -72,6 +74,7 @@ class Pipeline(Section):
     monitoring: Monitoring = Monitoring()
     retraining: Retraining = Retraining()
     execution: Execution = Execution()
+    alerts: Mapping[Name, Receiver] = {}
 
     @property
     def keys(self) -> tuple[str, ...]:

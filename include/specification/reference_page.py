@@ -17,6 +17,7 @@ from include.specification.candidate_defaults import PRESETS
 from include.specification.json_schema import documentation, schema, sections
 from include.specification.metric_names import METRICS
 from include.specification.pipeline import Pipeline
+from include.specification.sections.alerts import Receiver
 from include.specification.sections.decision import Costs, Decision
 from include.specification.sections.execution import Execution
 from include.specification.sections.features import Features
@@ -54,6 +55,7 @@ PLACES: dict[type[BaseModel], str] = {
     PerformanceMonitoring: "monitoring.performance",
     Retraining: "retraining",
     Execution: "execution",
+    Receiver: "alerts.<name>",
 }
 # Of keys whose type does not show what to write, as the file spells it.
 EXAMPLES: dict[tuple[type[BaseModel], str], str] = {
@@ -100,6 +102,11 @@ EXAMPLES: dict[tuple[type[BaseModel], str], str] = {
     (Guard, "slices"): "[State]",
     (PerformanceMonitoring, "metric"): "average_precision",
     (Retraining, "when"): "[drift, performance]",
+    (Receiver, "webhook"): "alerts_webhook",
+    (Receiver, "email"): "[risk@bank.example]",
+    (Receiver, "slack"): "alerts_slack",
+    (Receiver, "pagerduty"): "on_call",
+    (Receiver, "about"): "[failure, gate, deadline]",
     (Retraining, "persist"): "2 of 3",
     (Retraining, "budget"): "4 in 8",
 }

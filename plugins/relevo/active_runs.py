@@ -129,11 +129,11 @@ def active_runs(
         known = set(likely)
         rest = [name for name in RuntimeTaskInstance.get_task_states(dag_id) if name not in known]
         found += _read(dag_id, _active_among(dag_id, rest))
-    about = _about(pipeline, found)
+    partitions_of = about(pipeline, found)
     runs = tuple(
         Run(
             run.run_id,
-            about[run.run_id],
+            partitions_of[run.run_id],
             run.state.value,
             started(run),
             run.run_type == BACKFILL,
@@ -264,8 +264,8 @@ def _date(pipeline: Pipeline, run_id: str) -> Partition | None:
         return None
 
 
-def _about(pipeline: Pipeline, runs: Sequence[DagRun]) -> dict[str, Partition | None]:
-    """Tell the partition of each run, as the template of its tasks does."""
+def about(pipeline: Pipeline, runs: Sequence[DagRun]) -> dict[str, Partition | None]:
+    """Tell the partition of each run, as the template of its tasks does; None if it names none."""
     from include.storage.lake_tables import Lake
     from include.storage.snapshot_numbers import taken_numbers
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import attrs
 from airflow.sdk import BaseOperatorLink, conf
@@ -101,3 +101,19 @@ def page_path(name: str) -> str:
     """Name a page of the plugin, below the path at which Airflow itself is served."""
     root = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
     return f"{root}{PAGES}/{name}"
+
+
+def absolute(path: str) -> str:
+    """Turn a path of this Airflow into an address that people outside of it can open."""
+    base = urlsplit(conf.get("api", "base_url", fallback=""))
+    return f"{base.scheme}://{base.netloc}{path}" if base.netloc else path
+
+
+def task_path(dag_id: str, run_id: str = "", task_id: str = "", map_index: int = -1) -> str:
+    """Name Airflow's page about a task, or about a run or a DAG if no task is named."""
+    parts = ["dags", dag_id]
+    parts += ["runs", quote(run_id, safe=":+")] if run_id else []
+    parts += ["tasks", task_id] if run_id and task_id else []
+    parts += ["mapped", str(map_index)] if map_index >= 0 else []
+    root = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
+    return f"{root}/{'/'.join(parts)}"

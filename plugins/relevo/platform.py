@@ -1,19 +1,18 @@
-"""DAGs that work on whatever pipeline a person names, and the upkeep of all.
+"""DAGs that work on whatever pipeline a person names.
 
-See also :mod:`relevo.interventions`.
+See also :mod:`relevo.interventions`, and :mod:`relevo.upkeep` for what goes by itself.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import DAG, Param, TaskGroup
+from airflow.sdk import DAG, Param
 from airflow.sdk.bases.operator import chain
 
 from include.specification import pipeline_file
 from relevo.operators.erasure import EraseOperator
-from relevo.operators.maintenance import CarryOutMaintenanceOperator, PlanMaintenanceOperator
 from relevo.operators.reprocessing import (
     AskReprocessingOperator,
     FinishReprocessingOperator,
@@ -35,25 +34,6 @@ and the `reason`, which goes into the ledger with your name. If nothing is stale
 
 If a repeated run fails, clear what failed there, and then `repeat_runs` here with what follows it.
 """
-
-_MAINTAIN_DOC = """
-# Maintain
-
-Removes what nobody needs any more, every night, of each pipeline by itself: data files of versions
-that were replaced longer ago than the retention (the Airflow variable `relevo_retention_days`; 90
-without it) and that nothing on record refers to; drafts that were never committed; files of models
-that were never registered; old pages. Puts the small files of ledger and registry together, writes
-checkpoints, and ends MLflow runs whose DAG run is gone. Logs, lineage, decisions and whatever a
-registered model or a prediction refers to stay.
-
-First it plans, then it carries the plan out as far as that still holds. With `dry_run` it only
-plans; `pipeline` limits it to one. The link of each task is the page that says what, why, and how
-many bytes.
-
-**It is made paused**, because it deletes: look at `./relevo maintain`, which lists what it would
-remove, and then unpause it.
-"""
-
 
 _ERASE_DOC = """
 # Erase
@@ -141,51 +121,7 @@ def declare_erase() -> DAG:
     return dag
 
 
-def declare_maintain() -> DAG:
-    """Make ``platform_maintain``; Airflow finds it by itself."""
-    with DAG(
-        "platform_maintain",
-        schedule="30 3 * * *",
-        start_date=datetime(2026, 1, 1, tzinfo=UTC),
-        catchup=False,
-        is_paused_upon_creation=True,
-        max_active_runs=1,
-        # Each lists what its pipeline has on the store, which need not all be at once.
-        max_active_tasks=4,
-        description="Removes what nobody needs any more, by the retention and what is on record.",
-        doc_md=_MAINTAIN_DOC,
-        tags=["relevo", "platform"],
-        params={
-            "dry_run": Param(
-                False, type="boolean", title="Dry run", description="Plan only, remove nothing."
-            ),
-            "pipeline": Param(
-                None,
-                type=["null", "string"],
-                enum=[None, *pipeline_file.names()],
-                title="Pipeline",
-                description="The only one to maintain; leave it empty for all.",
-            ),
-        },
-        default_args=_defaults(timedelta(hours=6)),
-    ) as dag:
-        for name in pipeline_file.names():
-            with TaskGroup(name):
-                plan = PlanMaintenanceOperator(
-                    task_id="plan",
-                    pipeline=name,
-                    doc_md="Puts on record what is to be done, and why; changes nothing else.",
-                )
-                carry_out = CarryOutMaintenanceOperator(
-                    task_id="carry_out",
-                    pipeline=name,
-                    doc_md="Does what was planned and still holds; skipped in a dry run.",
-                )
-                chain(plan, carry_out)
-    return dag
-
-
-def _defaults(timeout: timedelta) -> dict[str, Any]:
+def defaults(timeout: timedelta) -> dict[str, Any]:
     """Say who owns the tasks, and how often and how long they try."""
     return {
         "owner": "platform",
@@ -229,5 +165,5 @@ def declare(
                 type="string", minLength=1, title="Reason", description="Why, for the ledger."
             ),
         },
-        default_args=_defaults(timedelta(minutes=15)),
+        default_args=defaults(timedelta(minutes=15)),
     )

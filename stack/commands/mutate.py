@@ -31,8 +31,8 @@ _ROOMS = {
         *("metric_values", "prediction_columns", "promotion_gate"),
     ),
     "monitoring": (
-        *("binning", "divergence", "drift", "gaps", "performance", "profiles", "retraining"),
-        "sketches",
+        *("alerts", "binning", "divergence", "drift", "gaps", "performance", "profiles"),
+        *("retraining", "sketches"),
     ),
     "training": ("association",),
 }

@@ -48,6 +48,7 @@ MODULES = (
     "scipy.stats",
     "plotly.graph_objects",
     # What tasks share, nothing that a pipeline brings: its functions are read by each task.
+    "include.reports.alert_search",
     "include.reports.drift_report",
     "include.reports.evidence_page",
     "include.reports.exploration_report",

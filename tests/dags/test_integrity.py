@@ -23,12 +23,16 @@ from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
 
 from include.calendar.partitions import Frequency, parse
+from include.errors import SpecificationError
 from include.monitoring.gaps import Lack, gaps
 from include.specification import pipeline_file
 from include.specification.pipeline import Pipeline
+from include.specification.sections.alerts import Receiver
 from include.specification.sections.execution import Execution
 from include.specification.sections.sources import Labels, Source
+from include.steps.alert_outbox import DOUBT
 from relevo import dags as factory
+from relevo import upkeep
 from relevo.operators.approval import ApprovePromotionOperator
 from relevo.operators.base import PipelineOperator
 from relevo.operators.exploration import ExploreTrainingSetOperator
@@ -161,7 +165,7 @@ def test_every_file_is_loaded_without_a_word(bag: DagBag) -> None:
     expected = {f"{name}_{kind}" for name in pipeline_file.names() for kind in ("score", "train")}
     by_hand = (
         *("freeze", "unfreeze", "promote", "refuse", "rollback", "withdraw"),
-        *("reprocess", "erase", "maintain"),
+        *("reprocess", "erase", "maintain", "alerts"),
     )
     assert expected | {f"platform_{name}" for name in by_hand} <= set(bag.dags)
 
@@ -437,6 +441,33 @@ class TestMaintain:
         for given in ({"pipeline": "nobodys"}, {"dry_run": "yes"}):
             with pytest.raises(ParamValidationError):
                 checked(dag, given)
+
+
+class TestAlerts:
+    def test_without_receivers_nothing_starts_it(self, bag: DagBag) -> None:
+        dag = bag.dags["platform_alerts"]
+        assert (dag.schedule, dag.max_active_runs) == (None, 1)
+        assert dag.is_paused_upon_creation is False
+        checked(dag, {"test": "loan_default"})
+        with pytest.raises(ParamValidationError, match="is not one of"):
+            checked(dag, {"test": "nobodys"})
+
+    def test_a_receiver_brings_a_schedule_and_a_wrong_file_none(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        told = changed(alerts={"team": Receiver(webhook="alerts_webhook")})
+
+        def load(name: str) -> Pipeline:
+            if name == "loan_default":
+                return told
+            raise SpecificationError(f"{name}.yaml:1: wrong.")
+
+        monkeypatch.setattr(upkeep.pipeline_file, "load", load)
+        dag = upkeep.declare_alerts()
+        assert dag.schedule == "*/5 * * * *"
+        assert complaints(dag) == []
+        # Whoever told and left nothing behind is dead by the time that it is told again.
+        assert dag.get_task("tell").execution_timeout < DOUBT
 
 
 class TestApproval:

@@ -83,6 +83,14 @@ class FakeScheduler:
                 began = update(DagRun).where(*named, DagRun.start_date.is_(None))
                 session.execute(began.values(start_date=datetime.now(UTC)))
 
+    def end_run(self, dag_id: str, run_id: str, at: datetime) -> None:
+        """Let a run have ended at a moment."""
+        from airflow.models.dagrun import DagRun
+
+        with self._session() as session:
+            named = (DagRun.dag_id == dag_id, DagRun.run_id == run_id)
+            session.execute(update(DagRun).where(*named).values(end_date=at))
+
     def set_task(self, dag_id: str, run_id: str, task_id: str, state: str | None) -> None:
         """Change the state of a task."""
         from airflow.models import taskinstance
@@ -91,6 +99,28 @@ class FakeScheduler:
             model = taskinstance.TaskInstance
             named = (model.dag_id == dag_id, model.run_id == run_id, model.task_id == task_id)
             session.execute(update(model).where(*named).values(state=state))
+
+    def fail_task(
+        self, dag_id: str, run_id: str, task_id: str, after: float, **reason: str
+    ) -> None:
+        """Let a task fail after some seconds, and leave a reason as XCom if there is one."""
+        from airflow.models import taskinstance
+        from airflow.models.xcom import XComModel
+
+        with self._session() as session:
+            model = taskinstance.TaskInstance
+            named = (model.dag_id == dag_id, model.run_id == run_id, model.task_id == task_id)
+            session.execute(update(model).where(*named).values(state="failed", duration=after))
+            if reason:
+                XComModel.set(
+                    key="relevo_failure",
+                    value=reason,
+                    serialize=False,
+                    dag_id=dag_id,
+                    run_id=run_id,
+                    task_id=task_id,
+                    session=session,
+                )
 
     def delete_runs(self, *run_ids: str) -> None:
         """Delete some runs with their tasks; all of them if none is named."""
@@ -160,6 +190,12 @@ class Comms:
                     return comms.DagRunResult.from_api_response(
                         self.client.dag_runs.get_detail(msg.dag_id, msg.run_id)
                     )
+                case "GetTaskBreadcrumbs":
+                    return comms.TaskBreadcrumbsResult.from_api_response(
+                        self.client.task_instances.get_task_breakcrumbs(msg.dag_id, msg.run_id)
+                    )
+                case "GetXCom":
+                    return request_handlers.handle_get_xcom(self.client, msg)[0]
                 case "GetDag":
                     return comms.DagResult.from_api_response(self.client.dags.get(msg.dag_id))
         except ServerResponseError as error:

@@ -85,7 +85,10 @@ class TestValidateSource:
         with pytest.raises(AirflowFailException) as caught:
             task.execute(context)
         assert str(caught.value) == str(error)
-        assert ti.pushed == {"relevo_data_docs": f"{DOCS}/{source}/index.html"}
+        assert ti.pushed == {
+            "relevo_data_docs": f"{DOCS}/{source}/index.html",
+            "relevo_failure": {"kind": "gate", "told": str(error)},
+        }
 
     def test_a_store_that_does_not_answer_is_retried(
         self, operator: Any, source: str, context: Any, replace_by_autospec: Any

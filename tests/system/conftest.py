@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ from stack.embedded.environment import store_of
 from stack.embedded.layout import Layout
 from stack.embedded.operation import Stack
 from stack.torture.project import copy_code
+from tests.receivers import WebReceiver, web_receiver
 
 PIPELINE = "loan_default"
 SCORE, TRAIN = f"{PIPELINE}_score", f"{PIPELINE}_train"
@@ -33,6 +35,7 @@ FIRST_LANDED, FIRST_TRAINING, FIRST_SCORED = "2001-Q1", "2004-Q4", "2005-Q1"
 # Labels of 2005-Q4 are the last that the tests need.
 LAST_LANDED = "2005-Q4"
 TRIALS = 1
+ALERTS = "alerts: {team: {webhook: alerts_webhook}}\n"
 _DONE = ("success", "failed")
 
 
@@ -47,6 +50,7 @@ class SystemStack:
     lake: Lake
     tracking: Tracking
     store: ObjectStore
+    told: WebReceiver | None = None
     pipeline: Pipeline = field(default_factory=lambda: pipeline_file.load(PIPELINE))
 
     def run(self, dag_id: str, partition: str, *, expect: str = "success") -> str:
@@ -103,10 +107,20 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SystemStack]:
     """The stack after the first training and the first scored partition; stopped at the end."""
     folder = tmp_path_factory.mktemp("stack")
     layout = Layout(folder / "state", with_short_searches(folder / "project"))
+    file = layout.repository / "include" / "pipelines" / f"{PIPELINE}.yaml"
+    file.write_text(f"{file.read_text()}{ALERTS}")
     operation = Stack(layout)
+    with web_receiver() as told, pytest.MonkeyPatch.context() as environment:
+        connection = {"conn_type": "http", "host": told.address}
+        environment.setenv("AIRFLOW_CONN_ALERTS_WEBHOOK", json.dumps(connection))
+        yield from _started(operation, layout, told)
+
+
+def _started(operation: Stack, layout: Layout, told: WebReceiver) -> Iterator[SystemStack]:
     operation.up(print)
     try:
         system = connect(layout)
+        system.told = told
         land_slice(system.store)
         for dag_id in (TRAIN, SCORE):
             system.api.wait_for_dag(dag_id)

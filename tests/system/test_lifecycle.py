@@ -43,6 +43,7 @@ pytestmark = pytest.mark.system
 
 BAD = "2006-Q1"
 ROLLBACK, REPROCESS = "platform_rollback", "platform_reprocess"
+ALERTS = "platform_alerts"
 TABLES = (
     "raw_loans",
     "raw_outcomes",
@@ -359,6 +360,42 @@ def test_bad_landing_fails_with_a_clear_message_and_keeps_what_was_good(
     for text in expected:
         assert text in log, log[-3000:]
     assert stack.lake.row_counts(FEATURES) == before
+
+
+def test_each_failure_is_told_once_and_so_is_the_next_one_after_a_clear(
+    stack: SystemStack,
+) -> None:
+    assert stack.told is not None
+    failed = [
+        run["dag_run_id"]
+        for run in stack.api.dag_runs(SCORE)
+        if (run["state"], run["conf"].get("partition")) == ("failed", BAD)
+    ]
+    last = max(failed)
+    for again in ([], [last]):
+        for run_id in again:
+            stack.api.clear_failed_tasks(SCORE, run_id)
+            stack.wait(SCORE, run_id, expect="failed")
+        stack.wait(ALERTS, stack.api.trigger(ALERTS)["dag_run_id"])
+        # The labels of these runs failed as well, for none had landed.
+        told = [
+            alert
+            for document in stack.told.documents
+            for alert in document["alerts"]
+            if (document["kind"], alert["partition"]) == ("gate", BAD)
+            and alert["key"].split("/")[3].endswith("_loans")
+        ]
+        runs = [alert["key"].split("/")[2] for alert in told]
+        assert sorted(runs) == sorted([*failed, *again])
+    assert len({alert["key"] for alert in told}) == len(told)
+    (first, second) = (alert for alert in told if last in alert["key"])
+    assert first["reason"] == second["reason"]
+    assert "600 of 3000 rows" in first["reason"]
+    root = stack.configuration.airflow_url
+    assert first["links"]["task"] == f"{root}/dags/{SCORE}/runs/{last}/tasks/validate_loans"
+    page = f"reports/{PIPELINE}/data_docs/{BAD}/loans/index.html"
+    assert first["links"]["report"] == f"{root}/relevo/{page}"
+    assert stack.store.exists(f"s3://{page}")
 
 
 def test_duplicated_keys_go_to_quarantine_with_the_reason(stack: SystemStack) -> None:

@@ -131,6 +131,11 @@ OPERATED: list[tuple[str, str, Any]] = [
         f"{API}/dags/platform_maintain/dagRuns",
         {"logical_date": None, "conf": {"dry_run": True}},
     ),
+    (
+        "POST",
+        f"{API}/dags/platform_alerts/dagRuns",
+        {"logical_date": None, "conf": {"test": "telco_churn"}},
+    ),
     ("PATCH", f"{API}/dags/{QUARTERLY}", {"is_paused": False}),
     (
         "POST",

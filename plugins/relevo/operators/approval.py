@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import HITLOperator
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException
 
+from relevo.failures import DeadlineMissedError, reason_kept
 from relevo.hooks import RelevoHook
 from relevo.operators.base import PARTITION_TEMPLATE, origin_of
 
@@ -63,15 +64,19 @@ class ApprovePromotionOperator(HITLOperator):
         """Put the answer into the ledger; promote_challenger acts on it.
 
         Raises:
-            AirflowFailException: If nobody answered in time.
+            DeadlineMissedError: If nobody answered in time.
         """
+        with reason_kept(context):
+            return self._complete(context, event)
+
+    def _complete(self, context: Any, event: dict[str, Any]) -> Any:
         from include.steps.promotion import answer
 
         lake, origin = self.lake(), origin_of(context)
         if event.get("error_type") == "timeout":
             told = f"Nobody answered within {self.response_timeout}. Clear the task to ask again."
             answer(lake, self.partition, "expired", told, origin)
-            raise AirflowFailException(told)
+            raise DeadlineMissedError(told)
         result = super().execute_complete(context=context, event=event)
         person = (event["responded_by_user"] or {}).get("name", "nobody known")
         if result["chosen_options"] == [self.APPROVE]:

@@ -17,7 +17,7 @@ from include.specification import pipeline_file
 from include.specification.pipeline import Pipeline
 from include.storage.lineage import Origin
 from relevo import metrics
-from relevo.failures import failing_at_once
+from relevo.failures import DeadlineMissedError, failing_at_once, reason_kept
 from relevo.hooks import RelevoHook
 from relevo.triggers import RunsEndedTrigger, TrainingsEndedTrigger
 
@@ -61,7 +61,7 @@ class PipelineOperator(BaseOperator):
 
     def execute(self, context: Any) -> Any:
         """Run the step and turn an error of the library into a failure without retries."""
-        with failing_at_once():
+        with reason_kept(context), failing_at_once():
             self.begin(context)
             summary = self.run(context)
         metrics.emit(self, summary)
@@ -126,8 +126,8 @@ class WaitingOperator(PipelineOperator):
 
         Raises:
             TaskDeferred: If there is something to wait for.
-            AirflowFailException: If the deadline has passed, or this run keeps those that come
-                first from beginning.
+            DeadlineMissedError: If the deadline has passed.
+            AirflowFailException: If this run keeps those that come first from beginning.
         """
         from relevo.waiting import Waiter
 
@@ -145,7 +145,7 @@ class WaitingOperator(PipelineOperator):
                 "this run gives way: clear it when those have ended."
             )
         if now >= deadline:
-            raise AirflowFailException(
+            raise DeadlineMissedError(
                 f"{subject}: earlier partitions and retrainings must end within {self.deadline}, "
                 f"got open: {told}. Look at those runs, then clear this task with downstream."
             )

@@ -210,6 +210,44 @@ WRONG_QUARTERLY = [
         ),
     ),
     (
+        "budget: 4 in 8",
+        "budget: 4 in 8\nalerts: {team: {webhok: hook}}",
+        "31: alerts.team.webhok: unknown key; did you mean 'webhook'?",
+    ),
+    (
+        "budget: 4 in 8",
+        "budget: 4 in 8\nalerts: {team: {about: [drift]}}",
+        "31: alerts.team: needs one of webhook, email, slack and pagerduty.",
+    ),
+    (
+        "budget: 4 in 8",
+        "budget: 4 in 8\nalerts:\n  team: {email: [a@b], slack: hook}",
+        "32: alerts.team.slack: must be left out beside email: a receiver is reached one way.",
+    ),
+    (
+        "budget: 4 in 8",
+        "budget: 4 in 8\nalerts: {team: {email: []}}",
+        "31: alerts.team.email: must hold at least one item.",
+    ),
+    (
+        "budget: 4 in 8",
+        "budget: 4 in 8\nalerts: {team: {email: [risk]}}",
+        "31: alerts.team.email: must be an address, such as risk@bank.example, got 'risk'.",
+    ),
+    (
+        "budget: 4 in 8",
+        "budget: 4 in 8\nalerts: {team: {slack: hook, about: [drit]}}",
+        "31: alerts.team.about: not a valid value, got 'drit'; did you mean 'drift'?",
+    ),
+    (
+        "budget: 4 in 8",
+        'budget: 4 in 8\nalerts: {team: {webhook: "https://x/s3cret"}}',
+        (
+            "31: alerts.team.webhook: must be the id of an Airflow connection, such as "
+            "alerts_webhook, got 'https://x/s3cret'."
+        ),
+    ),
+    (
         "on_failure: quarantine",
         "on_failure: quarantin",
         (
@@ -576,7 +614,7 @@ WRONG_QUARTERLY = [
         (
             "12: training: must be a section, got 8. Its keys are window, holdout, metric, "
             "candidates, imbalance, calibration, seed, coverage.\n13: x: unknown key; choose "
-            "from decision, description, entity, event_time, execution, features, metrics, "
+            "from alerts, decision, description, entity, event_time, execution, features, metrics, "
             "monitoring, owner, partition, promotion, retraining, schedule, sources, task, training"
         ),
     ),

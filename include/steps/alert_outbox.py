@@ -1,0 +1,254 @@
+"""Who was told what: once each, whoever is killed in between.
+
+Before a message is sent, the table ``alerts`` says that it is being told, with all that it says;
+afterwards it says that it was told, or was not. Of a message that was being told when its teller
+was killed nobody knows: it is told again later, and says so, because an alert that is lost is worse
+than one that comes twice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+import pyarrow as pa
+
+from include.monitoring.alerts import Alert, Message, messages, old_news
+from include.specification.sections.alerts import ALERT_KINDS, AlertKind
+from include.storage.event_tables import Event, EventTable, attempt_key
+from include.storage.lake_tables import Lake
+from include.storage.lineage import Origin
+
+TABLE = "alerts"
+Outcome = Literal["told", "not told", "given up"]
+BEGAN, TELLING = "began", "telling"
+TOLD: Outcome = "told"
+NOT_TOLD: Outcome = "not told"
+GIVEN_UP: Outcome = "given up"
+# Whoever tells is killed by then, if nothing is on record of how it went.
+DOUBT = timedelta(minutes=15)
+# A receiver that does not answer is tried again after 5, 10, 20, 40 minutes, then hourly.
+_FIRST_PAUSE, _LONGEST_PAUSE = timedelta(minutes=5), timedelta(hours=1)
+PATIENCE = timedelta(days=3)
+_COLUMNS = (
+    ("key", pa.string()),
+    ("event", pa.string()),
+    ("receiver", pa.string()),
+    ("message", pa.string()),
+    ("details", pa.string()),
+)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A message that is to be sent.
+
+    Args:
+        message: The message.
+        before: How often it was sent before, or may have been.
+    """
+
+    message: Message
+    before: int = 0
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A message that was not told so far.
+
+    Args:
+        message: The message.
+        attempts: How often that was tried.
+        why: What came of the last try.
+        is_given_up: Whether it is not tried any more.
+    """
+
+    message: Message
+    attempts: int
+    why: str
+    is_given_up: bool
+
+    @property
+    def keys(self) -> list[str]:
+        """Name its alerts."""
+        return [alert.key for alert in self.message.alerts]
+
+
+class Outbox:
+    """What the receivers of a pipeline were told, as it is when this is made.
+
+    Args:
+        lake: The pipeline's tables.
+        origin: Who tells.
+    """
+
+    def __init__(self, lake: Lake, origin: Origin) -> None:
+        self.table = EventTable(lake, TABLE, _COLUMNS)
+        self.origin = origin
+        self._events = self.table.events()
+
+    @property
+    def since(self) -> datetime | None:
+        """When the first receiver was known, naive UTC; None before that."""
+        return self._events[0]["recorded_at"] if self._events else None
+
+    def begin(
+        self,
+        receiver: str,
+        about: Collection[AlertKind],
+        alerts: Collection[Alert],
+        scored: Collection[str],
+    ) -> None:
+        """Put on record what a receiver is not told, because it happened before it was named.
+
+        Args:
+            receiver: Name of the receiver.
+            about: Kinds that it gets; of those that it got already nothing is recorded.
+            alerts: What is on record of the pipeline.
+            scored: Names of the partitions that were scored.
+        """
+
+        def make(held: list[Event]) -> Event | None:
+            new = set(about) - _kinds(held, receiver)
+            if not new:
+                return None
+            known = old_news([alert for alert in alerts if alert.kind in new], scored)
+            begun = sum((row["event"], row["receiver"]) == (BEGAN, receiver) for row in held)
+            details = {"kinds": [kind for kind in ALERT_KINDS if kind in new], "known": known}
+            return _event(attempt_key(f"{BEGAN}/{receiver}", begun), BEGAN, receiver, "", details)
+
+        if set(about) - _kinds(self._events, receiver):
+            self.table.append(make, origin=self.origin)
+            self._events = self.table.events()
+
+    def due(
+        self, receiver: str, about: Collection[AlertKind], alerts: Collection[Alert], now: datetime
+    ) -> list[Attempt]:
+        """List what a receiver is to be told now.
+
+        Args:
+            receiver: Name of the receiver.
+            about: Kinds that it gets.
+            alerts: What is on record of the pipeline.
+            now: The present moment, naive UTC.
+        """
+        known = _known(self._events, receiver)
+        news = [alert for alert in alerts if alert.kind in about and alert.key not in known]
+        again = [
+            Attempt(_message(course), _tries(course))
+            for course in self._courses(receiver)
+            if _is_open(course) and now >= _next_try(course)
+        ]
+        return [*again, *(Attempt(message) for message in messages(receiver, news))]
+
+    def claim(self, attempt: Attempt) -> bool:
+        """Put on record that a message is being told; False if somebody else is telling it."""
+        message = attempt.message
+        name, receiver = message.message_id, message.receiver
+
+        def make(held: list[Event]) -> Event | None:
+            course = [row for row in held if row["message"] == name]
+            if _tries(course) != attempt.before or (course and not _is_open(course)):
+                return None
+            if not course and _known(held, receiver) & {item.key for item in message.alerts}:
+                return None
+            told = {"alerts": [alert.to_dict() for alert in message.alerts]} if not course else {}
+            key = attempt_key(f"{TELLING}/{name}", attempt.before)
+            return _event(key, TELLING, receiver, name, told)
+
+        return self.table.append(make, origin=self.origin)
+
+    def settle(self, attempt: Attempt, outcome: Outcome, why: str = "") -> None:
+        """Put on record how it went."""
+        name = attempt.message.message_id
+
+        def make(held: list[Event]) -> Event | None:
+            del held
+            key = attempt_key(f"{outcome}/{name}", attempt.before)
+            return _event(key, outcome, attempt.message.receiver, name, {"why": why})
+
+        self.table.append(make, origin=self.origin)
+
+    def waiting(self, receivers: Collection[str], now: datetime) -> list[Waiting]:
+        """List what was tried and not told; what waits for three days is given up.
+
+        Args:
+            receivers: Names of the receivers that there are.
+            now: The present moment, naive UTC.
+        """
+        self._events = self.table.events()
+        found = []
+        for course in self._courses():
+            if course[-1]["event"] != NOT_TOLD or course[0]["receiver"] not in receivers:
+                continue
+            why = str(json.loads(course[-1]["details"])["why"])
+            is_over = now - course[0]["recorded_at"] > PATIENCE
+            item = Waiting(_message(course), _tries(course), why, is_over)
+            found.append(item)
+            if is_over:
+                self.settle(Attempt(item.message, item.attempts), GIVEN_UP, why)
+        return found
+
+    def _courses(self, receiver: str | None = None) -> Iterator[Sequence[Event]]:
+        """Walk over what became of each message."""
+        found: dict[str, list[Event]] = {}
+        for row in self._events:
+            if row["message"] and receiver in (None, row["receiver"]):
+                found.setdefault(row["message"], []).append(row)
+        yield from found.values()
+
+
+def _event(
+    key: str, event: str, receiver: str, message: str, details: Mapping[str, object]
+) -> Event:
+    return {
+        "key": key,
+        "event": event,
+        "receiver": receiver,
+        "message": message,
+        "details": json.dumps(details, sort_keys=True),
+    }
+
+
+def _kinds(events: Sequence[Event], receiver: str) -> set[AlertKind]:
+    """Name the kinds that a receiver gets already."""
+    begun = [row for row in events if (row["event"], row["receiver"]) == (BEGAN, receiver)]
+    return {kind for row in begun for kind in json.loads(row["details"])["kinds"]}
+
+
+def _known(events: Sequence[Event], receiver: str) -> set[str]:
+    """Name the keys that a receiver was told, is being told, or is not told."""
+    found: set[str] = set()
+    for row in events:
+        if row["receiver"] == receiver and row["event"] in (BEGAN, TELLING):
+            details = json.loads(row["details"])
+            found.update(details.get("known", ()))
+            found.update(alert["key"] for alert in details.get("alerts", ()))
+    return found
+
+
+def _message(course: Sequence[Event]) -> Message:
+    """Take a message as it was sent first; it may have arrived, whatever became of it."""
+    told = json.loads(course[0]["details"])["alerts"]
+    alerts = tuple(Alert.from_dict(alert) for alert in told)
+    return Message(course[0]["receiver"], alerts, is_repeated=True)
+
+
+def _tries(course: Sequence[Event]) -> int:
+    return sum(row["event"] == TELLING for row in course)
+
+
+def _is_open(course: Sequence[Event]) -> bool:
+    return not any(row["event"] in (TOLD, GIVEN_UP) for row in course)
+
+
+def _next_try(course: Sequence[Event]) -> datetime:
+    last = course[-1]
+    pause = DOUBT
+    if last["event"] != TELLING:
+        pause = min(_FIRST_PAUSE * 2.0 ** min(_tries(course) - 1, 10), _LONGEST_PAUSE)
+    at: datetime = last["recorded_at"] + pause
+    return at

@@ -1,0 +1,108 @@
+"""One look at a pipeline: what is new is told to whom it concerns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from include.errors import SourceError
+from include.monitoring.alerts import Alert
+from include.specification.pipeline import Pipeline
+from include.wording import some
+from relevo.hooks import RelevoHook
+from relevo.links import absolute, ledger_path, report_path, task_path
+from relevo.operators.base import origin_of
+
+if TYPE_CHECKING:
+    from include.steps.alert_outbox import Attempt
+
+_EACH_HOUR = 5  # rounds of the first minutes of an hour
+_AGAIN = "It is tried again; correct the connection if that is what is wrong."
+_GIVEN_UP = "It is not tried any more."
+
+
+class AlertRound:
+    """One look at a pipeline.
+
+    Args:
+        context: Context of the task.
+        pipeline: The pipeline.
+        trouble: Takes what the task fails for in the end.
+    """
+
+    def __init__(self, context: Any, pipeline: Pipeline, trouble: list[str]) -> None:
+        from include.steps.alert_outbox import Outbox
+        from include.storage.lake_tables import Lake
+
+        self.context, self.pipeline, self.trouble = context, pipeline, trouble
+        self.now = datetime.now(UTC).replace(tzinfo=None)
+        self.lake = Lake(RelevoHook().store(), pipeline.name)
+        self.outbox = Outbox(self.lake, origin_of(context))
+
+    def tell(self) -> int:
+        """Return how many messages were sent."""
+        from include.registry.champions import PROFILES
+
+        alerts, scored, sent = list(self._search()), self.lake.partitions(PROFILES), 0
+        for name, receiver in self.pipeline.alerts.items():
+            self.outbox.begin(name, receiver.about, alerts, scored)
+            for attempt in self.outbox.due(name, receiver.about, alerts, self.now):
+                if self.outbox.claim(attempt):
+                    sent += self._send(attempt)
+        for item in self.outbox.waiting(self.pipeline.alerts, self.now):
+            self.trouble.append(
+                f"pipeline {self.pipeline.name}: receiver {item.message.receiver} must be told of "
+                f"{item.message.kind} ({some(item.keys)}), got after {item.attempts} "
+                f"attempt{'' if item.attempts == 1 else 's'}: {item.why}. "
+                + (_GIVEN_UP if item.is_given_up else _AGAIN)
+            )
+        return sent
+
+    def _send(self, attempt: Attempt) -> bool:
+        """Send what was claimed, and put on record how that went."""
+        from include.reports.alert_messages import write
+        from relevo.notifiers import tell, why_not_told
+
+        message = attempt.message
+        letter = write(self.pipeline, message, links_of(self.pipeline))
+        try:
+            tell(self.pipeline.alerts[message.receiver], letter, self.context)
+        except Exception as error:
+            self.outbox.settle(attempt, "not told", why_not_told(error))
+            return False
+        self.outbox.settle(attempt, "told")
+        return True
+
+    def _search(self) -> Iterator[Alert]:
+        """Look for everything that is on record; what cannot be looked for hides nothing else."""
+        from include.reports.alert_search import LOOK_BACK, find_alerts, find_stale_alerts
+        from relevo.failed_tasks import failed_tasks
+
+        yield from failed_tasks(self.pipeline, self.now, LOOK_BACK)
+        since = self.outbox.since or self.now
+        yield from find_alerts(self.lake, self.pipeline, since=since, now=self.now)
+        run = self.context["dag_run"]
+        if run.logical_date is None or run.logical_date.minute < _EACH_HOUR:
+            try:
+                yield from find_stale_alerts(self.lake, self.pipeline)
+            except SourceError as error:
+                self.trouble.append(f"pipeline {self.pipeline.name}: {error}")
+
+
+def links_of(pipeline: Pipeline) -> Callable[[Alert], Mapping[str, str]]:
+    """Make what names the pages that people would open from an alert."""
+
+    def links(alert: Alert) -> dict[str, str]:
+        found = {}
+        if alert.dag_id:
+            page = task_path(alert.dag_id, alert.run_id, alert.task_id, alert.map_index)
+            found["task" if alert.task_id else "runs"] = page
+            if alert.kind == "approval":
+                found = {"answer": f"{page}/required_actions"}
+        if alert.report:
+            found["report"] = report_path(alert.report)
+        found["decisions"] = ledger_path(pipeline.name)
+        return {name: absolute(path) for name, path in found.items()}
+
+    return links

@@ -1,0 +1,118 @@
+"""How a receiver of the pipeline file is reached: by the notifier of its Airflow provider.
+
+Notifiers take their values for Jinja templates. What landed may be quoted in a message, so they
+are asked to notify without rendering anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.log import mask_secret
+
+from include.errors import SettingsError
+from include.specification.sections.alerts import AlertKind, Channel, Receiver
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseNotifier
+
+    from include.reports.alert_messages import Letter
+
+_TIMEOUT_SECONDS = 30
+_LONGEST_SLACK = 30_000
+_SLACK = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+_SEVERITIES: Mapping[AlertKind, str] = {
+    "failure": "error",
+    "gate": "error",
+    "deadline": "error",
+    "performance": "error",
+    "approval": "info",
+}
+
+
+def tell(receiver: Receiver, letter: Letter, context: Any) -> None:
+    """Send a message, once.
+
+    Raises:
+        SettingsError: If the provider is not installed.
+        Exception: Whatever the notifier raises if the message does not arrive.
+    """
+    try:
+        notifier = _NOTIFIERS[receiver.channel](receiver, letter)
+    except ModuleNotFoundError as error:
+        package = f"apache-airflow-providers-{receiver.channel}"
+        raise SettingsError(
+            f"provider {package}: must be installed to tell anybody by {receiver.channel}, got no "
+            f"module {error.name}. Add it to requirements.in, run ./relevo lock, and install."
+        ) from error
+    notifier.notify(context)
+
+
+def why_not_told(error: Exception) -> str:
+    """Say why a message did not arrive, without what an address or an answer may hold."""
+    if isinstance(error, AirflowException | SettingsError):
+        return str(error)
+    return type(error).__name__
+
+
+def _webhook(receiver: Receiver, letter: Letter) -> BaseNotifier:
+    from airflow.providers.http.notifications import HttpNotifier
+
+    # Addresses of webhooks end in what lets one in, and the hook logs them when nobody answers.
+    mask_secret(urlsplit(BaseHook.get_connection(str(receiver.webhook)).host or "").path)
+    return HttpNotifier(
+        http_conn_id=str(receiver.webhook),
+        json=dict(letter.document),
+        headers={"Idempotency-Key": letter.message_id},
+        extra_options={"timeout": _TIMEOUT_SECONDS},
+    )
+
+
+def _email(receiver: Receiver, letter: Letter) -> BaseNotifier:
+    from airflow.providers.smtp.notifications.smtp import SmtpNotifier
+
+    return SmtpNotifier(
+        to=list(receiver.email or ()),
+        subject=f"[Relevo] {letter.subject}",
+        html_content=letter.html,
+        custom_headers={
+            "Message-ID": f"<{letter.message_id}@relevo>",
+            "Auto-Submitted": "auto-generated",
+        },
+    )
+
+
+def _slack(receiver: Receiver, letter: Letter) -> BaseNotifier:
+    from airflow.providers.slack.notifications.slack_webhook import SlackWebhookNotifier
+
+    return SlackWebhookNotifier(
+        slack_webhook_conn_id=str(receiver.slack),
+        text=letter.text.translate(_SLACK)[:_LONGEST_SLACK],
+        unfurl_links=False,
+        timeout=_TIMEOUT_SECONDS,
+    )
+
+
+def _pagerduty(receiver: Receiver, letter: Letter) -> BaseNotifier:
+    from airflow.providers.pagerduty.notifications.pagerduty import PagerdutyNotifier
+
+    return PagerdutyNotifier(
+        pagerduty_events_conn_id=str(receiver.pagerduty),
+        summary=letter.subject,
+        severity=_SEVERITIES.get(letter.kind, "warning"),
+        source=str(letter.document["pipeline"]),
+        dedup_key=letter.message_id,
+        custom_details={"id": letter.message_id, "text": letter.text},
+    )
+
+
+_NOTIFIERS: Mapping[Channel, Callable[[Receiver, Letter], BaseNotifier]] = {
+    "webhook": _webhook,
+    "email": _email,
+    "slack": _slack,
+    "pagerduty": _pagerduty,
+}
