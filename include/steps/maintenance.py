@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from include.errors import TableError
-from include.steps.on_record import OnRecord, on_record
+from include.steps.on_record import OnRecord, on_record, writers
 from include.storage.inventory import Inventory, take_inventory
 from include.storage.lake_tables import Lake
 from include.storage.object_store import THREADS, ObjectStore, StoredObject
@@ -167,12 +167,12 @@ class Maintenance:
         Args:
             now: The present moment, aware.
         """
-        record = on_record(self.lake)
-        cutoff, held_back = self._cutoff(record, now)
-        trains = self.runs.open_since(sorted(record.trained_by)) is not None
+        # Who is open is asked before the records are read: who has ended by then is on record.
+        cutoff, held_back = self._cutoff(now)
+        trains = self.runs.open_since(sorted(writers(self.lake).trainings)) is not None
         if trains:
             held_back += " A training is under way, so model files stay for now."
-        inventory = take_inventory(self.lake)
+        record, inventory = on_record(self.lake), take_inventory(self.lake)
         return Plan(
             pipeline=self.lake.pipeline,
             made_at=now.isoformat(),
@@ -219,7 +219,7 @@ class Maintenance:
         if outcome is not None:
             return outcome
         # The order is that of the module's docstring: what a draft names is looked at after it.
-        cutoff, _ = self._cutoff(on_record(self.lake), now)
+        cutoff, _ = self._cutoff(now)
         self._delete(plan.of("draft"), self._drafts(take_inventory(self.lake), cutoff))
         objects = [item for kind in _OBJECTS for item in plan.of(kind)]
         self._delete(objects, self.draw_up(now).items)
@@ -254,9 +254,9 @@ class Maintenance:
         usage = {kind: (files, size) for kind, (files, size) in values["usage"].items()}
         return plan, Outcome(plan, done, left, usage, values["done_at"])
 
-    def _cutoff(self, record: OnRecord, now: datetime) -> tuple[datetime, str]:
+    def _cutoff(self, now: datetime) -> tuple[datetime, str]:
         cutoff = now - self.retention
-        since = self.runs.open_since(sorted(record.dag_ids))
+        since = self.runs.open_since(sorted(writers(self.lake).dag_ids))
         if since is None or since >= cutoff:
             return cutoff, ""
         told = f"A run of {since:%Y-%m-%d %H:%M} is open, so what it may have read since stays."

@@ -31,16 +31,34 @@ class OnRecord:
         model_files: Addresses of the files of registered versions.
         versions: Model versions that were ever put in use.
         partitions: Partitions as of which those were trained.
-        dag_ids: DAGs that write something, those made by hand among them.
-        trained_by: Those of them that train.
     """
 
     references: frozenset[TableReference]
     model_files: frozenset[str]
     versions: frozenset[int]
     partitions: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Writers:
+    """The DAGs that write to a pipeline's tables, those made by hand among them.
+
+    Args:
+        dag_ids: All of them.
+        trainings: Those that train.
+    """
+
     dag_ids: frozenset[str]
-    trained_by: frozenset[str]
+    trainings: frozenset[str]
+
+
+def writers(lake: Lake) -> Writers:
+    """Name who writes, from the ledger."""
+    entries = ledger.entries(lake)
+    trainings = {entry.dag_id for entry in entries if entry.kind == "training"}
+    trainings |= {f"{lake.pipeline}_train"}
+    others = {f"{lake.pipeline}_score", _REPROCESS, *(entry.dag_id for entry in entries)}
+    return Writers(frozenset(filter(None, trainings | others)), frozenset(trainings))
 
 
 def on_record(lake: Lake) -> OnRecord:
@@ -52,15 +70,12 @@ def on_record(lake: Lake) -> OnRecord:
         if row["event"] == "registered"
     ]
     used = {int(row["version"]) for row in events if row["event"] in (PROMOTED, RESTORED)}
-    entries = ledger.entries(lake)
-    train = {f"{lake.pipeline}_train"}
-    train |= {entry.dag_id for entry in entries if entry.kind == "training"}
     predicted = PartitionCommits(written(lake, PREDICTIONS))
     judged = PartitionCommits(written(lake, PERFORMANCE))
     references = {
         *(TrainingSet.from_dict(model.training_set).reference for model in models),
         *_predictions(lake, predicted),
-        *_replaced(lake, entries),
+        *_replaced(lake),
         *(
             read
             for name in judged.partitions
@@ -73,11 +88,6 @@ def on_record(lake: Lake) -> OnRecord:
         model_files=frozenset(uri for model in models for uri, _ in model.files.values()),
         versions=frozenset(used),
         partitions=frozenset(model.partition for model in models if model.version in used),
-        dag_ids=frozenset(
-            {*train, f"{lake.pipeline}_score", _REPROCESS}
-            | {entry.dag_id for entry in entries if entry.dag_id}
-        ),
-        trained_by=frozenset(train),
     )
 
 
@@ -89,15 +99,14 @@ def _predictions(lake: Lake, commits: PartitionCommits) -> Iterator[TableReferen
             yield TableReference(lake.pipeline, PREDICTIONS, version, name, 0)
 
 
-def _replaced(lake: Lake, entries: list[ledger.Entry]) -> Iterator[TableReference]:
+def _replaced(lake: Lake) -> Iterator[TableReference]:
     """Name the predictions that a reprocessing replaced or is about to: the ledger names them."""
-    for entry in entries:
-        if entry.kind == "reprocessing":
-            then = dict(entry.evidence.get("predictions", {}))
-            replaced = entry.evidence.get("replaced", {})
-            then |= {name: versions["then"] for name, versions in replaced.items()}
-            for name, version in then.items():
-                yield TableReference(lake.pipeline, PREDICTIONS, int(version), name, 0)
+    for entry in ledger.entries(lake, "reprocessing"):
+        then = dict(entry.evidence.get("predictions", {}))
+        replaced = entry.evidence.get("replaced", {})
+        then |= {name: versions["then"] for name, versions in replaced.items()}
+        for name, version in then.items():
+            yield TableReference(lake.pipeline, PREDICTIONS, int(version), name, 0)
 
 
 def _scored_rows(

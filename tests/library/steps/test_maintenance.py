@@ -298,6 +298,25 @@ class TestOnRecord:
         assert [store.exists(uri) for uri, _ in files] == [True, False]
         assert [store.exists(page) for page in pages] == [True, True, False, False, False, True]
 
+    def test_what_a_training_registers_while_it_is_asked_for_stays(
+        self, world: World, version: ModelVersion
+    ) -> None:
+        """It is open no more when Airflow is asked, so its version must be read after that."""
+        file = put_file(world.store, world.lake.pipeline, MODEL, b"model")
+        now = later()
+        world.maintenance().plan(RUN, now)
+        asked = world._open_since
+
+        def ending(dag_ids: Collection[str]) -> datetime | None:
+            if not Registry(world.lake).events():
+                register(world, replace(version, files={MODEL: file}))
+            return asked(dag_ids)
+
+        world._open_since = ending  # type: ignore[method-assign]
+        outcome = world.maintenance().carry_out(RUN, now)
+        assert [item.kind for item in outcome.left] == ["model file"]
+        assert world.store.exists(file[0])
+
     def test_model_files_stay_while_a_training_is_under_way(self, world: World) -> None:
         file = put_file(world.store, world.lake.pipeline, MODEL, b"model")
         world.write("features", Q1, 1)
