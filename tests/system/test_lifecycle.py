@@ -25,7 +25,7 @@ from include.steps.preparation import quarantine_table
 from include.steps.stale import find_stale
 from include.storage import ledger
 from include.storage.lineage import Origin
-from include.storage.settings import BUCKETS
+from include.storage.settings import BUCKETS, LOGS
 from stack.cli import app
 from stack.embedded import postgres
 from tests.system import secret_search
@@ -427,7 +427,10 @@ def test_who_is_erased_is_found_nowhere(
 ) -> None:
     trained = stack.lake.read("training_sets")["loan_id"].to_pylist()
     doubled = stack.lake.read(quarantine_table("loans"), partitions=[BAD])["row"].to_pylist()
-    people = {"trained on": trained[0], "doubled": json.loads(doubled[0])["loan_id"]}
+    people = {
+        "trained on": trained[0],
+        "doubled": max(json.loads(row)["loan_id"] for row in doubled),
+    }
     held = {finding.name for finding in secret_search.search(people, _everything(stack))}
     assert held == people.keys()
     before = _state(stack)["rows"]
@@ -441,7 +444,7 @@ def test_who_is_erased_is_found_nowhere(
     begun, done = ledger.entries(stack.lake, "erasure")
     assert (begun.decision, done.decision) == ("begun", "done")
     assert done.reason.startswith("admin: a letter. 2 ids: ")
-    assert told.stdout.strip() == done.reason.removeprefix("admin: a letter. ")
+    assert told.stdout.splitlines()[-1] == done.reason.removeprefix("admin: a letter. ")
     assert done.evidence["found"]["versions"][0] == 1
     assert find_stale(stack.lake, stack.pipeline).is_nothing
     after = _state(stack)["rows"]
@@ -458,8 +461,8 @@ def test_who_is_erased_is_found_nowhere(
 
 
 def _everything(stack: SystemStack) -> Iterator[secret_search.Source]:
-    """Read all objects, with what Parquet and gzip pack, Airflow's database and its logs."""
-    for place, data in secret_search.objects(stack.store.client, BUCKETS):
+    """Read all objects, with what Parquet packs, Airflow's database and its logs."""
+    for place, data in secret_search.objects(stack.store.client, set(BUCKETS) - {LOGS}):
         yield place, data
         if place.endswith(".parquet"):
             packed = data.partition(b"\n")[2]
