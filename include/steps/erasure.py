@@ -18,12 +18,14 @@ import pyarrow as pa
 
 from include.calendar.partitions import parse
 from include.errors import SourceError, UnavailableError
+from include.features.feature_function import TABLE as FEATURES
 from include.ingestion.entity_ids import EntityIds, read_ids
 from include.ingestion.landed_removal import LandedRemoval
 from include.registry.champions import Registry
 from include.registry.model_files import ModelVersion
 from include.specification.pipeline import Pipeline
 from include.specification.sections.sources import ROW_ID
+from include.steps.alert_outbox import TABLE as ALERTS
 from include.steps.landed_records import LandedRecords
 from include.steps.preparation import landed_schema, quarantine_table, raw_table, read_batch
 from include.storage import ledger
@@ -32,7 +34,7 @@ from include.storage.data_files import PARTITION
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
 from include.storage.object_store import ObjectStore, join
-from include.storage.row_removal import Picked, find_rows, remove_rows, tables_of
+from include.storage.row_removal import Picked, find_rows, redact_rows, remove_rows, tables_of
 from include.storage.settings import LAKE, REPORTS
 from include.storage.text_redaction import Redaction
 from include.training.training_sets import TABLE as TRAINING_SETS
@@ -137,10 +139,9 @@ def erase(
     ids = _read(lake, pipeline, store, uri)
     removals = _removals(store, pipeline, ids)
     landed = {source: removal.find() for source, removal in removals.items()}
+    tables = _tables_about(lake, pipeline, ids)
     rows = {
-        table: held
-        for table in tables_of(lake)
-        if (held := find_rows(lake, table, _picked(pipeline, table, ids)))
+        table: held for table, picked in tables.items() if (held := find_rows(lake, table, picked))
     }
     _refuse_queries(lake, pipeline, ids, rows, connections)
     found = recorded.get(_BEGUN)
@@ -158,11 +159,13 @@ def erase(
     records.begin({source: _partitions(rows, source) for source, files in landed.items() if files})
     for source, files in landed.items():
         _remove_landed(pipeline, removals[source], files)
-    for table in tables_of(lake):
-        remove_rows(lake, table, _picked(pipeline, table, ids))
+    for table, picked in tables.items():
+        remove_rows(lake, table, picked)
     records.finish()
-    folder = f"s3://{REPORTS}/{pipeline.name}"
-    pages = Redaction(ids.texts).redact_below(store, folder, lambda one: one.endswith(_TEXTS))
+    redaction, folder = Redaction(ids.texts), f"s3://{REPORTS}/{pipeline.name}"
+    if lake.exists(ALERTS):
+        redact_rows(lake, ALERTS, redaction)
+    pages = redaction.redact_below(store, folder, lambda one: one.endswith(_TEXTS))
     _log.info("Taken out of %d pages and results", len(pages))
     _record(lake, found, _DONE, why, who, origin)
     return found
@@ -246,18 +249,24 @@ def _demand_entity(pipeline: Pipeline) -> None:
         )
 
 
-def _picked(pipeline: Pipeline, table: str, ids: EntityIds) -> Picked:
-    """Tell which rows of a table are about somebody; in quarantine they are kept as JSON."""
-    datasets = (*pipeline.sources, "features")
-    if table in map(quarantine_table, datasets):
+def _tables_about(lake: Lake, pipeline: Pipeline, ids: EntityIds) -> dict[str, Picked]:
+    """Say of each table that knows entities which rows are about somebody."""
+    quarantines = {quarantine_table(dataset) for dataset in (*pipeline.sources, FEATURES)}
+    entity = pipeline.entity
 
-        def held(rows: pa.Table) -> pa.Array:
-            keys = [json.loads(row).get(pipeline.entity) for row in rows["row"].to_pylist()]
-            texts = pa.array([None if key is None else str(key) for key in keys], pa.string())
-            return ids.mask(pa.chunked_array([texts]))
+    def held_as_json(rows: pa.Table) -> pa.Array:
+        keys = [json.loads(row).get(entity) for row in rows["row"].to_pylist()]
+        texts = pa.array([None if key is None else str(key) for key in keys], pa.string())
+        return ids.mask(pa.chunked_array([texts]))
 
-        return Picked(("row",), held)
-    return Picked((pipeline.entity,), lambda rows: ids.mask(rows[pipeline.entity]))
+    found = {}
+    for table in tables_of(lake):
+        schema = lake.schema(table)
+        if table in quarantines:
+            found[table] = Picked(("row",), held_as_json)
+        elif schema is not None and entity in schema.names:
+            found[table] = Picked((entity,), lambda rows: ids.mask(rows[entity]))
+    return found
 
 
 def _without_ids(lake: Lake, pipeline: Pipeline) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ from include.storage.lake_tables import Lake
 from include.storage.object_store import THREADS, ObjectStore, StoredObject
 from include.storage.parquet import open_parquet
 from include.storage.settings import LAKE
+from include.storage.text_redaction import Redaction
 
 _LOG = "_delta_log/"
 Details = Callable[[Mapping[str, str]], Mapping[str, str]]
@@ -82,16 +83,36 @@ def remove_rows(lake: Lake, table: str, picked: Picked) -> dict[str, int]:
         How many rows were taken out of which file, by path below the table.
     """
     found = find_rows(lake, table, picked)
-    store = ObjectStore(lake.settings)
     for path in found:
-        with _opened(lake, table, path) as file:
-            rows = file.read()
-        kept = rows.filter(pc.invert(picked.mask(rows)))
-        data = io.BytesIO()
-        pq.write_table(kept, data, compression="zstd")
-        store.write(f"{lake.uri(table)}/{path}", data.getvalue())
+        _rewrite(lake, table, path, lambda rows: rows.filter(pc.invert(picked.mask(rows))))
     mend_log(lake, table)
     return found
+
+
+def redact_rows(lake: Lake, table: str, redaction: Redaction) -> None:
+    """Take words out of the texts of a table, in every file, and mend what is said of the files."""
+
+    def redact(rows: pa.Table) -> pa.Table:
+        for at, field in enumerate(rows.schema):
+            if pa.types.is_string(field.type):
+                texts = [text and redaction.redact_value(text) for text in rows[at].to_pylist()]
+                rows = rows.set_column(at, field, pa.array(texts, field.type))
+        return rows
+
+    for path in _data_files(lake, table):
+        _rewrite(lake, table, path, redact)
+    mend_log(lake, table)
+
+
+def _rewrite(lake: Lake, table: str, path: str, change: Callable[[pa.Table], pa.Table]) -> None:
+    """Write a file anew under its own name, if its rows are others now."""
+    with _opened(lake, table, path) as file:
+        held = file.read()
+    rows = change(held)
+    if not rows.equals(held):
+        data = io.BytesIO()
+        pq.write_table(rows, data, compression="zstd")
+        ObjectStore(lake.settings).write(f"{lake.uri(table)}/{path}", data.getvalue())
 
 
 def mend_log(lake: Lake, table: str, told: Details | None = None) -> None:

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from include.storage.object_store import THREADS, ObjectStore, content_type
 
@@ -31,16 +32,36 @@ class Redaction:
         }
         longest_first = sorted(spelt, key=lambda word: (-len(word), word))
         any_word = "|".join(map(re.escape, longest_first))
-        self._words = (
-            re.compile(rf"(?<![0-9A-Za-z])(?:{any_word})(?![0-9A-Za-z])") if long else None
-        )
+        alone = rf"(?<![0-9A-Za-z])(?:{any_word})(?![0-9A-Za-z])"
+        self._words = re.compile(alone) if long else None
+        # A number of JSON, or of a script, is no text: the page would not load with one.
+        self._numbers = re.compile(rf"(?<=[:,\[])(\s*)(?:{any_word})(?=\s*[,\]}}])")
 
     def redact(self, data: bytes) -> bytes:
         """Return a text without the words; whatever is not UTF-8 stays as it is."""
         if self._words is None:
             return data
         text = data.decode("utf-8", "surrogateescape")
-        return self._words.sub(_INSTEAD, text).encode("utf-8", "surrogateescape")
+        text = self._words.sub(_INSTEAD, self._numbers.sub(r"\1null", text))
+        return text.encode("utf-8", "surrogateescape")
+
+    def redact_value(self, text: str) -> str:
+        """Return a text without the words; of JSON the texts in it, and no number."""
+        if self._words is None or self._words.search(text) is None:
+            return text
+        try:
+            held = json.loads(text)
+        except ValueError:
+            return self._words.sub(_INSTEAD, text)
+        return json.dumps(self._without(held))
+
+    def _without(self, value: Any) -> Any:
+        assert self._words is not None  # or nothing was found
+        if isinstance(value, dict):
+            return {name: self._without(item) for name, item in value.items()}
+        if isinstance(value, list):
+            return [self._without(item) for item in value]
+        return self._words.sub(_INSTEAD, value) if isinstance(value, str) else value
 
     def redact_below(
         self, store: ObjectStore, uri: str, wanted: Callable[[str], bool]

@@ -6,15 +6,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+from airflow.sdk.execution_time.xcom import XCom
 
 from include.errors import SourceError
 from include.specification.pipeline_file import load
 from include.steps import erasure
 from include.steps.erasure import Found
 from include.storage.text_redaction import Redaction
+from relevo.failures import REASON
 from relevo.operators import erasure as operators
 from relevo.operators.erasure import EraseOperator
 from relevo.operators.interventions import TOLD
@@ -31,6 +35,9 @@ def erase(replace_by_autospec: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "include.steps.erasure.read_redaction", return_value=Redaction(["LN-12345"])
     )
     replace_by_autospec("include.steps.erasure.forget_ids")
+    airflow = create_autospec(RuntimeTaskInstance)
+    airflow.get_task_states.return_value = {}
+    monkeypatch.setattr(operators, "RuntimeTaskInstance", airflow)
     return replace_by_autospec("include.steps.erasure.erase", return_value=FOUND)
 
 
@@ -70,6 +77,33 @@ def test_ids_leave_the_logs_of_the_pipeline_alone(
         "dag_id=platform_reprocess": cleaned,
         "dag_id=telco_churn_score": said,
     }
+
+
+def test_ids_leave_the_messages_of_failed_tasks(
+    context: dict[str, Any], erase: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    airflow, xcom = operators.RuntimeTaskInstance, create_autospec(XCom)
+    monkeypatch.setattr(operators, "XCom", xcom)
+    airflow.get_task_states.side_effect = lambda dag_id: {
+        "good": {"ingest": "success"},
+        **({"bad": {"ingest": "failed"}} if dag_id.endswith("_score") else {}),
+    }
+    airflow.get_task_breadcrumbs.return_value = [
+        {"task_id": "ingest", "map_index": -1},
+        {"task_id": "other", "map_index": -1},
+    ]
+    held = {"kind": "gate", "told": "got LN-12345 twice"}
+    xcom.get_one.side_effect = lambda *, task_id, **_: held if task_id == "ingest" else None
+    run(context)
+    airflow.get_task_breadcrumbs.assert_called_once_with("loan_default_score", "bad")
+    xcom.set.assert_called_once_with(
+        value={"kind": "gate", "told": "got [erased] twice"},
+        key=REASON,
+        dag_id="loan_default_score",
+        run_id="bad",
+        task_id="ingest",
+        map_index=-1,
+    )
 
 
 def test_ids_stay_until_the_logs_are_clean(

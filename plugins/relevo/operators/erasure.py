@@ -8,9 +8,12 @@ from urllib.parse import urlsplit
 
 from airflow.configuration import conf
 from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+from airflow.sdk.execution_time.xcom import XCom
 
 from include.wording import some
 from relevo.active_runs import count_active
+from relevo.failures import REASON
 from relevo.hooks import RelevoHook
 from relevo.operators.interventions import Asked, InterventionOperator
 
@@ -47,6 +50,7 @@ class EraseOperator(InterventionOperator):
         )
         if redaction is not None:
             self.log.info("Taken out of %d logs of tasks", _redact_logs(name, redaction))
+            self.log.info("Taken out of %d messages of tasks", _redact_messages(name, redaction))
         erasure.forget_ids(lake, request)
         return Done(str(found), changed=True)
 
@@ -59,6 +63,25 @@ def _refuse_active(pipeline: str) -> None:
             f"Pipeline {pipeline}: no run may be active while rows are erased, got runs of "
             f"{some(active)}. Pause the DAGs, wait for their runs to end, and clear this task."
         )
+
+
+def _redact_messages(pipeline: str, redaction: Redaction) -> int:
+    """Take the ids out of what failed tasks left as XCom; returns out of how many."""
+    changed = 0
+    for dag_id in (f"{pipeline}_score", f"{pipeline}_train"):
+        for run_id, tasks in RuntimeTaskInstance.get_task_states(dag_id).items():
+            if "failed" not in tasks.values():
+                continue
+            for task in RuntimeTaskInstance.get_task_breadcrumbs(dag_id, run_id):
+                where = {
+                    **{"key": REASON, "dag_id": dag_id, "run_id": run_id},
+                    **{"task_id": task["task_id"], "map_index": task["map_index"]},
+                }
+                held = XCom.get_one(**where)
+                if held and (told := redaction.redact_value(held["told"])) != held["told"]:
+                    XCom.set(value={**held, "told": told}, **where)
+                    changed += 1
+    return changed
 
 
 def _redact_logs(pipeline: str, redaction: Redaction) -> int:

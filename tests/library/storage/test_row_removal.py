@@ -10,7 +10,15 @@ from include.storage import drafts
 from include.storage.lake_tables import Lake, with_partition
 from include.storage.lineage import Origin
 from include.storage.object_store import ObjectStore
-from include.storage.row_removal import Picked, find_rows, mend_log, remove_rows, tables_of
+from include.storage.row_removal import (
+    Picked,
+    find_rows,
+    mend_log,
+    redact_rows,
+    remove_rows,
+    tables_of,
+)
+from include.storage.text_redaction import Redaction
 
 ORIGIN = Origin("p_score", "run_1", "validate")
 PICKED = Picked(("id",), lambda rows: pa.compute.equal(rows["id"], "gone").combine_chunks())
@@ -114,3 +122,13 @@ def test_details_change_in_log_and_lineage(lake: Lake, table: str) -> None:
 def test_tables_of_a_pipeline(lake: Lake, table: str) -> None:
     drafts.write(lake, "next", rows("2005-Q1", "a"), partitions=["2005-Q1"], origin=ORIGIN)
     assert tables_of(lake) == ("next", table)
+
+
+def test_words_leave_the_texts_of_every_version(lake: Lake, table: str) -> None:
+    last = lake.open(table).version()
+    before = [ids(lake, table, version) for version in range(last + 1)]
+    redact_rows(lake, table, Redaction(["kept 3", "gone 1"]))
+    after = [ids(lake, table, version) for version in range(last + 1)]
+    assert after == [
+        sorted(("[erased]" if one == "kept 3" else one for one in held), key=str) for held in before
+    ]

@@ -24,6 +24,32 @@ def test_words(text: str, left: str) -> None:
     assert redaction.redact(text.encode()) == left.encode()
 
 
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ('{"rows": 20000, "ids": [20000, 20001]}', '{"rows": null, "ids": [null, 20001]}'),
+        ('{"id": "20000", "told": "got 20000"}', '{"id": "[erased]", "told": "got [erased]"}'),
+        ("<td>20000</td>", "<td>[erased]</td>"),
+    ],
+)
+def test_a_page_stays_one_that_loads(text: str, left: str) -> None:
+    assert Redaction(["20000"]).redact(text.encode()) == left.encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("got 20000", "got [erased]"),
+        ('{"told": "got 20000", "rows": 20000}', '{"told": "got [erased]", "rows": 20000}'),
+        ('["20000", {"a": null}]', '["[erased]", {"a": null}]'),
+        ("20000", "20000"),
+        ("nothing", "nothing"),
+    ],
+)
+def test_a_value_that_code_reads_keeps_its_numbers(text: str, left: str) -> None:
+    assert Redaction(["20000"]).redact_value(text) == left
+
+
 def test_what_is_no_utf_8_stays() -> None:
     data = b"\xff\xfe LN-12345 \x80"
     assert Redaction(["LN-12345"]).redact(data) == b"\xff\xfe [erased] \x80"
