@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -10,17 +11,31 @@ from include.errors import SourceError, SpecificationError
 from include.monitoring.performance import PerformanceRecord
 from include.registry import interventions
 from include.registry.champions import Registry
+from include.reports.page_views import LATEST, View, latest_part
 from include.scoring import batch_scoring
 from include.specification.pipeline import Pipeline
 from include.specification.pipeline_file import load
 from include.steps import monitoring
 from include.steps.gaps import find_gaps
 from include.steps.preparation import quarantine_table
-from include.steps.stale import find_stale
+from include.steps.stale import Stale, find_stale
 from include.storage import ledger
 from include.storage.lake_tables import Lake
 from include.templates import render
 
+# On one page.
+_PARTITIONS, _ENTRIES = 50, 100
+# By DAG, what a person does with it, and the command that does the same.
+ACTIONS = {
+    "platform_rollback": ("go back to a version", "rollback {name}"),
+    "platform_promote": ("put a version in use", "promote {name} VERSION"),
+    "platform_refuse": ("keep a version out of use", "refuse {name} VERSION"),
+    "platform_freeze": ("let nothing take the champion's place", "freeze {name}"),
+    "platform_unfreeze": ("let the gate decide again", "unfreeze {name}"),
+    "platform_withdraw": ("take back a requested training", "withdraw {name} PARTITION"),
+    "platform_reprocess": ("make anew what is stale", ""),
+    "platform_erase": ("forget somebody", "erase {name} FILE"),
+}
 _BY_HAND = ("rollback", "by_hand", "freeze")
 # The web server looks for unjudged partitions, and reads all labels to do so, up to so many.
 _MOST_LABELS = 1_000_000
@@ -188,15 +203,20 @@ def decisions(lake: Lake) -> list[Decision]:
     return sorted(found, key=lambda item: item.partition)
 
 
-def render_decisions(lake: Lake) -> str:
-    """Render the page: a freeze, gaps, what is stale, every partition, the ledger, latest first.
+def render_decisions(lake: Lake, view: View = LATEST, *, may_act: bool = False) -> str:
+    """Render the page with gaps, what is stale, partitions and the ledger, the latest first.
 
     Of a pipeline whose file is wrong: what is wrong, and the ledger.
+
+    Args:
+        lake: The pipeline's tables.
+        view: Which partitions and entries.
+        may_act: Whether the person may trigger the DAGs by which people decide.
     """
     found, gaps, stale, unlisted, wrong = [], [], None, "", ""
     try:
         pipeline = load(lake.pipeline)
-        found = rows(lake, pipeline)
+        found = [row for row in rows(lake, pipeline) if row.partition.startswith(view.partition)]
         now = datetime.now(UTC).replace(tzinfo=None)
         gaps = find_gaps(lake, pipeline, now, most_labels=_MOST_LABELS)
         try:
@@ -205,19 +225,62 @@ def render_decisions(lake: Lake) -> str:
             unlisted = str(error)
     except SpecificationError as error:
         wrong = str(error)
+    told = ledger.entries(lake)
+    shown = latest_part(found, view.page, _PARTITIONS)
     return render(
         "decisions",
         title=f"{lake.pipeline}: decisions",
         pipeline=lake.pipeline,
         heads=HEADS,
-        rows=[row.cells() for row in found],
+        rows=[row.cells() for row in shown.items],
+        badges=_badges(told, stale, [row.partition for row in shown.items]),
         gaps=gaps,
         stale=stale,
         unlisted=unlisted,
         freeze=interventions.freeze_told(Registry(lake).events()),
         wrong=wrong,
-        entries=ledger.entries(lake)[::-1],
+        entries=latest_part(
+            [
+                entry
+                for entry in told
+                if view.kind in ("", entry.kind) and entry.partition.startswith(view.partition)
+            ],
+            view.entries,
+            _ENTRIES,
+        ),
+        kinds=sorted({entry.kind for entry in told}),
+        part=shown,
+        view=view,
+        actions=ACTIONS if may_act else {},
     )
+
+
+def _badges(
+    told: Sequence[ledger.Entry], stale: Stale | None, partitions: Sequence[str]
+) -> dict[str, list[str]]:
+    """Say of partitions what is not as it shall be, or not over."""
+    asked: dict[str, str] = {}
+    blocked: dict[str, str] = {}
+    for entry in told:
+        if entry.kind == "approval":
+            asked[entry.partition] = entry.decision
+        elif entry.kind == "retraining" and not entry.superseded:
+            blocked[entry.partition] = entry.evidence.get("blocked_by") or ""
+    under_way = {
+        name
+        for name, training in ledger.follow(told).items()
+        if training.state in ("requested", "started")
+    }
+    found: dict[str, list[str]] = {}
+    for name in partitions:
+        badges = {
+            "stale": stale is not None and name in stale.partitions,
+            "approval waits": asked.get(name) == "asked",
+            "training": name in under_way,
+            f"blocked by {blocked.get(name)}": bool(blocked.get(name)),
+        }
+        found[name] = [badge for badge, counts in badges.items() if counts]
+    return found
 
 
 def _current(lake: Lake, *kinds: ledger.Kind) -> list[ledger.Entry]:

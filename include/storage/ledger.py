@@ -132,7 +132,7 @@ def record(
     base = "/".join((kind, partition, *(() if is_snapshot else (origin.dag_run_id, step))))
 
     def entry(held: list[Event]) -> Event | None:
-        if only_if not in (None, _follow(_entries(held, *_COURSE)).get(partition)):
+        if only_if not in (None, follow(_entries(held, *_COURSE)).get(partition)):
             return None
         mine = [item for item in held if _question(item) == _question(event)]
         if mine and is_snapshot:
@@ -236,10 +236,11 @@ def trainings(lake: Lake) -> dict[str, Training]:
     Returns:
         By partition, sorted.
     """
-    return _follow(entries(lake, *_COURSE))
+    return follow(entries(lake, *_COURSE))
 
 
-def _follow(told: Sequence[Entry]) -> dict[str, Training]:
+def follow(told: Sequence[Entry]) -> dict[str, Training]:
+    """Follow the trainings as of each partition through entries; see :func:`trainings`."""
     found: dict[str, Training] = {}
     verdicts: dict[str, dict[str, Training]] = {}
     for entry in told:

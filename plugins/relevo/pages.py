@@ -9,14 +9,15 @@ cookie of the person who is logged in nor their Airflow, and it may load or send
 
 from __future__ import annotations
 
+from typing import Annotated
 from urllib.parse import urlencode
 
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.base_auth_manager import BaseAuthManager
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
-from airflow.api_fastapi.auth.managers.models.resource_details import DagDetails
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 from airflow.api_fastapi.core_api.security import GetUserDep
-from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 
 from include.errors import RelevoError, SourceError
@@ -35,7 +36,11 @@ _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
-_OURS = {**_ALWAYS, "Content-Security-Policy": _POLICY}
+# Ours has a form, which asks for the same page.
+_OURS = {
+    **_ALWAYS,
+    "Content-Security-Policy": _POLICY.replace("form-action 'none'", "form-action 'self'"),
+}
 # The scripts of Evidently and Plotly are in the page.
 _REPORT = {
     **_ALWAYS,
@@ -68,9 +73,17 @@ def make_application() -> FastAPI:
         return HTMLResponse(page, headers=_OURS)
 
     @application.get("/decisions/{pipeline}")
-    def decisions(pipeline: str, user: GetUserDep) -> HTMLResponse:
-        """Show every partition's batch, verdicts and decisions, and the ledger."""
-        from include.reports.decisions_page import render_decisions
+    def decisions(
+        pipeline: str,
+        user: GetUserDep,
+        page: Annotated[int, Query(ge=1)] = 1,
+        entries: Annotated[int, Query(ge=1)] = 1,
+        partition: str = "",
+        kind: str = "",
+    ) -> HTMLResponse:
+        """Show partitions with batch, verdicts and decisions, and the ledger, a page at a time."""
+        from include.reports.decisions_page import ACTIONS, render_decisions
+        from include.reports.page_views import View
         from include.storage.lake_tables import Lake
         from include.storage.outages import outages_told
 
@@ -78,10 +91,14 @@ def make_application() -> FastAPI:
         try:
             store = RelevoHook().store()
             with outages_told(store, "Load the page again when the store runs."):
-                page = render_decisions(Lake(store, pipeline))
+                text = render_decisions(
+                    Lake(store, pipeline),
+                    View(page, entries, partition.strip(), kind),
+                    may_act=all(_may_trigger(dag_id, user) for dag_id in ACTIONS),
+                )
         except RelevoError as error:
             raise HTTPException(503, str(error)) from error
-        return HTMLResponse(page, headers=_OURS)
+        return HTMLResponse(text, headers=_OURS)
 
     @application.get("/reports/{pipeline}/{path:path}")
     def report(pipeline: str, path: str, user: GetUserDep) -> Response:
@@ -115,3 +132,15 @@ def _may_see(pipeline: str, user: BaseUser) -> bool:
     manager: BaseAuthManager[BaseUser] = get_auth_manager()
     details = DagDetails(id=f"{pipeline}_score")
     return bool(manager.is_authorized_dag(method="GET", details=details, user=user))
+
+
+def _may_trigger(dag_id: str, user: BaseUser) -> bool:
+    manager: BaseAuthManager[BaseUser] = get_auth_manager()
+    return bool(
+        manager.is_authorized_dag(
+            method="POST",
+            access_entity=DagAccessEntity.RUN,
+            details=DagDetails(id=dag_id),
+            user=user,
+        )
+    )

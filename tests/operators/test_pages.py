@@ -52,6 +52,7 @@ def no_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decisions_page, "find_gaps", lambda *_, **__: [])
     monkeypatch.setattr(decisions_page, "find_stale", lambda *_, **__: None)
     monkeypatch.setattr(decisions_page.ledger, "entries", lambda lake: [entry])
+    monkeypatch.setattr(decisions_page.Registry, "events", lambda registry: [])
 
 
 def test_a_wrong_file_is_told_and_hides_no_other(client: TestClient) -> None:
@@ -72,6 +73,25 @@ def test_the_ledger_of_a_pipeline_with_a_wrong_file(client: TestClient, no_table
     assert "broken.yaml:1: task" in wrong.text
     assert "run_1" in right.text
     assert "run_1" in wrong.text
+
+
+def test_what_is_shown_follows_the_address_and_the_persons_rights(
+    client: TestClient, no_tables: None
+) -> None:
+    manager = pages.get_auth_manager()
+    may_trigger = client.get("/decisions/loan_default?kind=training&partition=2005")
+    assert "run_1" in may_trigger.text
+    assert "dags/platform_freeze" in may_trigger.text
+    assert "form-action 'self'" in may_trigger.headers["Content-Security-Policy"]
+    manager.is_authorized_dag.side_effect = lambda *, method, **_: method == "GET"
+    others = client.get("/decisions/loan_default?kind=rollback")
+    assert others.status_code == 200
+    assert "run_1" not in others.text
+    assert "dags/platform_freeze" not in others.text
+    assert client.get("/decisions/loan_default?page=0").status_code == 422
+    assert client.get("/decisions/loan_default?page=1000").status_code == 200
+    hostile = client.get("/decisions/loan_default", params={"partition": '"><script>x'})
+    assert "<script>" not in hostile.text
 
 
 def test_a_store_that_does_not_answer_is_a_sentence(client: TestClient) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -13,6 +14,7 @@ from include.monitoring.performance import PerformanceRecord
 from include.registry.champions import PROFILES
 from include.reports import decisions_page
 from include.reports.decisions_page import HEADS, Row, decisions, render_decisions
+from include.reports.page_views import View
 from include.specification.pipeline import Pipeline
 from include.steps import monitoring
 from include.storage import ledger
@@ -158,3 +160,66 @@ def test_an_answer_that_counts_no_more_is_struck_out_and_listed_nowhere_else(lak
     assert '<tr class="superseded">' in lines[1]
     assert "why no (superseded)" in lines[1]
     assert 'class="no"' not in lines[1]
+
+
+def test_a_long_history_comes_in_pages(
+    lake: Lake, make_pipeline: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline, names = make_pipeline(), [f"{year}-Q1" for year in range(1900, 2007)]
+    monkeypatch.setattr(decisions_page, "load", lambda name: pipeline)
+    monkeypatch.setattr(decisions_page, "find_gaps", lambda *_, **__: [])
+    monkeypatch.setattr(decisions_page, "find_stale", lambda *_, **__: None)
+    row = Row("", 1, 0, 1, "no drift", (), "no", "", "", "")
+    scored = [dataclasses.replace(row, partition=name) for name in names]
+    monkeypatch.setattr(decisions_page, "rows", lambda *_: scored)
+
+    def shown(**view: Any) -> list[str]:
+        page = render_decisions(lake, View(**view))
+        return [name for name in names if f">{name}</td>" in page]
+
+    assert shown() == names[-50:]
+    assert shown(page=2) == names[-100:-50]
+    assert shown(page=3) == shown(page=9) == names[:7]
+    assert shown(partition="195") == names[50:60]
+    first, last = (render_decisions(lake, View(page=page, kind="rollback")) for page in (1, 3))
+    assert (
+        '<a href="?page=2&amp;kind=rollback">earlier</a> page 1 of 3, 107 partitions</p>' in first
+    )
+    assert 'page 3 of 3, 107 partitions <a href="?page=2&amp;kind=rollback">later</a>' in last
+
+
+def test_badges_and_the_kinds_of_the_ledger(
+    lake: Lake, make_pipeline: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = make_pipeline()
+    monkeypatch.setattr(decisions_page, "load", lambda name: pipeline)
+    monkeypatch.setattr(decisions_page, "find_gaps", lambda *_, **__: [])
+    monkeypatch.setattr(decisions_page, "find_stale", lambda *_, **__: None)
+    row = Row("", 1, 0, 1, "drift", (), "no", "", "", "")
+    names = ("2005-Q1", "2005-Q2", "2005-Q3")
+    scored = [dataclasses.replace(row, partition=name) for name in names]
+    monkeypatch.setattr(decisions_page, "rows", lambda *_: scored)
+    origin = Origin("p_score", "run_1", "task")
+    blocked = {"blocked_by": "budget"}
+    ledger.record(lake, "retraining", names[0], "no", "spent", origin=origin, evidence=blocked)
+    ledger.record(lake, "retraining", names[1], "yes", "drift", origin=origin)
+    trains = Origin("p_train", "run_2", "task")
+    ledger.record(lake, "training", names[2], "started", "begun", origin=trains)
+    judged = {"challenger": 7}
+    ledger.record(lake, "promotion", names[2], "refused", "x", origin=trains, evidence=judged)
+    ledger.record(lake, "approval", names[2], "asked", "May it?", origin=trains)
+
+    page = render_decisions(lake)
+
+    badge = ' <span class="badge">{}</span>'.format
+    assert f"2005-Q1{badge('blocked by budget')}</td>" in page
+    assert f"2005-Q2{badge('training')}</td>" in page
+    assert f"2005-Q3{badge('approval waits')}{badge('training')}</td>" in page
+    assert f'<a href="../reports/{lake.pipeline}/evidence/version-7/index.html">refused</a>' in page
+    assert "<option>approval</option><option>promotion</option>" in page
+    assert "By hand" not in page
+    only = render_decisions(lake, View(kind="approval"), may_act=True)
+    assert ("May it?" in only, "spent" in only) == (True, False)
+    assert "<option selected>approval</option>" in only
+    assert '<a href="../../dags/platform_freeze">' in only
+    assert f'<code>./relevo freeze {lake.pipeline} --reason "..."</code>' in only
