@@ -118,19 +118,22 @@ def choose_threshold(
         )
     thresholds = np.unique(values)
     thresholds = np.append(thresholds, np.nextafter(thresholds[-1], 2.0))
+    unit = 1.0
     if decision.costs is not None:
-        worth = -_costs(decision.costs, *_counts(labels, values, thresholds))
+        # Of any unit: small costs are no rounding, and large ones do not overflow.
+        unit = -decision.costs.larger
+        costs = decision.costs.by_the_larger()
+        worth = -_costs(costs, *_counts(labels, values, thresholds))
     else:
         thresholds, worth = _metric(str(decision.maximize), problem, labels, values, thresholds)
     least = worth.max() - _ROUNDING * max(1.0, abs(worth.max()))
     chosen = int(np.flatnonzero(worth >= least)[-1])
-    reached = float(worth[chosen])
     return DecisionThreshold(
         threshold=float(thresholds[chosen]),
         rule=rule,
         rows=len(labels),
         positives=int(labels.sum()),
-        value=reached if decision.costs is None else abs(reached),
+        value=float(worth[chosen]) * unit,
     )
 
 

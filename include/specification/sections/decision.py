@@ -28,8 +28,20 @@ class Costs(Section):
 
     def mean(self, false_negatives: int, false_positives: int, rows: int) -> float:
         """Mean cost of a row, >= 0."""
-        total = self.false_negative * false_negatives + self.false_positive * false_positives
-        return total / rows
+        missed, alarms = false_negatives / rows, false_positives / rows
+        return self.false_negative * missed + self.false_positive * alarms
+
+    @property
+    def larger(self) -> float:
+        """The larger one, > 0."""
+        return max(self.false_negative, self.false_positive)
+
+    def by_the_larger(self) -> Self:
+        """Tell them as shares of the larger one."""
+        return type(self)(
+            false_negative=self.false_negative / self.larger,
+            false_positive=self.false_positive / self.larger,
+        )
 
     def told(self) -> str:
         """Spell them as the file does, for people."""

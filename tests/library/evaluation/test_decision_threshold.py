@@ -227,3 +227,21 @@ def test_what_comes_of_it_by_hand() -> None:
     assert count_decided(0.6, LABELS, SCORES, wrong) == Decided(0.6, 5, 1, 1, 3, 0.6)
     assert count_decided(0.6, LABELS, SCORES, None).mean_cost is None
     assert count_decided(0.95, LABELS, SCORES, wrong) == Decided(0.95, 6, 0, 4, 0, 2.0)
+
+
+@pytest.mark.parametrize("unit", [5e-324, 1e-300, 1e-13, 1e-9, 1.0, 1e16, 1e307])
+def test_the_unit_of_costs_does_not_matter(unit: float) -> None:
+    labels, scores = np.array([0, 1, 0, 1, 1, 0]), np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+
+    def chosen(missed: float, alarm: float) -> DecisionThreshold:
+        costs = Costs(false_negative=missed, false_positive=alarm)
+        return choose_threshold(Decision(costs=costs), Problem("binary"), labels, scores)
+
+    usual, other = chosen(2, 1), chosen(2 * unit, unit)
+    assert other.threshold == usual.threshold == 0.2
+    assert usual.value == pytest.approx(2 / 6)
+    assert other.value == pytest.approx(2 / 6 * unit, abs=5e-324)
+    counted = count_decided(
+        0.2, labels, scores, Costs(false_negative=2 * unit, false_positive=unit)
+    )
+    assert counted.mean_cost == pytest.approx(2 / 6 * unit, abs=5e-324)
