@@ -9,6 +9,8 @@ import pyarrow.compute as pc
 
 from include.errors import SourceError
 
+# Ids beyond this are told apart by no float.
+_LARGEST_FLOAT = 2.0**62
 _WHOLE = r"^\+?(-?)0*([0-9]+)(\.0*)?$"
 
 
@@ -35,6 +37,12 @@ class EntityIds:
         return pc.is_in(self._plain(column), value_set=self._held).combine_chunks()
 
     def _plain(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
+        if pa.types.is_floating(column.type):
+            # As text, a large one would be written with an exponent.
+            is_whole = pc.and_(
+                pc.equal(pc.floor(column), column), pc.less(pc.abs(column), _LARGEST_FLOAT)
+            )
+            column = pc.if_else(is_whole, column, None).cast(pa.int64())
         texts = pc.utf8_trim_whitespace(column.cast(pa.string()))
         if not self.are_numbers:
             return texts

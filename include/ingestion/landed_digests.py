@@ -99,22 +99,28 @@ def digest_landed(
 
 def tags(files: Iterable[StoredObject], uri: str) -> dict[str, str]:
     """Name the content of files, by their path below an address; of many, that of their list."""
-    found = _tags_of_all(files, uri)
+    return shortened(tags_of_all(files, uri))
+
+
+def shortened(found: Mapping[str, str]) -> dict[str, str]:
+    """Tell the tags of many files by one digest."""
     if len(found) <= _MOST_NAMES:
-        return found
-    return {f"{_MANY} ({len(found)} of them)": _digest(found)}
+        return dict(found)
+    return {f"{_MANY} ({len(found)} of them)": digest_tags(found)}
 
 
 def digest_list(files: Iterable[StoredObject], uri: str) -> str:
     """Digest the list of files below an address."""
-    return _digest(_tags_of_all(files, uri))
+    return digest_tags(tags_of_all(files, uri))
 
 
-def _tags_of_all(files: Iterable[StoredObject], uri: str) -> dict[str, str]:
+def tags_of_all(files: Iterable[StoredObject], uri: str) -> dict[str, str]:
+    """Name the content of each file, by its path below an address."""
     return {name_of(item, uri): f"{item.size}-{item.etag}" for item in files}
 
 
-def _digest(tags: Mapping[str, str]) -> str:
+def digest_tags(tags: Mapping[str, str]) -> str:
+    """Digest what :func:`tags_of_all` gave."""
     return hashlib.sha256(json.dumps(tags, sort_keys=True).encode()).hexdigest()
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
 
 from include.calendar.partitions import parse
 from include.features.labels import TABLE as LABELS
@@ -12,8 +16,9 @@ from include.ingestion.landed_changes import LandedChanges
 from include.ingestion.landed_digests import (
     LandedDigest,
     digest_landed,
-    digest_list,
-    files_by_partition,
+    digest_tags,
+    shortened,
+    tags_of_all,
 )
 from include.ingestion.landed_objects import files_at
 from include.specification.pipeline import Pipeline
@@ -24,11 +29,15 @@ from include.storage.lineage_records import PartitionCommits, written
 from include.storage.object_store import ObjectStore
 from include.storage.row_removal import mend_log
 
+# Where a source has one place for all partitions, in place of the name of one.
+_ALL = ""
+
 
 class LandedRecords:
-    """Lets the commits tell of landed files as they are after a change.
+    """Lets the commits tell of landed files as they are after a change of our own.
 
-    What was there before is kept in an object until that is done: who is killed finds it.
+    What was there before, and what is written instead, is kept in an object until that is done:
+    who is killed finds it. A file that somebody else changed meanwhile is a correction.
 
     Args:
         lake: The pipeline's tables.
@@ -41,65 +50,107 @@ class LandedRecords:
         self.lake, self.pipeline, self.uri = lake, pipeline, uri
         self.connections = connections
         self.store = ObjectStore(lake.settings)
-        self.before: dict[str, dict[str, LandedDigest]] = {}
+        # By source: tags of files by place, digests of rows by partition, what was written.
+        self.held: dict[str, dict[str, Any]] = {}
 
-    def begin(self, changing: Mapping[str, Sequence[str]]) -> None:
-        """Keep what lies there, unless somebody who was killed did.
+    def begin(
+        self,
+        made: Mapping[str, Mapping[str, str | None]],
+        partitions: Mapping[str, Sequence[str]],
+        change: Callable[[pa.Table], pa.Table],
+    ) -> None:
+        """Keep what lies there and what is going to, unless somebody who was killed did.
 
         Args:
-            changing: By source whose files are going to change, the partitions whose rows are.
+            made: By source, of the addresses of files that are going to change, the SHA-256 of
+                what is written instead; None for those that are deleted.
+            partitions: By source, the partitions whose rows are.
+            change: From the rows of a batch to what will be left of them.
         """
-        if not self.store.exists(self.uri):
-            told = {
-                source: {
-                    partition: digest.to_dict()
-                    for partition, digest in self._look(source, partitions).items()
-                }
-                for source, partitions in changing.items()
+        if self.store.exists(self.uri):
+            self.held = json.loads(self.store.read(self.uri))
+            return
+        for source, files in made.items():
+            self.held[source] = {
+                "places": self._places(source, list(files)),
+                "rows": self._rows(source, partitions.get(source, ()), change),
+                "made": dict(files),
             }
-            self.store.write(self.uri, json.dumps(told).encode(), "application/json")
-        held = json.loads(self.store.read(self.uri))
-        self.before = {
-            source: {partition: LandedDigest(**digest) for partition, digest in told.items()}
-            for source, told in held.items()
-        }
+        self.store.write(self.uri, json.dumps(self.held).encode(), "application/json")
 
     def finish(self) -> None:
-        """Tell of what lies there now."""
-        for source, before in self.before.items():
-            picked = [name for name, digest in before.items() if digest.rows is not None]
-            changes = LandedChanges(before, self._look(source, picked))
+        """Tell of what was written."""
+        for source, told in self.held.items():
+            before, after = {}, {}
+            tags = {place: self._after(source, place, told) for place in told["places"]}
+            if self.pipeline.sources[source].is_partitioned:
+                for name, now in tags.items():
+                    before[name] = LandedDigest(files=shortened(told["places"][name]))
+                    after[name] = LandedDigest(files=shortened(now))
+            else:
+                first, last = digest_tags(told["places"][_ALL]), digest_tags(tags[_ALL])
+                for name in PartitionCommits(written(self.lake, raw_table(source))).partitions:
+                    rows = told["rows"].get(name, (None, None))
+                    before[name] = LandedDigest(place=first, rows=rows[0])
+                    after[name] = LandedDigest(place=last, rows=rows[1])
+            changes = LandedChanges(before, after)
             mend_log(self.lake, raw_table(source), changes.told)
             if source == self.pipeline.label_source:
                 mend_log(self.lake, LABELS, changes.told)
         self.store.delete(self.uri)
 
-    def _look(self, source: str, picked: Sequence[str]) -> dict[str, LandedDigest]:
-        """Digest what lies there of each partition that was ingested.
-
-        Args:
-            source: Name of the source.
-            picked: Of a place that holds every partition, those whose rows are looked at.
-        """
+    def _location(self, source: str, place: str) -> str:
         definition = self.pipeline.sources[source]
+        return definition.location(place) if definition.is_partitioned else str(definition.uri)
+
+    def _places(self, source: str, addresses: Sequence[str]) -> dict[str, dict[str, str]]:
+        """List the files of each place in which one changes, by their tags."""
         commits = PartitionCommits(written(self.lake, raw_table(source)))
-        names, subject = list(commits.partitions), f"source {source}"
-        if definition.is_partitioned:
-            files = files_by_partition(self.store, definition, names, subject)
-            return {name: LandedDigest(files=held) for name, held in files.items()}
-        if not is_picked(definition):
-            return {}
-        place = digest_list(
-            files_at(self.store, str(definition.uri), subject).files, str(definition.uri)
-        )
-        found = {name: LandedDigest(place=place) for name in names}
-        for name in picked:
-            partition = parse(name, self.pipeline.partition)
-            batch = read_batch(
-                *(self.lake, self.pipeline, source, partition),
-                *(landed_schema(self.lake, source), self.connections),
-            )
-            digest = digest_landed(definition, partition, batch, numbered=False)
-            assert digest is not None  # a place that is picked from has one
-            found[name] = digest
+        is_partitioned = self.pipeline.sources[source].is_partitioned
+        found = {}
+        for name in commits.partitions if is_partitioned else (_ALL,):
+            uri = self._location(source, name)
+            inside = f"{uri.rstrip('/')}/"
+            if any(address == uri or address.startswith(inside) for address in addresses):
+                files = files_at(self.store, uri, f"source {source}").files
+                found[name] = tags_of_all(files, uri)
         return found
+
+    def _rows(
+        self, source: str, partitions: Sequence[str], change: Callable[[pa.Table], pa.Table]
+    ) -> dict[str, tuple[str | None, str | None]]:
+        """Digest the rows of partitions that are picked from a place, before and after."""
+        definition, found = self.pipeline.sources[source], {}
+        if definition.is_partitioned or not is_picked(definition):
+            return {}
+        for name in partitions:
+            partition = parse(name, self.pipeline.partition)
+            expected = landed_schema(self.lake, source)
+            batch = read_batch(
+                self.lake, self.pipeline, source, partition, expected, self.connections
+            )
+            left = type(batch)(change(batch.table), batch.files, batch.warnings)
+            digests = [
+                digest_landed(definition, partition, item, numbered=False) for item in (batch, left)
+            ]
+            first, last = (digest.rows if digest else None for digest in digests)
+            found[name] = (first, last)
+        return found
+
+    def _after(self, source: str, place: str, told: Mapping[str, Any]) -> dict[str, str]:
+        """Tell the tags of a place with those of the files that were written here."""
+        tags, uri = dict(told["places"][place]), self._location(source, place)
+        for address, made in told["made"].items():
+            name = address.removeprefix(f"{uri.rstrip('/')}/")
+            name = address.rpartition("/")[2] if address == uri else name
+            if name not in tags:
+                continue
+            found = self.store.stat(address)
+            if found is None and made is None:
+                del tags[name]
+            elif found is not None and self._digest(address) == made:
+                tags[name] = f"{found.size}-{found.etag}"
+        return tags
+
+    def _digest(self, uri: str) -> str:
+        return hashlib.sha256(self.store.read(uri)).hexdigest()

@@ -200,17 +200,30 @@ class ObjectStore:
         Raises:
             SourceError: If the store does not answer, or refuses to.
         """
+        return self.stat(uri) is not None
+
+    def stat(self, uri: str) -> StoredObject | None:
+        """Describe the object at exactly this address; None if there is none.
+
+        Raises:
+            SourceError: If the store does not answer, or refuses to.
+        """
         from botocore.exceptions import ClientError
 
         target = self._locate(uri)
         with _explained(uri):
             try:
-                self.client.head_object(**target)
+                item = self.client.head_object(**target)
             except ClientError as error:
                 if error.response["Error"]["Code"] in ("404", "NoSuchKey"):
-                    return False
+                    return None
                 raise
-        return True
+        return StoredObject(
+            uri=uri,
+            size=int(item["ContentLength"]),
+            etag=item["ETag"].strip('"'),
+            modified=item["LastModified"],
+        )
 
     def delete(self, uri: str) -> None:
         """Delete one object; one that is not there is deleted already.

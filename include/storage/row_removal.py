@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,19 +89,19 @@ def remove_rows(lake: Lake, table: str, picked: Picked) -> dict[str, int]:
     return found
 
 
-def redact_rows(lake: Lake, table: str, redaction: Redaction) -> None:
-    """Take words out of the texts of a table, in every file, and mend what is said of the files."""
+def redact_rows(lake: Lake, table: str, columns: Sequence[str], redaction: Redaction) -> None:
+    """Take words out of columns of texts, in every file, and mend what is said of the files."""
 
     def redact(rows: pa.Table) -> pa.Table:
-        for at, field in enumerate(rows.schema):
-            if pa.types.is_string(field.type):
-                texts = [text and redaction.redact_value(text) for text in rows[at].to_pylist()]
-                rows = rows.set_column(at, field, pa.array(texts, field.type))
+        for name in set(columns) & set(rows.column_names):
+            at = rows.column_names.index(name)
+            texts = [text and redaction.redact_value(text) for text in rows[at].to_pylist()]
+            rows = rows.set_column(at, rows.schema[at], pa.array(texts, rows.schema[at].type))
         return rows
 
     for path in _data_files(lake, table):
         _rewrite(lake, table, path, redact)
-    mend_log(lake, table)
+    mend_log(lake, table, is_clean=lambda said: redaction.redact_value(said) == said)
 
 
 def _rewrite(lake: Lake, table: str, path: str, change: Callable[[pa.Table], pa.Table]) -> None:
@@ -115,16 +115,22 @@ def _rewrite(lake: Lake, table: str, path: str, change: Callable[[pa.Table], pa.
         ObjectStore(lake.settings).write(f"{lake.uri(table)}/{path}", data.getvalue())
 
 
-def mend_log(lake: Lake, table: str, told: Details | None = None) -> None:
+def mend_log(
+    lake: Lake,
+    table: str,
+    told: Details | None = None,
+    is_clean: Callable[[str], bool] = lambda said: False,
+) -> None:
     """Let log, checkpoints, drafts and lineage say of each file what it is now.
 
     Args:
         lake: The pipeline's tables.
         table: Name of the table.
         told: What the details of each commit are to be, from what they are; as they are if None.
+        is_clean: Whether smallest and largest values may stay in the log, from their JSON.
     """
     store, files = ObjectStore(lake.settings), _data_files(lake, table)
-    log = _Log(lake, table, files, told)
+    log = _Log(lake, table, files, told, is_clean)
     objects = [item.uri for item in store.list(f"{lake.uri(table)}/{_LOG.rstrip('/')}")]
     drafts = f"s3://{LAKE}/{lake.pipeline}/drafts/{table}"
     objects += [item.uri for item in store.list(drafts)]
@@ -146,9 +152,15 @@ class _Log:
     """What is said of the files of a table, against what they are."""
 
     def __init__(
-        self, lake: Lake, table: str, files: Mapping[str, StoredObject], told: Details | None
+        self,
+        lake: Lake,
+        table: str,
+        files: Mapping[str, StoredObject],
+        told: Details | None,
+        is_clean: Callable[[str], bool],
     ) -> None:
         self.lake, self.table, self.files, self.told = lake, table, files, told
+        self.is_clean = is_clean
         self._rows: dict[str, int] = {}
 
     def mended(self, uri: str, held: bytes) -> bytes:
@@ -194,10 +206,10 @@ class _Log:
         if path in self.files:
             said["size"] = self.files[path].size
         if said.get("stats"):
-            rows = json.loads(said["stats"])["numRecords"]
-            if path in self.files:
-                rows = self._count(path)
-            said["stats"] = json.dumps({"numRecords": rows})
+            stats = json.loads(said["stats"])
+            rows = self._count(path) if path in self.files else stats["numRecords"]
+            if rows != stats["numRecords"] or not self.is_clean(said["stats"]):
+                said["stats"] = json.dumps({"numRecords": rows})
 
     def _draft(self, document: dict[str, Any]) -> None:
         for file in document.get("files", ()):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
     from airflow.sdk.execution_time.comms import DagRunResult as DagRun
 
+ERASE = "platform_erase"
 BACKFILL = "backfill"
 BY_EVENT = "asset_triggered"
 QUEUED, RUNNING = "queued", "running"

@@ -45,7 +45,8 @@ def erase(
         if not landed_only:
             if not reason.strip():
                 raise StackError("Option --reason: must say why, got nothing. Name the reason.")
-            platform_run.reach_airflow(layout)  # before anything is handed in
+            # Before anything is handed in, which would stay.
+            platform_run.demand_unpaused(platform_run.reach_airflow(layout), "platform_erase")
         with open_store(layout, local=local) as settings:
             lake = Lake(settings, name)
             if landed_only:
@@ -55,5 +56,5 @@ def erase(
     if landed_only:
         console.print(f"taken out of {changed} landed files; clear the task that waits for it")
         return
-    report(f"handed in {len(ids)} ids as {request}")
+    report(f"handed in {len(ids)} ids as {request}, which its run deletes when it is done")
     platform_run.do("platform_erase", name, reason, request=request)

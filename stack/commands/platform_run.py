@@ -76,17 +76,26 @@ def reach_airflow(layout: Layout) -> AirflowApi:
     return AirflowApi.of(Configuration.load(layout))
 
 
-def follow(api: AirflowApi, dag_id: str, conf: Mapping[str, Any]) -> str:
-    """Trigger a DAG of one task and wait for its end; returns what it says, also if skipped.
+def demand_unpaused(api: AirflowApi, dag_id: str) -> None:
+    """Refuse to ask for what would wait for ever.
 
     Raises:
-        StackError: If it failed, or does not end.
+        StackError: If the DAG is paused.
     """
     if api.dag(dag_id)["is_paused"]:
         raise StackError(
             f"DAG {dag_id}: must not be paused, got paused. Unpause it in the UI, and repeat the "
             "command."
         )
+
+
+def follow(api: AirflowApi, dag_id: str, conf: Mapping[str, Any]) -> str:
+    """Trigger a DAG of one task and wait for its end; returns what it says, also if skipped.
+
+    Raises:
+        StackError: If it failed, or does not end.
+    """
+    demand_unpaused(api, dag_id)
     run_id = str(api.trigger(dag_id, conf)["dag_run_id"])
     deadline = time.monotonic() + _LONGEST_SECONDS
     while (state := api.dag_run(dag_id, run_id)["state"]) not in ("success", "failed"):

@@ -17,6 +17,7 @@ from include.errors import SourceError
 from include.specification.pipeline_file import load
 from include.steps import erasure
 from include.steps.erasure import Found
+from include.steps.on_record import Writers
 from include.storage.text_redaction import Redaction
 from relevo.failures import REASON
 from relevo.operators import erasure as operators
@@ -38,6 +39,8 @@ def erase(replace_by_autospec: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     airflow = create_autospec(RuntimeTaskInstance)
     airflow.get_task_states.return_value = {}
     monkeypatch.setattr(operators, "RuntimeTaskInstance", airflow)
+    found = Writers(frozenset({"loan_default_score", "loan_default_train", "by_hand"}), frozenset())
+    replace_by_autospec("include.steps.on_record.writers", return_value=found)
     return replace_by_autospec("include.steps.erasure.erase", return_value=FOUND)
 
 
@@ -65,7 +68,7 @@ def test_ids_leave_the_logs_of_the_pipeline_alone(
     context: dict[str, Any], erase: Any, tmp_path: Path
 ) -> None:
     said = 'got "LN-12345", and LN-123456'
-    for name in ("loan_default_score", "platform_reprocess", "telco_churn_score"):
+    for name in ("loan_default_score", "by_hand", "platform_reprocess", "telco_churn_score"):
         folder = tmp_path / f"dag_id={name}" / "run_id=1"
         folder.mkdir(parents=True)
         (folder / "attempt=1.log").write_text(said)
@@ -74,6 +77,7 @@ def test_ids_leave_the_logs_of_the_pipeline_alone(
     cleaned = 'got "[erased]", and LN-123456'
     assert told == {
         "dag_id=loan_default_score": cleaned,
+        "dag_id=by_hand": cleaned,
         "dag_id=platform_reprocess": cleaned,
         "dag_id=telco_churn_score": said,
     }
@@ -93,7 +97,9 @@ def test_ids_leave_the_messages_of_failed_tasks(
         {"task_id": "other", "map_index": -1},
     ]
     held = {"kind": "gate", "told": "got LN-12345 twice"}
-    xcom.get_one.side_effect = lambda *, task_id, **_: held if task_id == "ingest" else None
+    xcom.get_one.side_effect = lambda *, task_id, key, **_: (
+        held if (task_id, key) == ("ingest", REASON) else None
+    )
     run(context)
     airflow.get_task_breadcrumbs.assert_called_once_with("loan_default_score", "bad")
     xcom.set.assert_called_once_with(

@@ -49,6 +49,12 @@ def mlflow(replace_by_autospec: Any) -> Any:
     return tracking.return_value
 
 
+@pytest.fixture(autouse=True)
+def erasing(replace_by_autospec: Any) -> Any:
+    """Nobody's rows are being erased."""
+    return replace_by_autospec("relevo.operators.maintenance.count_active", return_value=0)
+
+
 @pytest.fixture
 def in_a_year(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the operators believe that a year has passed."""
@@ -145,3 +151,14 @@ class TestOldestActive:
         scheduler.add_run("p_score", "cleared", tasks={"a": None}, run_after=before)
         scheduler.add_run("p_score", "queued", tasks={"a": None}, state="queued")
         assert oldest_active("p_score") == before
+
+
+def test_nothing_is_planned_or_removed_while_rows_are_erased(
+    lake: Lake, context: dict[str, Any], mlflow: Any, in_a_year: None, erasing: Any
+) -> None:
+    erasing.return_value = 1
+    for kind in (PlanMaintenanceOperator, CarryOutMaintenanceOperator):
+        with pytest.raises(AirflowSkipException, match="Rows are being erased"):
+            run(kind, lake, context)
+    assert files(lake) == 2
+    erasing.assert_called_with("platform_erase")

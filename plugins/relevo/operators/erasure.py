@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -12,10 +14,10 @@ from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.sdk.execution_time.xcom import XCom
 
 from include.wording import some
-from relevo.active_runs import count_active
+from relevo.active_runs import ERASE, count_active
 from relevo.failures import REASON
 from relevo.hooks import RelevoHook
-from relevo.operators.interventions import Asked, InterventionOperator
+from relevo.operators.interventions import TOLD, Asked, InterventionOperator
 
 if TYPE_CHECKING:
     from include.steps.interventions import Done
@@ -34,9 +36,11 @@ class EraseOperator(InterventionOperator):
         from include.registry.champions import Registry
         from include.steps import erasure
         from include.steps.interventions import Done
+        from include.steps.on_record import writers
 
         name, request = asked.pipeline.name, context["params"]["request"]
-        _refuse_active(name)
+        dag_ids = writers(lake).dag_ids
+        _refuse_active(name, dag_ids)
         redaction = erasure.read_redaction(lake, request)
         found = erasure.erase(
             lake,
@@ -49,49 +53,49 @@ class EraseOperator(InterventionOperator):
             connections=RelevoHook().sql_url,
         )
         if redaction is not None:
-            self.log.info("Taken out of %d logs of tasks", _redact_logs(name, redaction))
-            self.log.info("Taken out of %d messages of tasks", _redact_messages(name, redaction))
+            self.log.info("Taken out of %d logs of tasks", _redact_logs(dag_ids, redaction))
+            messages = _redact_messages(dag_ids, redaction)
+            self.log.info("Taken out of %d messages of tasks", messages)
         erasure.forget_ids(lake, request)
         return Done(str(found), changed=True)
 
 
-def _refuse_active(pipeline: str) -> None:
+def _refuse_active(pipeline: str, dag_ids: Collection[str]) -> None:
     """Refuse while a run of the pipeline may write what is erased, or read what is half erased."""
-    dags = [f"{pipeline}_score", f"{pipeline}_train", "platform_reprocess", "platform_maintain"]
-    if active := [dag_id for dag_id in dags if count_active(dag_id)]:
+    others = sorted({*dag_ids, "platform_maintain"} - {ERASE})
+    if active := [dag_id for dag_id in others if count_active(dag_id)]:
         raise AirflowFailException(
             f"Pipeline {pipeline}: no run may be active while rows are erased, got runs of "
             f"{some(active)}. Pause the DAGs, wait for their runs to end, and clear this task."
         )
 
 
-def _redact_messages(pipeline: str, redaction: Redaction) -> int:
+def _redact_messages(dag_ids: Collection[str], redaction: Redaction) -> int:
     """Take the ids out of what failed tasks left as XCom; returns out of how many."""
     changed = 0
-    for dag_id in (f"{pipeline}_score", f"{pipeline}_train"):
+    for dag_id in sorted(dag_ids):
         for run_id, tasks in RuntimeTaskInstance.get_task_states(dag_id).items():
             if "failed" not in tasks.values():
                 continue
             for task in RuntimeTaskInstance.get_task_breadcrumbs(dag_id, run_id):
-                where = {
-                    **{"key": REASON, "dag_id": dag_id, "run_id": run_id},
-                    **{"task_id": task["task_id"], "map_index": task["map_index"]},
-                }
-                held = XCom.get_one(**where)
-                if held and (told := redaction.redact_value(held["told"])) != held["told"]:
-                    XCom.set(value={**held, "told": told}, **where)
-                    changed += 1
+                where = {"dag_id": dag_id, "run_id": run_id, "task_id": task["task_id"]}
+                where["map_index"] = task["map_index"]
+                for key in (REASON, TOLD):
+                    held = json.dumps(XCom.get_one(key=key, **where))
+                    if (told := redaction.redact_value(held)) != held:
+                        XCom.set(key=key, value=json.loads(told), **where)
+                        changed += 1
     return changed
 
 
-def _redact_logs(pipeline: str, redaction: Redaction) -> int:
-    """Take the ids out of the logs of the pipeline's tasks; returns out of how many."""
+def _redact_logs(dag_ids: Collection[str], redaction: Redaction) -> int:
+    """Take the ids out of the logs of the pipeline's and the platform's tasks; returns how many."""
     from include.storage.object_store import ObjectStore
 
     def is_ours(path: str) -> bool:
         folders = (part for part in path.split("/") if part.startswith("dag_id="))
         dag_id = next(folders, "").removeprefix("dag_id=")
-        return dag_id.startswith((f"{pipeline}_", "platform_"))
+        return dag_id in dag_ids or dag_id.startswith("platform_")
 
     changed = 0
     local = Path(conf.get_mandatory_value("logging", "base_log_folder"))

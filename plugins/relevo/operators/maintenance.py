@@ -15,7 +15,7 @@ from airflow.sdk import BaseOperator, Variable
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.storage.settings import RETENTION_DAYS, retention
-from relevo.active_runs import ACTIVE, oldest_active, read_run
+from relevo.active_runs import ACTIVE, ERASE, count_active, oldest_active, read_run
 from relevo.failures import failing_at_once
 from relevo.hooks import RelevoHook
 from relevo.links import MaintenanceLink, report_path
@@ -48,6 +48,8 @@ class MaintenanceOperator(BaseOperator):
         wanted = context["params"]["pipeline"]
         if wanted is not None and wanted != self.pipeline:
             raise AirflowSkipException(f"This run is about {wanted} alone")
+        if count_active(ERASE):
+            raise AirflowSkipException("Rows are being erased; this is for the next night")
         with failing_at_once():
             return self._report(context)
 

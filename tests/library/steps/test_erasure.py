@@ -240,3 +240,53 @@ def test_rows_that_are_numbered_are_nobodys(world: World) -> None:
     numbered = world.pipeline.model_copy(update={"entity": ROW_ID})
     with pytest.raises(SourceError, match="must have an entity for somebody to be found"):
         erasure.erase_landed(world.lake, numbered, PEOPLE)
+
+
+def test_a_correction_that_comes_meanwhile_is_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between a kill and the clear, of a file that was written already and of one that was not."""
+    left = 0
+
+    def write(self: ObjectStore, uri: str, *rest: Any) -> None:
+        nonlocal left
+        left += uri.startswith("s3://landing/")
+        if left > 1:
+            raise KilledError
+        real(self, uri, *rest)
+
+    real = ObjectStore.write
+    with monkeypatch.context() as killed:
+        killed.setattr(ObjectStore, "write", write)
+        with pytest.raises(KilledError):
+            run(world)
+    world.land(0, HISTORY[0], loans=ROWS - 5)
+    world.land(1, HISTORY[1], loans=ROWS - 5)
+    run(world, origin=Origin("platform_erase", "manual__2", "erase"))
+    corrected = find_stale(world.lake, world.pipeline).corrections
+    assert {item.partition for item in corrected} >= {str(HISTORY[0]), str(HISTORY[1])}
+    assert not [one for one in PEOPLE if holding(world, one)]
+    # Whoever takes a request up knows what was found before the first row went.
+    begun, done = ledger.entries(world.lake, "erasure")
+    assert begun.evidence["found"] == done.evidence["found"]
+    assert done.evidence["found"]["versions"] == [1]
+
+
+def test_one_request_at_a_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as killed:
+        killed.setattr(erasure, "remove_rows", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run(world)
+    other = erasure.hand_in(world.lake, world.pipeline, ["2004-Q1/1"])
+    with pytest.raises(SourceError, match="got request letter_1 of run manual__1, which is not"):
+        run(world, other)
+    run(world)
+    assert run(world, other).tables
+
+
+def test_what_people_said_is_clean_too(world: World) -> None:
+    ledger.record(world.lake, "snapshot", "x", "taken", f"{PEOPLE[0]} complained", origin=ORIGIN)
+    run(world)
+    (said,) = ledger.entries(world.lake, "snapshot")
+    assert said.reason == "[erased] complained"
+    assert not holding(world, f"{PEOPLE[0]} complained")

@@ -54,3 +54,16 @@ def test_what_is_no_utf_8_stays() -> None:
     data = b"\xff\xfe LN-12345 \x80"
     assert Redaction(["LN-12345"]).redact(data) == b"\xff\xfe [erased] \x80"
     assert Redaction(["1234"]).redact(data) == data
+
+
+@pytest.mark.parametrize("page", ["O&#39;Brien-17", "O&#x27;Brien-17", "O'Brien-17"])
+def test_quotes_as_different_pages_write_them(page: str) -> None:
+    assert Redaction(["O'Brien-17"]).redact(f"<b>{page}</b>".encode()) == b"<b>[erased]</b>"
+
+
+def test_look_alikes_and_words_that_begin_alike() -> None:
+    redaction = Redaction(["<12345>", "12345-67", "+12345"])
+    text = "\u2039+12345\u203a, 12345-67, \u203912345\u203a, 12345-6"
+    assert redaction.redact(text.encode()).decode() == (
+        "\u2039[erased]\u203a, [erased], [erased], 12345-6"
+    )

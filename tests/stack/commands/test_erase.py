@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 from typing import Any
+from unittest.mock import create_autospec
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,6 +18,8 @@ from include.storage.settings import StoreSettings
 from stack.airflow_api import AirflowApi
 from stack.cli import app
 from stack.commands import platform_run
+from stack.commands.platform_run import demand_unpaused
+from stack.errors import StackError
 
 NAME = "loan_default"
 
@@ -33,6 +36,7 @@ def asked(
         return "2 ids: 0 rows"
 
     monkeypatch.setattr(platform_run, "follow", follow)
+    monkeypatch.setattr(platform_run, "demand_unpaused", create_autospec(demand_unpaused))
     for name, value in (("URL", "http://airflow:8080"), ("USER", "ada"), ("PASSWORD", "secret")):
         monkeypatch.setenv(f"RELEVO_AIRFLOW_{name}", value)
     assert store_settings.secret_key is not None
@@ -55,7 +59,9 @@ def test_ids_are_handed_in_and_airflow_knows_their_name(
     assert done.exit_code == 0, done.output
     (run,) = asked
     request = run.pop("request")
-    assert done.stdout == f"handed in 2 ids as {request}\n2 ids: 0 rows\n"
+    assert done.stdout == (
+        f"handed in 2 ids as {request}, which its run deletes when it is done\n2 ids: 0 rows\n"
+    )
     assert run == {"dag_id": "platform_erase", "pipeline": NAME, "reason": "a letter"}
     held = ObjectStore(store_settings).read(ids_uri(NAME, request))
     assert held == b"7590-VHVEG\n5575-GNVDE"
@@ -106,4 +112,22 @@ def test_rows_that_are_numbered_are_nobodys(asked: list[dict[str, Any]], tmp_pat
     done = CliRunner().invoke(app, ["erase", "telco_churn", str(file), "--reason", "x"])
     assert done.exit_code == 1
     assert "pipeline telco_churn: must have an entity for somebody to be found" in done.stderr
+    assert asked == []
+
+
+def test_a_dag_that_is_paused_is_given_no_ids(
+    asked: list[dict[str, Any]],
+    store_settings: StoreSettings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = ObjectStore(store_settings).list(f"s3://lake/{NAME}/erasures")
+    paused = StackError("DAG platform_erase: must not be paused, got paused.")
+    monkeypatch.setattr(
+        platform_run, "demand_unpaused", create_autospec(demand_unpaused, side_effect=paused)
+    )
+    done = erase(tmp_path, b"a", "--reason", "x")
+    assert done.exit_code == 1
+    assert "must not be paused" in done.stderr
+    assert ObjectStore(store_settings).list(f"s3://lake/{NAME}/erasures") == before
     assert asked == []
