@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
-from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowException
 from airflow.sdk.log import mask_secret
 
@@ -62,14 +61,27 @@ def why_not_told(error: Exception) -> str:
 def _webhook(receiver: Receiver, letter: Letter) -> BaseNotifier:
     from airflow.providers.http.notifications import HttpNotifier
 
-    # Addresses of webhooks end in what lets one in, and the hook logs them when nobody answers.
-    mask_secret(urlsplit(BaseHook.get_connection(str(receiver.webhook)).host or "").path)
-    return HttpNotifier(
+    notifier = HttpNotifier(
         http_conn_id=str(receiver.webhook),
         json=dict(letter.document),
         headers={"Idempotency-Key": letter.message_id},
         extra_options={"timeout": _TIMEOUT_SECONDS},
     )
+    notifier.hook.get_conn()  # puts the address together
+    _mask(notifier.hook.base_url)
+    return notifier
+
+
+def _mask(url: str) -> None:
+    """Keep out of the log what lets one in by an address: the hook logs it if nobody answers."""
+    from requests import Request
+
+    # As it was given, and as it is sent.
+    for parts in (urlsplit(url), urlsplit(Request("POST", url).prepare().url)):
+        values = [pair.partition("=")[2] for pair in parts.query.split("&")]
+        values += [value for _, value in parse_qsl(parts.query)]
+        for secret in (parts.path, parts.query, parts.fragment, parts.password, *values):
+            mask_secret(secret)
 
 
 def _email(receiver: Receiver, letter: Letter) -> BaseNotifier:

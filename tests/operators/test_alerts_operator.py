@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 import time_machine
-from airflow.sdk._shared.secrets_masker import redact
+from airflow.sdk._shared.secrets_masker import _secrets_masker, redact
 from airflow.sdk.exceptions import AirflowFailException
 
 from include.monitoring.alerts import Alert
@@ -261,22 +262,40 @@ def test_one_that_is_down_keeps_nobody_else_from_being_told(
     assert len(mail.mails) == 1
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        "http://127.0.0.1:1/hooks/s3cret",
+        "127.0.0.1:1/hooks/s3cret",
+        "http://127.0.0.1:1/invoke?api=2&sig=s3cret",
+        "http://127.0.0.1:1/invoke?s3cret",
+        "http://127.0.0.1:1/invoke?sig=s3cret%20is it",
+        "http://ops:s3cret@127.0.0.1:1/alerts",
+    ],
+)
 def test_the_secret_part_of_an_address_is_not_told(
     make_project: Callable[..., Project],
     monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    host: str,
 ) -> None:
-    secret = {"conn_type": "http", "host": "http://127.0.0.1:1/hooks/s3cret"}
+    masker = _secrets_masker()
+    monkeypatch.setattr(masker, "patterns", set())
+    monkeypatch.setattr(masker, "replacer", None)
+    secret = {"conn_type": "http", "host": host}
     monkeypatch.setenv("AIRFLOW_CONN_ALERTS_WEBHOOK", json.dumps(secret))
     project = make_project(team={"webhook": "alerts_webhook"})
     project.round()
     project.drift("2005-Q1")
-    with pytest.raises(AirflowFailException) as raised:
+    with caplog.at_level(logging.DEBUG), pytest.raises(AirflowFailException) as raised:
         project.round()
     assert "ConnectionError" in str(raised.value)
     assert "s3cret" not in str(raised.value)
     assert "s3cret" not in str(project.lake.read_held(alert_outbox.TABLE).to_pylist())
-    masked = redact("No answer from /hooks/s3cret")
-    assert masked == "No answer from ***"
+    logged = caplog.text + "".join(capsys.readouterr())
+    assert "Tenacity" in logged
+    assert "s3cret" not in str(redact(logged))
     with pytest.raises(AirflowFailException, match=r"receiver team .* got ConnectionError"):
         project.round(test=project.pipeline.name)
 
