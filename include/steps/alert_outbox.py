@@ -140,9 +140,13 @@ class Outbox:
         again = [
             Attempt(_message(course), _tries(course))
             for course in self._courses(receiver)
-            if _is_open(course) and now >= _next_try(course)
+            if _is_open(course) and now >= _next_try(course) and not _is_over(course, now)
         ]
         return [*again, *(Attempt(message) for message in messages(receiver, news))]
+
+    def failing(self) -> set[str]:
+        """Name the receivers that were not told of something so far."""
+        return {course[0]["receiver"] for course in self._courses() if _is_open(course)}
 
     def claim(self, attempt: Attempt) -> bool:
         """Put on record that a message is being told; False if somebody else is telling it."""
@@ -182,10 +186,12 @@ class Outbox:
         self._events = self.table.events()
         found = []
         for course in self._courses():
-            if course[-1]["event"] != NOT_TOLD or course[0]["receiver"] not in receivers:
+            if not _is_open(course) or course[0]["receiver"] not in receivers:
                 continue
-            why = str(json.loads(course[-1]["details"])["why"])
-            is_over = now - course[0]["recorded_at"] > PATIENCE
+            is_over = _is_over(course, now)
+            if course[-1]["event"] == TELLING and not (is_over and now >= _next_try(course)):
+                continue
+            why = str(json.loads(course[-1]["details"]).get("why", "whoever told it was killed"))
             item = Waiting(_message(course), _tries(course), why, is_over)
             found.append(item)
             if is_over:
@@ -243,6 +249,11 @@ def _tries(course: Sequence[Event]) -> int:
 
 def _is_open(course: Sequence[Event]) -> bool:
     return not any(row["event"] in (TOLD, GIVEN_UP) for row in course)
+
+
+def _is_over(course: Sequence[Event], now: datetime) -> bool:
+    """Tell whether it waited long enough, however that ended; it is tried twice at least."""
+    return _tries(course) > 1 and now - course[0]["recorded_at"] > PATIENCE
 
 
 def _next_try(course: Sequence[Event]) -> datetime:

@@ -45,11 +45,20 @@ class AlertRound:
         from include.registry.champions import PROFILES
 
         alerts, scored, sent = list(self._search()), self.lake.partitions(PROFILES), 0
+        due: list[Attempt] = []
         for name, receiver in self.pipeline.alerts.items():
             self.outbox.begin(name, receiver.about, alerts, scored)
-            for attempt in self.outbox.due(name, receiver.about, alerts, self.now):
-                if self.outbox.claim(attempt):
-                    sent += self._send(attempt)
+            due += self.outbox.due(name, receiver.about, alerts, self.now)
+        # Who does not answer takes a minute: once in a round, and after everybody else.
+        failing, silent = self.outbox.failing(), set[str]()
+        for attempt in sorted(due, key=lambda it: (it.message.receiver in failing, it.before)):
+            name = attempt.message.receiver
+            if name in silent or not self.outbox.claim(attempt):
+                continue
+            if self._send(attempt):
+                sent += 1
+            else:
+                silent.add(name)
         for item in self.outbox.waiting(self.pipeline.alerts, self.now):
             self.trouble.append(
                 f"pipeline {self.pipeline.name}: receiver {item.message.receiver} must be told of "

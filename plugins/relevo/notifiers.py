@@ -7,6 +7,8 @@ are asked to notify without rendering anything.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from include.reports.alert_messages import Letter
 
 _TIMEOUT_SECONDS = 30
+# Each wait has a limit, but somebody may answer a byte at a time, or a name not be resolved.
+_DEADLINE_SECONDS = 60
 _LONGEST_SLACK = 30_000
 _SLACK = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _SEVERITIES: Mapping[AlertKind, str] = {
@@ -38,6 +42,7 @@ def tell(receiver: Receiver, letter: Letter, context: Any) -> None:
 
     Raises:
         SettingsError: If the provider is not installed.
+        TimeoutError: If the receiver has not taken it in time; it still may.
         Exception: Whatever the notifier raises if the message does not arrive.
     """
     try:
@@ -48,7 +53,19 @@ def tell(receiver: Receiver, letter: Letter, context: Any) -> None:
             f"provider {package}: must be installed to tell anybody by {receiver.channel}, got no "
             f"module {error.name}. Add it to requirements.in, run ./relevo lock, and install."
         ) from error
-    notifier.notify(context)
+    done: Future[None] = Future()
+
+    def notify() -> None:
+        try:
+            notifier.notify(context)
+        except BaseException as error:
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+
+    # Not by a signal: Airflow has its own on the timeout of the task, and there is only one.
+    Thread(target=notify, daemon=True).start()
+    done.result(_DEADLINE_SECONDS)
 
 
 def why_not_told(error: Exception) -> str:

@@ -17,6 +17,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from include.monitoring.alerts import Alert
 from include.reports import alert_search
+from include.reports.alert_messages import Letter
 from include.specification import pipeline_file
 from include.specification.pipeline import Pipeline
 from include.specification.sections.alerts import Receiver
@@ -25,11 +26,18 @@ from include.steps.monitoring import DRIFT
 from include.storage.lake_tables import Lake, with_partition
 from include.storage.lineage import Origin
 from include.storage.settings import StoreSettings
+from relevo import notifiers
 from relevo.alert_round import links_of
 from relevo.operators.alerts import TellAlertsOperator
 from tests.operators.airflow_api import FakeScheduler
 from tests.operators.running import TaskInstance, store_connection
-from tests.receivers import MailReceiver, WebReceiver, mail_receiver, web_receiver
+from tests.receivers import (
+    MailReceiver,
+    WebReceiver,
+    endless_receiver,
+    mail_receiver,
+    web_receiver,
+)
 
 SCORE = "loan_default_score"
 UI = "https://airflow.bank.example"
@@ -260,6 +268,60 @@ def test_one_that_is_down_keeps_nobody_else_from_being_told(
     project.round(timedelta(hours=1))
     assert [document["repeated"] for document in web.documents] == [True]
     assert len(mail.mails) == 1
+
+
+def test_one_that_never_ends_its_answer_keeps_nobody_else_from_being_told(
+    make_project: Callable[..., Project], web: WebReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers a byte at a time, so that no wait of the hook is too long."""
+    monkeypatch.setattr(notifiers, "_DEADLINE_SECONDS", 0.5)
+    with endless_receiver() as port:
+        endless = {"conn_type": "http", "host": f"http://127.0.0.1:{port}"}
+        monkeypatch.setenv("AIRFLOW_CONN_ENDLESS", json.dumps(endless))
+        project = make_project(
+            first={"webhook": "endless"}, second={"webhook": "alerts_webhook"}
+        )
+        project.round()
+        project.drift("2005-Q1")
+        with pytest.raises(AirflowFailException, match=r"first .* 1 attempt: TimeoutError"):
+            project.round()
+    assert len(web.requests) == 1
+
+
+def test_who_did_not_answer_is_asked_last_and_once_in_a_round(
+    make_project: Callable[..., Project],
+    scheduler: FakeScheduler,
+    replace_by_autospec: Any,
+) -> None:
+    told: list[str] = []
+
+    def tell(receiver: Receiver, letter: Letter, context: Any) -> None:
+        told.append(f"{letter.kind} by {receiver.channel}")
+        if receiver.channel == "webhook":
+            raise ConnectionError
+
+    replace_by_autospec("relevo.notifiers.tell", side_effect=tell)
+    project = make_project(
+        bad={"webhook": "alerts_webhook"}, good={"email": ["ops@bank.example"]}
+    )
+    project.round()
+    dag_id = f"{project.pipeline.name}_score"
+    scheduler.add_run(dag_id, "manual__1", tasks={"ingest_loans": "failed"})
+    project.drift("2005-Q1")
+    for _ in range(2):
+        with pytest.raises(AirflowFailException):
+            project.round()
+    assert told == [
+        "failure by webhook",
+        "failure by email",
+        "drift by email",
+        "drift by webhook",
+    ]
+    told.clear()
+    project.drift("2005-Q2")
+    with pytest.raises(AirflowFailException):
+        project.round()
+    assert told == ["drift by email", "drift by webhook"]
 
 
 @pytest.mark.parametrize(

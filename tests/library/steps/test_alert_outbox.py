@@ -148,6 +148,22 @@ def test_it_is_given_up_once(rounds: Rounds) -> None:
     assert rounds.received == []
 
 
+def test_what_kills_its_teller_is_given_up_too(rounds: Rounds) -> None:
+    for hours in range(0, 72, 8):
+        rounds.go(drift("2005-Q1"), timedelta(hours=hours), killed="before it is sent")
+    assert rounds.go(drift("2005-Q1"), PATIENCE + MINUTE) == [
+        (9, "whoever told it was killed", True)
+    ]
+    assert rounds.go(drift("2005-Q1"), PATIENCE + timedelta(days=1)) == []
+    assert rounds.received == []
+
+
+def test_what_was_tried_once_is_tried_again_however_late(rounds: Rounds) -> None:
+    rounds.go(drift("2005-Q1"), killed="before it is sent")
+    rounds.go(drift("2005-Q1"), PATIENCE + timedelta(days=1))
+    assert rounds.received == [(["drift/2005-Q1"], True)]
+
+
 def test_of_two_who_tell_at_once_one_does(rounds: Rounds) -> None:
     alerts = drift("2005-Q1")
     one, other = (rounds.open(alerts, NOW, DRIFT) for _ in range(2))
