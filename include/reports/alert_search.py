@@ -25,7 +25,6 @@ from include.steps.monitoring import DRIFT, PERFORMANCE
 from include.steps.preparation import data_docs_uri, quarantine_table, raw_table
 from include.storage import ledger
 from include.storage.lake_tables import Lake
-from include.storage.ledger import Entry
 from include.storage.lineage_records import PartitionCommits, Written, written
 
 # What was recorded longer ago is no news.
@@ -176,22 +175,15 @@ def _refused(lake: Lake, now: datetime) -> Iterator[Alert]:
 
 
 def _asked(lake: Lake) -> Iterator[Alert]:
-    """Find the questions that nobody has answered, of trainings that are under way."""
-    trainings = ledger.trainings(lake)
-    last: dict[tuple[str, str], Entry] = {}
-    for entry in ledger.entries(lake, "approval"):
-        last[entry.partition, entry.dag_run_id] = entry
-    for (partition, run_id), entry in last.items():
-        training = trainings.get(partition)
-        if entry.decision != "asked" or training is None or training.state != "started":
-            continue
+    """Find the questions that nobody has answered."""
+    for entry in ledger.open_questions(ledger.entries(lake, "training", "approval")):
         yield Alert(
             key=f"approval/{entry.key}",
             kind="approval",
-            partition=partition,
+            partition=entry.partition,
             reason=entry.reason,
             dag_id=entry.dag_id,
-            run_id=run_id,
+            run_id=entry.dag_run_id,
             task_id=_APPROVAL,
             report=evidence_uri(lake.pipeline, int(entry.evidence["challenger"])),
         )

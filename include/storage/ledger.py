@@ -273,6 +273,22 @@ def pending_trainings(lake: Lake) -> tuple[str, ...]:
     return tuple(name for name, state in states.items() if state in ("requested", "started"))
 
 
+def open_questions(told: Sequence[Entry]) -> list[Entry]:
+    """Find the approvals that wait for an answer, in all entries or those of trainings.
+
+    What counts is the run that asked: cleared after its end, it may ask again.
+    """
+    asked: dict[tuple[str, str], Entry] = {}
+    ended: set[tuple[str, str]] = set()
+    for entry in told:
+        run = (entry.partition, entry.dag_run_id)
+        if entry.kind == "approval":
+            asked[run] = entry
+        if entry.kind in ("approval", "training"):
+            (ended.add if entry.decision in ENDS else ended.discard)(run)
+    return [e for run, e in asked.items() if e.decision == "asked" and run not in ended]
+
+
 def held_out_metric(lake: Lake, version: int, metric: str) -> float | None:
     """Read the metric that a version reached on its held-out rows; None if it was never judged."""
     found = [e for e in entries(lake, "promotion") if e.evidence["challenger"] == version]

@@ -196,6 +196,23 @@ class TestTrainings:
         world.record("training", "2005-Q1", "failed", "Somebody marked it.")
         assert world.found("approval") == []
 
+    def test_a_run_that_is_cleared_after_its_end_asks_again(self, world: World) -> None:
+        """A champion was frozen, so that the challenger was refused; now it is not."""
+        asked: dict[str, Any] = {"evidence": {"verdict": "k", "challenger": 4}}
+        world.record("training", "2005-Q1", "started")
+        world.record("training", "2005-Q1", "refused", "Version 3 is frozen.")
+        world.record("approval", "2005-Q1", "asked", "May version 4 take over?", **asked)
+        (alert,) = world.found("approval")
+        # Another run of the partition answers for itself.
+        world.record("training", "2005-Q1", "refused", "It is worse.", run="another")
+        assert world.found("approval") == [alert]
+        world.record("training", "2005-Q1", "failed", "Somebody marked it.")
+        assert world.found("approval") == []
+        # It asks the same again, which adds no entry.
+        world.record("training", "2005-Q1", "started", "again")
+        world.record("approval", "2005-Q1", "asked", "May version 4 take over?", **asked)
+        assert world.found("approval") == [alert]
+
 
 class TestDeadlines:
     """Runs are due at 06:00 of the fifth day of a quarter, and have a day."""
