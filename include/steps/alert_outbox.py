@@ -8,16 +8,17 @@ than one that comes twice.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
 import pyarrow as pa
 
 from include.monitoring.alerts import Alert, Message, messages, old_news
-from include.specification.sections.alerts import ALERT_KINDS, AlertKind
+from include.specification.sections.alerts import ALERT_KINDS, AlertKind, Receiver
 from include.storage.event_tables import Event, EventTable, attempt_key
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
@@ -48,10 +49,12 @@ class Attempt:
 
     Args:
         message: The message.
+        addresses: Where to, each as a digest.
         before: How often it was sent before, or may have been.
     """
 
     message: Message
+    addresses: tuple[str, ...]
     before: int = 0
 
 
@@ -97,56 +100,84 @@ class Outbox:
 
     def begin(
         self,
-        receiver: str,
-        about: Collection[AlertKind],
+        name: str,
+        receiver: Receiver,
         alerts: Collection[Alert],
         scored: Collection[str],
     ) -> None:
         """Put on record what a receiver is not told, because it happened before it was named.
 
+        Of the kinds that it got already nothing is recorded.
+
         Args:
-            receiver: Name of the receiver.
-            about: Kinds that it gets; of those that it got already nothing is recorded.
+            name: Name of the receiver.
+            receiver: The receiver.
             alerts: What is on record of the pipeline.
             scored: Names of the partitions that were scored.
         """
+        about = set(receiver.about)
 
         def make(held: list[Event]) -> Event | None:
-            new = set(about) - _kinds(held, receiver)
+            new = about - _kinds(held, name)
             if not new:
                 return None
             known = old_news([alert for alert in alerts if alert.kind in new], scored)
-            begun = sum((row["event"], row["receiver"]) == (BEGAN, receiver) for row in held)
+            begun = sum((row["event"], row["receiver"]) == (BEGAN, name) for row in held)
             details = {"kinds": [kind for kind in ALERT_KINDS if kind in new], "known": known}
-            return _event(attempt_key(f"{BEGAN}/{receiver}", begun), BEGAN, receiver, "", details)
+            return _event(attempt_key(f"{BEGAN}/{name}", begun), BEGAN, name, "", details)
 
-        if set(about) - _kinds(self._events, receiver):
+        if about - _kinds(self._events, name):
             self.table.append(make, origin=self.origin)
             self._events = self.table.events()
 
+    def end_others(self, receivers: Mapping[str, Receiver]) -> None:
+        """End what was not told and is not any more for who is named.
+
+        So is a kind that its receiver does not get now, and what was to go to other addresses only.
+
+        Args:
+            receivers: The receivers that there are, by name.
+        """
+        ended = False
+        for course in self._open():
+            attempt = _attempt(course)
+            receiver = receivers.get(attempt.message.receiver)
+            if (
+                receiver is None
+                or attempt.message.kind not in receiver.about
+                or not {*attempt.addresses} & {*_digests(receiver)}
+            ):
+                self.settle(attempt, GIVEN_UP, "its receiver gets no such message any more")
+                ended = True
+        if ended:
+            self._events = self.table.events()
+
     def due(
-        self, receiver: str, about: Collection[AlertKind], alerts: Collection[Alert], now: datetime
+        self, name: str, receiver: Receiver, alerts: Collection[Alert], now: datetime
     ) -> list[Attempt]:
         """List what a receiver is to be told now.
 
         Args:
-            receiver: Name of the receiver.
-            about: Kinds that it gets.
+            name: Name of the receiver.
+            receiver: The receiver.
             alerts: What is on record of the pipeline.
             now: The present moment, naive UTC.
         """
-        known = _known(self._events, receiver)
-        news = [alert for alert in alerts if alert.kind in about and alert.key not in known]
+        known = _known(self._events, name)
+        news = [item for item in alerts if item.kind in receiver.about and item.key not in known]
+        to = _digests(receiver)
         again = [
-            Attempt(_message(course), _tries(course))
-            for course in self._courses(receiver)
-            if _is_open(course) and now >= _next_try(course) and not _is_over(course, now)
+            replace(_attempt(course), addresses=to)
+            for course in self._open()
+            if course[0]["receiver"] == name
+            and now >= _next_try(course)
+            and not _is_over(course, now)
         ]
-        return [*again, *(Attempt(message) for message in messages(receiver, news))]
+        return [*again, *(Attempt(message, to) for message in messages(name, news))]
 
     def failing(self) -> set[str]:
         """Name the receivers that were not told of something so far."""
-        return {course[0]["receiver"] for course in self._courses() if _is_open(course)}
+        return {course[0]["receiver"] for course in self._open()}
 
     def claim(self, attempt: Attempt) -> bool:
         """Put on record that a message is being told; False if somebody else is telling it."""
@@ -159,7 +190,9 @@ class Outbox:
                 return None
             if not course and _known(held, receiver) & {item.key for item in message.alerts}:
                 return None
-            told = {"alerts": [alert.to_dict() for alert in message.alerts]} if not course else {}
+            told: dict[str, object] = {"addresses": attempt.addresses}
+            if not course:
+                told["alerts"] = [alert.to_dict() for alert in message.alerts]
             key = attempt_key(f"{TELLING}/{name}", attempt.before)
             return _event(key, TELLING, receiver, name, told)
 
@@ -176,35 +209,32 @@ class Outbox:
 
         self.table.append(make, origin=self.origin)
 
-    def waiting(self, receivers: Collection[str], now: datetime) -> list[Waiting]:
+    def waiting(self, now: datetime) -> list[Waiting]:
         """List what was tried and not told; what waits for three days is given up.
 
         Args:
-            receivers: Names of the receivers that there are.
             now: The present moment, naive UTC.
         """
         self._events = self.table.events()
         found = []
-        for course in self._courses():
-            if not _is_open(course) or course[0]["receiver"] not in receivers:
-                continue
+        for course in self._open():
             is_over = _is_over(course, now)
             if course[-1]["event"] == TELLING and not (is_over and now >= _next_try(course)):
                 continue
             why = str(json.loads(course[-1]["details"]).get("why", "whoever told it was killed"))
-            item = Waiting(_message(course), _tries(course), why, is_over)
-            found.append(item)
+            attempt = _attempt(course)
+            found.append(Waiting(attempt.message, attempt.before, why, is_over))
             if is_over:
-                self.settle(Attempt(item.message, item.attempts), GIVEN_UP, why)
+                self.settle(attempt, GIVEN_UP, why)
         return found
 
-    def _courses(self, receiver: str | None = None) -> Iterator[Sequence[Event]]:
-        """Walk over what became of each message."""
+    def _open(self) -> Iterator[Sequence[Event]]:
+        """Walk over what became of each message that is not over."""
         found: dict[str, list[Event]] = {}
         for row in self._events:
-            if row["message"] and receiver in (None, row["receiver"]):
+            if row["message"]:
                 found.setdefault(row["message"], []).append(row)
-        yield from found.values()
+        yield from filter(_is_open, found.values())
 
 
 def _event(
@@ -236,11 +266,25 @@ def _known(events: Sequence[Event], receiver: str) -> set[str]:
     return found
 
 
-def _message(course: Sequence[Event]) -> Message:
-    """Take a message as it was sent first; it may have arrived, whatever became of it."""
+def _attempt(course: Sequence[Event]) -> Attempt:
+    """Take a message as it was sent first, and where it was sent last.
+
+    It may have arrived, whatever became of it.
+    """
     told = json.loads(course[0]["details"])["alerts"]
     alerts = tuple(Alert.from_dict(alert) for alert in told)
-    return Message(course[0]["receiver"], alerts, is_repeated=True)
+    last = [row for row in course if row["event"] == TELLING][-1]
+    return Attempt(
+        Message(course[0]["receiver"], alerts, is_repeated=True),
+        tuple(json.loads(last["details"]).get("addresses", ())),
+        _tries(course),
+    )
+
+
+def _digests(receiver: Receiver) -> tuple[str, ...]:
+    """Name where a receiver is reached, so that no address of a person is on record."""
+    digests = (hashlib.sha256(item.encode()).hexdigest() for item in receiver.addresses)
+    return tuple(digest[:12] for digest in digests)
 
 
 def _tries(course: Sequence[Event]) -> int:

@@ -45,10 +45,11 @@ class AlertRound:
         from include.registry.champions import PROFILES
 
         alerts, scored, sent = list(self._search()), self.lake.partitions(PROFILES), 0
+        self.outbox.end_others(self.pipeline.alerts)
         due: list[Attempt] = []
         for name, receiver in self.pipeline.alerts.items():
-            self.outbox.begin(name, receiver.about, alerts, scored)
-            due += self.outbox.due(name, receiver.about, alerts, self.now)
+            self.outbox.begin(name, receiver, alerts, scored)
+            due += self.outbox.due(name, receiver, alerts, self.now)
         # Who does not answer takes a minute: once in a round, and after everybody else.
         failing, silent = self.outbox.failing(), set[str]()
         for attempt in sorted(due, key=lambda it: (it.message.receiver in failing, it.before)):
@@ -59,7 +60,7 @@ class AlertRound:
                 sent += 1
             else:
                 silent.add(name)
-        for item in self.outbox.waiting(self.pipeline.alerts, self.now):
+        for item in self.outbox.waiting(self.now):
             self.trouble.append(
                 f"pipeline {self.pipeline.name}: receiver {item.message.receiver} must be told of "
                 f"{item.message.kind} ({some(item.keys)}), got after {item.attempts} "

@@ -94,7 +94,7 @@ def _mask(url: str) -> None:
     from requests import Request
 
     # As it was given, and as it is sent.
-    for parts in (urlsplit(url), urlsplit(Request("POST", url).prepare().url)):
+    for parts in map(urlsplit, (url, str(Request("POST", url).prepare().url))):
         values = [pair.partition("=")[2] for pair in parts.query.split("&")]
         values += [value for _, value in parse_qsl(parts.query)]
         for secret in (parts.path, parts.query, parts.fragment, parts.password, *values):

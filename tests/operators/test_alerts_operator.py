@@ -278,9 +278,7 @@ def test_one_that_never_ends_its_answer_keeps_nobody_else_from_being_told(
     with endless_receiver() as port:
         endless = {"conn_type": "http", "host": f"http://127.0.0.1:{port}"}
         monkeypatch.setenv("AIRFLOW_CONN_ENDLESS", json.dumps(endless))
-        project = make_project(
-            first={"webhook": "endless"}, second={"webhook": "alerts_webhook"}
-        )
+        project = make_project(first={"webhook": "endless"}, second={"webhook": "alerts_webhook"})
         project.round()
         project.drift("2005-Q1")
         with pytest.raises(AirflowFailException, match=r"first .* 1 attempt: TimeoutError"):
@@ -301,9 +299,7 @@ def test_who_did_not_answer_is_asked_last_and_once_in_a_round(
             raise ConnectionError
 
     replace_by_autospec("relevo.notifiers.tell", side_effect=tell)
-    project = make_project(
-        bad={"webhook": "alerts_webhook"}, good={"email": ["ops@bank.example"]}
-    )
+    project = make_project(bad={"webhook": "alerts_webhook"}, good={"email": ["ops@bank.example"]})
     project.round()
     dag_id = f"{project.pipeline.name}_score"
     scheduler.add_run(dag_id, "manual__1", tasks={"ingest_loans": "failed"})
