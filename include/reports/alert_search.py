@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,6 +19,7 @@ from include.registry.champions import PROFILES
 from include.reports.drift_report import drift_report_uri
 from include.reports.evidence_page import evidence_uri
 from include.specification.pipeline import Pipeline
+from include.specification.sections.alerts import AlertKind
 from include.steps.corrections import look
 from include.steps.gaps import due_runs
 from include.steps.monitoring import DRIFT, PERFORMANCE
@@ -27,6 +28,7 @@ from include.storage import ledger
 from include.storage.lake_tables import Lake
 from include.storage.lineage_records import PartitionCommits, Written, written
 
+Search = Callable[[], Iterable[Alert]]
 # What was recorded longer ago is no news.
 LOOK_BACK = timedelta(days=7)
 _RECENT = 200  # commits of a table
@@ -34,8 +36,12 @@ _APPROVAL = "approve_promotion"
 _CLOSING = "close_training"
 
 
-def find_alerts(lake: Lake, pipeline: Pipeline, *, since: datetime, now: datetime) -> list[Alert]:
-    """List what was recorded within seven days, what waits for an answer, and what is overdue.
+def searches(
+    lake: Lake, pipeline: Pipeline, *, since: datetime, now: datetime
+) -> dict[AlertKind, Search]:
+    """Name the searches for what was recorded within seven days, waits for people, or is overdue.
+
+    Each stands for itself, so that what one cannot read hides nothing else.
 
     Args:
         lake: The pipeline's tables.
@@ -43,14 +49,15 @@ def find_alerts(lake: Lake, pipeline: Pipeline, *, since: datetime, now: datetim
         since: When alerts were switched on, naive UTC: what was due before is not overdue.
         now: The present moment, naive UTC.
     """
-    return [
-        *_drifted(lake, now),
-        *_dropped(lake, now),
-        *_nearly_full(lake, pipeline, now),
-        *_refused(lake, now),
-        *_asked(lake),
-        *_overdue(lake, pipeline, since, now),
-    ]
+    return {
+        "drift": lambda: _drifted(lake, now),
+        "performance": lambda: _dropped(lake, now),
+        "quarantine": lambda: _nearly_full(lake, pipeline, now),
+        "refused": lambda: _refused(lake, now),
+        "approval": lambda: _asked(lake),
+        "deadline": lambda: _overdue(lake, pipeline, since, now),
+        "stale": lambda: find_stale_alerts(lake, pipeline),
+    }
 
 
 def find_stale_alerts(lake: Lake, pipeline: Pipeline) -> list[Alert]:

@@ -104,6 +104,7 @@ class Outbox:
         receiver: Receiver,
         alerts: Collection[Alert],
         scored: Collection[str],
+        unseen: Collection[AlertKind] = (),
     ) -> None:
         """Put on record what a receiver is not told, because it happened before it was named.
 
@@ -114,8 +115,9 @@ class Outbox:
             receiver: The receiver.
             alerts: What is on record of the pipeline.
             scored: Names of the partitions that were scored.
+            unseen: Kinds that could not be looked for: with those it begins later.
         """
-        about = set(receiver.about)
+        about = set(receiver.about) - set(unseen)
 
         def make(held: list[Event]) -> Event | None:
             new = about - _kinds(held, name)
@@ -155,7 +157,7 @@ class Outbox:
     def due(
         self, name: str, receiver: Receiver, alerts: Collection[Alert], now: datetime
     ) -> list[Attempt]:
-        """List what a receiver is to be told now.
+        """List what a receiver is to be told now, of the kinds with which it has begun.
 
         Args:
             name: Name of the receiver.
@@ -164,7 +166,8 @@ class Outbox:
             now: The present moment, naive UTC.
         """
         known = _known(self._events, name)
-        news = [item for item in alerts if item.kind in receiver.about and item.key not in known]
+        kinds = {*receiver.about} & _kinds(self._events, name)
+        news = [alert for alert in alerts if alert.kind in kinds and alert.key not in known]
         to = _digests(receiver)
         again = [
             replace(_attempt(course), addresses=to)

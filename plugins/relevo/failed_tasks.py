@@ -12,9 +12,11 @@ from airflow.sdk.execution_time.xcom import XCom
 
 from include.monitoring.alerts import Alert
 from include.specification.pipeline import Pipeline
+from include.specification.sections.alerts import AlertKind
 from relevo.active_runs import ACTIVE, ENDED, about, count_active, read_run
 from relevo.failures import REASON, Reason
 
+KINDS: tuple[AlertKind, ...] = ("failure", "gate", "deadline")
 _UNKNOWN = "It left no message: the task was killed or lost, or failed outside Relevo. See its log."
 _PAGE = re.compile(r"s3://reports/[^\s]+\.html")
 

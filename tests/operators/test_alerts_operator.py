@@ -15,14 +15,14 @@ import time_machine
 from airflow.sdk._shared.secrets_masker import _secrets_masker, redact
 from airflow.sdk.exceptions import AirflowFailException
 
-from include.monitoring.alerts import Alert
-from include.reports import alert_search
+from include.monitoring.alerts import Alert, Message
+from include.reports import alert_messages, alert_search
 from include.reports.alert_messages import Letter
 from include.specification import pipeline_file
 from include.specification.pipeline import Pipeline
 from include.specification.sections.alerts import Receiver
 from include.steps import alert_outbox
-from include.steps.monitoring import DRIFT
+from include.steps.monitoring import DRIFT, PERFORMANCE
 from include.storage.lake_tables import Lake, with_partition
 from include.storage.lineage import Origin
 from include.storage.settings import StoreSettings
@@ -434,6 +434,45 @@ def test_a_table_that_cannot_be_read_is_told_and_hides_no_other_pipeline(
     assert alert_outbox.Outbox(project.lake, Origin("d", "r", "t")).since is not None
 
 
+def test_what_cannot_be_read_hides_nothing_else_of_its_pipeline(
+    make_project: Callable[..., Project], web: WebReceiver
+) -> None:
+    import pyarrow as pa
+
+    project = make_project(team={"webhook": "alerts_webhook"})
+    project.round()
+    project.drift("2005-Q1")
+    # As an earlier release might have written it.
+    rows = with_partition(pa.table({"measured": ["2005-Q1"], "details": ["{}"]}), "2005-Q2")
+    project.lake.write(
+        PERFORMANCE, rows, partitions=["2005-Q2"], origin=Origin("d", "r", "measure")
+    )
+    with pytest.raises(AirflowFailException, match="performance must be looked for, got TypeErr"):
+        project.round()
+    assert [document["kind"] for document in web.documents] == ["drift"]
+
+
+def test_a_message_that_cannot_be_written_keeps_nobody_else_from_being_told(
+    make_project: Callable[..., Project], web: WebReceiver, mail: MailReceiver, monkeypatch: Any
+) -> None:
+    write = alert_messages.write
+
+    def fails(pipeline: Pipeline, message: Message, links: Any) -> Letter:
+        if message.receiver == "first":
+            raise KeyError(message.kind)
+        return write(pipeline, message, links)
+
+    monkeypatch.setattr(alert_messages, "write", fails)
+    project = make_project(
+        first={"email": ["ops@bank.example"]}, second={"webhook": "alerts_webhook"}
+    )
+    project.round()
+    project.drift("2005-Q1")
+    with pytest.raises(AirflowFailException, match=r"receiver first .* KeyError"):
+        project.round()
+    assert (len(mail.mails), len(web.requests)) == (0, 1)
+
+
 def test_a_test_message_reaches_each_receiver_and_is_not_on_record(
     make_project: Callable[..., Project], web: WebReceiver, mail: MailReceiver
 ) -> None:
@@ -449,7 +488,7 @@ def test_a_test_message_reaches_each_receiver_and_is_not_on_record(
 def test_without_receivers_nothing_is_looked_for(
     make_project: Callable[..., Project], replace_by_autospec: Any
 ) -> None:
-    search = replace_by_autospec("include.reports.alert_search.find_alerts")
+    search = replace_by_autospec("include.reports.alert_search.searches")
     assert make_project().round() == {}
     search.assert_not_called()
     assert timedelta(days=7) == alert_search.LOOK_BACK

@@ -15,8 +15,9 @@ from include.ingestion.landed_digests import LandedDigest, tags, to_details
 from include.monitoring.alerts import Alert
 from include.monitoring.performance import PerformanceRecord
 from include.registry.champions import PROFILES
-from include.reports.alert_search import LOOK_BACK, find_alerts, find_stale_alerts
+from include.reports.alert_search import LOOK_BACK, find_stale_alerts, searches
 from include.specification.pipeline import Pipeline
+from include.specification.sections.alerts import AlertKind
 from include.steps.monitoring import DRIFT, PERFORMANCE
 from include.storage import ledger
 from include.storage.lake_tables import Lake
@@ -73,10 +74,13 @@ class World:
         origin = Origin("p_train", how.pop("run", f"train_{partition}"), "a_task")
         ledger.record(self.lake, kind, partition, decision, reason, origin=origin, **how)
 
-    def found(self, kind: str, since: datetime = datetime.min, now: datetime | None = None) -> Any:
+    def found(
+        self, kind: AlertKind, since: datetime = datetime.min, now: datetime | None = None
+    ) -> Any:
         now = now or datetime.now(UTC).replace(tzinfo=None)
-        alerts = find_alerts(self.lake, self.pipeline, since=since, now=now)
-        return [alert for alert in alerts if alert.kind == kind]
+        found = list(searches(self.lake, self.pipeline, since=since, now=now)[kind]())
+        assert {alert.kind for alert in found} <= {kind}
+        return found
 
 
 @pytest.fixture
@@ -85,8 +89,8 @@ def world(lake: Lake, pipeline: Pipeline) -> World:
 
 
 def test_before_the_first_run_there_is_nothing(world: World) -> None:
-    assert find_alerts(world.lake, world.pipeline, since=datetime.min, now=NOW) == []
-    assert find_stale_alerts(world.lake, world.pipeline) == []
+    for search in searches(world.lake, world.pipeline, since=datetime.min, now=NOW).values():
+        assert list(search()) == []
 
 
 class TestDrift:

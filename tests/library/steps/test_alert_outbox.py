@@ -106,6 +106,23 @@ def test_a_kind_that_is_added_brings_no_history(rounds: Rounds) -> None:
     assert rounds.received[1:] == [(["drift/2005-Q3"], False)]
 
 
+def test_with_what_could_not_be_looked_for_it_begins_later(rounds: Rounds) -> None:
+    """Else all its history would be news as soon as it is found."""
+    receiver = Receiver(email=("a@b.example",), about=("drift", "deadline"))
+    late = Alert("deadline/2005-Q2", "deadline", "2005-Q2", "late")
+    rounds.scored = ["2005-Q1", "2005-Q2"]
+    found: list[list[str]] = []
+    for alerts, unseen in (
+        ([late], ("drift",)),
+        ([*drift("2005-Q1", "2005-Q2"), late], ()),
+    ):
+        outbox = Outbox(rounds.lake, ORIGIN)
+        outbox.begin("team", receiver, alerts, rounds.scored, unseen)
+        due = outbox.due("team", receiver, alerts, NOW)
+        found.append([alert.key for attempt in due for alert in attempt.message.alerts])
+    assert found == [["deadline/2005-Q2"], ["deadline/2005-Q2", "drift/2005-Q2"]]
+
+
 @pytest.mark.parametrize("moment", ["before it is sent", "after it is sent"])
 def test_killed(rounds: Rounds, moment: str) -> None:
     """A retry does not tell again; when the teller must be dead, it is told and says so."""
