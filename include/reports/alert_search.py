@@ -158,31 +158,37 @@ def _nearly_full(lake: Lake, pipeline: Pipeline, now: datetime) -> Iterator[Aler
 
 
 def _refused(lake: Lake, now: datetime) -> Iterator[Alert]:
-    entries = ledger.entries(lake, "training", "promotion")
+    refused = [
+        entry
+        for entry in ledger.entries(lake, "training", since=now - LOOK_BACK)
+        if (entry.decision, entry.superseded) == ("refused", False)
+    ]
+    if not refused:
+        return
+    # Their challengers may have been judged long before: somebody was asked, and had time.
     judged = {
         (entry.partition, entry.dag_run_id): int(entry.evidence["challenger"])
-        for entry in entries
-        if entry.kind == "promotion"
+        for entry in ledger.entries(lake, "promotion")
     }
-    for entry in entries:
-        if (entry.kind, entry.decision, entry.superseded) != ("training", "refused", False):
-            continue
+    for entry in refused:
         version = judged.get((entry.partition, entry.dag_run_id))
-        if now - entry.recorded_at < LOOK_BACK:
-            yield Alert(
-                key=f"refused/{entry.key}",
-                kind="refused",
-                partition=entry.partition,
-                reason=entry.reason,
-                dag_id=entry.dag_id,
-                run_id=entry.dag_run_id,
-                task_id=_CLOSING,
-                report="" if version is None else evidence_uri(lake.pipeline, version),
-            )
+        yield Alert(
+            key=f"refused/{entry.key}",
+            kind="refused",
+            partition=entry.partition,
+            reason=entry.reason,
+            dag_id=entry.dag_id,
+            run_id=entry.dag_run_id,
+            task_id=_CLOSING,
+            report="" if version is None else evidence_uri(lake.pipeline, version),
+        )
 
 
 def _asked(lake: Lake) -> Iterator[Alert]:
     """Find the questions that nobody has answered."""
+    # Trainings, of which there are many more, are read only if somebody may still have to answer.
+    if not ledger.open_questions(ledger.entries(lake, "approval")):
+        return
     for entry in ledger.open_questions(ledger.entries(lake, "training", "approval")):
         yield Alert(
             key=f"approval/{entry.key}",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
@@ -81,7 +81,7 @@ class Waiting:
 
 
 class Outbox:
-    """What the receivers of a pipeline were told, as it is when this is made.
+    """What the receivers of a pipeline were told.
 
     Args:
         lake: The pipeline's tables.
@@ -91,7 +91,20 @@ class Outbox:
     def __init__(self, lake: Lake, origin: Origin) -> None:
         self.table = EventTable(lake, TABLE, _COLUMNS)
         self.origin = origin
-        self._events = self.table.events()
+        self._held: list[Event] | None = None
+
+    @property
+    def _events(self) -> list[Event]:
+        """What is on record, read again only after something was added."""
+        if self._held is None:
+            self._held = self.table.events()
+        return self._held
+
+    def _append(self, make: Callable[[list[Event]], Event | None]) -> bool:
+        is_new = self.table.append(make, origin=self.origin)
+        if is_new:
+            self._held = None
+        return is_new
 
     @property
     def since(self) -> datetime | None:
@@ -129,8 +142,7 @@ class Outbox:
             return _event(attempt_key(f"{BEGAN}/{name}", begun), BEGAN, name, "", details)
 
         if about - _kinds(self._events, name):
-            self.table.append(make, origin=self.origin)
-            self._events = self.table.events()
+            self._append(make)
 
     def end_others(self, receivers: Mapping[str, Receiver]) -> None:
         """End what was not told and is not any more for who is named.
@@ -140,8 +152,7 @@ class Outbox:
         Args:
             receivers: The receivers that there are, by name.
         """
-        ended = False
-        for course in self._open():
+        for course in list(self._open()):
             attempt = _attempt(course)
             receiver = receivers.get(attempt.message.receiver)
             if (
@@ -150,9 +161,6 @@ class Outbox:
                 or not {*attempt.addresses} & {*_digests(receiver)}
             ):
                 self.settle(attempt, GIVEN_UP, "its receiver gets no such message any more")
-                ended = True
-        if ended:
-            self._events = self.table.events()
 
     def due(
         self, name: str, receiver: Receiver, alerts: Collection[Alert], now: datetime
@@ -199,7 +207,7 @@ class Outbox:
             key = attempt_key(f"{TELLING}/{name}", attempt.before)
             return _event(key, TELLING, receiver, name, told)
 
-        return self.table.append(make, origin=self.origin)
+        return self._append(make)
 
     def settle(self, attempt: Attempt, outcome: Outcome, why: str = "") -> None:
         """Put on record how it went."""
@@ -210,7 +218,7 @@ class Outbox:
             key = attempt_key(f"{outcome}/{name}", attempt.before)
             return _event(key, outcome, attempt.message.receiver, name, {"why": why})
 
-        self.table.append(make, origin=self.origin)
+        self._append(make)
 
     def waiting(self, now: datetime) -> list[Waiting]:
         """List what was tried and not told; what waits for three days is given up.
@@ -218,9 +226,8 @@ class Outbox:
         Args:
             now: The present moment, naive UTC.
         """
-        self._events = self.table.events()
         found = []
-        for course in self._open():
+        for course in list(self._open()):
             is_over = _is_over(course, now)
             if course[-1]["event"] == TELLING and not (is_over and now >= _next_try(course)):
                 continue

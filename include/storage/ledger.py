@@ -145,9 +145,18 @@ def record(
     return EventTable(lake, TABLE, _COLUMNS).append(entry, origin=origin)
 
 
-def entries(lake: Lake, *kinds: Kind) -> list[Entry]:
-    """Read the decisions of some kinds (all if none is named), in the order of recording."""
+def entries(lake: Lake, *kinds: Kind, since: datetime | None = None) -> list[Entry]:
+    """Read the decisions of some kinds (all if none is named), in the order of recording.
+
+    Args:
+        lake: The pipeline's tables.
+        kinds: Which.
+        since: Naive UTC; what was recorded before is not read.
+    """
     where = pc.field("kind").isin(pa.array(kinds, pa.string())) if kinds else None
+    if since is not None:
+        late = pc.field("recorded_at") >= pa.scalar(since, pa.timestamp("us"))
+        where = late if where is None else where & late
     return _entries(EventTable(lake, TABLE, _COLUMNS).events(where), *kinds)
 
 

@@ -20,6 +20,7 @@ from include.specification.pipeline import Pipeline
 from include.specification.sections.alerts import AlertKind
 from include.steps.monitoring import DRIFT, PERFORMANCE
 from include.storage import ledger
+from include.storage.event_tables import EventTable
 from include.storage.lake_tables import Lake
 from include.storage.ledger import Kind
 from include.storage.lineage import Origin
@@ -265,6 +266,41 @@ class TestStale:
         assert alert.partition == "2005-Q1"
         assert alert.reason.startswith("loans 2005-Q1: loans.csv changed. `./relevo stale")
         assert keys[0] == keys[1] != keys[2]
+
+
+def test_a_round_reads_no_decisions_of_long_ago(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {"evidence": {"verdict": "k", "challenger": 4}}
+    with time_machine.travel(datetime(2026, 1, 1, tzinfo=UTC)):
+        world.record("training", "2005-Q1", "started")
+        world.record("promotion", "2005-Q1", "refused", "worse", evidence={"challenger": 4})
+        world.record("approval", "2005-Q1", "asked", "May it?", **asked)
+        world.record("approval", "2005-Q1", "rejected", "No.", **asked)
+        world.record("training", "2005-Q1", "refused", "No.")
+    read: list[str] = []
+    rows = EventTable.events
+
+    def events(table: EventTable, *where: Any) -> Any:
+        found = rows(table, *where)
+        read.extend(event["kind"] for event in found)
+        return found
+
+    monkeypatch.setattr(EventTable, "events", events)
+    assert world.found("refused", now=datetime(2026, 2, 1)) == []
+    assert read == []
+    # Open questions have no age: a few entries for each training are read, and no more.
+    assert world.found("approval", now=datetime(2026, 2, 1)) == []
+    assert read == ["approval", "approval"]
+
+
+def test_a_verdict_may_be_older_than_the_end_of_its_training(world: World) -> None:
+    with time_machine.travel(datetime(2026, 1, 1, tzinfo=UTC)):
+        world.record("promotion", "2005-Q1", "promoted", "better", evidence={"challenger": 4})
+    with time_machine.travel(datetime(2026, 1, 20, tzinfo=UTC)):
+        world.record("training", "2005-Q1", "refused", "Nobody answered.")
+    (alert,) = world.found("refused", now=datetime(2026, 1, 21))
+    assert alert.report.endswith("/evidence/version-4/index.html")
 
 
 def test_a_week_ago_is_counted_from_when_it_was_recorded(world: World) -> None:

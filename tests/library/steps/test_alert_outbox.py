@@ -239,6 +239,19 @@ def test_who_is_no_receiver_any_more_is_not_waited_for(rounds: Rounds) -> None:
     assert outbox.waiting(NOW) == []
 
 
+def test_a_round_without_news_reads_the_table_once(
+    rounds: Rounds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds.go(drift("2005-Q1"))
+    reads: list[str] = []
+    read = Lake.read_held
+    monkeypatch.setattr(
+        Lake, "read_held", lambda lake, *of, **how: (reads.append(of[0]), read(lake, *of, **how))[1]
+    )
+    rounds.go(drift("2005-Q1"), 5 * MINUTE)
+    assert reads == [TABLE]
+
+
 def test_since_when_alerts_are_on(rounds: Rounds) -> None:
     assert Outbox(rounds.lake, ORIGIN).since is None
     rounds.go([])
