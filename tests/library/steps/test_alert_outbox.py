@@ -112,10 +112,11 @@ def test_with_what_could_not_be_looked_for_it_begins_later(rounds: Rounds) -> No
     late = Alert("deadline/2005-Q2", "deadline", "2005-Q2", "late")
     rounds.scored = ["2005-Q1", "2005-Q2"]
     found: list[list[str]] = []
-    for alerts, unseen in (
+    rounds_of: tuple[tuple[list[Alert], tuple[AlertKind, ...]], ...] = (
         ([late], ("drift",)),
         ([*drift("2005-Q1", "2005-Q2"), late], ()),
-    ):
+    )
+    for alerts, unseen in rounds_of:
         outbox = Outbox(rounds.lake, ORIGIN)
         outbox.begin("team", receiver, alerts, rounds.scored, unseen)
         due = outbox.due("team", receiver, alerts, NOW)
@@ -245,9 +246,12 @@ def test_a_round_without_news_reads_the_table_once(
     rounds.go(drift("2005-Q1"))
     reads: list[str] = []
     read = Lake.read_held
-    monkeypatch.setattr(
-        Lake, "read_held", lambda lake, *of, **how: (reads.append(of[0]), read(lake, *of, **how))[1]
-    )
+
+    def read_held(lake: Lake, table: str, **how: Any) -> Any:
+        reads.append(table)
+        return read(lake, table, **how)
+
+    monkeypatch.setattr(Lake, "read_held", read_held)
     rounds.go(drift("2005-Q1"), 5 * MINUTE)
     assert reads == [TABLE]
 
