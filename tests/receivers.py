@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.message import Message
@@ -98,3 +99,27 @@ def mail_receiver() -> Iterator[MailReceiver]:
         yield received
     finally:
         controller.stop()
+
+
+@contextmanager
+def endless_receiver() -> Iterator[int]:
+    """Run a server that takes all and answers a byte at a time, for ever; yields its port."""
+    is_over = threading.Event()
+
+    def answer(client: socket.socket) -> None:
+        with client, suppress(OSError):
+            while not is_over.wait(0.05):
+                client.sendall(b"H")
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=answer, args=(server.accept()[0],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve, daemon=True).start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            is_over.set()
+            server.shutdown(socket.SHUT_RDWR)

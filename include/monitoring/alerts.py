@@ -93,18 +93,19 @@ def messages(receiver: str, alerts: Iterable[Alert]) -> list[Message]:
 def old_news(alerts: Collection[Alert], scored: Collection[str]) -> list[str]:
     """Name the keys that a receiver is not told when it is new.
 
-    It is told of the latest partition that was scored or is told of, and of what waits for a
-    person.
+    It is told of the latest partition that was scored and of those after it, of which one may be a
+    mistake of somebody, and of what waits for a person. Before anything was scored the latest one
+    is that of an alert.
 
     Args:
         alerts: What is on record.
         scored: Names of the partitions that were scored.
     """
-    latest = max([*scored, *(alert.partition for alert in alerts)], default="")
+    latest = max(scored or [alert.partition for alert in alerts], default="")
     return sorted(
         alert.key
         for alert in alerts
-        if alert.kind not in _OPEN and alert.partition not in ("", latest)
+        if alert.kind not in _OPEN and alert.partition and alert.partition < latest
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,15 +19,16 @@ from include.registry.champions import PROFILES
 from include.reports.drift_report import drift_report_uri
 from include.reports.evidence_page import evidence_uri
 from include.specification.pipeline import Pipeline
+from include.specification.sections.alerts import AlertKind
 from include.steps.corrections import look
 from include.steps.gaps import due_runs
 from include.steps.monitoring import DRIFT, PERFORMANCE
 from include.steps.preparation import data_docs_uri, quarantine_table, raw_table
 from include.storage import ledger
 from include.storage.lake_tables import Lake
-from include.storage.ledger import Entry
 from include.storage.lineage_records import PartitionCommits, Written, written
 
+Search = Callable[[], Iterable[Alert]]
 # What was recorded longer ago is no news.
 LOOK_BACK = timedelta(days=7)
 _RECENT = 200  # commits of a table
@@ -35,8 +36,12 @@ _APPROVAL = "approve_promotion"
 _CLOSING = "close_training"
 
 
-def find_alerts(lake: Lake, pipeline: Pipeline, *, since: datetime, now: datetime) -> list[Alert]:
-    """List what was recorded within seven days, what waits for an answer, and what is overdue.
+def searches(
+    lake: Lake, pipeline: Pipeline, *, since: datetime, now: datetime
+) -> dict[AlertKind, Search]:
+    """Name the searches for what was recorded within seven days, waits for people, or is overdue.
+
+    Each stands for itself, so that what one cannot read hides nothing else.
 
     Args:
         lake: The pipeline's tables.
@@ -44,14 +49,15 @@ def find_alerts(lake: Lake, pipeline: Pipeline, *, since: datetime, now: datetim
         since: When alerts were switched on, naive UTC: what was due before is not overdue.
         now: The present moment, naive UTC.
     """
-    return [
-        *_drifted(lake, now),
-        *_dropped(lake, now),
-        *_nearly_full(lake, pipeline, now),
-        *_refused(lake, now),
-        *_asked(lake),
-        *_overdue(lake, pipeline, since, now),
-    ]
+    return {
+        "drift": lambda: _drifted(lake, now),
+        "performance": lambda: _dropped(lake, now),
+        "quarantine": lambda: _nearly_full(lake, pipeline, now),
+        "refused": lambda: _refused(lake, now),
+        "approval": lambda: _asked(lake),
+        "deadline": lambda: _overdue(lake, pipeline, since, now),
+        "stale": lambda: find_stale_alerts(lake, pipeline),
+    }
 
 
 def find_stale_alerts(lake: Lake, pipeline: Pipeline) -> list[Alert]:
@@ -152,46 +158,45 @@ def _nearly_full(lake: Lake, pipeline: Pipeline, now: datetime) -> Iterator[Aler
 
 
 def _refused(lake: Lake, now: datetime) -> Iterator[Alert]:
-    entries = ledger.entries(lake, "training", "promotion")
+    refused = [
+        entry
+        for entry in ledger.entries(lake, "training", since=now - LOOK_BACK)
+        if (entry.decision, entry.superseded) == ("refused", False)
+    ]
+    if not refused:
+        return
+    # Their challengers may have been judged long before: somebody was asked, and had time.
     judged = {
         (entry.partition, entry.dag_run_id): int(entry.evidence["challenger"])
-        for entry in entries
-        if entry.kind == "promotion"
+        for entry in ledger.entries(lake, "promotion")
     }
-    for entry in entries:
-        if (entry.kind, entry.decision, entry.superseded) != ("training", "refused", False):
-            continue
+    for entry in refused:
         version = judged.get((entry.partition, entry.dag_run_id))
-        if now - entry.recorded_at < LOOK_BACK:
-            yield Alert(
-                key=f"refused/{entry.key}",
-                kind="refused",
-                partition=entry.partition,
-                reason=entry.reason,
-                dag_id=entry.dag_id,
-                run_id=entry.dag_run_id,
-                task_id=_CLOSING,
-                report="" if version is None else evidence_uri(lake.pipeline, version),
-            )
+        yield Alert(
+            key=f"refused/{entry.key}",
+            kind="refused",
+            partition=entry.partition,
+            reason=entry.reason,
+            dag_id=entry.dag_id,
+            run_id=entry.dag_run_id,
+            task_id=_CLOSING,
+            report="" if version is None else evidence_uri(lake.pipeline, version),
+        )
 
 
 def _asked(lake: Lake) -> Iterator[Alert]:
-    """Find the questions that nobody has answered, of trainings that are under way."""
-    trainings = ledger.trainings(lake)
-    last: dict[tuple[str, str], Entry] = {}
-    for entry in ledger.entries(lake, "approval"):
-        last[entry.partition, entry.dag_run_id] = entry
-    for (partition, run_id), entry in last.items():
-        training = trainings.get(partition)
-        if entry.decision != "asked" or training is None or training.state != "started":
-            continue
+    """Find the questions that nobody has answered."""
+    # Trainings, of which there are many more, are read only if somebody may still have to answer.
+    if not ledger.open_questions(ledger.entries(lake, "approval")):
+        return
+    for entry in ledger.open_questions(ledger.entries(lake, "training", "approval")):
         yield Alert(
             key=f"approval/{entry.key}",
             kind="approval",
-            partition=partition,
+            partition=entry.partition,
             reason=entry.reason,
             dag_id=entry.dag_id,
-            run_id=run_id,
+            run_id=entry.dag_run_id,
             task_id=_APPROVAL,
             report=evidence_uri(lake.pipeline, int(entry.evidence["challenger"])),
         )

@@ -259,12 +259,10 @@ def _badges(
     told: Sequence[ledger.Entry], stale: Stale | None, partitions: Sequence[str]
 ) -> dict[str, list[str]]:
     """Say of partitions what is not as it shall be, or not over."""
-    asked: dict[str, str] = {}
+    asked = {entry.partition for entry in ledger.open_questions(told)}
     blocked: dict[str, str] = {}
     for entry in told:
-        if entry.kind == "approval":
-            asked[entry.partition] = entry.decision
-        elif entry.kind == "retraining" and not entry.superseded:
+        if entry.kind == "retraining" and not entry.superseded:
             blocked[entry.partition] = entry.evidence.get("blocked_by") or ""
     under_way = {
         name
@@ -275,7 +273,7 @@ def _badges(
     for name in partitions:
         badges = {
             "stale": stale is not None and name in stale.partitions,
-            "approval waits": asked.get(name) == "asked",
+            "approval waits": name in asked,
             "training": name in under_way,
             f"blocked by {blocked.get(name)}": bool(blocked.get(name)),
         }

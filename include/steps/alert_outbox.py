@@ -8,16 +8,17 @@ than one that comes twice.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
 import pyarrow as pa
 
 from include.monitoring.alerts import Alert, Message, messages, old_news
-from include.specification.sections.alerts import ALERT_KINDS, AlertKind
+from include.specification.sections.alerts import ALERT_KINDS, AlertKind, Receiver
 from include.storage.event_tables import Event, EventTable, attempt_key
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
@@ -48,10 +49,12 @@ class Attempt:
 
     Args:
         message: The message.
+        addresses: Where to, each as a digest.
         before: How often it was sent before, or may have been.
     """
 
     message: Message
+    addresses: tuple[str, ...]
     before: int = 0
 
 
@@ -78,7 +81,7 @@ class Waiting:
 
 
 class Outbox:
-    """What the receivers of a pipeline were told, as it is when this is made.
+    """What the receivers of a pipeline were told.
 
     Args:
         lake: The pipeline's tables.
@@ -88,7 +91,20 @@ class Outbox:
     def __init__(self, lake: Lake, origin: Origin) -> None:
         self.table = EventTable(lake, TABLE, _COLUMNS)
         self.origin = origin
-        self._events = self.table.events()
+        self._held: list[Event] | None = None
+
+    @property
+    def _events(self) -> list[Event]:
+        """What is on record, read again only after something was added."""
+        if self._held is None:
+            self._held = self.table.events()
+        return self._held
+
+    def _append(self, make: Callable[[list[Event]], Event | None]) -> bool:
+        is_new = self.table.append(make, origin=self.origin)
+        if is_new:
+            self._held = None
+        return is_new
 
     @property
     def since(self) -> datetime | None:
@@ -97,52 +113,82 @@ class Outbox:
 
     def begin(
         self,
-        receiver: str,
-        about: Collection[AlertKind],
+        name: str,
+        receiver: Receiver,
         alerts: Collection[Alert],
         scored: Collection[str],
+        unseen: Collection[AlertKind] = (),
     ) -> None:
         """Put on record what a receiver is not told, because it happened before it was named.
 
+        Of the kinds that it got already nothing is recorded.
+
         Args:
-            receiver: Name of the receiver.
-            about: Kinds that it gets; of those that it got already nothing is recorded.
+            name: Name of the receiver.
+            receiver: The receiver.
             alerts: What is on record of the pipeline.
             scored: Names of the partitions that were scored.
+            unseen: Kinds that could not be looked for: with those it begins later.
         """
+        about = set(receiver.about) - set(unseen)
 
         def make(held: list[Event]) -> Event | None:
-            new = set(about) - _kinds(held, receiver)
+            new = about - _kinds(held, name)
             if not new:
                 return None
             known = old_news([alert for alert in alerts if alert.kind in new], scored)
-            begun = sum((row["event"], row["receiver"]) == (BEGAN, receiver) for row in held)
+            begun = sum((row["event"], row["receiver"]) == (BEGAN, name) for row in held)
             details = {"kinds": [kind for kind in ALERT_KINDS if kind in new], "known": known}
-            return _event(attempt_key(f"{BEGAN}/{receiver}", begun), BEGAN, receiver, "", details)
+            return _event(attempt_key(f"{BEGAN}/{name}", begun), BEGAN, name, "", details)
 
-        if set(about) - _kinds(self._events, receiver):
-            self.table.append(make, origin=self.origin)
-            self._events = self.table.events()
+        if about - _kinds(self._events, name):
+            self._append(make)
 
-    def due(
-        self, receiver: str, about: Collection[AlertKind], alerts: Collection[Alert], now: datetime
-    ) -> list[Attempt]:
-        """List what a receiver is to be told now.
+    def end_others(self, receivers: Mapping[str, Receiver]) -> None:
+        """End what was not told and is not any more for who is named.
+
+        So is a kind that its receiver does not get now, and what was to go to other addresses only.
 
         Args:
-            receiver: Name of the receiver.
-            about: Kinds that it gets.
+            receivers: The receivers that there are, by name.
+        """
+        for course in list(self._open()):
+            attempt = _attempt(course)
+            receiver = receivers.get(attempt.message.receiver)
+            if (
+                receiver is None
+                or attempt.message.kind not in receiver.about
+                or not {*attempt.addresses} & {*_digests(receiver)}
+            ):
+                self.settle(attempt, GIVEN_UP, "its receiver gets no such message any more")
+
+    def due(
+        self, name: str, receiver: Receiver, alerts: Collection[Alert], now: datetime
+    ) -> list[Attempt]:
+        """List what a receiver is to be told now, of the kinds with which it has begun.
+
+        Args:
+            name: Name of the receiver.
+            receiver: The receiver.
             alerts: What is on record of the pipeline.
             now: The present moment, naive UTC.
         """
-        known = _known(self._events, receiver)
-        news = [alert for alert in alerts if alert.kind in about and alert.key not in known]
+        known = _known(self._events, name)
+        kinds = {*receiver.about} & _kinds(self._events, name)
+        news = [alert for alert in alerts if alert.kind in kinds and alert.key not in known]
+        to = _digests(receiver)
         again = [
-            Attempt(_message(course), _tries(course))
-            for course in self._courses(receiver)
-            if _is_open(course) and now >= _next_try(course)
+            replace(_attempt(course), addresses=to)
+            for course in self._open()
+            if course[0]["receiver"] == name
+            and now >= _next_try(course)
+            and not _is_over(course, now)
         ]
-        return [*again, *(Attempt(message) for message in messages(receiver, news))]
+        return [*again, *(Attempt(message, to) for message in messages(name, news))]
+
+    def failing(self) -> set[str]:
+        """Name the receivers that were not told of something so far."""
+        return {course[0]["receiver"] for course in self._open()}
 
     def claim(self, attempt: Attempt) -> bool:
         """Put on record that a message is being told; False if somebody else is telling it."""
@@ -155,11 +201,13 @@ class Outbox:
                 return None
             if not course and _known(held, receiver) & {item.key for item in message.alerts}:
                 return None
-            told = {"alerts": [alert.to_dict() for alert in message.alerts]} if not course else {}
+            told: dict[str, object] = {"addresses": attempt.addresses}
+            if not course:
+                told["alerts"] = [alert.to_dict() for alert in message.alerts]
             key = attempt_key(f"{TELLING}/{name}", attempt.before)
             return _event(key, TELLING, receiver, name, told)
 
-        return self.table.append(make, origin=self.origin)
+        return self._append(make)
 
     def settle(self, attempt: Attempt, outcome: Outcome, why: str = "") -> None:
         """Put on record how it went."""
@@ -170,35 +218,33 @@ class Outbox:
             key = attempt_key(f"{outcome}/{name}", attempt.before)
             return _event(key, outcome, attempt.message.receiver, name, {"why": why})
 
-        self.table.append(make, origin=self.origin)
+        self._append(make)
 
-    def waiting(self, receivers: Collection[str], now: datetime) -> list[Waiting]:
+    def waiting(self, now: datetime) -> list[Waiting]:
         """List what was tried and not told; what waits for three days is given up.
 
         Args:
-            receivers: Names of the receivers that there are.
             now: The present moment, naive UTC.
         """
-        self._events = self.table.events()
         found = []
-        for course in self._courses():
-            if course[-1]["event"] != NOT_TOLD or course[0]["receiver"] not in receivers:
+        for course in list(self._open()):
+            is_over = _is_over(course, now)
+            if course[-1]["event"] == TELLING and not (is_over and now >= _next_try(course)):
                 continue
-            why = str(json.loads(course[-1]["details"])["why"])
-            is_over = now - course[0]["recorded_at"] > PATIENCE
-            item = Waiting(_message(course), _tries(course), why, is_over)
-            found.append(item)
+            why = str(json.loads(course[-1]["details"]).get("why", "whoever told it was killed"))
+            attempt = _attempt(course)
+            found.append(Waiting(attempt.message, attempt.before, why, is_over))
             if is_over:
-                self.settle(Attempt(item.message, item.attempts), GIVEN_UP, why)
+                self.settle(attempt, GIVEN_UP, why)
         return found
 
-    def _courses(self, receiver: str | None = None) -> Iterator[Sequence[Event]]:
-        """Walk over what became of each message."""
+    def _open(self) -> Iterator[Sequence[Event]]:
+        """Walk over what became of each message that is not over."""
         found: dict[str, list[Event]] = {}
         for row in self._events:
-            if row["message"] and receiver in (None, row["receiver"]):
+            if row["message"]:
                 found.setdefault(row["message"], []).append(row)
-        yield from found.values()
+        yield from filter(_is_open, found.values())
 
 
 def _event(
@@ -230,11 +276,25 @@ def _known(events: Sequence[Event], receiver: str) -> set[str]:
     return found
 
 
-def _message(course: Sequence[Event]) -> Message:
-    """Take a message as it was sent first; it may have arrived, whatever became of it."""
+def _attempt(course: Sequence[Event]) -> Attempt:
+    """Take a message as it was sent first, and where it was sent last.
+
+    It may have arrived, whatever became of it.
+    """
     told = json.loads(course[0]["details"])["alerts"]
     alerts = tuple(Alert.from_dict(alert) for alert in told)
-    return Message(course[0]["receiver"], alerts, is_repeated=True)
+    last = [row for row in course if row["event"] == TELLING][-1]
+    return Attempt(
+        Message(course[0]["receiver"], alerts, is_repeated=True),
+        tuple(json.loads(last["details"]).get("addresses", ())),
+        _tries(course),
+    )
+
+
+def _digests(receiver: Receiver) -> tuple[str, ...]:
+    """Name where a receiver is reached, so that no address of a person is on record."""
+    digests = (hashlib.sha256(item.encode()).hexdigest() for item in receiver.addresses)
+    return tuple(digest[:12] for digest in digests)
 
 
 def _tries(course: Sequence[Event]) -> int:
@@ -243,6 +303,11 @@ def _tries(course: Sequence[Event]) -> int:
 
 def _is_open(course: Sequence[Event]) -> bool:
     return not any(row["event"] in (TOLD, GIVEN_UP) for row in course)
+
+
+def _is_over(course: Sequence[Event], now: datetime) -> bool:
+    """Tell whether it waited long enough, however that ended; it is tried twice at least."""
+    return _tries(course) > 1 and now - course[0]["recorded_at"] > PATIENCE
 
 
 def _next_try(course: Sequence[Event]) -> datetime:

@@ -145,9 +145,18 @@ def record(
     return EventTable(lake, TABLE, _COLUMNS).append(entry, origin=origin)
 
 
-def entries(lake: Lake, *kinds: Kind) -> list[Entry]:
-    """Read the decisions of some kinds (all if none is named), in the order of recording."""
+def entries(lake: Lake, *kinds: Kind, since: datetime | None = None) -> list[Entry]:
+    """Read the decisions of some kinds (all if none is named), in the order of recording.
+
+    Args:
+        lake: The pipeline's tables.
+        kinds: Which.
+        since: Naive UTC; what was recorded before is not read.
+    """
     where = pc.field("kind").isin(pa.array(kinds, pa.string())) if kinds else None
+    if since is not None:
+        late = pc.field("recorded_at") >= pa.scalar(since, pa.timestamp("us"))
+        where = late if where is None else where & late
     return _entries(EventTable(lake, TABLE, _COLUMNS).events(where), *kinds)
 
 
@@ -271,6 +280,22 @@ def pending_trainings(lake: Lake) -> tuple[str, ...]:
     """List the partitions with a training that was decided or started and has not ended, sorted."""
     states = training_states(lake)
     return tuple(name for name, state in states.items() if state in ("requested", "started"))
+
+
+def open_questions(told: Sequence[Entry]) -> list[Entry]:
+    """Find the approvals that wait for an answer, in all entries or those of trainings.
+
+    What counts is the run that asked: cleared after its end, it may ask again.
+    """
+    asked: dict[tuple[str, str], Entry] = {}
+    ended: set[tuple[str, str]] = set()
+    for entry in told:
+        run = (entry.partition, entry.dag_run_id)
+        if entry.kind == "approval":
+            asked[run] = entry
+        if entry.kind in ("approval", "training"):
+            (ended.add if entry.decision in ENDS else ended.discard)(run)
+    return [e for run, e in asked.items() if e.decision == "asked" and run not in ended]
 
 
 def held_out_metric(lake: Lake, version: int, metric: str) -> float | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import logging
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from include.errors import SourceError
+from include.errors import RelevoError
 from include.monitoring.alerts import Alert
 from include.specification.pipeline import Pipeline
+from include.specification.sections.alerts import AlertKind
 from include.wording import some
 from relevo.hooks import RelevoHook
 from relevo.links import absolute, ledger_path, report_path, task_path
@@ -17,6 +19,7 @@ from relevo.operators.base import origin_of
 if TYPE_CHECKING:
     from include.steps.alert_outbox import Attempt
 
+_log = logging.getLogger(__name__)
 _EACH_HOUR = 5  # rounds of the first minutes of an hour
 _AGAIN = "It is tried again; correct the connection if that is what is wrong."
 _GIVEN_UP = "It is not tried any more."
@@ -44,13 +47,24 @@ class AlertRound:
         """Return how many messages were sent."""
         from include.registry.champions import PROFILES
 
-        alerts, scored, sent = list(self._search()), self.lake.partitions(PROFILES), 0
+        alerts, unseen = self._search()
+        scored, sent = self.lake.partitions(PROFILES), 0
+        self.outbox.end_others(self.pipeline.alerts)
+        due: list[Attempt] = []
         for name, receiver in self.pipeline.alerts.items():
-            self.outbox.begin(name, receiver.about, alerts, scored)
-            for attempt in self.outbox.due(name, receiver.about, alerts, self.now):
-                if self.outbox.claim(attempt):
-                    sent += self._send(attempt)
-        for item in self.outbox.waiting(self.pipeline.alerts, self.now):
+            self.outbox.begin(name, receiver, alerts, scored, unseen)
+            due += self.outbox.due(name, receiver, alerts, self.now)
+        # Who does not answer takes a minute: once in a round, and after everybody else.
+        failing, silent = self.outbox.failing(), set[str]()
+        for attempt in sorted(due, key=lambda it: (it.message.receiver in failing, it.before)):
+            name = attempt.message.receiver
+            if name in silent or not self.outbox.claim(attempt):
+                continue
+            if self._send(attempt):
+                sent += 1
+            else:
+                silent.add(name)
+        for item in self.outbox.waiting(self.now):
             self.trouble.append(
                 f"pipeline {self.pipeline.name}: receiver {item.message.receiver} must be told of "
                 f"{item.message.kind} ({some(item.keys)}), got after {item.attempts} "
@@ -65,8 +79,8 @@ class AlertRound:
         from relevo.notifiers import tell, why_not_told
 
         message = attempt.message
-        letter = write(self.pipeline, message, links_of(self.pipeline))
         try:
+            letter = write(self.pipeline, message, links_of(self.pipeline))
             tell(self.pipeline.alerts[message.receiver], letter, self.context)
         except Exception as error:
             self.outbox.settle(attempt, "not told", why_not_told(error))
@@ -74,20 +88,35 @@ class AlertRound:
         self.outbox.settle(attempt, "told")
         return True
 
-    def _search(self) -> Iterator[Alert]:
-        """Look for everything that is on record; what cannot be looked for hides nothing else."""
-        from include.reports.alert_search import LOOK_BACK, find_alerts, find_stale_alerts
-        from relevo.failed_tasks import failed_tasks
+    def _search(self) -> tuple[list[Alert], set[AlertKind]]:
+        """Find what is on record, and which kinds could not all be looked for."""
+        from include.reports.alert_search import LOOK_BACK, Search, searches
+        from relevo.failed_tasks import KINDS, failed_tasks
 
-        yield from failed_tasks(self.pipeline, self.now, LOOK_BACK)
         since = self.outbox.since or self.now
-        yield from find_alerts(self.lake, self.pipeline, since=since, now=self.now)
         run = self.context["dag_run"]
-        if run.logical_date is None or run.logical_date.minute < _EACH_HOUR:
+        on_record = searches(self.lake, self.pipeline, since=since, now=self.now)
+        if run.logical_date is not None and run.logical_date.minute >= _EACH_HOUR:
+            del on_record["stale"]
+        looks: list[tuple[tuple[AlertKind, ...], Search]] = [
+            (KINDS, lambda: failed_tasks(self.pipeline, self.now, LOOK_BACK)),
+            *(((kind,), search) for kind, search in on_record.items()),
+        ]
+        alerts: list[Alert] = []
+        unseen: set[AlertKind] = set()
+        for kinds, search in looks:
             try:
-                yield from find_stale_alerts(self.lake, self.pipeline)
-            except SourceError as error:
-                self.trouble.append(f"pipeline {self.pipeline.name}: {error}")
+                alerts += search()
+            except Exception as error:
+                unseen.update(kinds)
+                why = str(error)
+                if not isinstance(error, RelevoError):
+                    _log.exception("Alerts about %s were not looked for", some(kinds))
+                    why = f"{type(error).__name__}, see above."
+                self.trouble.append(
+                    f"pipeline {self.pipeline.name}: {some(kinds)} must be looked for, got {why}"
+                )
+        return alerts, unseen
 
 
 def links_of(pipeline: Pipeline) -> Callable[[Alert], Mapping[str, str]]:

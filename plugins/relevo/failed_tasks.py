@@ -12,9 +12,11 @@ from airflow.sdk.execution_time.xcom import XCom
 
 from include.monitoring.alerts import Alert
 from include.specification.pipeline import Pipeline
+from include.specification.sections.alerts import AlertKind
 from relevo.active_runs import ACTIVE, ENDED, about, count_active, read_run
 from relevo.failures import REASON, Reason
 
+KINDS: tuple[AlertKind, ...] = ("failure", "gate", "deadline")
 _UNKNOWN = "It left no message: the task was killed or lost, or failed outside Relevo. See its log."
 _PAGE = re.compile(r"s3://reports/[^\s]+\.html")
 
@@ -38,22 +40,18 @@ def failed_tasks(pipeline: Pipeline, now: datetime, look_back: timedelta) -> lis
         ("train", ["build_training_set"], "close_training"),
     ):
         dag_id = f"{pipeline.name}_{kind}"
+        runs = [read_run(dag_id, run_id) for run_id in _suspects(dag_id, first, last)]
         failed = [
-            (run_id, tasks)
-            for run_id in _suspects(dag_id, first, last)
-            if (tasks := _failed(dag_id, run_id, last))
+            (run, tasks)
+            for run in runs
+            if run is not None
+            and (run.end_date is None or _is_recent(run, now, look_back))
+            and (tasks := _failed(dag_id, run.run_id, last))
         ]
-        runs = {run_id: read_run(dag_id, run_id) for run_id, _ in failed}
-        recent = {
-            run_id: run
-            for run_id, run in runs.items()
-            if run is not None and (run.end_date is None or _is_recent(run, now, look_back))
-        }
-        partitions = about(pipeline, list(recent.values()))
-        for run_id, tasks in failed:
-            if run_id in recent:
-                name = str(partitions[run_id] or "")
-                found += [_alert(dag_id, recent[run_id], name, task) for task in tasks]
+        partitions = about(pipeline, [run for run, _ in failed])
+        for run, tasks in failed:
+            name = str(partitions[run.run_id] or "")
+            found += [_alert(dag_id, run, name, task) for task in tasks]
     return found
 
 

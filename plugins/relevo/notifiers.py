@@ -7,10 +7,11 @@ are asked to notify without rendering anything.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from threading import Thread
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
-from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowException
 from airflow.sdk.log import mask_secret
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from include.reports.alert_messages import Letter
 
 _TIMEOUT_SECONDS = 30
+# Each wait has a limit, but somebody may answer a byte at a time, or a name not be resolved.
+_DEADLINE_SECONDS = 60
 _LONGEST_SLACK = 30_000
 _SLACK = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _SEVERITIES: Mapping[AlertKind, str] = {
@@ -39,6 +42,7 @@ def tell(receiver: Receiver, letter: Letter, context: Any) -> None:
 
     Raises:
         SettingsError: If the provider is not installed.
+        TimeoutError: If the receiver has not taken it in time; it still may.
         Exception: Whatever the notifier raises if the message does not arrive.
     """
     try:
@@ -49,7 +53,19 @@ def tell(receiver: Receiver, letter: Letter, context: Any) -> None:
             f"provider {package}: must be installed to tell anybody by {receiver.channel}, got no "
             f"module {error.name}. Add it to requirements.in, run ./relevo lock, and install."
         ) from error
-    notifier.notify(context)
+    done: Future[None] = Future()
+
+    def notify() -> None:
+        try:
+            notifier.notify(context)
+        except BaseException as error:
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+
+    # Not by a signal: Airflow has its own on the timeout of the task, and there is only one.
+    Thread(target=notify, daemon=True).start()
+    done.result(_DEADLINE_SECONDS)
 
 
 def why_not_told(error: Exception) -> str:
@@ -62,14 +78,27 @@ def why_not_told(error: Exception) -> str:
 def _webhook(receiver: Receiver, letter: Letter) -> BaseNotifier:
     from airflow.providers.http.notifications import HttpNotifier
 
-    # Addresses of webhooks end in what lets one in, and the hook logs them when nobody answers.
-    mask_secret(urlsplit(BaseHook.get_connection(str(receiver.webhook)).host or "").path)
-    return HttpNotifier(
+    notifier = HttpNotifier(
         http_conn_id=str(receiver.webhook),
         json=dict(letter.document),
         headers={"Idempotency-Key": letter.message_id},
         extra_options={"timeout": _TIMEOUT_SECONDS},
     )
+    notifier.hook.get_conn()  # puts the address together
+    _mask(notifier.hook.base_url)
+    return notifier
+
+
+def _mask(url: str) -> None:
+    """Keep out of the log what lets one in by an address: the hook logs it if nobody answers."""
+    from requests import Request
+
+    # As it was given, and as it is sent.
+    for parts in map(urlsplit, (url, str(Request("POST", url).prepare().url))):
+        values = [pair.partition("=")[2] for pair in parts.query.split("&")]
+        values += [value for _, value in parse_qsl(parts.query)]
+        for secret in (parts.path, parts.query, parts.fragment, parts.password, *values):
+            mask_secret(secret)
 
 
 def _email(receiver: Receiver, letter: Letter) -> BaseNotifier:

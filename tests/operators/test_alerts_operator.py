@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -11,24 +12,32 @@ from typing import Any
 
 import pytest
 import time_machine
-from airflow.sdk._shared.secrets_masker import redact
+from airflow.sdk._shared.secrets_masker import _secrets_masker, redact
 from airflow.sdk.exceptions import AirflowFailException
 
-from include.monitoring.alerts import Alert
-from include.reports import alert_search
+from include.monitoring.alerts import Alert, Message
+from include.reports import alert_messages, alert_search
+from include.reports.alert_messages import Letter
 from include.specification import pipeline_file
 from include.specification.pipeline import Pipeline
 from include.specification.sections.alerts import Receiver
 from include.steps import alert_outbox
-from include.steps.monitoring import DRIFT
+from include.steps.monitoring import DRIFT, PERFORMANCE
 from include.storage.lake_tables import Lake, with_partition
 from include.storage.lineage import Origin
 from include.storage.settings import StoreSettings
+from relevo import notifiers
 from relevo.alert_round import links_of
 from relevo.operators.alerts import TellAlertsOperator
 from tests.operators.airflow_api import FakeScheduler
 from tests.operators.running import TaskInstance, store_connection
-from tests.receivers import MailReceiver, WebReceiver, mail_receiver, web_receiver
+from tests.receivers import (
+    MailReceiver,
+    WebReceiver,
+    endless_receiver,
+    mail_receiver,
+    web_receiver,
+)
 
 SCORE = "loan_default_score"
 UI = "https://airflow.bank.example"
@@ -261,22 +270,90 @@ def test_one_that_is_down_keeps_nobody_else_from_being_told(
     assert len(mail.mails) == 1
 
 
+def test_one_that_never_ends_its_answer_keeps_nobody_else_from_being_told(
+    make_project: Callable[..., Project], web: WebReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers a byte at a time, so that no wait of the hook is too long."""
+    monkeypatch.setattr(notifiers, "_DEADLINE_SECONDS", 0.5)
+    with endless_receiver() as port:
+        endless = {"conn_type": "http", "host": f"http://127.0.0.1:{port}"}
+        monkeypatch.setenv("AIRFLOW_CONN_ENDLESS", json.dumps(endless))
+        project = make_project(first={"webhook": "endless"}, second={"webhook": "alerts_webhook"})
+        project.round()
+        project.drift("2005-Q1")
+        with pytest.raises(AirflowFailException, match=r"first .* 1 attempt: TimeoutError"):
+            project.round()
+    assert len(web.requests) == 1
+
+
+def test_who_did_not_answer_is_asked_last_and_once_in_a_round(
+    make_project: Callable[..., Project],
+    scheduler: FakeScheduler,
+    replace_by_autospec: Any,
+) -> None:
+    told: list[str] = []
+
+    def tell(receiver: Receiver, letter: Letter, context: Any) -> None:
+        told.append(f"{letter.kind} by {receiver.channel}")
+        if receiver.channel == "webhook":
+            raise ConnectionError
+
+    replace_by_autospec("relevo.notifiers.tell", side_effect=tell)
+    project = make_project(bad={"webhook": "alerts_webhook"}, good={"email": ["ops@bank.example"]})
+    project.round()
+    dag_id = f"{project.pipeline.name}_score"
+    scheduler.add_run(dag_id, "manual__1", tasks={"ingest_loans": "failed"})
+    project.drift("2005-Q1")
+    for _ in range(2):
+        with pytest.raises(AirflowFailException):
+            project.round()
+    assert told == [
+        "failure by webhook",
+        "failure by email",
+        "drift by email",
+        "drift by webhook",
+    ]
+    told.clear()
+    project.drift("2005-Q2")
+    with pytest.raises(AirflowFailException):
+        project.round()
+    assert told == ["drift by email", "drift by webhook"]
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "http://127.0.0.1:1/hooks/s3cret",
+        "127.0.0.1:1/hooks/s3cret",
+        "http://127.0.0.1:1/invoke?api=2&sig=s3cret",
+        "http://127.0.0.1:1/invoke?s3cret",
+        "http://127.0.0.1:1/invoke?sig=s3cret%20is it",
+        "http://ops:s3cret@127.0.0.1:1/alerts",
+    ],
+)
 def test_the_secret_part_of_an_address_is_not_told(
     make_project: Callable[..., Project],
     monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    host: str,
 ) -> None:
-    secret = {"conn_type": "http", "host": "http://127.0.0.1:1/hooks/s3cret"}
+    masker = _secrets_masker()
+    monkeypatch.setattr(masker, "patterns", set())
+    monkeypatch.setattr(masker, "replacer", None)
+    secret = {"conn_type": "http", "host": host}
     monkeypatch.setenv("AIRFLOW_CONN_ALERTS_WEBHOOK", json.dumps(secret))
     project = make_project(team={"webhook": "alerts_webhook"})
     project.round()
     project.drift("2005-Q1")
-    with pytest.raises(AirflowFailException) as raised:
+    with caplog.at_level(logging.DEBUG), pytest.raises(AirflowFailException) as raised:
         project.round()
     assert "ConnectionError" in str(raised.value)
     assert "s3cret" not in str(raised.value)
     assert "s3cret" not in str(project.lake.read_held(alert_outbox.TABLE).to_pylist())
-    masked = redact("No answer from /hooks/s3cret")
-    assert masked == "No answer from ***"
+    logged = caplog.text + "".join(capsys.readouterr())
+    assert "Tenacity" in logged
+    assert "s3cret" not in str(redact(logged))
     with pytest.raises(AirflowFailException, match=r"receiver team .* got ConnectionError"):
         project.round(test=project.pipeline.name)
 
@@ -357,6 +434,45 @@ def test_a_table_that_cannot_be_read_is_told_and_hides_no_other_pipeline(
     assert alert_outbox.Outbox(project.lake, Origin("d", "r", "t")).since is not None
 
 
+def test_what_cannot_be_read_hides_nothing_else_of_its_pipeline(
+    make_project: Callable[..., Project], web: WebReceiver
+) -> None:
+    import pyarrow as pa
+
+    project = make_project(team={"webhook": "alerts_webhook"})
+    project.round()
+    project.drift("2005-Q1")
+    # As an earlier release might have written it.
+    rows = with_partition(pa.table({"measured": ["2005-Q1"], "details": ["{}"]}), "2005-Q2")
+    project.lake.write(
+        PERFORMANCE, rows, partitions=["2005-Q2"], origin=Origin("d", "r", "measure")
+    )
+    with pytest.raises(AirflowFailException, match="performance must be looked for, got TypeErr"):
+        project.round()
+    assert [document["kind"] for document in web.documents] == ["drift"]
+
+
+def test_a_message_that_cannot_be_written_keeps_nobody_else_from_being_told(
+    make_project: Callable[..., Project], web: WebReceiver, mail: MailReceiver, monkeypatch: Any
+) -> None:
+    write = alert_messages.write
+
+    def fails(pipeline: Pipeline, message: Message, links: Any) -> Letter:
+        if message.receiver == "first":
+            raise KeyError(message.kind)
+        return write(pipeline, message, links)
+
+    monkeypatch.setattr(alert_messages, "write", fails)
+    project = make_project(
+        first={"email": ["ops@bank.example"]}, second={"webhook": "alerts_webhook"}
+    )
+    project.round()
+    project.drift("2005-Q1")
+    with pytest.raises(AirflowFailException, match=r"receiver first .* KeyError"):
+        project.round()
+    assert (len(mail.mails), len(web.requests)) == (0, 1)
+
+
 def test_a_test_message_reaches_each_receiver_and_is_not_on_record(
     make_project: Callable[..., Project], web: WebReceiver, mail: MailReceiver
 ) -> None:
@@ -372,7 +488,7 @@ def test_a_test_message_reaches_each_receiver_and_is_not_on_record(
 def test_without_receivers_nothing_is_looked_for(
     make_project: Callable[..., Project], replace_by_autospec: Any
 ) -> None:
-    search = replace_by_autospec("include.reports.alert_search.find_alerts")
+    search = replace_by_autospec("include.reports.alert_search.searches")
     assert make_project().round() == {}
     search.assert_not_called()
     assert timedelta(days=7) == alert_search.LOOK_BACK

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
+from airflow.sdk.execution_time import task_runner
 
 from include.errors import QualityError, UnavailableError
 from include.monitoring.alerts import Alert
@@ -104,6 +105,28 @@ def test_what_ended_long_ago(scheduler: FakeScheduler) -> None:
     assert len(found()) == 1
     scheduler.end_run(SCORE, "r", datetime.now(UTC) - timedelta(days=8))
     assert found() == []
+
+
+def test_of_what_ended_long_ago_the_tasks_are_not_read(
+    scheduler: FakeScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs that failed grow in number, and are looked at in each round."""
+    asked: list[str] = []
+    answer = task_runner.SUPERVISOR_COMMS.send
+
+    def send(message: Any) -> Any:
+        asked.append(f"{message.type} {getattr(message, 'run_id', '')}".strip())
+        return answer(message)
+
+    monkeypatch.setattr(task_runner.SUPERVISOR_COMMS, "send", send, raising=False)
+    for name, days in (("old", 8), ("new", 6)):
+        score(scheduler, name, "failed")
+        scheduler.fail_task(SCORE, name, "validate_loans", 1.0)
+        scheduler.set_task(SCORE, name, "request_retraining", "failed")
+        scheduler.end_run(SCORE, name, datetime.now(UTC) - timedelta(days=days))
+    assert [alert.run_id for alert in found()] == ["new"]
+    assert [item for item in asked if item.endswith("old")] == ["GetDagRun old"]
+    assert "GetTaskBreadcrumbs new" in asked
 
 
 @pytest.mark.parametrize(

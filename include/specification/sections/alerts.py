@@ -59,6 +59,12 @@ class Receiver(Section):
         """How it is reached."""
         return next(name for name in get_args(Channel) if getattr(self, name) is not None)
 
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where it is reached: by mail at each address, else by its connection."""
+        named = self.email or (getattr(self, self.channel),)
+        return tuple(f"{self.channel}:{address}" for address in named)
+
     @model_validator(mode="after")
     def _is_reached_one_way(self) -> Self:
         named = [name for name in get_args(Channel) if getattr(self, name) is not None]

@@ -59,8 +59,13 @@ class TestMessages:
 class TestANewReceiver:
     def test_it_is_told_of_the_latest_partition_alone(self) -> None:
         known = [alert("old", partition="2004-Q4"), alert("new", partition="2005-Q1")]
-        assert old_news(known, ["2004-Q4"]) == ["old"]
+        assert old_news(known, ["2004-Q4", "2005-Q1"]) == ["old"]
         assert old_news(known, ["2004-Q4", "2005-Q2"]) == ["new", "old"]
+        assert old_news(known, []) == ["old"]
+
+    def test_a_run_for_a_partition_by_mistake_does_not_hide_the_present(self) -> None:
+        known = [alert("new", partition="2005-Q1"), alert("typo", "failure", "2050-Q1")]
+        assert old_news(known, ["2004-Q4", "2005-Q1"]) == []
 
     @pytest.mark.parametrize("kind", ["approval", "stale"])
     def test_what_waits_for_a_person_is_no_old_news(self, kind: AlertKind) -> None:

@@ -15,10 +15,12 @@ from include.ingestion.landed_digests import LandedDigest, tags, to_details
 from include.monitoring.alerts import Alert
 from include.monitoring.performance import PerformanceRecord
 from include.registry.champions import PROFILES
-from include.reports.alert_search import LOOK_BACK, find_alerts, find_stale_alerts
+from include.reports.alert_search import LOOK_BACK, find_stale_alerts, searches
 from include.specification.pipeline import Pipeline
+from include.specification.sections.alerts import AlertKind
 from include.steps.monitoring import DRIFT, PERFORMANCE
 from include.storage import ledger
+from include.storage.event_tables import EventTable
 from include.storage.lake_tables import Lake
 from include.storage.ledger import Kind
 from include.storage.lineage import Origin
@@ -73,10 +75,13 @@ class World:
         origin = Origin("p_train", how.pop("run", f"train_{partition}"), "a_task")
         ledger.record(self.lake, kind, partition, decision, reason, origin=origin, **how)
 
-    def found(self, kind: str, since: datetime = datetime.min, now: datetime | None = None) -> Any:
+    def found(
+        self, kind: AlertKind, since: datetime = datetime.min, now: datetime | None = None
+    ) -> Any:
         now = now or datetime.now(UTC).replace(tzinfo=None)
-        alerts = find_alerts(self.lake, self.pipeline, since=since, now=now)
-        return [alert for alert in alerts if alert.kind == kind]
+        found = list(searches(self.lake, self.pipeline, since=since, now=now)[kind]())
+        assert {alert.kind for alert in found} <= {kind}
+        return found
 
 
 @pytest.fixture
@@ -85,8 +90,8 @@ def world(lake: Lake, pipeline: Pipeline) -> World:
 
 
 def test_before_the_first_run_there_is_nothing(world: World) -> None:
-    assert find_alerts(world.lake, world.pipeline, since=datetime.min, now=NOW) == []
-    assert find_stale_alerts(world.lake, world.pipeline) == []
+    for search in searches(world.lake, world.pipeline, since=datetime.min, now=NOW).values():
+        assert list(search()) == []
 
 
 class TestDrift:
@@ -196,6 +201,23 @@ class TestTrainings:
         world.record("training", "2005-Q1", "failed", "Somebody marked it.")
         assert world.found("approval") == []
 
+    def test_a_run_that_is_cleared_after_its_end_asks_again(self, world: World) -> None:
+        """A champion was frozen, so that the challenger was refused; now it is not."""
+        asked: dict[str, Any] = {"evidence": {"verdict": "k", "challenger": 4}}
+        world.record("training", "2005-Q1", "started")
+        world.record("training", "2005-Q1", "refused", "Version 3 is frozen.")
+        world.record("approval", "2005-Q1", "asked", "May version 4 take over?", **asked)
+        (alert,) = world.found("approval")
+        # Another run of the partition answers for itself.
+        world.record("training", "2005-Q1", "refused", "It is worse.", run="another")
+        assert world.found("approval") == [alert]
+        world.record("training", "2005-Q1", "failed", "Somebody marked it.")
+        assert world.found("approval") == []
+        # It asks the same again, which adds no entry.
+        world.record("training", "2005-Q1", "started", "again")
+        world.record("approval", "2005-Q1", "asked", "May version 4 take over?", **asked)
+        assert world.found("approval") == [alert]
+
 
 class TestDeadlines:
     """Runs are due at 06:00 of the fifth day of a quarter, and have a day."""
@@ -244,6 +266,41 @@ class TestStale:
         assert alert.partition == "2005-Q1"
         assert alert.reason.startswith("loans 2005-Q1: loans.csv changed. `./relevo stale")
         assert keys[0] == keys[1] != keys[2]
+
+
+def test_a_round_reads_no_decisions_of_long_ago(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {"evidence": {"verdict": "k", "challenger": 4}}
+    with time_machine.travel(datetime(2026, 1, 1, tzinfo=UTC)):
+        world.record("training", "2005-Q1", "started")
+        world.record("promotion", "2005-Q1", "refused", "worse", evidence={"challenger": 4})
+        world.record("approval", "2005-Q1", "asked", "May it?", **asked)
+        world.record("approval", "2005-Q1", "rejected", "No.", **asked)
+        world.record("training", "2005-Q1", "refused", "No.")
+    read: list[str] = []
+    rows = EventTable.events
+
+    def events(table: EventTable, *where: Any) -> Any:
+        found = rows(table, *where)
+        read.extend(event["kind"] for event in found)
+        return found
+
+    monkeypatch.setattr(EventTable, "events", events)
+    assert world.found("refused", now=datetime(2026, 2, 1)) == []
+    assert read == []
+    # Open questions have no age: a few entries for each training are read, and no more.
+    assert world.found("approval", now=datetime(2026, 2, 1)) == []
+    assert read == ["approval", "approval"]
+
+
+def test_a_verdict_may_be_older_than_the_end_of_its_training(world: World) -> None:
+    with time_machine.travel(datetime(2026, 1, 1, tzinfo=UTC)):
+        world.record("promotion", "2005-Q1", "promoted", "better", evidence={"challenger": 4})
+    with time_machine.travel(datetime(2026, 1, 20, tzinfo=UTC)):
+        world.record("training", "2005-Q1", "refused", "Nobody answered.")
+    (alert,) = world.found("refused", now=datetime(2026, 1, 21))
+    assert alert.report.endswith("/evidence/version-4/index.html")
 
 
 def test_a_week_ago_is_counted_from_when_it_was_recorded(world: World) -> None:

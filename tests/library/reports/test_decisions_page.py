@@ -223,3 +223,6 @@ def test_badges_and_the_kinds_of_the_ledger(
     assert "<option selected>approval</option>" in only
     assert '<a href="../../dags/platform_freeze">' in only
     assert f'<code>./relevo freeze {lake.pipeline} --reason "..."</code>' in only
+
+    ledger.record(lake, "training", names[2], "failed", "Somebody marked it.", origin=trains)
+    assert "approval waits" not in render_decisions(lake)
