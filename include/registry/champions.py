@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -106,19 +106,31 @@ class Registry:
         return held
 
     def promote(
-        self, version: int, partition: Partition, reason: str, origin: Origin
+        self,
+        version: int,
+        partition: Partition,
+        reason: str,
+        origin: Origin,
+        demand: Callable[[Sequence[Event]], None] | None = None,
     ) -> ModelVersion:
         """Put a version in use from the partition after ``partition`` on, where nobody scored yet.
 
         What the same run had put in use before is taken back. The events come first and the alias
         follows them, so a retry mends an alias that was not set; it is moved by one call.
 
+        Args:
+            version: What to put in use.
+            partition: Partition as of which it was trained.
+            reason: Why.
+            origin: The run that promotes.
+            demand: Raises if what is on record at that moment speaks against a new promotion.
+
         Raises:
             HeldBackError: If at that moment the champion is frozen, or the version refused by a
                 person.
         """
         first = str(partition.shift(1))
-        self._append(PROMOTED, version, str(partition), first, reason, {}, origin)
+        self._append(PROMOTED, version, str(partition), first, reason, {}, origin, demand)
         self.roll_back(str(partition), f"Version {version} took its place.", origin, version)
         self.set_alias()
         return self.get(version)
@@ -277,6 +289,7 @@ class Registry:
         reason: str,
         details: Mapping[str, Any],
         origin: Origin,
+        demand: Callable[[Sequence[Event]], None] | None = None,
     ) -> bool:
         """Add an event, unless it is what happened last to the version, or a person is against."""
         row = {
@@ -298,6 +311,8 @@ class Registry:
             past = [item for item in held if item["version"] == version and item["event"] in kinds]
             if past and past[-1]["event"] == event:
                 return None
+            if demand is not None:
+                demand(held)
             earlier = sum(item["event"] == event for item in past)
             return {**row, "key": attempt_key(f"{event}/{version}", earlier)}
 

@@ -135,17 +135,19 @@ def carry_out(
     if verdict is None or refusal:
         registry.take_back(partition, refusal, origin)
         return None, refusal
-    beaten = succession.incumbent(events, str(partition), origin.dag_run_id, verdict.version)
-    is_new = verdict.version not in succession.promotions(events)
-    if is_new and beaten and beaten["event"] == RESTORED and beaten["version"] != verdict.champion:
-        raise TrainingError(
-            f"training {lake.pipeline} as of {partition}: version {verdict.version} must have been "
-            f"judged against the one in use, version {beaten['version']}, got a verdict against "
-            f"version {verdict.champion}, before somebody put that one in use. Clear "
-            "evaluate_challenger, with what follows it."
-        )
+
+    def demand_judged(held: Sequence[Event]) -> None:
+        beaten = succession.incumbent(held, str(partition), origin.dag_run_id, verdict.version)
+        if beaten and beaten["event"] == RESTORED and beaten["version"] != verdict.champion:
+            raise TrainingError(
+                f"training {lake.pipeline} as of {partition}: version {verdict.version} must have "
+                f"been judged against the one in use, version {beaten['version']}, got a verdict "
+                f"against version {verdict.champion}, before somebody put that one in use. Clear "
+                "evaluate_challenger, with what follows it."
+            )
+
     try:
-        registry.promote(verdict.version, partition, verdict.reason, origin)
+        registry.promote(verdict.version, partition, verdict.reason, origin, demand_judged)
     except HeldBackError as error:
         # Frozen or refused since the look above; what was committed first counts.
         against = held_back(str(error), verdict.reason)

@@ -11,7 +11,7 @@ from unittest.mock import create_autospec
 import pytest
 
 from include.calendar.partitions import Frequency, parse
-from include.errors import HeldBackError, RegistryError
+from include.errors import HeldBackError, RegistryError, TrainingError
 from include.registry import interventions, succession
 from include.registry.champions import Registry
 from include.registry.model_files import ModelVersion
@@ -453,6 +453,20 @@ class TestPromote:
         assert incumbent.version == 4
         hand.train(version, str(later), "train_5")
         assert hand.champion == 5
+
+    @pytest.mark.parametrize("other", [1, 2])
+    def test_a_verdict_does_not_override_it_at_the_moment_of_the_promotion(
+        self, hand: Hand, monkeypatch: pytest.MonkeyPatch, other: int
+    ) -> None:
+        """By a rollback or by hand, between the look of the promotion and its commit."""
+        hand.judge()
+        deed = hand.roll_back if other == 2 else hand.promote
+        hand.interrupt(monkeypatch, lambda: deed(other))
+        with pytest.raises(TrainingError, match=f"in use, version {other}, got a verdict against"):
+            hand.carry_out()
+        assert (hand.champion, hand.alias) == (other, str(other))
+        hand.judge(champion=other)
+        assert hand.carry_out()[0] == 4
 
     def test_its_own_training_goes_on(self, hand: Hand) -> None:
         """It may have waited for an answer, or be cleared: it is not compared with itself."""
