@@ -68,12 +68,6 @@ def is_rollback(event: Event) -> bool:
     return bool(event["event"] == RESTORED and decision(event) == ROLLED_BACK)
 
 
-def latest(events: Sequence[Event]) -> Event | None:
-    """Find the last thing that a person did."""
-    found = [row for row in events if row["event"] in BY_HAND]
-    return found[-1] if found else None
-
-
 def freeze_told(events: Sequence[Event]) -> str:
     """Say that the champion is frozen, since when, by whom and why; '' if it is not."""
     freeze = succession.freeze(events)

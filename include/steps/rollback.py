@@ -21,7 +21,7 @@ from include.registry.interventions import PROMOTED, ROLLED_BACK, Wish
 from include.registry.model_files import MODEL, ModelVersion, load_model, load_reference
 from include.registry.succession import RESTORED
 from include.specification.pipeline import Pipeline
-from include.steps.interventions import finish_last, last_scored, record
+from include.steps.interventions import last_scored, record
 from include.storage import ledger
 from include.storage.event_tables import Event
 from include.storage.lake_tables import Lake
@@ -129,7 +129,7 @@ def _put_in_use(
     origin: Origin,
 ) -> Handover:
     events = registry.events()
-    finish_last(lake, events, origin)
+    record(lake, events, origin)
     begun = interventions.done_by(events, origin, wish)
     if begun is None:
         current = succession.effective(events, None)
@@ -144,9 +144,10 @@ def _put_in_use(
         last = parse(max(last_scored(lake), model.partition), pipeline.partition)
         verdict = "" if wish.decision == ROLLED_BACK else _verdict_on(lake, target)
         registry.restore(wish, target, current, last, verdict, origin)
-        begun = interventions.done_by(registry.events(), origin, wish)
+        events = registry.events()
+        begun = interventions.done_by(events, origin, wish)
         assert begun is not None
-    record(lake, begun, origin)
+    record(lake, events, origin)
     registry.set_alias()
     version, told = int(begun["version"]), begun["reason"]
     now = succession.effective(registry.events(), None)

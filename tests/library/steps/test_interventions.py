@@ -170,6 +170,22 @@ class TestFreeze:
         (entry,) = ledger.entries(hand.lake, "freeze")
         assert (entry.dag_id, entry.dag_run_id) == ("platform_freeze", "manual__1")
 
+    def test_killed_at_the_moment_of_another_deed_any_later_one_finishes_it(
+        self, hand: Hand, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is the latest one no more when somebody looks next."""
+
+        def killed() -> None:
+            with monkeypatch.context() as broken:
+                failing = create_autospec(ledger.record, side_effect=OSError)
+                broken.setattr(ledger, "record", failing)
+                with pytest.raises(OSError):  # noqa: PT011
+                    hand.freeze()
+
+        hand.interrupt(monkeypatch, killed)
+        assert hand.refuse(2).changed
+        assert {decision for _, decision, _ in hand.entries()} == {"frozen", "refused"}
+
     def test_without_a_champion(self, lake: Lake) -> None:
         with pytest.raises(RegistryError, match=r"to be frozen, got none\. Trigger .*_train first"):
             freeze(lake, Registry(lake), "why", "Ada", BY_HAND)
