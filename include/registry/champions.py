@@ -135,20 +135,33 @@ class Registry:
         self.set_alias()
         return self.get(version)
 
-    def take_back(self, partition: Partition, reason: str, origin: Origin) -> tuple[int, ...]:
+    def take_back(
+        self, partition: Partition, reason: str, origin: Origin, last_seen: str | None = None
+    ) -> tuple[int, ...]:
         """Undo what this run put in use, but for partitions that were scored with it.
 
-        A champion that is frozen stays.
+        A champion that is frozen stays, also later, if that was so when the no was decided.
+
+        Args:
+            partition: Partition as of which was trained.
+            reason: Why.
+            origin: The run.
+            last_seen: As of :func:`~include.registry.interventions.is_kept`.
 
         Returns:
             Versions that were taken back by this call.
         """
-        found = self.roll_back(str(partition), reason, origin)
+        found = self.roll_back(str(partition), reason, origin, last_seen=last_seen)
         self.set_alias()
         return found
 
     def roll_back(
-        self, partition: str, reason: str, origin: Origin, keep: int | None = None
+        self,
+        partition: str,
+        reason: str,
+        origin: Origin,
+        keep: int | None = None,
+        last_seen: str | None = None,
     ) -> tuple[int, ...]:
         """Add the events of :meth:`take_back` alone, for all versions but one to keep."""
         found = [
@@ -161,7 +174,9 @@ class Registry:
         return tuple(
             version
             for version in found
-            if self._append(TAKEN_BACK, version, partition, "", reason, details, origin)
+            if self._append(
+                TAKEN_BACK, version, partition, "", reason, details, origin, last_seen=last_seen
+            )
         )
 
     def set_alias(self) -> None:
@@ -290,6 +305,7 @@ class Registry:
         details: Mapping[str, Any],
         origin: Origin,
         demand: Callable[[Sequence[Event]], None] | None = None,
+        last_seen: str | None = None,
     ) -> bool:
         """Add an event, unless it is what happened last to the version, or a person is against."""
         row = {
@@ -305,7 +321,7 @@ class Registry:
         def make(held: list[Event]) -> Event | None:
             if event == PROMOTED and (against := interventions.objection(held, version)):
                 raise HeldBackError(against)
-            if event == TAKEN_BACK and interventions.is_kept(held, version):
+            if event == TAKEN_BACK and interventions.is_kept(held, version, last_seen):
                 return None
             kinds = _IN_USE if event in _IN_USE else (event,)
             past = [item for item in held if item["version"] == version and item["event"] in kinds]

@@ -19,6 +19,8 @@ from include.storage.event_tables import Event, attempt_key
 from include.storage.lineage import Origin
 
 BY_HAND = frozenset({RESTORED, REFUSED, FROZEN, UNFROZEN})
+# Evidence of a decision: the last freeze, or end of one, that was on record then.
+SEEN = "freeze"
 # What the ledger says of the two ways to put a version in use.
 ROLLED_BACK, PROMOTED = "rolled back", "promoted"
 
@@ -88,8 +90,28 @@ def objection(events: Sequence[Event], version: int) -> str:
     return refusal_told(events, version) or ("" if is_promoted else freeze_told(events))
 
 
-def is_kept(events: Sequence[Event], version: int) -> bool:
-    """Tell whether a version stays in use, as it is frozen, also if its training is repeated."""
+def seen(events: Sequence[Event]) -> dict[str, str]:
+    """Name the last freeze or its end, as evidence of when something was decided."""
+    found = [row["key"] for row in events if row["event"] in (FROZEN, UNFROZEN)]
+    return {SEEN: found[-1]} if found else {}
+
+
+def is_kept(events: Sequence[Event], version: int, last_seen: str | None) -> bool:
+    """Tell whether a version stays in use, although its training was repeated and came to a no.
+
+    It does while it is frozen; and once that ended, whatever was decided before keeps it.
+
+    Args:
+        events: All events.
+        version: The version.
+        last_seen: The last freeze, or end of one, that was on record when the no was decided; ''
+            if none was, None if it is decided now.
+    """
+    if last_seen is not None:
+        keys = [row["key"] for row in events]
+        since = events[keys.index(last_seen) + 1 :] if last_seen in keys else events
+        if any((row["event"], row["version"]) == (UNFROZEN, version) for row in since):
+            return True
     return bool(freeze_told(events)) and succession.effective(events, None) == version
 
 

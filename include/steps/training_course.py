@@ -88,7 +88,7 @@ def give_up(lake: Lake, pipeline: Pipeline, partition: str, origin: Origin) -> N
         reason = f"Run {origin.dag_run_id} is over without an end: deleted, or failed by hand."
     # The entry comes last: with it nobody looks again.
     if outcome != "promoted":
-        registry.roll_back(partition, reason, origin)
+        promotion.take_back(lake, registry, partition, reason, origin)
     ledger.record(lake, "training", partition, outcome, reason, origin=origin)
 
 

@@ -18,7 +18,7 @@ from include.registry.model_files import ModelVersion
 from include.reports.decisions_page import decisions, render_decisions
 from include.reports.history import history
 from include.specification.pipeline import Pipeline
-from include.steps import promotion
+from include.steps import promotion, training_course
 from include.steps.interventions import Done, freeze, refuse, unfreeze
 from include.steps.rollback import Handover, promote
 from include.steps.training import close
@@ -43,7 +43,8 @@ class Hand(World):
         self.score("2005-Q4", 3)
 
     def judge(self, decision: str = "promoted", champion: int | None = 3) -> None:
-        evidence = {"challenger": self.challenger, "champion": champion}
+        seen = interventions.seen(self.registry.events())
+        evidence = {"challenger": self.challenger, "champion": champion, **seen}
         ledger.record(self.lake, "promotion", str(AS_OF), decision, f"{decision}: so it is",
                       origin=CLOSING, evidence=evidence)  # fmt: skip
 
@@ -52,6 +53,9 @@ class Hand(World):
 
     def close(self) -> tuple[str, str]:
         return close(self.lake, self.registry, self.pipeline, AS_OF, CLOSING)
+
+    def give_up(self) -> None:
+        training_course.give_up(self.lake, self.pipeline, str(AS_OF), CLOSING)
 
     def freeze(self, run: str = "manual__1", why: str = "an audit") -> Done:
         origin = replace(BY_HAND, dag_run_id=run)
@@ -221,7 +225,8 @@ class TestFreeze:
         entry = ledger.latest(hand.lake, "promotion", str(AS_OF), CLOSING.dag_run_id)
         assert entry is not None
         assert (entry.decision, entry.reason) == ("refused", reason)
-        assert entry.evidence == {"challenger": hand.challenger, "champion": 3}
+        frozen = {"freeze": "frozen/3"}
+        assert entry.evidence == {"challenger": hand.challenger, "champion": 3, **frozen}
         assert (hand.champion, hand.alias) == (3, "3")
 
     def test_after_it_has_ended_a_new_verdict_promotes(self, hand: Hand) -> None:
@@ -269,6 +274,69 @@ class TestFreeze:
         assert hand.champion == 3
         hand.unfreeze()
         assert hand.registry.take_back(parse("2005-Q3", Frequency.QUARTERLY), "no", origin) == (3,)
+
+    @pytest.mark.parametrize(
+        ("look", "deed"),
+        [
+            *(("before", "close"), ("meanwhile", "carry_out"), ("meanwhile", "give_up")),
+            ("after", "carry_out"),
+        ],
+    )
+    def test_and_after_it_was_unfrozen_until_the_next_verdict(
+        self, hand: Hand, look: str, deed: str
+    ) -> None:
+        """Its training is cleared and comes to a no, and a task of it acts only afterwards."""
+        hand.judge()
+        hand.carry_out()
+        if look == "before":
+            hand.judge("refused")
+        hand.freeze()
+        if look == "meanwhile":
+            hand.judge("refused")
+        hand.unfreeze()
+        if look == "after":
+            hand.judge("refused")
+        getattr(hand, deed)()
+        assert hand.champion == (3 if look == "after" else 4)
+        hand.judge("refused")
+        hand.close()
+        assert hand.champion == 3
+
+    def test_nor_does_another_version_of_its_own_training_take_its_place_then(
+        self, hand: Hand
+    ) -> None:
+        hand.judge()
+        hand.carry_out()
+        hand.freeze()
+        made = replace(hand.registry.get(hand.challenger), run_id="cleared")
+        hand.challenger = hand.registry.register(made, "models:/m", CLOSING).version
+        hand.judge()
+        assert hand.carry_out()[0] is None
+        hand.unfreeze()
+        assert (hand.carry_out()[0], hand.close()[0]) == (None, "refused")
+        assert (hand.champion, hand.alias) == (4, "4")
+
+    @pytest.mark.parametrize("is_frozen", [True, False])
+    def test_a_no_of_a_person_counts_by_when_it_was_said(
+        self, asking: Hand, is_frozen: bool
+    ) -> None:
+        def ask(said: promotion.Answer) -> None:
+            verdict = promotion.verdict_of(asking.lake, str(AS_OF), CLOSING.dag_run_id)
+            assert verdict is not None
+            promotion.ask(asking.lake, verdict, str(AS_OF), CLOSING)
+            promotion.answer(asking.lake, str(AS_OF), said, "Bob", CLOSING)
+
+        asking.judge()
+        ask("approved")
+        asking.carry_out()
+        asking.freeze()
+        if is_frozen:
+            ask("rejected")
+        asking.unfreeze()
+        if not is_frozen:
+            ask("rejected")
+        asking.carry_out()
+        assert asking.champion == (4 if is_frozen else 3)
 
     def test_nobody_is_asked(self, asking: Hand) -> None:
         asking.judge()
