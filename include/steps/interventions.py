@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from include.registry import interventions
 from include.registry.champions import PROFILES, Registry
@@ -35,7 +36,9 @@ class Done:
     changed: bool
 
 
-def freeze(lake: Lake, registry: Registry, why: str, who: str, origin: Origin) -> Done:
+def freeze(
+    lake: Lake, registry: Registry, why: str, who: str, asked_at: datetime, origin: Origin
+) -> Done:
     """Let nothing take the champion's place until it is unfrozen.
 
     That is whoever is in use at the moment of the commit, also if a promotion came first.
@@ -45,23 +48,36 @@ def freeze(lake: Lake, registry: Registry, why: str, who: str, origin: Origin) -
         registry: Its versions; without MLflow.
         why: The reason, for the ledger.
         who: Who asks for it.
+        asked_at: When, naive UTC.
         origin: The run that does it.
 
     Raises:
-        RegistryError: If nothing is in use.
+        RegistryError: If nothing is in use, or somebody unfroze it since that was asked for.
     """
-    wish = Wish(lake.pipeline, FROZEN, "frozen", None, who, why)
+    wish = Wish(lake.pipeline, FROZEN, "frozen", None, who, why, asked_at)
     return _set(lake, registry, wish, origin)
 
 
-def unfreeze(lake: Lake, registry: Registry, why: str, who: str, origin: Origin) -> Done:
-    """Let the gate decide again, from the next verdict on; arguments as of :func:`freeze`."""
-    wish = Wish(lake.pipeline, UNFROZEN, "unfrozen", None, who, why)
+def unfreeze(
+    lake: Lake, registry: Registry, why: str, who: str, asked_at: datetime, origin: Origin
+) -> Done:
+    """Let the gate decide again, from the next verdict on; arguments as of :func:`freeze`.
+
+    Raises:
+        RegistryError: If somebody froze it since that was asked for.
+    """
+    wish = Wish(lake.pipeline, UNFROZEN, "unfrozen", None, who, why, asked_at)
     return _set(lake, registry, wish, origin)
 
 
 def refuse(
-    lake: Lake, registry: Registry, version: int, why: str, who: str, origin: Origin
+    lake: Lake,
+    registry: Registry,
+    version: int,
+    why: str,
+    who: str,
+    asked_at: datetime,
+    origin: Origin,
 ) -> Done:
     """Keep a version out of use for good: it is not promoted, nor gone back to.
 
@@ -73,12 +89,14 @@ def refuse(
         version: The version.
         why: The reason, for the ledger.
         who: Who asks for it.
+        asked_at: When, naive UTC.
         origin: The run that does it.
 
     Raises:
-        RegistryError: If it was never registered, or is in use.
+        RegistryError: If it was never registered, is in use, or was promoted by hand since that was
+            asked for.
     """
-    wish = Wish(lake.pipeline, REFUSED, "refused", version, who, why)
+    wish = Wish(lake.pipeline, REFUSED, "refused", version, who, why, asked_at)
     last = max(last_scored(lake), registry.get(version).partition)
     return _do(
         lake,

@@ -91,8 +91,8 @@ def roll_back(
             _demand_usable(pipeline.name, events, target)
         return target
 
-    wish = Wish(pipeline.name, RESTORED, ROLLED_BACK, asked_for, who, why)
-    return _put_in_use(lake, registry, pipeline, wish, choose, asked_at, origin)
+    wish = Wish(pipeline.name, RESTORED, ROLLED_BACK, asked_for, who, why, asked_at)
+    return _put_in_use(lake, registry, pipeline, wish, choose, origin)
 
 
 def promote(
@@ -112,11 +112,11 @@ def promote(
 
     Raises:
         RegistryError: If it was never registered, its files are not those that were registered, its
-            features are gone, another version came into use since it was asked for, or the
-            champion is frozen.
+            features are gone, another version came into use or it was refused since it was asked
+            for, or the champion is frozen.
     """
-    wish = Wish(pipeline.name, RESTORED, PROMOTED, version, who, why)
-    return _put_in_use(lake, registry, pipeline, wish, lambda *_: version, asked_at, origin)
+    wish = Wish(pipeline.name, RESTORED, PROMOTED, version, who, why, asked_at)
+    return _put_in_use(lake, registry, pipeline, wish, lambda *_: version, origin)
 
 
 def _put_in_use(
@@ -125,7 +125,6 @@ def _put_in_use(
     pipeline: Pipeline,
     wish: Wish,
     choose: Callable[[list[Event], int | None], int],
-    asked_at: datetime,
     origin: Origin,
 ) -> Handover:
     events = registry.events()
@@ -138,7 +137,7 @@ def _put_in_use(
             registry.set_alias()
             return Handover(current, current, _why_nothing(events, current, wish))
         interventions.demand_unfrozen(events, pipeline.name)
-        _refuse_news(pipeline.name, events, current, asked_at)
+        _refuse_news(pipeline.name, events, current, wish.at)
         model = registry.get(target)
         _verify(lake, registry, model)
         last = parse(max(last_scored(lake), model.partition), pipeline.partition)

@@ -56,11 +56,11 @@ def test_what_a_person_asked_for_is_done(
 ) -> None:
     called = replace_by_autospec(step, return_value=DONE)
     assert run(operator, context, **params) == {"changed": True}
-    lake, *others, who, origin = called.call_args.args
+    lake, *others, who, at, origin = called.call_args.args
     assert lake.pipeline == "loan_default"
     assert [item for item in others if not hasattr(item, "lake")] == [*passed, "an audit"]
     assert [type(item) for item in passed] == [type(item) for item in others if item in passed]
-    assert (who, origin.dag_run_id, origin.task_id) == ("ada", ti.run_id, ti.task_id)
+    assert (who, at, origin.dag_run_id, origin.task_id) == ("ada", AT, ti.run_id, ti.task_id)
     assert ti.pushed == {
         "relevo_ledger": "/relevo/decisions/loan_default",
         "relevo_told": "It is so.",

@@ -108,7 +108,7 @@ class FreezeOperator(InterventionOperator):
         from include.registry.champions import Registry
         from include.steps.interventions import freeze
 
-        return freeze(lake, Registry(lake), asked.why, asked.who, asked.origin)
+        return freeze(lake, Registry(lake), asked.why, asked.who, asked.at, asked.origin)
 
 
 class UnfreezeOperator(InterventionOperator):
@@ -119,7 +119,7 @@ class UnfreezeOperator(InterventionOperator):
         from include.registry.champions import Registry
         from include.steps.interventions import unfreeze
 
-        return unfreeze(lake, Registry(lake), asked.why, asked.who, asked.origin)
+        return unfreeze(lake, Registry(lake), asked.why, asked.who, asked.at, asked.origin)
 
 
 class RefuseOperator(InterventionOperator):
@@ -132,7 +132,7 @@ class RefuseOperator(InterventionOperator):
 
         # JSON takes 2.0 for a whole number.
         version = int(context["params"]["version"])
-        return refuse(lake, Registry(lake), version, asked.why, asked.who, asked.origin)
+        return refuse(lake, Registry(lake), version, asked.why, asked.who, asked.at, asked.origin)
 
 
 class WithdrawOperator(InterventionOperator):
@@ -144,7 +144,7 @@ class WithdrawOperator(InterventionOperator):
         from include.steps.training_course import withdraw
 
         partition = partitions.parse(context["params"]["partition"], asked.pipeline.partition)
-        return withdraw(lake, partition, asked.why, asked.who, asked.origin)
+        return withdraw(lake, partition, asked.why, asked.who, asked.at, asked.origin)
 
 
 class HandoverOperator(InterventionOperator):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import create_autospec
 
@@ -41,6 +41,11 @@ class Hand(World):
         made = replace(version, pipeline=lake.pipeline, partition=str(AS_OF), run_id="train_4")
         self.challenger = self.registry.register(made, "models:/m", CLOSING).version
         self.score("2005-Q4", 3)
+        self._asked: dict[Origin, datetime] = {}
+
+    def asked_at(self, run: Origin) -> datetime:
+        """When a run was triggered: it stays that also if it is cleared."""
+        return self._asked.setdefault(run, datetime.now(UTC).replace(tzinfo=None))
 
     def judge(self, decision: str = "promoted", champion: int | None = 3) -> None:
         seen = interventions.seen(self.registry.events())
@@ -59,15 +64,17 @@ class Hand(World):
 
     def freeze(self, run: str = "manual__1", why: str = "an audit") -> Done:
         origin = replace(BY_HAND, dag_run_id=run)
-        return freeze(self.lake, Registry(self.lake), why, "Ada", origin)
+        return freeze(self.lake, Registry(self.lake), why, "Ada", self.asked_at(origin), origin)
 
     def unfreeze(self, run: str = "manual__7") -> Done:
         origin = Origin("platform_unfreeze", run, "unfreeze")
-        return unfreeze(self.lake, Registry(self.lake), "the audit is over", "Bob", origin)
+        at, why = self.asked_at(origin), "the audit is over"
+        return unfreeze(self.lake, Registry(self.lake), why, "Bob", at, origin)
 
     def refuse(self, version: int, run: str = "manual__8") -> Done:
         origin = Origin("platform_refuse", run, "refuse")
-        return refuse(self.lake, Registry(self.lake), version, "it is unfair", "Ada", origin)
+        at, why = self.asked_at(origin), "it is unfair"
+        return refuse(self.lake, Registry(self.lake), version, why, "Ada", at, origin)
 
     def promote(self, version: int, run: str = "manual__9", asked_at: datetime = LATER) -> Handover:
         origin = Origin("platform_promote", run, "promote")
@@ -192,7 +199,7 @@ class TestFreeze:
 
     def test_without_a_champion(self, lake: Lake) -> None:
         with pytest.raises(RegistryError, match=r"to be frozen, got none\. Trigger .*_train first"):
-            freeze(lake, Registry(lake), "why", "Ada", BY_HAND)
+            freeze(lake, Registry(lake), "why", "Ada", LATER, BY_HAND)
 
     def test_nobody_puts_another_version_in_use(self, hand: Hand) -> None:
         hand.freeze()
@@ -431,6 +438,47 @@ class TestRefuse:
         )
         hand.roll_back(3)
         assert hand.refuse(2, "manual__2").changed
+
+
+class TestAskedBefore:
+    """A run that waited, or was skipped and is cleared, ends nothing that came after it."""
+
+    def test_a_freeze_of_later_stays(self, hand: Hand) -> None:
+        assert not hand.unfreeze("early").changed
+        hand.freeze()
+        before = hand.events(), hand.entries()
+        with pytest.raises(
+            RegistryError, match=r"got version 3, frozen since .* Ada: an audit\. L"
+        ):
+            hand.unfreeze("early")
+        assert (hand.events(), hand.entries()) == before
+        assert not hand.freeze("early_too").changed
+        hand.unfreeze()
+        with pytest.raises(
+            RegistryError, match=r"got version 3, unfrozen since .* by Bob: the aud"
+        ):
+            hand.freeze("early_too")
+        assert not interventions.freeze_told(hand.registry.events())
+
+    def test_a_version_that_was_promoted_by_hand_later_is_not_refused(self, hand: Hand) -> None:
+        hand.refuse(4)
+        assert not hand.refuse(4, "early").changed
+        hand.promote(4)
+        hand.roll_back(3)
+        with pytest.raises(
+            RegistryError, match=r"got version 4, restored since .* Ada: we need it"
+        ):
+            hand.refuse(4, "early")
+        assert not interventions.refusal_told(hand.registry.events(), 4)
+
+    def test_nor_is_one_promoted_that_was_refused_later(self, hand: Hand) -> None:
+        at = hand.asked_at(BY_HAND)
+        hand.refuse(4)
+        with pytest.raises(
+            RegistryError, match=r"got version 4, refused since .* Ada: it is unfai"
+        ):
+            hand.promote(4, asked_at=at)
+        assert hand.promote(4).changed
 
 
 class TestPromote:

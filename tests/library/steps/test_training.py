@@ -230,11 +230,12 @@ def test_a_verdict_of_a_freeze_takes_nothing_back_when_that_is_over(story: Story
     built = story.build()
     assert story.choose(built, story.fit(built)) == 1
     assert story.end() == "promoted"
-    freeze(story.lake, story.registry, "an audit", "Ada", replace(story.origin, dag_run_id="f"))
+    later, by_hand = datetime(2100, 1, 1), replace(story.origin, dag_run_id="by_hand")
+    freeze(story.lake, story.registry, "an audit", "Ada", later, by_hand)
     story.land(flipped=6)
     built = story.build()
     assert story.choose(built, story.fit(built)) == 2
-    unfreeze(story.lake, story.registry, "over", "Ada", replace(story.origin, dag_run_id="u"))
+    unfreeze(story.lake, story.registry, "over", "Ada", later, by_hand)
     assert story.end() == "refused"
     assert story.champion() == 1
     story.choose(built, story.fit(built))  # cleared: it is judged anew
