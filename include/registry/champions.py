@@ -271,7 +271,8 @@ class Registry:
     def successor(self, champion: ModelVersion, partition: Partition) -> ModelVersion:
         """Find what scores a partition in place of a version whose training was repeated.
 
-        Of what a person keeps in use that is what took its place; itself if nothing is in use.
+        Of what a person keeps in use that is what took its place, unless that was refused or taken
+        back, or the champion is frozen; itself if nothing is in use.
         """
         promoted = self.promoted_for(partition)
         if promoted is None:

@@ -440,6 +440,37 @@ class TestRefuse:
         assert hand.refuse(2, "manual__2").changed
 
 
+class TestReprocessing:
+    """Version 3 is in use by hand, and its own training, repeated, has made version 5."""
+
+    @pytest.fixture
+    def scores(self, hand: Hand, version: ModelVersion) -> Callable[[], int]:
+        hand.judge()
+        hand.carry_out()
+        hand.roll_back(3)
+        hand.train(version, "2005-Q3", "train_3", fit="from corrected data")
+        kept = hand.registry.get(3)
+        return lambda: hand.registry.successor(kept, AS_OF.shift(1)).version
+
+    def test_a_version_that_was_refused_scores_nothing(
+        self, hand: Hand, scores: Callable[[], int]
+    ) -> None:
+        assert scores() == 5
+        hand.refuse(5)
+        assert scores() == 3
+
+    def test_nor_does_one_that_was_taken_back(self, hand: Hand, scores: Callable[[], int]) -> None:
+        third = replace(TRAIN, dag_run_id="train_3")
+        hand.registry.take_back(parse("2005-Q3", Frequency.QUARTERLY), "no", third)
+        assert scores() == 3
+
+    def test_a_champion_that_is_frozen_goes_on(self, hand: Hand, scores: Callable[[], int]) -> None:
+        hand.freeze()
+        assert scores() == 3
+        hand.unfreeze()
+        assert scores() == 5
+
+
 class TestAskedBefore:
     """A run that waited, or was skipped and is cleared, ends nothing that came after it."""
 
