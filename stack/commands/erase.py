@@ -43,8 +43,7 @@ def erase(
         except (OSError, SourceError) as error:
             raise StackError(str(error)) from error
         if not landed_only:
-            if not reason.strip():
-                raise StackError("Option --reason: must say why, got nothing. Name the reason.")
+            reason = platform_run.given_reason(reason)
             platform_run.reach_airflow(layout)  # before anything is handed in
         with open_store(layout, local=local) as settings:
             lake = Lake(settings, name)
