@@ -1,9 +1,16 @@
-"""How messages name things: a bounded list, the nearest valid spelling."""
+"""How messages name things: a bounded list, the nearest valid spelling, the words of a person."""
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
+
+# Longest reason that a person may give, in characters.
+LONGEST_REASON = 1000
+# What a terminal obeys instead of showing it, but for tabs and ends of lines: control characters,
+# and those that turn the direction of writing.
+_OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def some(names: Iterable[str], limit: int = 5, nothing: str = "none") -> str:
@@ -40,3 +47,24 @@ def renamed(missing: Sequence[str], new: Sequence[str]) -> list[str]:
             near = list(new)
         told.append(f"{name} (perhaps now {near[0]!r})" if near else name)
     return told
+
+
+def harmless(text: str) -> str:
+    """Replace by spaces what could rewrite somebody's terminal."""
+    return _OBEYED.sub(" ", text)
+
+
+def take_reason(text: str) -> str:
+    """Take a reason that a person gives as it goes on record, in one line.
+
+    Raises:
+        ValueError: If it says nothing, or too much.
+    """
+    reason = " ".join(harmless(text).split())
+    if not reason:
+        raise ValueError("must say why, got nothing. Name the reason.")
+    if len(reason) > LONGEST_REASON:
+        raise ValueError(
+            f"must have at most {LONGEST_REASON} characters, got {len(reason)}. Say it shorter."
+        )
+    return reason

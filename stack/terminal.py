@@ -7,17 +7,29 @@ import signal
 import sys
 from collections.abc import Iterator
 from types import FrameType
+from typing import Any
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
+from include.wording import harmless
 from stack.errors import StackError
 
 # Rich assumes 80 columns in a pipe and would cut the addresses.
 PIPE_COLUMNS = 140
 
-console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_COLUMNS)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+class Terminal(Console):
+    """Shows what it is given, whoever wrote it, and lets none of that steer the terminal."""
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        """Turn words into what is shown, cells of tables too."""
+        return super().render_str(harmless(text), **how)
+
+
+console = Terminal(highlight=False, width=None if sys.stdout.isatty() else PIPE_COLUMNS)
+errors = Terminal(stderr=True, highlight=False, soft_wrap=True)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -106,37 +106,62 @@ class Registry:
         return held
 
     def promote(
-        self, version: int, partition: Partition, reason: str, origin: Origin
+        self,
+        version: int,
+        partition: Partition,
+        reason: str,
+        origin: Origin,
+        demand: Callable[[Sequence[Event]], None] | None = None,
     ) -> ModelVersion:
         """Put a version in use from the partition after ``partition`` on, where nobody scored yet.
 
         What the same run had put in use before is taken back. The events come first and the alias
         follows them, so a retry mends an alias that was not set; it is moved by one call.
 
+        Args:
+            version: What to put in use.
+            partition: Partition as of which it was trained.
+            reason: Why.
+            origin: The run that promotes.
+            demand: Raises if what is on record at that moment speaks against a new promotion.
+
         Raises:
             HeldBackError: If at that moment the champion is frozen, or the version refused by a
                 person.
         """
         first = str(partition.shift(1))
-        self._append(PROMOTED, version, str(partition), first, reason, {}, origin)
+        self._append(PROMOTED, version, str(partition), first, reason, {}, origin, demand)
         self.roll_back(str(partition), f"Version {version} took its place.", origin, version)
         self.set_alias()
         return self.get(version)
 
-    def take_back(self, partition: Partition, reason: str, origin: Origin) -> tuple[int, ...]:
+    def take_back(
+        self, partition: Partition, reason: str, origin: Origin, last_seen: str | None = None
+    ) -> tuple[int, ...]:
         """Undo what this run put in use, but for partitions that were scored with it.
 
-        A champion that is frozen stays.
+        A champion that is frozen stays, also later, if that was so when the no was decided.
+
+        Args:
+            partition: Partition as of which was trained.
+            reason: Why.
+            origin: The run.
+            last_seen: As of :func:`~include.registry.interventions.is_kept`.
 
         Returns:
             Versions that were taken back by this call.
         """
-        found = self.roll_back(str(partition), reason, origin)
+        found = self.roll_back(str(partition), reason, origin, last_seen=last_seen)
         self.set_alias()
         return found
 
     def roll_back(
-        self, partition: str, reason: str, origin: Origin, keep: int | None = None
+        self,
+        partition: str,
+        reason: str,
+        origin: Origin,
+        keep: int | None = None,
+        last_seen: str | None = None,
     ) -> tuple[int, ...]:
         """Add the events of :meth:`take_back` alone, for all versions but one to keep."""
         found = [
@@ -149,7 +174,9 @@ class Registry:
         return tuple(
             version
             for version in found
-            if self._append(TAKEN_BACK, version, partition, "", reason, details, origin)
+            if self._append(
+                TAKEN_BACK, version, partition, "", reason, details, origin, last_seen=last_seen
+            )
         )
 
     def set_alias(self) -> None:
@@ -244,7 +271,8 @@ class Registry:
     def successor(self, champion: ModelVersion, partition: Partition) -> ModelVersion:
         """Find what scores a partition in place of a version whose training was repeated.
 
-        Of what a person keeps in use that is what took its place; itself if nothing is in use.
+        Of what a person keeps in use that is what took its place, unless that was refused or taken
+        back, or the champion is frozen; itself if nothing is in use.
         """
         promoted = self.promoted_for(partition)
         if promoted is None:
@@ -277,6 +305,8 @@ class Registry:
         reason: str,
         details: Mapping[str, Any],
         origin: Origin,
+        demand: Callable[[Sequence[Event]], None] | None = None,
+        last_seen: str | None = None,
     ) -> bool:
         """Add an event, unless it is what happened last to the version, or a person is against."""
         row = {
@@ -292,12 +322,14 @@ class Registry:
         def make(held: list[Event]) -> Event | None:
             if event == PROMOTED and (against := interventions.objection(held, version)):
                 raise HeldBackError(against)
-            if event == TAKEN_BACK and interventions.is_kept(held, version):
+            if event == TAKEN_BACK and interventions.is_kept(held, version, last_seen):
                 return None
             kinds = _IN_USE if event in _IN_USE else (event,)
             past = [item for item in held if item["version"] == version and item["event"] in kinds]
             if past and past[-1]["event"] == event:
                 return None
+            if demand is not None:
+                demand(held)
             earlier = sum(item["event"] == event for item in past)
             return {**row, "key": attempt_key(f"{event}/{version}", earlier)}
 

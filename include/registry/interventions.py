@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from include.calendar.partitions import Partition, parse
@@ -19,6 +20,8 @@ from include.storage.event_tables import Event, attempt_key
 from include.storage.lineage import Origin
 
 BY_HAND = frozenset({RESTORED, REFUSED, FROZEN, UNFROZEN})
+# Evidence of a decision: the last freeze, or end of one, that was on record then.
+SEEN = "freeze"
 # What the ledger says of the two ways to put a version in use.
 ROLLED_BACK, PROMOTED = "rolled back", "promoted"
 
@@ -34,6 +37,7 @@ class Wish:
         version: The version that was named; None if none was.
         who: Who asks for it.
         why: The reason.
+        at: When, naive UTC: only what was so then is changed.
     """
 
     pipeline: str
@@ -42,6 +46,7 @@ class Wish:
     version: int | None
     who: str
     why: str
+    at: datetime
 
 
 def done_by(events: Sequence[Event], origin: Origin, wish: Wish) -> Event | None:
@@ -68,12 +73,6 @@ def is_rollback(event: Event) -> bool:
     return bool(event["event"] == RESTORED and decision(event) == ROLLED_BACK)
 
 
-def latest(events: Sequence[Event]) -> Event | None:
-    """Find the last thing that a person did."""
-    found = [row for row in events if row["event"] in BY_HAND]
-    return found[-1] if found else None
-
-
 def freeze_told(events: Sequence[Event]) -> str:
     """Say that the champion is frozen, since when, by whom and why; '' if it is not."""
     freeze = succession.freeze(events)
@@ -94,8 +93,28 @@ def objection(events: Sequence[Event], version: int) -> str:
     return refusal_told(events, version) or ("" if is_promoted else freeze_told(events))
 
 
-def is_kept(events: Sequence[Event], version: int) -> bool:
-    """Tell whether a version stays in use, as it is frozen, also if its training is repeated."""
+def seen(events: Sequence[Event]) -> dict[str, str]:
+    """Name the last freeze or its end, as evidence of when something was decided."""
+    last = _last(events, (FROZEN, UNFROZEN))
+    return {} if last is None else {SEEN: last["key"]}
+
+
+def is_kept(events: Sequence[Event], version: int, last_seen: str | None) -> bool:
+    """Tell whether a version stays in use, although its training was repeated and came to a no.
+
+    It does while it is frozen; and once that ended, whatever was decided before keeps it.
+
+    Args:
+        events: All events.
+        version: The version.
+        last_seen: The last freeze, or end of one, that was on record when the no was decided; ''
+            if none was, None if it is decided now.
+    """
+    if last_seen is not None:
+        keys = [row["key"] for row in events]
+        since = events[keys.index(last_seen) + 1 :] if last_seen in keys else events
+        if any((row["event"], row["version"]) == (UNFROZEN, version) for row in since):
+            return True
     return bool(freeze_told(events)) and succession.effective(events, None) == version
 
 
@@ -127,6 +146,22 @@ def demand_not_refused(events: Sequence[Event], pipeline: str, version: int) -> 
         )
 
 
+def demand_known(held: Event | None, wish: Wish) -> None:
+    """Refuse to end what a person decided since that was asked for.
+
+    A run may wait for its turn, or be cleared weeks later.
+
+    Raises:
+        RegistryError: If the event that is to be ended is younger than the wish.
+    """
+    if held is not None and held["recorded_at"] > wish.at:
+        raise RegistryError(
+            f"model {wish.pipeline}: what is to be changed must have been so when that was asked "
+            f"for, got version {held['version']}, {held['event']} since {_signed(held)}. Look at "
+            "it, and ask again if it shall not stay."
+        )
+
+
 def put_in_use(
     held: Sequence[Event],
     wish: Wish,
@@ -152,7 +187,7 @@ def put_in_use(
 
     Raises:
         RegistryError: If another version is in use meanwhile, the champion is frozen, or the
-            version to go back to is refused.
+            version is refused: to go back to, or by somebody since its promotion was asked for.
     """
     if done_by(held, origin, wish):
         return None
@@ -165,6 +200,7 @@ def put_in_use(
     demand_unfrozen(held, wish.pipeline)
     if wish.decision == ROLLED_BACK:
         demand_not_refused(held, wish.pipeline, version)
+    demand_known(succession.refusals(held).get(version), wish)
     past = parse(_past(held, str(last)), last.frequency)
     first = str(past.shift(1))
     how = "again" if wish.decision == ROLLED_BACK else "by hand"
@@ -188,7 +224,7 @@ def refuse(
         origin: Who does it.
 
     Raises:
-        RegistryError: If it is in use.
+        RegistryError: If it is in use, or somebody promoted it since that was asked for.
     """
     if done_by(held, origin, wish) or version in succession.refusals(held):
         return None
@@ -198,6 +234,7 @@ def refuse(
             f"model {wish.pipeline}: a version to refuse must not be in use, got {version}, the "
             "champion. Roll back first (platform_rollback), then refuse it."
         )
+    demand_known(_last(held, (REFUSED, RESTORED), version), wish)
     reason = (
         f"Version {version} is refused: it is not promoted, and not gone back to. "
         f"{wish.who}: {wish.why}"
@@ -216,7 +253,8 @@ def freeze(held: Sequence[Event], wish: Wish, last: str, origin: Origin) -> Even
         origin: Who does it.
 
     Raises:
-        RegistryError: If nothing is in use.
+        RegistryError: If nothing is in use, or somebody froze it or ended that since this was asked
+            for.
     """
     frozen = succession.freeze(held)
     if done_by(held, origin, wish) or (frozen is not None) == (wish.event == FROZEN):
@@ -227,6 +265,7 @@ def freeze(held: Sequence[Event], wish: Wish, last: str, origin: Origin) -> Even
             f"model {wish.pipeline}: a version must be in use to be frozen, got none. Trigger "
             f"{wish.pipeline}_train first."
         )
+    demand_known(_last(held, (FROZEN, UNFROZEN)), wish)
     told = "is frozen: nothing takes its place" if frozen is None else "is not frozen any more"
     reason = f"Version {champion} {told}. {wish.who}: {wish.why}"
     past = _past(held, last)
@@ -262,6 +301,14 @@ def _past(held: Sequence[Event], last: str) -> str:
     """Name the latest partition that counts as past when a person decides."""
     in_use = succession.in_use(held)
     return max(last, in_use[-1]["partition"] if in_use else "")
+
+
+def _last(
+    events: Sequence[Event], kinds: Sequence[str], version: int | None = None
+) -> Event | None:
+    """Find the last event of some kinds, about a version if one is named."""
+    found = [row for row in events if row["event"] in kinds and version in (None, row["version"])]
+    return found[-1] if found else None
 
 
 def _signed(event: Event) -> str:

@@ -105,15 +105,25 @@ def effective(events: Sequence[Event], partition: str | None) -> int | None:
 
 
 def latest_of(events: Sequence[Event], version: int) -> int:
-    """Follow a version to the one that its own training promoted in its place; itself if none."""
+    """Follow a version to the latest that its own training promoted in its place.
+
+    That is itself if none was, if it is frozen, or if a person refused those, or they were taken
+    back.
+    """
     replaced = {
         row["version"]: json.loads(row["details"]).get(REPLACED_BY)
         for row in events
         if row["event"] in (PROMOTED, TAKEN_BACK, RESTORED)
     }
+    held = freeze(events)
+    if held is not None and held["version"] == version:
+        return version
+    allowed = promotions(events).keys() - refusals(events).keys()
+    latest = version
     while (follower := replaced.get(version)) is not None:
         version = int(follower)
-    return version
+        latest = version if version in allowed else latest
+    return latest
 
 
 def is_chosen(events: Sequence[Event], version: int) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from include.registry import interventions
 from include.registry.champions import PROFILES, Registry
@@ -35,7 +36,9 @@ class Done:
     changed: bool
 
 
-def freeze(lake: Lake, registry: Registry, why: str, who: str, origin: Origin) -> Done:
+def freeze(
+    lake: Lake, registry: Registry, why: str, who: str, asked_at: datetime, origin: Origin
+) -> Done:
     """Let nothing take the champion's place until it is unfrozen.
 
     That is whoever is in use at the moment of the commit, also if a promotion came first.
@@ -45,23 +48,36 @@ def freeze(lake: Lake, registry: Registry, why: str, who: str, origin: Origin) -
         registry: Its versions; without MLflow.
         why: The reason, for the ledger.
         who: Who asks for it.
+        asked_at: When, naive UTC.
         origin: The run that does it.
 
     Raises:
-        RegistryError: If nothing is in use.
+        RegistryError: If nothing is in use, or somebody unfroze it since that was asked for.
     """
-    wish = Wish(lake.pipeline, FROZEN, "frozen", None, who, why)
+    wish = Wish(lake.pipeline, FROZEN, "frozen", None, who, why, asked_at)
     return _set(lake, registry, wish, origin)
 
 
-def unfreeze(lake: Lake, registry: Registry, why: str, who: str, origin: Origin) -> Done:
-    """Let the gate decide again, from the next verdict on; arguments as of :func:`freeze`."""
-    wish = Wish(lake.pipeline, UNFROZEN, "unfrozen", None, who, why)
+def unfreeze(
+    lake: Lake, registry: Registry, why: str, who: str, asked_at: datetime, origin: Origin
+) -> Done:
+    """Let the gate decide again, from the next verdict on; arguments as of :func:`freeze`.
+
+    Raises:
+        RegistryError: If somebody froze it since that was asked for.
+    """
+    wish = Wish(lake.pipeline, UNFROZEN, "unfrozen", None, who, why, asked_at)
     return _set(lake, registry, wish, origin)
 
 
 def refuse(
-    lake: Lake, registry: Registry, version: int, why: str, who: str, origin: Origin
+    lake: Lake,
+    registry: Registry,
+    version: int,
+    why: str,
+    who: str,
+    asked_at: datetime,
+    origin: Origin,
 ) -> Done:
     """Keep a version out of use for good: it is not promoted, nor gone back to.
 
@@ -73,12 +89,14 @@ def refuse(
         version: The version.
         why: The reason, for the ledger.
         who: Who asks for it.
+        asked_at: When, naive UTC.
         origin: The run that does it.
 
     Raises:
-        RegistryError: If it was never registered, or is in use.
+        RegistryError: If it was never registered, is in use, or was promoted by hand since that was
+            asked for.
     """
-    wish = Wish(lake.pipeline, REFUSED, "refused", version, who, why)
+    wish = Wish(lake.pipeline, REFUSED, "refused", version, who, why, asked_at)
     last = max(last_scored(lake), registry.get(version).partition)
     return _do(
         lake,
@@ -90,27 +108,34 @@ def refuse(
     )
 
 
-def record(lake: Lake, event: Event, origin: Origin) -> None:
-    """Write the entry of the ledger that follows from what a person did, whoever was killed before.
+def record(lake: Lake, events: Sequence[Event], origin: Origin) -> None:
+    """Write the entries of the ledger that follow from what people did, whoever was killed before.
 
     Args:
         lake: The pipeline's tables.
-        event: The event of the registry.
+        events: The events of the registry.
         origin: Who writes; an event of an earlier release does not say who did it.
     """
-    details, decision = json.loads(event["details"]), interventions.decision(event)
+    told = {
+        (entry.partition, entry.dag_run_id, entry.decision, entry.reason)
+        for entry in ledger.entries(lake, "rollback", *_KINDS.values())
+    }
+    for event in events:
+        if event["event"] in interventions.BY_HAND:
+            decision = interventions.decision(event)
+            # Not only the latest: a run of the same name may have decided otherwise since.
+            if (event["partition"], event["dag_run_id"], decision, event["reason"]) not in told:
+                _write(lake, event, decision, origin)
+
+
+def _write(lake: Lake, event: Event, decision: str, origin: Origin) -> None:
+    details = json.loads(event["details"])
     if event["event"] == RESTORED:
         kind: ledger.Kind = "rollback" if interventions.is_rollback(event) else "by_hand"
         found = {"champion": details["instead_of"], "restored": event["version"]}
     else:
         kind = _KINDS[event["event"]]
         found = {"champion": details["champion"], "version": event["version"]}
-    told = (event["partition"], event["dag_run_id"], decision, event["reason"])
-    if told in {
-        (entry.partition, entry.dag_run_id, entry.decision, entry.reason)
-        for entry in ledger.entries(lake, kind)
-    }:
-        return  # also if a run of the same name, of another DAG, has decided otherwise since
     ledger.record(
         lake,
         kind,
@@ -124,13 +149,6 @@ def record(lake: Lake, event: Event, origin: Origin) -> None:
         ),
         evidence={"by": details["by"], **found},
     )
-
-
-def finish_last(lake: Lake, events: Sequence[Event], origin: Origin) -> None:
-    """Put on record what a person did last, if its run was killed before it could."""
-    event = interventions.latest(events)
-    if event is not None:
-        record(lake, event, origin)
 
 
 def last_scored(lake: Lake) -> str:
@@ -176,11 +194,11 @@ def _do(
         as_wished: Says what is so, if that is what is asked for; else ''.
         origin: The run that does it.
     """
-    finish_last(lake, registry.events(), origin)
+    record(lake, registry.events(), origin)
     while (done := interventions.done_by(events := registry.events(), origin, wish)) is None:
         if told := as_wished(events):
             return Done(f"{told[:1].upper()}{told[1:]}: nothing changed.", False)
         registry.add(make, origin)
-    record(lake, done, origin)
+    record(lake, events, origin)
     since = "" if as_wished(events) else " Somebody took that back since."
     return Done(f"{done['reason']}{since}", True)

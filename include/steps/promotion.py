@@ -39,6 +39,7 @@ class Verdict:
             this verdict.
         approval_reason: Who said so, or why nobody did.
         champion: The version that the challenger was judged against; None if there was none.
+        last_seen: The last freeze, or end of one, when that was decided; '' if there was none.
     """
 
     key: str
@@ -48,6 +49,7 @@ class Verdict:
     approval: str = ""
     approval_reason: str = ""
     champion: int | None = None
+    last_seen: str = ""
 
 
 def verdict_of(lake: Lake, partition: str, dag_run_id: str) -> Verdict | None:
@@ -57,6 +59,7 @@ def verdict_of(lake: Lake, partition: str, dag_run_id: str) -> Verdict | None:
         return None
     said = ledger.latest(lake, "approval", partition, dag_run_id)
     is_about_it = said is not None and said.evidence["verdict"] == entry.key
+    decided = said if said and is_about_it and said.decision != "asked" else entry
     return Verdict(
         entry.key,
         int(entry.evidence["challenger"]),
@@ -65,6 +68,7 @@ def verdict_of(lake: Lake, partition: str, dag_run_id: str) -> Verdict | None:
         said.decision if said and is_about_it else "",
         said.reason if said and is_about_it else "",
         entry.evidence.get("champion"),
+        decided.evidence.get(interventions.SEEN, ""),
     )
 
 
@@ -102,9 +106,8 @@ def answer(lake: Lake, partition: str, said: Answer, reason: str, origin: Origin
     """Put an answer on record; it counts for the verdict that was asked about, and for no other."""
     asked = ledger.latest(lake, "approval", partition, origin.dag_run_id)
     if asked is not None:
-        ledger.record(
-            lake, "approval", partition, said, reason, origin=origin, evidence=asked.evidence
-        )
+        evidence = {**asked.evidence, **interventions.seen(Registry(lake).events())}
+        ledger.record(lake, "approval", partition, said, reason, origin=origin, evidence=evidence)
 
 
 def carry_out(
@@ -130,33 +133,47 @@ def carry_out(
     verdict = verdict_of(lake, str(partition), origin.dag_run_id)
     events = registry.events()
     if against := _objection(verdict, events):
-        return None, _hold_back(lake, registry, partition, against, origin)
+        return None, _hold_back(lake, registry, partition, against, events, origin)
     _, refusal = _refusal(verdict, pipeline)
     if verdict is None or refusal:
-        registry.take_back(partition, refusal, origin)
+        registry.take_back(partition, refusal, origin, verdict.last_seen if verdict else None)
         return None, refusal
-    beaten = succession.incumbent(events, str(partition), origin.dag_run_id, verdict.version)
-    is_new = verdict.version not in succession.promotions(events)
-    if is_new and beaten and beaten["event"] == RESTORED and beaten["version"] != verdict.champion:
-        raise TrainingError(
-            f"training {lake.pipeline} as of {partition}: version {verdict.version} must have been "
-            f"judged against the one in use, version {beaten['version']}, got a verdict against "
-            f"version {verdict.champion}, before somebody put that one in use. Clear "
-            "evaluate_challenger, with what follows it."
-        )
+
+    def demand_judged(held: Sequence[Event]) -> None:
+        beaten = succession.incumbent(held, str(partition), origin.dag_run_id, verdict.version)
+        if beaten and beaten["event"] == RESTORED and beaten["version"] != verdict.champion:
+            raise TrainingError(
+                f"training {lake.pipeline} as of {partition}: version {verdict.version} must have "
+                f"been judged against the one in use, version {beaten['version']}, got a verdict "
+                f"against version {verdict.champion}, before somebody put that one in use. Clear "
+                "evaluate_challenger, with what follows it."
+            )
+
     try:
-        registry.promote(verdict.version, partition, verdict.reason, origin)
+        registry.promote(verdict.version, partition, verdict.reason, origin, demand_judged)
     except HeldBackError as error:
         # Frozen or refused since the look above; what was committed first counts.
         against = held_back(str(error), verdict.reason)
-        return None, _hold_back(lake, registry, partition, against, origin)
+        return None, _hold_back(lake, registry, partition, against, events, origin)
     return verdict.version, verdict.reason
 
 
+def take_back(lake: Lake, registry: Registry, partition: str, reason: str, origin: Origin) -> None:
+    """Undo what a run put in use that ended with a no; the alias is left to whoever comes next."""
+    verdict = verdict_of(lake, partition, origin.dag_run_id)
+    registry.roll_back(partition, reason, origin, last_seen=verdict.last_seen if verdict else None)
+
+
 def _hold_back(
-    lake: Lake, registry: Registry, partition: Partition, reason: str, origin: Origin
+    lake: Lake,
+    registry: Registry,
+    partition: Partition,
+    reason: str,
+    events: Sequence[Event],
+    origin: Origin,
 ) -> str:
     """Supersede the gate's yes on record, and take back what the run did; returns the reason."""
+    last_seen = interventions.seen(events)
     accepted = ledger.latest(lake, "promotion", str(partition), origin.dag_run_id)
     assert accepted is not None
     ledger.record(
@@ -166,9 +183,9 @@ def _hold_back(
         "refused",
         reason,
         origin=origin,
-        evidence=accepted.evidence,
+        evidence={**accepted.evidence, **last_seen},
     )
-    registry.take_back(partition, reason, origin)
+    registry.take_back(partition, reason, origin, last_seen.get(interventions.SEEN, ""))
     return reason
 
 

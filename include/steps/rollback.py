@@ -21,7 +21,7 @@ from include.registry.interventions import PROMOTED, ROLLED_BACK, Wish
 from include.registry.model_files import MODEL, ModelVersion, load_model, load_reference
 from include.registry.succession import RESTORED
 from include.specification.pipeline import Pipeline
-from include.steps.interventions import finish_last, last_scored, record
+from include.steps.interventions import last_scored, record
 from include.storage import ledger
 from include.storage.event_tables import Event
 from include.storage.lake_tables import Lake
@@ -91,8 +91,8 @@ def roll_back(
             _demand_usable(pipeline.name, events, target)
         return target
 
-    wish = Wish(pipeline.name, RESTORED, ROLLED_BACK, asked_for, who, why)
-    return _put_in_use(lake, registry, pipeline, wish, choose, asked_at, origin)
+    wish = Wish(pipeline.name, RESTORED, ROLLED_BACK, asked_for, who, why, asked_at)
+    return _put_in_use(lake, registry, pipeline, wish, choose, origin)
 
 
 def promote(
@@ -112,11 +112,11 @@ def promote(
 
     Raises:
         RegistryError: If it was never registered, its files are not those that were registered, its
-            features are gone, another version came into use since it was asked for, or the
-            champion is frozen.
+            features are gone, another version came into use or it was refused since it was asked
+            for, or the champion is frozen.
     """
-    wish = Wish(pipeline.name, RESTORED, PROMOTED, version, who, why)
-    return _put_in_use(lake, registry, pipeline, wish, lambda *_: version, asked_at, origin)
+    wish = Wish(pipeline.name, RESTORED, PROMOTED, version, who, why, asked_at)
+    return _put_in_use(lake, registry, pipeline, wish, lambda *_: version, origin)
 
 
 def _put_in_use(
@@ -125,11 +125,10 @@ def _put_in_use(
     pipeline: Pipeline,
     wish: Wish,
     choose: Callable[[list[Event], int | None], int],
-    asked_at: datetime,
     origin: Origin,
 ) -> Handover:
     events = registry.events()
-    finish_last(lake, events, origin)
+    record(lake, events, origin)
     begun = interventions.done_by(events, origin, wish)
     if begun is None:
         current = succession.effective(events, None)
@@ -138,15 +137,16 @@ def _put_in_use(
             registry.set_alias()
             return Handover(current, current, _why_nothing(events, current, wish))
         interventions.demand_unfrozen(events, pipeline.name)
-        _refuse_news(pipeline.name, events, current, asked_at)
+        _refuse_news(pipeline.name, events, current, wish.at)
         model = registry.get(target)
         _verify(lake, registry, model)
         last = parse(max(last_scored(lake), model.partition), pipeline.partition)
         verdict = "" if wish.decision == ROLLED_BACK else _verdict_on(lake, target)
         registry.restore(wish, target, current, last, verdict, origin)
-        begun = interventions.done_by(registry.events(), origin, wish)
+        events = registry.events()
+        begun = interventions.done_by(events, origin, wish)
         assert begun is not None
-    record(lake, begun, origin)
+    record(lake, events, origin)
     registry.set_alias()
     version, told = int(begun["version"]), begun["reason"]
     now = succession.effective(registry.events(), None)

@@ -314,9 +314,10 @@ def evaluate(
         champion_threshold=champion.threshold if champion else None,
         costs=rule.costs if rule else None,
     )
+    events = registry.events()
     decision = hold_back(
         decide_promotion(problem, evidence, pipeline.promotion, pipeline.training.metric),
-        interventions.objection(registry.events(), challenger.version),
+        interventions.objection(events, challenger.version),
     )
     ledger.record(
         lake,
@@ -330,6 +331,7 @@ def evaluate(
             "champion": None if champion is None else champion.version,
             "checks": [asdict(check) for check in decision.checks],
             "evidence": evidence.to_dict(),
+            **interventions.seen(events),
         },
     )
     return Evaluation(decision, evidence, problem, labels, ours, theirs)
@@ -357,7 +359,7 @@ def close(
     # Later partitions go on as soon as the end is on record, so what they may not be scored by
     # goes before; and they do not wait for MLflow.
     if outcome != "promoted":
-        registry.roll_back(str(partition), reason, origin)
+        promotion.take_back(lake, registry, str(partition), reason, origin)
     ledger.record(lake, "training", str(partition), outcome, reason, origin=origin)
     registry.set_alias()
     return outcome, reason

@@ -7,6 +7,7 @@ request back.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from include.calendar.partitions import Partition
@@ -88,7 +89,7 @@ def give_up(lake: Lake, pipeline: Pipeline, partition: str, origin: Origin) -> N
         reason = f"Run {origin.dag_run_id} is over without an end: deleted, or failed by hand."
     # The entry comes last: with it nobody looks again.
     if outcome != "promoted":
-        registry.roll_back(partition, reason, origin)
+        promotion.take_back(lake, registry, partition, reason, origin)
     ledger.record(lake, "training", partition, outcome, reason, origin=origin)
 
 
@@ -125,7 +126,12 @@ def objection(lake: Lake, partition: str, dag_run_id: str) -> str | None:
 
 
 def withdraw(
-    lake: Lake, partition: Partition, reason: str, who: str, origin: Origin | None = None
+    lake: Lake,
+    partition: Partition,
+    reason: str,
+    who: str,
+    asked_at: datetime | None = None,
+    origin: Origin | None = None,
 ) -> Done:
     """Take back the request for a training, so that nobody waits for it any more.
 
@@ -136,10 +142,12 @@ def withdraw(
         partition: Partition as of which a training was requested.
         reason: Why, for people.
         who: Who withdraws it.
+        asked_at: When that was asked for, naive UTC; None for now.
         origin: The run that does it; None outside Airflow.
 
     Raises:
-        TrainingError: If none is requested, or it has begun.
+        TrainingError: If none is requested, it has begun, or was requested since that was asked
+            for.
     """
     told = f"Withdrawn by {who}: {reason}"
     if origin is not None:
@@ -163,6 +171,13 @@ def withdraw(
     if training.state != "requested":
         raise TrainingError(
             f"{subject}: must be requested, got {training.state}. There is nothing to withdraw."
+        )
+    request = ledger.latest(lake, "retraining", str(partition), training.dag_run_id)
+    if asked_at and request and request.recorded_at > asked_at:
+        raise TrainingError(
+            f"{subject}: must have been requested when the withdrawal was asked for, got requested "
+            f"since {request.recorded_at:%Y-%m-%d %H:%M:%S} UTC by run {training.dag_run_id}. Look "
+            "at it, and withdraw again if it shall not train."
         )
     # Outside Airflow an origin of its own: the same words again are another withdrawal.
     past = sum(entry.decision == "withdrawn" for entry in ledger.entries(lake, "training"))

@@ -12,6 +12,7 @@ from airflow.sdk import DAG, Param
 from airflow.sdk.bases.operator import chain
 
 from include.specification import pipeline_file
+from include.wording import LONGEST_REASON
 from relevo.operators.erasure import EraseOperator
 from relevo.operators.reprocessing import (
     AskReprocessingOperator,
@@ -162,7 +163,11 @@ def declare(
             ),
             **params,
             "reason": Param(
-                type="string", minLength=1, title="Reason", description="Why, for the ledger."
+                type="string",
+                minLength=1,
+                maxLength=LONGEST_REASON,
+                title="Reason",
+                description="Why, for the ledger.",
             ),
         },
         default_args=defaults(timedelta(minutes=15)),

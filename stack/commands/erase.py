@@ -43,8 +43,7 @@ def erase(
         except (OSError, SourceError) as error:
             raise StackError(str(error)) from error
         if not landed_only:
-            if not reason.strip():
-                raise StackError("Option --reason: must say why, got nothing. Name the reason.")
+            reason = platform_run.given_reason(reason)
             # Before anything is handed in, which would stay.
             platform_run.demand_unpaused(platform_run.reach_airflow(layout), "platform_erase")
         with open_store(layout, local=local) as settings:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from include.wording import take_reason
 from stack.airflow_api import AirflowApi
 from stack.commands import named_pipeline
 from stack.doctor.deployment import airflow_access, secrets_from_files
@@ -49,11 +50,22 @@ def do(dag_id: str, name: str, reason: str, **params: Any) -> None:
     """
     with shown_errors():
         named_pipeline.load(name)
-        if not reason.strip():
-            raise StackError("Option --reason: must say why, got nothing. Name the reason.")
+        why = given_reason(reason)
         api = reach_airflow(Layout.from_environment())
-        told = follow(api, dag_id, {"pipeline": name, "reason": reason.strip(), **params})
+        told = follow(api, dag_id, {"pipeline": name, "reason": why, **params})
     console.print(told, markup=False, soft_wrap=True)
+
+
+def given_reason(reason: str) -> str:
+    """Take the option ``--reason`` as it goes on record.
+
+    Raises:
+        StackError: If it says nothing, or too much.
+    """
+    try:
+        return take_reason(reason)
+    except ValueError as error:
+        raise StackError(f"Option --reason: {error}") from error
 
 
 def reach_airflow(layout: Layout) -> AirflowApi:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from stack.commands import named_pipeline
+from stack.commands.platform_run import given_reason
 from stack.commands.store_access import Local, open_store
 from stack.embedded.layout import Layout
 from stack.errors import StackError
@@ -29,12 +30,11 @@ def withdraw(
 
     with shown_errors():
         pipeline = named_pipeline.load(name)
-        if not reason.strip():
-            raise StackError("Option --reason: must say why, got nothing. Name the reason.")
+        why = given_reason(reason)
         try:
             named = partitions.parse(partition, pipeline.partition)
             with open_store(Layout.from_environment(), local=local) as settings:
-                done = training_course.withdraw(Lake(settings, name), named, reason.strip(), _who())
+                done = training_course.withdraw(Lake(settings, name), named, why, _who())
         except RelevoError as error:
             raise StackError(str(error)) from error
     told = f"withdrew the training of {name} as of {partition}; a later yes may ask for it again"

@@ -312,6 +312,7 @@ class TestRollback:
         for given, complaint in (
             ({"pipeline": "loan_default"}, "reason"),
             ({"pipeline": "loan_default", "reason": ""}, "should be non-empty"),
+            ({"pipeline": "loan_default", "reason": "x" * 1001}, "is too long"),
             ({"pipeline": "nobodys", "reason": "x"}, "is not one of"),
             ({"pipeline": "loan_default", "reason": "x", "version": 0}, "less than the minimum"),
             ({"pipeline": "loan_default", "reason": "x", "version": "2"}, "is not of type"),

@@ -56,11 +56,11 @@ def test_what_a_person_asked_for_is_done(
 ) -> None:
     called = replace_by_autospec(step, return_value=DONE)
     assert run(operator, context, **params) == {"changed": True}
-    lake, *others, who, origin = called.call_args.args
+    lake, *others, who, at, origin = called.call_args.args
     assert lake.pipeline == "loan_default"
     assert [item for item in others if not hasattr(item, "lake")] == [*passed, "an audit"]
     assert [type(item) for item in passed] == [type(item) for item in others if item in passed]
-    assert (who, origin.dag_run_id, origin.task_id) == ("ada", ti.run_id, ti.task_id)
+    assert (who, at, origin.dag_run_id, origin.task_id) == ("ada", AT, ti.run_id, ti.task_id)
     assert ti.pushed == {
         "relevo_ledger": "/relevo/decisions/loan_default",
         "relevo_told": "It is so.",
@@ -114,3 +114,16 @@ def test_without_a_reason(context: dict[str, Any], replace_by_autospec: Any) -> 
     with pytest.raises(AirflowFailException, match="Parameter reason: must say why"):
         run(FreezeOperator, context, reason="  ")
     freeze.assert_not_called()
+
+
+def test_a_reason_goes_on_record_in_one_line_that_no_terminal_obeys(
+    context: dict[str, Any], replace_by_autospec: Any
+) -> None:
+    freeze = replace_by_autospec("include.steps.interventions.freeze", return_value=DONE)
+    reason = "an \x1b[2K\x1b[1Aaudit\x9b2K\r\nof\tspring\u202e \u00e9t\u00e9"
+    run(FreezeOperator, context, reason=reason)
+    assert freeze.call_args.args[2] == "an [2K [1Aaudit 2K of spring \u00e9t\u00e9"
+    run(FreezeOperator, context, reason="x" * 1000)
+    with pytest.raises(AirflowFailException, match="reason: must have at most 1000 characters, go"):
+        run(FreezeOperator, context, reason="x" * 1001)
+    assert freeze.call_count == 2

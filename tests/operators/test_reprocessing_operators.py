@@ -107,6 +107,8 @@ def test_nothing_is_stale(context: dict[str, Any], ask: Any, others: Any) -> Non
 def test_without_a_reason(context: dict[str, Any], ask: Any) -> None:
     with pytest.raises(AirflowFailException, match="Parameter reason: must say why"):
         run(AskReprocessingOperator, context, reason="  ")
+    with pytest.raises(AirflowFailException, match="must have at most 1000 characters"):
+        run(AskReprocessingOperator, context, reason="x" * 1001)
     ask.assert_not_called()
 
 

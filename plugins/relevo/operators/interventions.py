@@ -18,6 +18,7 @@ from include.errors import RelevoError
 from include.specification import pipeline_file
 from include.specification.pipeline import Pipeline
 from include.storage.lineage import Origin
+from include.wording import take_reason
 from relevo.failures import failing_at_once
 from relevo.hooks import RelevoHook
 from relevo.links import LedgerLink, ModelVersionLink, StoredLink, ledger_path
@@ -31,6 +32,18 @@ if TYPE_CHECKING:
 
 # XCom key of the sentence that says what came of it, for whoever triggered the run.
 TOLD = "relevo_told"
+
+
+def reason_of(context: Any) -> str:
+    """Read why a person triggered the run, as it goes on record.
+
+    Raises:
+        AirflowFailException: If that is not said, or too long.
+    """
+    try:
+        return take_reason(context["params"]["reason"])
+    except ValueError as error:
+        raise AirflowFailException(f"Parameter reason: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -54,13 +67,10 @@ class Asked:
     @classmethod
     def of(cls, context: Any) -> Asked:
         """Read the parameters that every such run has: ``pipeline`` and ``reason``."""
-        params, run = context["params"], context["dag_run"]
-        why = params["reason"].strip()
-        if not why:
-            raise AirflowFailException("Parameter reason: must say why, got nothing.")
+        run = context["dag_run"]
         return cls(
-            pipeline_file.load(params["pipeline"]),
-            why,
+            pipeline_file.load(context["params"]["pipeline"]),
+            reason_of(context),
             run.triggering_user_name or "Nobody known",
             run.run_after.astimezone(UTC).replace(tzinfo=None),
             origin_of(context),
@@ -108,7 +118,7 @@ class FreezeOperator(InterventionOperator):
         from include.registry.champions import Registry
         from include.steps.interventions import freeze
 
-        return freeze(lake, Registry(lake), asked.why, asked.who, asked.origin)
+        return freeze(lake, Registry(lake), asked.why, asked.who, asked.at, asked.origin)
 
 
 class UnfreezeOperator(InterventionOperator):
@@ -119,7 +129,7 @@ class UnfreezeOperator(InterventionOperator):
         from include.registry.champions import Registry
         from include.steps.interventions import unfreeze
 
-        return unfreeze(lake, Registry(lake), asked.why, asked.who, asked.origin)
+        return unfreeze(lake, Registry(lake), asked.why, asked.who, asked.at, asked.origin)
 
 
 class RefuseOperator(InterventionOperator):
@@ -132,7 +142,7 @@ class RefuseOperator(InterventionOperator):
 
         # JSON takes 2.0 for a whole number.
         version = int(context["params"]["version"])
-        return refuse(lake, Registry(lake), version, asked.why, asked.who, asked.origin)
+        return refuse(lake, Registry(lake), version, asked.why, asked.who, asked.at, asked.origin)
 
 
 class WithdrawOperator(InterventionOperator):
@@ -144,7 +154,7 @@ class WithdrawOperator(InterventionOperator):
         from include.steps.training_course import withdraw
 
         partition = partitions.parse(context["params"]["partition"], asked.pipeline.partition)
-        return withdraw(lake, partition, asked.why, asked.who, asked.origin)
+        return withdraw(lake, partition, asked.why, asked.who, asked.at, asked.origin)
 
 
 class HandoverOperator(InterventionOperator):

@@ -20,6 +20,7 @@ from relevo.failures import failing_at_once
 from relevo.hooks import RelevoHook
 from relevo.links import LedgerLink, ledger_path
 from relevo.operators.base import origin_of
+from relevo.operators.interventions import reason_of
 from relevo.triggers import RunsEndedTrigger
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class ReprocessingOperator(BaseOperator):
         """Read what the run asked for."""
         from include.scoring.reprocessing_requests import asked_by
 
-        request = asked_by(lake, origin_of(context), context["params"]["reason"].strip())
+        request = asked_by(lake, origin_of(context), reason_of(context))
         if request is None:
             raise AirflowFailException(
                 f"Pipeline {lake.pipeline}: the ledger must hold what this run asked for, got "
@@ -69,14 +70,12 @@ class AskReprocessingOperator(ReprocessingOperator):
         """Return how much is to be made anew."""
         from include.steps.reprocessing import ask
 
-        params, why = context["params"], context["params"]["reason"].strip()
-        if not why:
-            raise AirflowFailException("Parameter reason: must say why, got nothing.")
+        why = reason_of(context)
         _refuse_others(lake, context)
         request = ask(
             lake,
             pipeline_file.load(lake.pipeline),
-            params["partitions"],
+            context["params"]["partitions"],
             why,
             context["dag_run"].triggering_user_name or "Nobody known",
             _look_up,

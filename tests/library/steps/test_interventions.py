@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import create_autospec
 
 import pytest
 
 from include.calendar.partitions import Frequency, parse
-from include.errors import HeldBackError, RegistryError
+from include.errors import HeldBackError, RegistryError, TrainingError
 from include.registry import interventions, succession
 from include.registry.champions import Registry
 from include.registry.model_files import ModelVersion
 from include.reports.decisions_page import decisions, render_decisions
 from include.reports.history import history
 from include.specification.pipeline import Pipeline
-from include.steps import promotion
+from include.steps import promotion, training_course
 from include.steps.interventions import Done, freeze, refuse, unfreeze
 from include.steps.rollback import Handover, promote
 from include.steps.training import close
@@ -41,9 +41,15 @@ class Hand(World):
         made = replace(version, pipeline=lake.pipeline, partition=str(AS_OF), run_id="train_4")
         self.challenger = self.registry.register(made, "models:/m", CLOSING).version
         self.score("2005-Q4", 3)
+        self._asked: dict[Origin, datetime] = {}
+
+    def asked_at(self, run: Origin) -> datetime:
+        """When a run was triggered: it stays that also if it is cleared."""
+        return self._asked.setdefault(run, datetime.now(UTC).replace(tzinfo=None))
 
     def judge(self, decision: str = "promoted", champion: int | None = 3) -> None:
-        evidence = {"challenger": self.challenger, "champion": champion}
+        seen = interventions.seen(self.registry.events())
+        evidence = {"challenger": self.challenger, "champion": champion, **seen}
         ledger.record(self.lake, "promotion", str(AS_OF), decision, f"{decision}: so it is",
                       origin=CLOSING, evidence=evidence)  # fmt: skip
 
@@ -53,17 +59,22 @@ class Hand(World):
     def close(self) -> tuple[str, str]:
         return close(self.lake, self.registry, self.pipeline, AS_OF, CLOSING)
 
+    def give_up(self) -> None:
+        training_course.give_up(self.lake, self.pipeline, str(AS_OF), CLOSING)
+
     def freeze(self, run: str = "manual__1", why: str = "an audit") -> Done:
         origin = replace(BY_HAND, dag_run_id=run)
-        return freeze(self.lake, Registry(self.lake), why, "Ada", origin)
+        return freeze(self.lake, Registry(self.lake), why, "Ada", self.asked_at(origin), origin)
 
     def unfreeze(self, run: str = "manual__7") -> Done:
         origin = Origin("platform_unfreeze", run, "unfreeze")
-        return unfreeze(self.lake, Registry(self.lake), "the audit is over", "Bob", origin)
+        at, why = self.asked_at(origin), "the audit is over"
+        return unfreeze(self.lake, Registry(self.lake), why, "Bob", at, origin)
 
     def refuse(self, version: int, run: str = "manual__8") -> Done:
         origin = Origin("platform_refuse", run, "refuse")
-        return refuse(self.lake, Registry(self.lake), version, "it is unfair", "Ada", origin)
+        at, why = self.asked_at(origin), "it is unfair"
+        return refuse(self.lake, Registry(self.lake), version, why, "Ada", at, origin)
 
     def promote(self, version: int, run: str = "manual__9", asked_at: datetime = LATER) -> Handover:
         origin = Origin("platform_promote", run, "promote")
@@ -170,9 +181,25 @@ class TestFreeze:
         (entry,) = ledger.entries(hand.lake, "freeze")
         assert (entry.dag_id, entry.dag_run_id) == ("platform_freeze", "manual__1")
 
+    def test_killed_at_the_moment_of_another_deed_any_later_one_finishes_it(
+        self, hand: Hand, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is the latest one no more when somebody looks next."""
+
+        def killed() -> None:
+            with monkeypatch.context() as broken:
+                failing = create_autospec(ledger.record, side_effect=OSError)
+                broken.setattr(ledger, "record", failing)
+                with pytest.raises(OSError):  # noqa: PT011
+                    hand.freeze()
+
+        hand.interrupt(monkeypatch, killed)
+        assert hand.refuse(2).changed
+        assert {decision for _, decision, _ in hand.entries()} == {"frozen", "refused"}
+
     def test_without_a_champion(self, lake: Lake) -> None:
         with pytest.raises(RegistryError, match=r"to be frozen, got none\. Trigger .*_train first"):
-            freeze(lake, Registry(lake), "why", "Ada", BY_HAND)
+            freeze(lake, Registry(lake), "why", "Ada", LATER, BY_HAND)
 
     def test_nobody_puts_another_version_in_use(self, hand: Hand) -> None:
         hand.freeze()
@@ -205,7 +232,8 @@ class TestFreeze:
         entry = ledger.latest(hand.lake, "promotion", str(AS_OF), CLOSING.dag_run_id)
         assert entry is not None
         assert (entry.decision, entry.reason) == ("refused", reason)
-        assert entry.evidence == {"challenger": hand.challenger, "champion": 3}
+        frozen = {"freeze": "frozen/3"}
+        assert entry.evidence == {"challenger": hand.challenger, "champion": 3, **frozen}
         assert (hand.champion, hand.alias) == (3, "3")
 
     def test_after_it_has_ended_a_new_verdict_promotes(self, hand: Hand) -> None:
@@ -253,6 +281,69 @@ class TestFreeze:
         assert hand.champion == 3
         hand.unfreeze()
         assert hand.registry.take_back(parse("2005-Q3", Frequency.QUARTERLY), "no", origin) == (3,)
+
+    @pytest.mark.parametrize(
+        ("look", "deed"),
+        [
+            *(("before", "close"), ("meanwhile", "carry_out"), ("meanwhile", "give_up")),
+            ("after", "carry_out"),
+        ],
+    )
+    def test_and_after_it_was_unfrozen_until_the_next_verdict(
+        self, hand: Hand, look: str, deed: str
+    ) -> None:
+        """Its training is cleared and comes to a no, and a task of it acts only afterwards."""
+        hand.judge()
+        hand.carry_out()
+        if look == "before":
+            hand.judge("refused")
+        hand.freeze()
+        if look == "meanwhile":
+            hand.judge("refused")
+        hand.unfreeze()
+        if look == "after":
+            hand.judge("refused")
+        getattr(hand, deed)()
+        assert hand.champion == (3 if look == "after" else 4)
+        hand.judge("refused")
+        hand.close()
+        assert hand.champion == 3
+
+    def test_nor_does_another_version_of_its_own_training_take_its_place_then(
+        self, hand: Hand
+    ) -> None:
+        hand.judge()
+        hand.carry_out()
+        hand.freeze()
+        made = replace(hand.registry.get(hand.challenger), run_id="cleared")
+        hand.challenger = hand.registry.register(made, "models:/m", CLOSING).version
+        hand.judge()
+        assert hand.carry_out()[0] is None
+        hand.unfreeze()
+        assert (hand.carry_out()[0], hand.close()[0]) == (None, "refused")
+        assert (hand.champion, hand.alias) == (4, "4")
+
+    @pytest.mark.parametrize("is_frozen", [True, False])
+    def test_a_no_of_a_person_counts_by_when_it_was_said(
+        self, asking: Hand, is_frozen: bool
+    ) -> None:
+        def ask(said: promotion.Answer) -> None:
+            verdict = promotion.verdict_of(asking.lake, str(AS_OF), CLOSING.dag_run_id)
+            assert verdict is not None
+            promotion.ask(asking.lake, verdict, str(AS_OF), CLOSING)
+            promotion.answer(asking.lake, str(AS_OF), said, "Bob", CLOSING)
+
+        asking.judge()
+        ask("approved")
+        asking.carry_out()
+        asking.freeze()
+        if is_frozen:
+            ask("rejected")
+        asking.unfreeze()
+        if not is_frozen:
+            ask("rejected")
+        asking.carry_out()
+        assert asking.champion == (4 if is_frozen else 3)
 
     def test_nobody_is_asked(self, asking: Hand) -> None:
         asking.judge()
@@ -347,6 +438,78 @@ class TestRefuse:
         )
         hand.roll_back(3)
         assert hand.refuse(2, "manual__2").changed
+
+
+class TestReprocessing:
+    """Version 3 is in use by hand, and its own training, repeated, has made version 5."""
+
+    @pytest.fixture
+    def scores(self, hand: Hand, version: ModelVersion) -> Callable[[], int]:
+        hand.judge()
+        hand.carry_out()
+        hand.roll_back(3)
+        hand.train(version, "2005-Q3", "train_3", fit="from corrected data")
+        kept = hand.registry.get(3)
+        return lambda: hand.registry.successor(kept, AS_OF.shift(1)).version
+
+    def test_a_version_that_was_refused_scores_nothing(
+        self, hand: Hand, scores: Callable[[], int]
+    ) -> None:
+        assert scores() == 5
+        hand.refuse(5)
+        assert scores() == 3
+
+    def test_nor_does_one_that_was_taken_back(self, hand: Hand, scores: Callable[[], int]) -> None:
+        third = replace(TRAIN, dag_run_id="train_3")
+        hand.registry.take_back(parse("2005-Q3", Frequency.QUARTERLY), "no", third)
+        assert scores() == 3
+
+    def test_a_champion_that_is_frozen_goes_on(self, hand: Hand, scores: Callable[[], int]) -> None:
+        hand.freeze()
+        assert scores() == 3
+        hand.unfreeze()
+        assert scores() == 5
+
+
+class TestAskedBefore:
+    """A run that waited, or was skipped and is cleared, ends nothing that came after it."""
+
+    def test_a_freeze_of_later_stays(self, hand: Hand) -> None:
+        assert not hand.unfreeze("early").changed
+        hand.freeze()
+        before = hand.events(), hand.entries()
+        with pytest.raises(
+            RegistryError, match=r"got version 3, frozen since .* Ada: an audit\. L"
+        ):
+            hand.unfreeze("early")
+        assert (hand.events(), hand.entries()) == before
+        assert not hand.freeze("early_too").changed
+        hand.unfreeze()
+        with pytest.raises(
+            RegistryError, match=r"got version 3, unfrozen since .* by Bob: the aud"
+        ):
+            hand.freeze("early_too")
+        assert not interventions.freeze_told(hand.registry.events())
+
+    def test_a_version_that_was_promoted_by_hand_later_is_not_refused(self, hand: Hand) -> None:
+        hand.refuse(4)
+        assert not hand.refuse(4, "early").changed
+        hand.promote(4)
+        hand.roll_back(3)
+        with pytest.raises(
+            RegistryError, match=r"got version 4, restored since .* Ada: we need it"
+        ):
+            hand.refuse(4, "early")
+        assert not interventions.refusal_told(hand.registry.events(), 4)
+
+    def test_nor_is_one_promoted_that_was_refused_later(self, hand: Hand) -> None:
+        at = hand.asked_at(BY_HAND)
+        hand.refuse(4)
+        with pytest.raises(
+            RegistryError, match=r"got version 4, refused since .* Ada: it is unfai"
+        ):
+            hand.promote(4, asked_at=at)
+        assert hand.promote(4).changed
 
 
 class TestPromote:
@@ -453,6 +616,20 @@ class TestPromote:
         assert incumbent.version == 4
         hand.train(version, str(later), "train_5")
         assert hand.champion == 5
+
+    @pytest.mark.parametrize("other", [1, 2])
+    def test_a_verdict_does_not_override_it_at_the_moment_of_the_promotion(
+        self, hand: Hand, monkeypatch: pytest.MonkeyPatch, other: int
+    ) -> None:
+        """By a rollback or by hand, between the look of the promotion and its commit."""
+        hand.judge()
+        deed = hand.roll_back if other == 2 else hand.promote
+        hand.interrupt(monkeypatch, lambda: deed(other))
+        with pytest.raises(TrainingError, match=f"in use, version {other}, got a verdict against"):
+            hand.carry_out()
+        assert (hand.champion, hand.alias) == (other, str(other))
+        hand.judge(champion=other)
+        assert hand.carry_out()[0] == 4
 
     def test_its_own_training_goes_on(self, hand: Hand) -> None:
         """It may have waited for an answer, or be cleared: it is not compared with itself."""

@@ -203,11 +203,11 @@ class TestDecide:
         in_use = {"event": "promoted", "version": 3, "partition": "2004-Q4", "key": "promoted/3"}
         registry = Registry(lake)
         registry.add(lambda held: {**in_use, "effective_from": "2005-Q1"}, origin)
-        freeze(lake, registry, "an audit", "Ada", origin)
+        freeze(lake, registry, "an audit", "Ada", datetime(2100, 1, 1), origin)
         decision = decide(lake, pipeline, quarter("2005-Q2"), origin)
         assert (decision.retrain, decision.blocked_by) == (False, "freeze")
         assert "blocked by a freeze: the champion, version 3, is frozen since" in decision.reason
-        unfreeze(lake, registry, "over", "Ada", origin)
+        unfreeze(lake, registry, "over", "Ada", datetime(2100, 1, 1), origin)
         assert decide(lake, pipeline, quarter("2005-Q2"), origin).retrain
 
     def test_without_a_drift_verdict_there_is_no_answer(

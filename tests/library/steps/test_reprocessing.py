@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -100,10 +101,11 @@ def test_every_table_is_that_of_a_world_in_which_the_files_had_landed_first(
     assert tables(late) != tables(first)
     correct(late)
     held = late.lake.reference("predictions", "2005-Q1")
-    freeze(late.lake, late.registry, "an audit", "Ada", replace(ASKED, dag_run_id="freeze"))
+    later, by_hand = datetime(2100, 1, 1), replace(ASKED, dag_run_id="by_hand")
+    freeze(late.lake, late.registry, "an audit", "Ada", later, by_hand)
     with pytest.raises(RegistryError, match="must not be frozen to repeat its trainings"):
         ask(late)
-    unfreeze(late.lake, late.registry, "over", "Ada", replace(ASKED, dag_run_id="unfreeze"))
+    unfreeze(late.lake, late.registry, "over", "Ada", later, by_hand)
 
     request = ask(late)
     assert request is not None

@@ -28,6 +28,7 @@ from include.registry.model_files import predict
 from include.specification.pipeline import Pipeline
 from include.specification.sections.decision import Decision
 from include.steps import promotion, training, training_course
+from include.steps.interventions import freeze, unfreeze
 from include.steps.maintenance import AirflowRuns, Maintenance
 from include.storage import ledger
 from include.storage.lake_tables import Lake, with_partition
@@ -222,6 +223,24 @@ def test_a_verdict_that_changed_moves_the_alias_and_the_ledger(story: Story) -> 
         "rolled_back",
         "promoted",
     ]
+
+
+def test_a_verdict_of_a_freeze_takes_nothing_back_when_that_is_over(story: Story) -> None:
+    """Frozen by Ada; its training is cleared, on other labels; unfrozen before the verdict acts."""
+    built = story.build()
+    assert story.choose(built, story.fit(built)) == 1
+    assert story.end() == "promoted"
+    later, by_hand = datetime(2100, 1, 1), replace(story.origin, dag_run_id="by_hand")
+    freeze(story.lake, story.registry, "an audit", "Ada", later, by_hand)
+    story.land(flipped=6)
+    built = story.build()
+    assert story.choose(built, story.fit(built)) == 2
+    unfreeze(story.lake, story.registry, "over", "Ada", later, by_hand)
+    assert story.end() == "refused"
+    assert story.champion() == 1
+    story.choose(built, story.fit(built))  # cleared: it is judged anew
+    assert story.end() == "promoted"
+    assert story.champion() == 2
 
 
 COSTS = {"costs": {"false_negative": 5, "false_positive": 1}}

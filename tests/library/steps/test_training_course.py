@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import create_autospec
 
@@ -200,9 +201,12 @@ def test_only_a_request_can_be_withdrawn(lake: Lake, origin: Origin, train: Orig
 def test_a_run_withdraws_once_and_twice_changes_nothing(
     lake: Lake, origin: Origin, train: Origin
 ) -> None:
+    asked: dict[str, datetime] = {}
+
     def withdraw(run_id: str) -> Done:
         run = Origin("platform_withdraw", run_id, "withdraw")
-        return training_course.withdraw(lake, QUARTER, "a holiday", "ada", run)
+        at = asked.setdefault(run_id, datetime.now(UTC).replace(tzinfo=None))
+        return training_course.withdraw(lake, QUARTER, "a holiday", "ada", at, run)
 
     ledger.record(lake, "retraining", NAME, "yes", "", origin=origin)
     assert withdraw("a") == Done("Withdrawn by ada: a holiday", True)
@@ -211,6 +215,8 @@ def test_a_run_withdraws_once_and_twice_changes_nothing(
     )
     ledger.record(lake, "retraining", NAME, "yes", "", origin=replace(origin, dag_run_id="run_2"))
     assert withdraw("a").changed  # cleared: what was asked for since stays
+    with pytest.raises(TrainingError, match=r"when the withdrawal was .* since .* by run run_2\. "):
+        withdraw("b")
     assert ledger.pending_trainings(lake) == (NAME,)
     assert course(lake) == ["withdrawn"]
     assert withdraw("c").changed

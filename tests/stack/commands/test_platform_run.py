@@ -65,6 +65,11 @@ def test_each_triggers_its_dag_and_says_what_came_of_it(
     )
 
 
+def test_a_reason_is_passed_on_without_what_a_terminal_obeys(api: Any) -> None:
+    assert relevo("freeze", NAME, "--reason", "an\x1b[2K\naudit").exit_code == 0
+    assert api.trigger.call_args.args[1]["reason"] == "an [2K audit"
+
+
 def test_a_failure_is_told_as_the_task_told_it(api: Any) -> None:
     api.dag_run.side_effect = [{"state": "failed"}]
     done = relevo("freeze", NAME, *WHY)
@@ -92,6 +97,8 @@ def test_a_run_that_does_not_end(api: Any, monkeypatch: pytest.MonkeyPatch) -> N
 def test_what_is_not_even_triggered(api: Any) -> None:
     for words, complaint in (
         (("freeze", NAME, "--reason", "  "), "--reason: must say why"),
+        (("freeze", NAME, "--reason", "x" * 1001), "--reason: must have at most 1000 characters"),
+        (("withdraw", NAME, "2005-01", "--reason", "x" * 1001), "must have at most 1000"),
         (("freeze", "telco_chrun", *WHY), "telco_churn"),
         (("freeze", NAME), "Missing option"),
         (("promote", NAME, "0", *WHY), "Invalid value"),
