@@ -39,7 +39,14 @@ def find_processes(layout: Layout, part: str | None = None) -> list[psutil.Proce
     caller = psutil.Process()
     for process in (caller, *caller.parents()):
         found.pop(process.pid, None)
-    return [p for p in found.values() if p.status() != psutil.STATUS_ZOMBIE]
+    return [process for process in found.values() if not _has_ended(process)]
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:  # it ended while others were looked at
+        return True
 
 
 def end_processes(processes: Iterable[psutil.Process], grace_seconds: float = GRACE_SECONDS) -> int:

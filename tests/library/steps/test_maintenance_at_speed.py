@@ -17,9 +17,11 @@ def test_files_and_bytes_of_what_is_replaced_stay(store_settings: StoreSettings)
     lake = Lake(store_settings, f"p{uuid.uuid4().hex[:12]}")
     days = list(simulate(lake, DAYS, World(PARTITIONS, retention=1, batch=20, hours=HOURS)))
     files, sizes = ([day.data[at] for day in days] for at in (0, 1))
-    # Each entry of the ledger is a file until it is put together; without maintenance 64 came.
-    assert files[-1] <= files[1] + HOURS * (DAYS - 2)
-    assert sizes[-1] <= 1.2 * sizes[1]
+    # Of seven tables those of the day's runs stay and those that they replaced; each entry of the
+    # ledger is a file until it is put together. Without maintenance there were 128.
+    assert max(files) <= 7 * (PARTITIONS + HOURS) + HOURS * DAYS
+    # They would have doubled. How old a file is the store tells by the second, so some stay a day.
+    assert sizes[-1] <= 1.5 * sizes[1]
     # Whatever was removed: the tables hold the last run about each partition, and every decision.
     assert {row["run"] for row in rows(lake, DRIFT)} == {14, 15}
     assert len(ledger.entries(lake)) == DAYS * HOURS

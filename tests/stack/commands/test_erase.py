@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import create_autospec
@@ -27,8 +28,8 @@ NAME = "loan_default"
 @pytest.fixture
 def asked(
     shell: Path, store_settings: StoreSettings, monkeypatch: pytest.MonkeyPatch
-) -> list[dict[str, Any]]:
-    """What Airflow is asked for, beside a real store."""
+) -> Iterator[list[dict[str, Any]]]:
+    """What Airflow is asked for, beside a real store that others use as well."""
     told: list[dict[str, Any]] = []
 
     def follow(api: AirflowApi, dag_id: str, conf: dict[str, Any]) -> str:
@@ -43,7 +44,9 @@ def asked(
     monkeypatch.setenv("RELEVO_STORE_ENDPOINT_URL", str(store_settings.endpoint_url))
     monkeypatch.setenv("RELEVO_STORE_ACCESS_KEY", str(store_settings.access_key))
     monkeypatch.setenv("RELEVO_STORE_SECRET_KEY", store_settings.secret_key.get_secret_value())
-    return told
+    yield told
+    for bucket in ("landing", "lake"):
+        ObjectStore(store_settings).delete_below(f"s3://{bucket}/{NAME}")
 
 
 def erase(tmp_path: Path, data: bytes, *words: str) -> Any:
