@@ -20,8 +20,9 @@ def test_files_and_bytes_of_what_is_replaced_stay(store_settings: StoreSettings)
     # Of seven tables those of the day's runs stay and those that they replaced; each entry of the
     # ledger is a file until it is put together. Without maintenance there were 128.
     assert max(files) <= 7 * (PARTITIONS + HOURS) + HOURS * DAYS
-    # They would have doubled. How old a file is the store tells by the second, so some stay a day.
-    assert sizes[-1] <= 1.5 * sizes[1]
+    # How old a file is the store tells by the second, so how many stay a day is left to chance;
+    # how large they are is not.
+    assert sizes[-1] / files[-1] <= 1.2 * sizes[0] / files[0]
     # Whatever was removed: the tables hold the last run about each partition, and every decision.
     assert {row["run"] for row in rows(lake, DRIFT)} == {14, 15}
     assert len(ledger.entries(lake)) == DAYS * HOURS
