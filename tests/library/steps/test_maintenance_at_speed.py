@@ -17,7 +17,7 @@ def test_files_and_bytes_of_what_is_replaced_stay(store_settings: StoreSettings)
     lake = Lake(store_settings, f"p{uuid.uuid4().hex[:12]}")
     days = list(simulate(lake, DAYS, World(PARTITIONS, retention=1, batch=20, hours=HOURS)))
     files, sizes = ([day.data[at] for day in days] for at in (0, 1))
-    # Of seven tables those of the runs of a day or two stay and those that they replaced; each entry
+    # Of seven tables those of the runs of a day or two stay, and what they replaced; each entry
     # of the ledger is a file until it is put together. Without maintenance there were 128.
     assert max(files) <= 7 * (PARTITIONS + 2 * HOURS) + HOURS * DAYS
     # How old a file is the store tells by the second, so how many stay a day is left to chance;
