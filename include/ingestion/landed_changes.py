@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from include.ingestion.landed_digests import LandedDigest
@@ -34,14 +34,15 @@ class LandedChange:
         before, after = self.before.files or {}, self.after.files or {}
         if held == before:
             return dict(after)
-        same = {name for name, tag in held.items() if before.get(name) == tag}
-        changed = {name: after.get(name) if name in same else tag for name, tag in held.items()}
+        changed = {
+            name: after.get(name) if before.get(name) == tag else tag for name, tag in held.items()
+        }
         return {name: tag for name, tag in changed.items() if tag is not None}
 
 
-@dataclass
+@dataclass(frozen=True)
 class LandedChanges:
-    """Changes by partition, kept as JSON until all commits tell of them.
+    """Changes by partition.
 
     Args:
         before: By partition, what lay there before.
@@ -49,7 +50,7 @@ class LandedChanges:
     """
 
     before: Mapping[str, LandedDigest]
-    after: Mapping[str, LandedDigest] = field(default_factory=dict)
+    after: Mapping[str, LandedDigest]
 
     def told(self, details: Mapping[str, str]) -> Mapping[str, str]:
         """Change the details of a commit; those without landed data stay as they are."""

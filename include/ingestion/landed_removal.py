@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import io
 import re
 from collections.abc import Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from include.calendar.partitions import Frequency, parse
 from include.errors import PartitionError, SourceError
@@ -25,7 +23,7 @@ from include.specification.pipeline import Pipeline
 from include.specification.sections.section import ColumnType
 from include.specification.sections.sources import PLACEHOLDER
 from include.storage.object_store import ObjectStore, content_type
-from include.storage.parquet import open_parquet
+from include.storage.parquet import open_parquet, parquet_bytes
 
 _NUMBERS: tuple[ColumnType, ...] = ("integer", "number")
 
@@ -133,9 +131,7 @@ class LandedRemoval:
         if not gone:
             return 0, data
         rest = file.read().filter(pc.invert(mask))
-        made = io.BytesIO()
-        pq.write_table(rest, made, compression="zstd")
-        return gone, made.getvalue() if rest.num_rows else None
+        return gone, parquet_bytes(rest) if rest.num_rows else None
 
     def _csv(self, data: bytes, uri: str, what: str) -> tuple[int, bytes | None]:
         plain = decompress(uri, data)

@@ -6,7 +6,6 @@ Landing twice changes nothing. Cells of text files are copied as they stand ther
 from __future__ import annotations
 
 import dataclasses
-import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from include.calendar import partitions
 from include.calendar.moments import check_years, to_moments
@@ -32,6 +30,7 @@ from include.ingestion.verbatim_csv import decompress, write_cells
 from include.specification.pipeline import Pipeline
 from include.specification.sections.sources import PLACEHOLDER, Source
 from include.storage.object_store import THREADS, ObjectStore, content_type, join
+from include.storage.parquet import parquet_bytes
 from include.wording import nearest, some
 
 
@@ -165,7 +164,7 @@ def _split(
             check_names(subject, table.schema.names)
             for partition, rows in _by_partition(table, time, frequency, subject).items():
                 part = table.take(rows)
-                yield _part(source, name, partition, ".parquet", _parquet(part), part.num_rows)
+                yield _part(source, name, partition, ".parquet", parquet_bytes(part), part.num_rows)
         case "csv":
             cells = _read_cells(file, source, subject)
             header = cells.column_names
@@ -293,12 +292,6 @@ def _read_parquet(file: Path, subject: str, warnings: list[str]) -> pa.Table:
     decoded = read_parquet(file, subject)
     warnings += rounding_warnings(subject, decoded.rounded)
     return decoded.rows
-
-
-def _parquet(rows: pa.Table) -> bytes:
-    buffer = io.BytesIO()
-    pq.write_table(rows, buffer, compression="zstd")
-    return buffer.getvalue()
 
 
 def _opened(file: Path) -> Callable[[], Any]:

@@ -33,10 +33,11 @@ from include.steps.preparation import landed_schema, quarantine_table, raw_table
 from include.storage import ledger
 from include.storage.connections import Connections
 from include.storage.data_files import PARTITION
+from include.storage.inventory import take_inventory
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
 from include.storage.object_store import ObjectStore, join
-from include.storage.row_removal import Picked, find_rows, redact_rows, remove_rows, tables_of
+from include.storage.row_removal import Picked, find_rows, redact_rows, remove_rows
 from include.storage.settings import LAKE, REPORTS
 from include.storage.text_redaction import Redaction
 from include.training.training_sets import TABLE as TRAINING_SETS
@@ -178,7 +179,7 @@ def erase(
     for source, files in landed.items():
         _remove_landed(pipeline, removals[source], files)
     for table, picked in tables.items():
-        remove_rows(lake, table, picked)
+        remove_rows(lake, table, picked, rows.get(table, ()))
     records.finish()
     redaction, folder = Redaction(ids.texts), f"s3://{REPORTS}/{pipeline.name}"
     for table, columns in _TEXT_COLUMNS.items():
@@ -188,7 +189,9 @@ def erase(
     _log.info("Taken out of %d pages and results", len(pages))
     # A writer that nobody knew of, or a checkpoint of before, would show now.
     for table, picked in tables.items():
-        if remove_rows(lake, table, picked):
+        late = find_rows(lake, table, picked)
+        remove_rows(lake, table, picked, late)
+        if late:
             raise UnavailableError(
                 f"table {lake.pipeline}.{table}: nobody may write while rows are erased, got rows "
                 "that came meanwhile. Look who did, and clear this task."
@@ -283,7 +286,7 @@ def _tables_about(lake: Lake, pipeline: Pipeline, ids: EntityIds) -> dict[str, P
         return ids.mask(pa.chunked_array([texts]))
 
     found = {}
-    for table in tables_of(lake):
+    for table in take_inventory(lake).tables:
         schema = lake.schema(table)
         if table in quarantines:
             found[table] = Picked(("row",), held_as_json)

@@ -100,6 +100,12 @@ def take_inventory(lake: Lake) -> Inventory:
     )
 
 
+def take_table(lake: Lake, name: str) -> StoredTable:
+    """List what is there of one table."""
+    root = f"{lake.uri(name)}/"
+    return _table(name, root, list(ObjectStore(lake.settings).list(root)))
+
+
 def count(items: Iterable[StoredObject]) -> tuple[int, int]:
     """Count objects and add up their bytes."""
     sizes = [item.size for item in items]

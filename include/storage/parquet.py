@@ -1,9 +1,11 @@
-"""The one way to open a Parquet file, so that every reader sees the same values."""
+"""The one way to open a Parquet file, so that all readers see the same values, and to pack one."""
 
 from __future__ import annotations
 
+import io
 from typing import Any, Literal
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 
@@ -22,3 +24,10 @@ def open_parquet(
         old_times: What INT96 is read as. Nanoseconds are exact, but reach from 1678 to 2261 only.
     """
     return pq.ParquetFile(source, filesystem=filesystem, coerce_int96_timestamp_unit=old_times)
+
+
+def parquet_bytes(rows: pa.Table) -> bytes:
+    """Pack rows as a Parquet file."""
+    data = io.BytesIO()
+    pq.write_table(rows, data, compression="zstd")
+    return data.getvalue()

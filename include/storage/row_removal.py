@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,9 +27,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from include.storage import lineage_records
+from include.storage.data_files import open_data_file
+from include.storage.inventory import take_table
 from include.storage.lake_tables import Lake
 from include.storage.object_store import THREADS, ObjectStore, StoredObject
-from include.storage.parquet import open_parquet
+from include.storage.parquet import open_parquet, parquet_bytes
 from include.storage.settings import LAKE
 from include.storage.text_redaction import Redaction
 
@@ -54,13 +56,6 @@ class Picked:
         return pc.fill_null(self.rows(rows.select(list(self.columns))), False)
 
 
-def tables_of(lake: Lake) -> tuple[str, ...]:
-    """Name the tables of a pipeline, sorted."""
-    root = f"s3://{LAKE}/{lake.pipeline}"
-    inside = (item.uri.removeprefix(f"{root}/") for item in ObjectStore(lake.settings).list(root))
-    return tuple(sorted({path.partition("/")[0] for path in inside if f"/{_LOG}" in path}))
-
-
 def find_rows(lake: Lake, table: str, picked: Picked) -> dict[str, int]:
     """Count the rows that are meant in each file of a table: of any version, draft or orphan.
 
@@ -76,17 +71,18 @@ def find_rows(lake: Lake, table: str, picked: Picked) -> dict[str, int]:
     return {path: rows for path, rows in found.items() if rows}
 
 
-def remove_rows(lake: Lake, table: str, picked: Picked) -> dict[str, int]:
-    """Take the rows out of every file of a table, and mend what is said of the files.
+def remove_rows(lake: Lake, table: str, picked: Picked, paths: Iterable[str]) -> None:
+    """Take the rows out of files of a table, and mend what is said of all of its files.
 
-    Returns:
-        How many rows were taken out of which file, by path below the table.
+    Args:
+        lake: The pipeline's tables.
+        table: Name of the table.
+        picked: Which rows.
+        paths: Files that have some, as :func:`find_rows` found them.
     """
-    found = find_rows(lake, table, picked)
-    for path in found:
+    for path in paths:
         _rewrite(lake, table, path, lambda rows: rows.filter(pc.invert(picked.mask(rows))))
     mend_log(lake, table)
-    return found
 
 
 def redact_rows(lake: Lake, table: str, columns: Sequence[str], redaction: Redaction) -> None:
@@ -110,9 +106,7 @@ def _rewrite(lake: Lake, table: str, path: str, change: Callable[[pa.Table], pa.
         held = file.read()
     rows = change(held)
     if not rows.equals(held):
-        data = io.BytesIO()
-        pq.write_table(rows, data, compression="zstd")
-        ObjectStore(lake.settings).write(f"{lake.uri(table)}/{path}", data.getvalue())
+        ObjectStore(lake.settings).write(f"{lake.uri(table)}/{path}", parquet_bytes(rows))
 
 
 def mend_log(
@@ -232,18 +226,12 @@ class _Log:
 
 
 def _data_files(lake: Lake, table: str) -> dict[str, StoredObject]:
-    """List the Parquet files of a table, whoever refers to them, by path below it."""
+    """List the data files of a table, whoever refers to them, by path below it."""
     root = f"{lake.uri(table)}/"
-    objects = {item.uri.removeprefix(root): item for item in ObjectStore(lake.settings).list(root)}
-    return {
-        path: item
-        for path, item in objects.items()
-        if path.endswith(".parquet") and not path.startswith(_LOG)
-    }
+    return {item.uri.removeprefix(root): item for item in take_table(lake, table).files}
 
 
 @contextmanager
 def _opened(lake: Lake, table: str, path: str) -> Iterator[pq.ParquetFile]:
-    root = lake.settings.path(lake.uri(table))
-    with lake.settings.filesystem().open_input_file(f"{root}/{path}") as source:
+    with open_data_file(lake.settings, f"{lake.uri(table)}/{path}") as source:
         yield open_parquet(source)

@@ -19,9 +19,9 @@ from include.steps.erasure import Found, erase, ids_uri
 from include.steps.stale import find_stale
 from include.storage import ledger
 from include.storage.connections import from_environment
+from include.storage.inventory import take_inventory
 from include.storage.lineage import Origin
 from include.storage.object_store import ObjectStore
-from include.storage.row_removal import tables_of
 from include.storage.settings import StoreSettings
 from tests.library.steps.world import HISTORY, ROWS, SCORED, World
 
@@ -58,7 +58,7 @@ def run(world: World, name: str = "letter_1", origin: Origin = ORIGIN) -> Found:
 def versions(world: World) -> dict[tuple[str, int], pa.Table]:
     """Read every version of every table, and what the log says of its rows."""
     found = {}
-    for table in tables_of(world.lake):
+    for table in take_inventory(world.lake).tables:
         for number in range(world.lake.open(table).version() + 1):
             rows = world.lake.read(table, version=number)
             counted = world.lake.open(table, number).count()
