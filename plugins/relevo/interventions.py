@@ -12,7 +12,7 @@ from relevo.operators.interventions import (
     WithdrawOperator,
 )
 from relevo.operators.rollback import RollBackOperator
-from relevo.platform import declare
+from relevo.platform import declare_step
 
 _ROLLBACK_DOC = """
 # Roll back
@@ -96,89 +96,74 @@ def declare_rollback() -> DAG:
         title="Version",
         description="What to go back to; leave it empty for the one that was in use before.",
     )
-    with declare(
+    return declare_step(
         "platform_rollback",
+        RollBackOperator,
+        "roll_back",
+        "Verifies the version's files, moves the alias, and writes the ledger; skipped "
+        "if nothing changes.",
         description="Goes back to a model version that was in use before.",
         doc_md=_ROLLBACK_DOC,
         whose="Whose model is rolled back.",
-        max_active_runs=1,
         version=version,
-    ) as dag:
-        RollBackOperator(
-            task_id="roll_back",
-            doc_md="Verifies the version's files, moves the alias, and writes the ledger; skipped "
-            "if nothing changes.",
-        )
-    return dag
+    )
 
 
 def declare_freeze() -> DAG:
     """Make ``platform_freeze``; Airflow finds it by itself."""
-    with declare(
+    return declare_step(
         "platform_freeze",
+        FreezeOperator,
+        "freeze",
+        "Adds the event to the registry and writes the ledger; skipped if it is frozen.",
         description="Lets nothing take the champion's place until it is unfrozen.",
         doc_md=_FREEZE_DOC,
         whose="Whose champion is frozen.",
-        max_active_runs=1,
-    ) as dag:
-        FreezeOperator(
-            task_id="freeze",
-            doc_md="Adds the event to the registry and writes the ledger; skipped if it is frozen.",
-        )
-    return dag
+    )
 
 
 def declare_unfreeze() -> DAG:
     """Make ``platform_unfreeze``; Airflow finds it by itself."""
-    with declare(
+    return declare_step(
         "platform_unfreeze",
+        UnfreezeOperator,
+        "unfreeze",
+        "Adds the event to the registry and writes the ledger; skipped if the champion "
+        "is not frozen.",
         description="Lets the gate decide again who is champion.",
         doc_md=_UNFREEZE_DOC,
         whose="Whose champion is not frozen any more.",
-        max_active_runs=1,
-    ) as dag:
-        UnfreezeOperator(
-            task_id="unfreeze",
-            doc_md="Adds the event to the registry and writes the ledger; skipped if the champion "
-            "is not frozen.",
-        )
-    return dag
+    )
 
 
 def declare_promote() -> DAG:
     """Make ``platform_promote``; Airflow finds it by itself."""
-    with declare(
+    return declare_step(
         "platform_promote",
+        PromoteOperator,
+        "promote",
+        "Verifies the version's files, moves the alias, and writes the ledger; skipped "
+        "if it is in use.",
         description="Puts a model version in use by hand, whatever its verdict was.",
         doc_md=_PROMOTE_DOC,
         whose="Whose version is put in use.",
-        max_active_runs=1,
         version=_version("What to put in use."),
-    ) as dag:
-        PromoteOperator(
-            task_id="promote",
-            doc_md="Verifies the version's files, moves the alias, and writes the ledger; skipped "
-            "if it is in use.",
-        )
-    return dag
+    )
 
 
 def declare_refuse() -> DAG:
     """Make ``platform_refuse``; Airflow finds it by itself."""
-    with declare(
+    return declare_step(
         "platform_refuse",
+        RefuseOperator,
+        "refuse",
+        "Adds the event to the registry and writes the ledger; skipped if the version "
+        "is refused already.",
         description="Keeps a model version out of use for good.",
         doc_md=_REFUSE_DOC,
         whose="Whose version is refused.",
-        max_active_runs=1,
         version=_version("What to refuse; not the one in use."),
-    ) as dag:
-        RefuseOperator(
-            task_id="refuse",
-            doc_md="Adds the event to the registry and writes the ledger; skipped if the version "
-            "is refused already.",
-        )
-    return dag
+    )
 
 
 def declare_withdraw() -> DAG:
@@ -189,19 +174,16 @@ def declare_withdraw() -> DAG:
         title="Partition",
         description="As of which the training was requested, such as 2005-Q1.",
     )
-    with declare(
+    return declare_step(
         "platform_withdraw",
+        WithdrawOperator,
+        "withdraw",
+        "Writes the ledger; skipped if it is withdrawn already.",
         description="Takes back a training that was requested and has not begun.",
         doc_md=_WITHDRAW_DOC,
         whose="Whose training is withdrawn.",
-        max_active_runs=1,
         partition=partition,
-    ) as dag:
-        WithdrawOperator(
-            task_id="withdraw",
-            doc_md="Writes the ledger; skipped if it is withdrawn already.",
-        )
-    return dag
+    )
 
 
 def _version(description: str) -> Param:

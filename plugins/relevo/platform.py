@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import DAG, Param
+from airflow.sdk import DAG, BaseOperator, Param
 from airflow.sdk.bases.operator import chain
 
 from include.specification import pipeline_file
@@ -50,6 +50,7 @@ pipeline may be active meanwhile: pause its DAGs.
 
 # Queries, and places that hold every partition, are read for each of them.
 _LOOKING = timedelta(hours=2)
+_USUAL = timedelta(minutes=15)
 
 
 def declare_reprocess() -> DAG:
@@ -105,20 +106,32 @@ def declare_erase() -> DAG:
         title="Request",
         description="Under which name the ids were handed in.",
     )
-    with declare(
+    return declare_step(
         "platform_erase",
+        EraseOperator,
+        "erase",
+        "Looks where they are, puts that on record, and removes them; tried again or cleared, it "
+        "finishes what it began.",
+        timeout=timedelta(hours=6),
         description="Takes somebody's rows out of everything that is kept.",
         doc_md=_ERASE_DOC,
         whose="Whose data it is about.",
-        max_active_runs=1,
         request=request,
-    ) as dag:
-        EraseOperator(
-            task_id="erase",
-            doc_md="Looks where they are, puts that on record, and removes them; tried again or "
-            "cleared, it finishes what it began.",
-            execution_timeout=timedelta(hours=6),
-        )
+    )
+
+
+def declare_step(
+    dag_id: str,
+    operator: type[BaseOperator],
+    task_id: str,
+    task_doc: str,
+    *,
+    timeout: timedelta = _USUAL,
+    **about: Any,
+) -> DAG:
+    """Make a DAG of one task, one run at a time; what it is about is that of :func:`declare`."""
+    with declare(dag_id, max_active_runs=1, **about) as dag:
+        operator(task_id=task_id, doc_md=task_doc, execution_timeout=timeout)
     return dag
 
 
@@ -170,5 +183,5 @@ def declare(
                 description="Why, for the ledger.",
             ),
         },
-        default_args=defaults(timedelta(minutes=15)),
+        default_args=defaults(_USUAL),
     )
