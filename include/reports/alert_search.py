@@ -172,16 +172,8 @@ def _refused(lake: Lake, now: datetime) -> Iterator[Alert]:
     }
     for entry in refused:
         version = judged.get((entry.partition, entry.dag_run_id))
-        yield Alert(
-            key=f"refused/{entry.key}",
-            kind="refused",
-            partition=entry.partition,
-            reason=entry.reason,
-            dag_id=entry.dag_id,
-            run_id=entry.dag_run_id,
-            task_id=_CLOSING,
-            report="" if version is None else evidence_uri(lake.pipeline, version),
-        )
+        page = "" if version is None else evidence_uri(lake.pipeline, version)
+        yield _of_entry(entry, "refused", _CLOSING, page)
 
 
 def _asked(lake: Lake) -> Iterator[Alert]:
@@ -190,16 +182,22 @@ def _asked(lake: Lake) -> Iterator[Alert]:
     if not ledger.open_questions(ledger.entries(lake, "approval")):
         return
     for entry in ledger.open_questions(ledger.entries(lake, "training", "approval")):
-        yield Alert(
-            key=f"approval/{entry.key}",
-            kind="approval",
-            partition=entry.partition,
-            reason=entry.reason,
-            dag_id=entry.dag_id,
-            run_id=entry.dag_run_id,
-            task_id=_APPROVAL,
-            report=evidence_uri(lake.pipeline, int(entry.evidence["challenger"])),
-        )
+        page = evidence_uri(lake.pipeline, int(entry.evidence["challenger"]))
+        yield _of_entry(entry, "approval", _APPROVAL, page)
+
+
+def _of_entry(entry: ledger.Entry, kind: AlertKind, task_id: str, page: str) -> Alert:
+    """Make the alert about an entry of the ledger."""
+    return Alert(
+        key=f"{kind}/{entry.key}",
+        kind=kind,
+        partition=entry.partition,
+        reason=entry.reason,
+        dag_id=entry.dag_id,
+        run_id=entry.dag_run_id,
+        task_id=task_id,
+        report=page,
+    )
 
 
 def _overdue(lake: Lake, pipeline: Pipeline, since: datetime, now: datetime) -> Iterator[Alert]:
