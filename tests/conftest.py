@@ -119,6 +119,19 @@ def store_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreSe
             server.wait()
 
 
+@pytest.fixture(autouse=True)
+def _environment_of_its_own() -> Iterator[None]:
+    """Take back what a test sets: a command finds its store by variables, the next test too.
+
+    Commands may set variables for good, being processes of their own; tests call them in theirs.
+    """
+    before = dict(os.environ)
+    yield
+    if dict(os.environ) != before:
+        os.environ.clear()
+        os.environ.update(before)
+
+
 def free_ports(count: int) -> list[int]:
     found: list[int] = []
     while len(found) < count:
