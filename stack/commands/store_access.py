@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stack.embedded.configuration import Configuration
-from stack.embedded.environment import store_environment
+from stack.embedded.environment import store_of
 from stack.embedded.layout import Layout
 from stack.embedded.operation import Stack
 from stack.errors import StackError
@@ -36,7 +36,7 @@ def store_settings(layout: Layout) -> StoreSettings:
     from include.storage.settings import StoreSettings
 
     if Stack(layout).is_running():
-        os.environ.update(store_environment(Configuration.load(layout)))
+        return store_of(Configuration.load(layout))
     try:
         return StoreSettings.from_environment()
     except SettingsError as error:

@@ -30,11 +30,12 @@ SCORE_STEPS = (
 
 
 def relevo(project: Path, state: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line of a project in a process of its own."""
+    """Run the command line of a project in a process of its own, which knows of no store."""
+    shell = {name: value for name, value in os.environ.items() if not name.startswith("RELEVO_")}
     return subprocess.run(
         [sys.executable, "-m", "stack.cli", *arguments],
         cwd=project,
-        env={**os.environ, "RELEVO_STATE": str(state), "PYTHONPATH": str(project)},
+        env={**shell, "RELEVO_STATE": str(state), "PYTHONPATH": str(project)},
         capture_output=True,
         text=True,
         timeout=180,
