@@ -7,6 +7,7 @@ something longer such as the ``user:password`` of an HTTP header.
 from __future__ import annotations
 
 import base64
+import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 import psutil
+import pyarrow.parquet as pq
 import sqlalchemy as sa
 
 # Characters of Base64 that also depend on what stands before or behind the value.
@@ -120,6 +122,15 @@ def objects(client: Any, buckets: Iterable[str]) -> Iterator[Source]:
                 key = item["Key"]
                 body = client.get_object(Bucket=bucket, Key=key)["Body"].read()
                 yield f"s3://{bucket}/{key}", key.encode() + b"\n" + body
+
+
+def unpacked(client: Any, buckets: Iterable[str]) -> Iterator[Source]:
+    """Read every object of some buckets, and what Parquet packs."""
+    for place, data in objects(client, buckets):
+        yield place, data
+        if place.endswith(".parquet"):
+            packed = data.partition(b"\n")[2]
+            yield place, repr(pq.read_table(io.BytesIO(packed)).to_pylist()).encode()
 
 
 def command_lines(processes: Iterable[psutil.Process]) -> Iterator[Source]:

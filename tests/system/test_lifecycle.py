@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -462,11 +461,7 @@ def test_who_is_erased_is_found_nowhere(
 
 def _everything(stack: SystemStack) -> Iterator[secret_search.Source]:
     """Read all objects, with what Parquet packs, Airflow's database and its logs."""
-    for place, data in secret_search.objects(stack.store.client, set(BUCKETS) - {LOGS}):
-        yield place, data
-        if place.endswith(".parquet"):
-            packed = data.partition(b"\n")[2]
-            yield place, repr(pq.read_table(io.BytesIO(packed)).to_pylist()).encode()
+    yield from secret_search.unpacked(stack.store.client, set(BUCKETS) - {LOGS})
     yield from secret_search.database(postgres.address(stack.layout, postgres.AIRFLOW_DATABASE))
     yield from secret_search.files(stack.layout.airflow / "logs")
 
