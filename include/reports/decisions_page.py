@@ -17,7 +17,6 @@ from include.specification.pipeline import Pipeline
 from include.specification.pipeline_file import load
 from include.steps import monitoring
 from include.steps.gaps import find_gaps
-from include.steps.preparation import quarantine_table
 from include.steps.stale import Stale, find_stale
 from include.storage import ledger
 from include.storage.lake_tables import Lake
@@ -34,6 +33,7 @@ ACTIONS = {
     "platform_unfreeze": ("let the gate decide again", "unfreeze {name}"),
     "platform_withdraw": ("take back a requested training", "withdraw {name} PARTITION"),
     "platform_reprocess": ("make anew what is stale", ""),
+    "platform_migrate": ("put in use what the file names under next", "migrate {name}"),
     "platform_erase": ("forget somebody", "erase {name} FILE"),
 }
 _BY_HAND = ("rollback", "by_hand", "freeze")
@@ -109,7 +109,7 @@ def rows(lake: Lake, pipeline: Pipeline) -> list[Row]:
     scored = lake.row_counts(batch_scoring.TABLE)
     quarantined: dict[str, int] = {}
     for dataset in (*pipeline.sources, "features"):
-        for name, count in lake.row_counts(quarantine_table(dataset)).items():
+        for name, count in lake.row_counts(pipeline.quarantine_table(dataset)).items():
             quarantined[name] = quarantined.get(name, 0) + count
     performance: dict[str, list[PerformanceRecord]] = {}
     for row in monitoring.rows(lake, monitoring.PERFORMANCE):

@@ -25,11 +25,12 @@ from include.ingestion.landed_removal import LandedRemoval
 from include.registry.champions import TABLE as REGISTRY
 from include.registry.champions import Registry
 from include.registry.model_files import ModelVersion
+from include.specification.generations import quarantine_table, raw_table
 from include.specification.pipeline import Pipeline
 from include.specification.sections.sources import ROW_ID
 from include.steps.alert_outbox import TABLE as ALERTS
 from include.steps.landed_records import LandedRecords
-from include.steps.preparation import landed_schema, quarantine_table, raw_table, read_batch
+from include.steps.preparation import landed_schema, read_batch
 from include.storage import ledger
 from include.storage.connections import Connections
 from include.storage.data_files import PARTITION
@@ -173,7 +174,7 @@ def erase(
             for source, files in landed.items()
             if files
         },
-        {source: _partitions(rows, source) for source in landed},
+        {source: _partitions(pipeline, rows, source) for source in landed},
         lambda batch: batch.filter(pc.invert(ids.mask(batch[pipeline.entity]))),
     )
     for source, files in landed.items():
@@ -261,7 +262,7 @@ def _read(lake: Lake, pipeline: Pipeline, store: ObjectStore, uri: str) -> Entit
 
 def _ids(lake: Lake, pipeline: Pipeline, texts: Sequence[str]) -> EntityIds:
     _demand_entity(pipeline)
-    schema = landed_schema(lake, pipeline.primary_source)
+    schema = landed_schema(lake, pipeline, pipeline.primary_source)
     is_number = schema is not None and not pa.types.is_string(schema.field(pipeline.entity).type)
     return EntityIds(texts, are_numbers=is_number)
 
@@ -277,7 +278,11 @@ def _demand_entity(pipeline: Pipeline) -> None:
 
 def _tables_about(lake: Lake, pipeline: Pipeline, ids: EntityIds) -> dict[str, Picked]:
     """Say of each table that knows entities which rows are about somebody."""
-    quarantines = {quarantine_table(dataset) for dataset in (*pipeline.sources, FEATURES)}
+    quarantines = {
+        table
+        for dataset in (*pipeline.sources, FEATURES)
+        for table in pipeline.generations_of(dataset, quarantine_table(dataset))
+    }
     entity = pipeline.entity
 
     def held_as_json(rows: pa.Table) -> pa.Array:
@@ -299,7 +304,7 @@ def _without_ids(
     lake: Lake, pipeline: Pipeline, removals: Iterable[LandedRemoval]
 ) -> tuple[str, ...]:
     """Name the sources without the column, and leftovers beside landed files that nobody reads."""
-    schemas = {source: landed_schema(lake, source) for source in pipeline.sources}
+    schemas = {source: landed_schema(lake, pipeline, source) for source in pipeline.sources}
     lacking = [
         source
         for source, schema in schemas.items()
@@ -319,10 +324,10 @@ def _refuse_queries(
     for source, definition in pipeline.sources.items():
         if definition.query is None:
             continue
-        for partition in _partitions(rows, source):
+        for partition in _partitions(pipeline, rows, source):
             batch = read_batch(
                 *(lake, pipeline, source, parse(partition, pipeline.partition)),
-                *(landed_schema(lake, source), connections),
+                *(landed_schema(lake, pipeline, source), connections),
             )
             if pc.any(ids.mask(batch.table[pipeline.entity])).as_py():
                 raise SourceError(
@@ -347,9 +352,12 @@ def _trained_on(lake: Lake, registry: Registry, files: Mapping[str, int]) -> Ite
                 yield model.version
 
 
-def _partitions(rows: Mapping[str, Mapping[str, int]], source: str) -> list[str]:
+def _partitions(
+    pipeline: Pipeline, rows: Mapping[str, Mapping[str, int]], source: str
+) -> list[str]:
     """Name the partitions in which somebody is, by the paths of the files."""
-    tables = (raw_table(source), quarantine_table(source))
+    names = (raw_table(source), quarantine_table(source))
+    tables = [table for name in names for table in pipeline.generations_of(source, name)]
     paths = [path for table in tables for path in rows.get(table, {})]
     return sorted({path.partition("/")[0].removeprefix(f"{PARTITION}=") for path in paths})
 
