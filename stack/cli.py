@@ -26,8 +26,8 @@ from stack.commands.lint import lint
 from stack.commands.lock import lock
 from stack.commands.logs import logs
 from stack.commands.maintain import maintain
-from stack.commands.mutate import mutate
 from stack.commands.migrate import migrate
+from stack.commands.mutate import mutate
 from stack.commands.new import new
 from stack.commands.plan import plan
 from stack.commands.predictions import predictions

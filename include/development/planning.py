@@ -14,6 +14,7 @@ from include.specification.pipeline import Pipeline
 from include.storage.settings import LAKE
 
 if TYPE_CHECKING:
+    from include.storage.lake_tables import Lake
     from include.storage.ledger import Entry
 
 MLFLOW = "MLflow"
@@ -185,6 +186,44 @@ def traffic(pipeline: Pipeline) -> dict[str, Traffic]:
             (ledger.TABLE, champions.TABLE), (ledger.TABLE, champions.TABLE, MLFLOW)
         ),
     }
+
+
+def next_tables(pipeline: Pipeline) -> tuple[str, ...]:
+    """Name the tables that a migration fills beside those of now."""
+    to_be = pipeline.to_be()
+    held = set(tables(pipeline))
+    return () if to_be is None else tuple(name for name in tables(to_be) if name not in held)
+
+
+def next_steps(pipeline: Pipeline, lake: Lake | None) -> list[str]:
+    """Tell what a migration does, one line a step; none if the file names nothing.
+
+    Args:
+        pipeline: The pipeline file.
+        lake: Its tables; None to look at none.
+    """
+    to_be = pipeline.to_be()
+    if to_be is None:
+        return []
+    lines = [f"writes {', '.join(next_tables(pipeline))}"]
+    as_of = "the latest partition that was scored"
+    if lake is not None:
+        from include.steps.migration import already_in_use, outlook
+
+        if told := already_in_use(lake, pipeline):
+            return [told]
+        as_of, features, labels = outlook(lake, pipeline, to_be)
+        if not as_of:
+            return ["nothing was prepared yet: put the content of `next:` in its place"]
+        lines.append(f"computes features of {features} partitions")
+        if to_be.labels_table != pipeline.labels_table:
+            lines.append(f"ingests labels of {labels} partitions")
+    return [
+        *lines,
+        f"trains as of {as_of}, and switches from the next partition on if the gate passes",
+        "leaves all other tables as they are; the version in use scores meanwhile",
+        f'begins with `./relevo migrate {pipeline.name} --reason "..."`',
+    ]
 
 
 def _landed(source: str) -> str:

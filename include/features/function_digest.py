@@ -15,6 +15,7 @@ from typing import Any
 from include.specification.pipeline import Pipeline
 from include.storage.lake_tables import Lake
 from include.storage.lineage_records import PartitionCommits, written
+from include.wording import some
 
 # Detail of a commit of the features.
 FUNCTION = "feature_function"
@@ -64,6 +65,19 @@ def computed_otherwise(
         name
         for name in commits.partitions
         if name in held and commits.at(name).details.get(FUNCTION, digest) != digest
+    )
+
+
+def told_of_change(lake: Lake, pipeline: Pipeline, function: Callable[..., Any]) -> str:
+    """Say that another version of the feature function computed what is stored; '' if none did."""
+    found = computed_otherwise(lake, pipeline, function)
+    if not found:
+        return ""
+    plural = "" if len(found) == 1 else "s"
+    return (
+        f"Features of {len(found)} partition{plural} ({some(found)}) were computed by another "
+        f"version of {pipeline.features.function}. If what it returns is otherwise now, undo the "
+        "change, or keep the old function and name the new one under `next:`."
     )
 
 

@@ -22,6 +22,7 @@ from include.specification.pipeline import Pipeline
 from include.specification.sections.alerts import AlertKind
 from include.steps.corrections import look
 from include.steps.gaps import due_runs
+from include.steps.generations import in_use_now
 from include.steps.monitoring import DRIFT, PERFORMANCE
 from include.steps.preparation import data_docs_uri
 from include.storage import ledger
@@ -69,6 +70,7 @@ def find_stale_alerts(lake: Lake, pipeline: Pipeline) -> list[Alert]:
     Raises:
         SourceError: If a source cannot be listed.
     """
+    pipeline = in_use_now(lake, pipeline)
     ingested = {
         source: PartitionCommits(written(lake, pipeline.raw_table(source), _RECENT))
         for source in pipeline.sources
@@ -131,6 +133,7 @@ def _dropped(lake: Lake, now: datetime) -> Iterator[Alert]:
 
 
 def _nearly_full(lake: Lake, pipeline: Pipeline, now: datetime) -> Iterator[Alert]:
+    pipeline = in_use_now(lake, pipeline)
     limits = {
         name: (pipeline.raw_table(name), source.max_quarantined)
         for name, source in pipeline.sources.items()

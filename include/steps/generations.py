@@ -16,6 +16,7 @@ from include.calendar.partitions import Partition, parse
 from include.errors import RegistryError, TrainingError
 from include.features.feature_function import TABLE as FEATURES
 from include.ingestion.landed_partitions import landed_partitions
+from include.registry import succession
 from include.registry.champions import Registry
 from include.registry.model_files import ModelVersion
 from include.specification.generations import LABELS
@@ -56,6 +57,16 @@ def in_use(lake: Lake, pipeline: Pipeline, partition: Partition) -> Pipeline:
         return pipeline
     champion = Registry(lake).champion_as_of(partition)
     return (champion and of_version(pipeline, champion)) or pipeline.of_now()
+
+
+def in_use_now(lake: Lake, pipeline: Pipeline) -> Pipeline:
+    """Describe the generation of the version that is in use at the end of time."""
+    if pipeline.next is None:
+        return pipeline
+    registry = Registry(lake)
+    version = succession.effective(registry.events(), None)
+    held = None if version is None else of_version(pipeline, registry.get(version))
+    return held or pipeline.of_now()
 
 
 def of_version(pipeline: Pipeline, version: ModelVersion) -> Pipeline | None:

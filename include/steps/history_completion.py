@@ -124,12 +124,20 @@ def prepare_again(
     def parsed(names: Iterable[str]) -> list[Partition]:
         return [parse(name, pipeline.partition) for name in sorted(names)]
 
-    for source in pipeline.sources:
-        wanted = parsed(name for of, name in corrected if of == source)
-        _prepare(lake, pipeline, source, wanted, origin, connections)
-    table = pipeline.features_table
-    wanted = parsed(name for name, tables in history.items() if table in tables)
-    _compute(spark, lake, pipeline, wanted, origin)
+    done: set[str] = set()
+    for number, one in enumerate(pipeline.described()):
+        for source in one.sources:
+            table = one.raw_table(source)
+            named = {name for of, name in corrected if of == source}
+            # A generation that is prepared takes over what it holds.
+            wanted = named if number == 0 else named.intersection(lake.partitions(table))
+            if table not in done:
+                _prepare(lake, one, source, parsed(wanted), origin, connections)
+            done.add(table)
+        if one.features_table not in done:
+            stale = (name for name, tables in history.items() if one.features_table in tables)
+            _compute(spark, lake, one, parsed(stale), origin)
+        done.add(one.features_table)
 
 
 def complete_partition(

@@ -120,7 +120,7 @@ def begin(
         training=f"migration__{origin.dag_run_id}",
     )
     _refuse_other_definition(lake, to_be, migration)
-    features, labels = _missing(lake, pipeline, to_be, migration)
+    features, labels = _missing(lake, pipeline, to_be, migration.as_of, migration.first)
     _refuse_gone(lake, to_be, features, labels, connections)
     migration = Migration(
         **{
@@ -151,6 +151,25 @@ def already_in_use(lake: Lake, pipeline: Pipeline) -> str:
         f"version {held.version}, which was trained on {told(held.generations)}, is in use. Put "
         "the content of `next:` in the place of what it replaces, and remove `next:`."
     )
+
+
+def outlook(lake: Lake, pipeline: Pipeline, to_be: Pipeline) -> tuple[str, int, int]:
+    """Tell what a migration would do now.
+
+    Args:
+        lake: The pipeline's tables.
+        pipeline: The pipeline file.
+        to_be: What it names under ``next``.
+
+    Returns:
+        (partition as of which is trained, or '' if nothing was prepared yet; of how many partitions
+        features are computed; of how many labels are ingested).
+    """
+    as_of = _as_of(lake, pipeline)
+    if as_of is None:
+        return "", 0, 0
+    features, labels = _missing(lake, pipeline, to_be, str(as_of), None)
+    return str(as_of), len(features), len(labels)
 
 
 def begun_by(lake: Lake, origin: Origin) -> Migration | None:
@@ -201,7 +220,7 @@ def fill(
     if _verdict(lake, migration) is not None:
         return 0, 0
     to_be = _demand(pipeline, migration)
-    features, labels = _missing(lake, pipeline, to_be, migration)
+    features, labels = _missing(lake, pipeline, to_be, migration.as_of, migration.first)
     _refuse_gone(lake, to_be, features, labels, connections)
     carry_over(spark, lake, to_be, features, labels, origin, connections=connections)
     return len(features), len(labels)
@@ -309,11 +328,11 @@ def _refuse_other_definition(lake: Lake, to_be: Pipeline, migration: Migration) 
 
 
 def _missing(
-    lake: Lake, pipeline: Pipeline, to_be: Pipeline, migration: Migration
+    lake: Lake, pipeline: Pipeline, to_be: Pipeline, as_of: str, first: str | None
 ) -> tuple[list[Partition], list[Partition]]:
-    until = parse(migration.as_of, pipeline.partition)
-    first = None if migration.first is None else parse(migration.first, pipeline.partition)
-    features, labels = lacking(lake, pipeline, to_be, until, first)
+    until = parse(as_of, pipeline.partition)
+    since = None if first is None else parse(first, pipeline.partition)
+    features, labels = lacking(lake, pipeline, to_be, until, since)
     if to_be.features_table != pipeline.features_table:
         held = computed_otherwise(lake, to_be, load_function(to_be), latest=None)
         features = sorted({*features, *(parse(name, pipeline.partition) for name in held)})

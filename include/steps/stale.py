@@ -7,10 +7,8 @@ sets, model versions, and what those predicted.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import Literal
 
 from include.calendar.partitions import parse
 from include.ingestion.landed_digests import from_details
@@ -20,9 +18,11 @@ from include.registry.model_files import ModelVersion
 from include.scoring.batch_scoring import SCORED_BY
 from include.scoring.batch_scoring import TABLE as PREDICTIONS
 from include.scoring.made_then import REPROCESSED
+from include.specification.generations import FEATURES, is_one_of
 from include.specification.pipeline import Pipeline
 from include.steps.corrections import Correction, Landing, look
 from include.steps.monitoring import DRIFT, PERFORMANCE
+from include.steps.staleness import RunKind, Stale, StaleRun, together
 from include.storage.connections import Connections, from_environment
 from include.storage.event_tables import Event
 from include.storage.lake_tables import Lake
@@ -30,59 +30,7 @@ from include.storage.lineage import TableReference
 from include.storage.lineage_records import PartitionCommits, Written, written
 from include.training.training_sets import ROWS, WINDOW, TrainingSet
 
-RunKind = Literal["score", "train"]
 _RECENT = 200  # commits of a table
-
-
-@dataclass(frozen=True)
-class StaleRun:
-    """A run that made something of data of before, and makes it anew when it is repeated.
-
-    Args:
-        partition: What it is about.
-        kind: Whether it scores or trains.
-        dag_id: Its DAG.
-        run_id: Its id.
-        tables: What it made that is stale; may be none.
-    """
-
-    partition: str
-    kind: RunKind
-    dag_id: str
-    run_id: str
-    tables: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Stale:
-    """What is stale.
-
-    Args:
-        corrections: Partitions that were corrected since they were ingested.
-        history: Partitions that no run of their own scored, and which of their tables are stale;
-            what was predicted of them is made anew by the run that judges it.
-        runs: Runs that make the rest anew, in the order in which they are to be repeated.
-        versions: Model versions that were trained on data of before, and as of when: those that
-            may still predict, or did.
-        expired: Landed partitions that are there no more, as (source, first, last); not stale.
-    """
-
-    corrections: tuple[Correction, ...]
-    history: Mapping[str, tuple[str, ...]]
-    runs: tuple[StaleRun, ...]
-    versions: Mapping[int, str]
-    expired: tuple[tuple[str, str, str], ...] = ()
-
-    @property
-    def is_nothing(self) -> bool:
-        """Tell whether nothing is stale."""
-        return not (self.corrections or self.history or self.runs)
-
-    @property
-    def partitions(self) -> tuple[str, ...]:
-        """Name the partitions that have something stale, sorted."""
-        corrected = {item.partition for item in self.corrections}
-        return tuple(sorted(corrected | {run.partition for run in self.runs} | set(self.history)))
 
 
 def find_stale(
@@ -110,14 +58,17 @@ def find_stale(
         SettingsError: If the connection of a SQL source is missing or wrong.
         UnavailableError: If a database or the store does not answer.
     """
-    search = _Search(lake, pipeline, _RECENT if brief else None, forgotten)
-    raw = {source: search.commits(pipeline.raw_table(source)) for source in pipeline.sources}
-    found = look(lake, pipeline, raw, brief=brief, only=only, connections=connections)
-    return search.result(found)
+    parts = []
+    for one in pipeline.described():
+        search = _Search(lake, one, _RECENT if brief else None, forgotten)
+        raw = {source: search.commits(one.raw_table(source)) for source in one.sources}
+        found = look(lake, one, raw, brief=brief, only=only, connections=connections)
+        parts.append(search.result(found))
+    return together(parts)
 
 
 class _Search:
-    """Follows what was recorded as read, from the landed data on."""
+    """Follows what was recorded as read, from the landed data on, in one generation of tables."""
 
     def __init__(
         self, lake: Lake, pipeline: Pipeline, latest: int | None, forgotten: Collection[str]
@@ -149,10 +100,12 @@ class _Search:
             and name not in scored
             and (run_id := predicted.at(name).dag_run_id) in judges
         }
+        # What a run made of another generation, it does not make anew of this one.
+        ours = {name for name in scored.partitions if not self._is_of_another(scored.at(name))}
         runs = [
             _run_of(scored.at(name), name, "score", made.get(name, ()), judged)
             for name in scored.partitions
-            if name in made or name in judged
+            if (name in made and name in ours) or name in judged
         ]
         trained = {commit.version: commit for commit in self._trainings()}
         as_of = {commit.partitions[0] for commit in trained.values()}
@@ -164,7 +117,7 @@ class _Search:
         ]
         return Stale(
             corrections=landing.corrections,
-            history={name: tables for name, tables in made.items() if name not in scored},
+            history={name: tables for name, tables in made.items() if name not in ours},
             # Of several trainings as of one partition the order stays.
             runs=tuple(sorted(dict.fromkeys(runs), key=lambda run: (run.partition, run.kind))),
             versions={
@@ -174,6 +127,13 @@ class _Search:
                 and self._is_version_stale(number)
             },
             expired=landing.expired,
+        )
+
+    def _is_of_another(self, commit: Written) -> bool:
+        """Tell whether what was scored came from another generation of the features."""
+        return any(
+            is_one_of(read.table, FEATURES) and read.table != self.pipeline.features_table
+            for read in commit.inputs
         )
 
     def _trainings(self) -> Iterator[Written]:
@@ -308,7 +268,8 @@ class _Search:
         # A release that did not say: what became of it is known if a version did.
         for model in self._versions.values():
             training_set = TrainingSet.from_dict(model.training_set)
-            if training_set.reference.version == commit.version:
+            reference = training_set.reference
+            if (reference.table, reference.version) == (commit.table, commit.version):
                 return sorted({*training_set.train, *training_set.holdout})
         return ()
 
@@ -329,8 +290,10 @@ class _Search:
         model = self._versions.get(number)
         if model is None:
             return None
-        version = TrainingSet.from_dict(model.training_set).reference.version
-        return self.commits(self.pipeline.training_sets_table).until(model.partition, version)
+        made = TrainingSet.from_dict(model.training_set).reference
+        if made.table != self.pipeline.training_sets_table:
+            return None
+        return self.commits(made.table).until(model.partition, made.version)
 
     def _is_version_stale(self, number: int) -> bool:
         """Tell whether a version was trained on data of before."""

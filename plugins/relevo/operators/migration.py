@@ -23,8 +23,8 @@ _LOOK_AGAIN = timedelta(minutes=5)
 class MigrateOperator(InterventionOperator):
     """Fill the next generation of the tables, have it trained on, and tell what the gate said.
 
-    The parameters are ``pipeline``, ``first`` (None: all history) and ``reason``. While the training
-    lasts, a person's approval included, it waits without a worker slot.
+    The parameters are ``pipeline``, ``first`` (None: all history) and ``reason``. While the
+    training lasts, a person's approval included, it waits without a worker slot.
 
     Args:
         poll_seconds: Seconds between looks at the training.
@@ -104,6 +104,6 @@ def _refuse_others(lake: Lake, asked: Asked) -> None:
     run = read_run(*found)
     if run is not None and run.state in ACTIVE:
         raise AirflowFailException(
-            f"Pipeline {lake.pipeline}: one migration at a time, got run {found[1]}, which is under "
-            "way. Trigger this DAG when that has ended, if something is to be migrated then."
+            f"Pipeline {lake.pipeline}: one migration at a time, got run {found[1]}, which is "
+            "under way. Trigger this DAG when that has ended, if something is to be migrated then."
         )

@@ -114,7 +114,8 @@ class ComputeFeaturesOperator(OrderedOperator):
 
     def run(self, context: Any) -> dict[str, Any]:
         """Return the draft of the features' partition."""
-        from include.features.feature_function import compute, with_history_of_now
+        from include.features.feature_function import compute, load_function, with_history_of_now
+        from include.features.function_digest import told_of_change
         from include.spark.session import connect
         from include.steps.generations import sources_to_read
         from include.storage.lake_tables import Lake
@@ -132,6 +133,8 @@ class ComputeFeaturesOperator(OrderedOperator):
         sources = sources_to_read(
             lake, spec, validated, partition, origin, connections=self.hook.sql_url
         )
+        if told := told_of_change(lake, spec, load_function(spec)):
+            self.log.warning("%s", told)
         with connect(settings.spark_remote) as spark:
             draft = compute(
                 spark,

@@ -76,9 +76,7 @@ def surroundings(
         x = pc.if_else(pc.equal(amount, 17.0), pa.scalar(None, pa.float64()), amount)
         rows = rows.set_column(2, column, x)
         reading = origin.reading(*sources.values())
-        return drafts.write(
-            lake, pipeline.features_table, rows, partitions=names, origin=reading
-        )
+        return drafts.write(lake, pipeline.features_table, rows, partitions=names, origin=reading)
 
     def publish(store: ObjectStore, report: Any, folder: str) -> str:
         """Write the one object that is written last; the page itself is proved elsewhere."""

@@ -169,9 +169,7 @@ class Changing(World):
             None, lake, self.registry, self.pipeline, features, partition, origin
         )
         monitoring.watch_drift(lake, self.registry, self.pipeline, scored, partition, origin)
-        monitoring.measure_performance(
-            None, lake, self.registry, self.pipeline, partition, origin
-        )
+        monitoring.measure_performance(None, lake, self.registry, self.pipeline, partition, origin)
         return scored.model_version
 
     def performance(self, partition: Any) -> dict[str, tuple[int, float]]:
@@ -180,7 +178,7 @@ class Changing(World):
         for row in monitoring.rows(self.lake, monitoring.PERFORMANCE):
             if row["partition"] == str(partition):
                 record = json.loads(row["details"])
-                found[row["measured"]] = (record["model_version"], record["observed"]["value"])
+                found[row["measured"]] = (record["model_version"], record["value"])
         return found
 
     def decisions(self) -> list[tuple[str, str]]:
@@ -301,9 +299,9 @@ def test_whoever_comes_into_use_scores_its_own_generation(world: Changing) -> No
         *(world.lake, world.registry, world.pipeline, 1, "Too bold", "Ana"),
         *(_now(), Origin("r", "back", "t")),
     )
-    assert generations.of_training(
-        world.lake, world.pipeline, LATER, "asked", None
-    ).generations == {}
+    assert (
+        generations.of_training(world.lake, world.pipeline, LATER, "asked", None).generations == {}
+    )
     assert world.score(LATEST) == 1
     # Of the labels of the old generation too: those of 2005-Q2 had landed for the new one.
     ((judged, (by, _)),) = world.performance(LATEST).items()
