@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from include.errors import RegistryError, SourceError, TrainingError
+from include.features import feature_function
 from include.registry.model_files import ModelVersion
 from include.specification.pipeline import Pipeline
 from include.steps import (
+    erasure,
     generations,
     history_completion,
     interventions,
@@ -27,14 +30,18 @@ from include.steps import (
     training,
     training_course,
 )
+from include.steps.maintenance import Maintenance
+from include.steps.stale import find_stale
 from include.storage import ledger
+from include.storage.inventory import take_inventory
 from include.storage.lineage import Origin
 from include.storage.object_store import ObjectStore
 from include.storage.settings import StoreSettings
 from include.training import training_sets
 from tests.library.steps.conftest import make_version
 from tests.library.steps.test_killed_steps import Killed, killing
-from tests.library.steps.world import SCORED, World, quarter, rows_of
+from tests.library.steps.test_maintained_world import NOBODY
+from tests.library.steps.world import HISTORY, ROWS, SCORED, World, quarter, rows_of
 
 pytestmark = pytest.mark.usefixtures("surroundings")
 
@@ -159,8 +166,6 @@ class Changing(World):
         read = generations.sources_to_read(
             lake, one, loans, partition, origin, connections=no_connections
         )
-        from include.features import feature_function
-
         draft = feature_function.compute(None, lake, one, read, [str(partition)], origin)
         features = preparation.validate_features(lake, one, draft, partition, origin).reference
         if switch is not None:
@@ -390,6 +395,108 @@ def test_nothing_to_migrate(world: Changing) -> None:
 
 
 def _now() -> Any:
-    from datetime import UTC, datetime, timedelta
-
     return datetime.now(UTC).replace(tzinfo=None) + timedelta(seconds=5)
+
+
+class TestEveryGeneration:
+    """What looks through all tables finds those of the next generation as well."""
+
+    @pytest.fixture
+    def migrated(self, world: Changing) -> Changing:
+        world.change().migrate()
+        return world
+
+    def test_what_was_made_from_corrected_data_is_made_anew(self, migrated: Changing) -> None:
+        assert find_stale(migrated.lake, migrated.pipeline).is_nothing
+        migrated.land(1, HISTORY[1], loans=ROWS - 2)
+        found = find_stale(migrated.lake, migrated.pipeline)
+        assert [(item.source, item.partition) for item in found.corrections] == [
+            ("loans", "2004-Q2")
+        ]
+        assert found.history["2004-Q2"] == (
+            *("raw_loans", "quarantine_loans", "features", "features_2"),
+        )
+        assert set(found.versions) == {1, 2}
+        assert {run.run_id for run in found.runs if run.kind == "train"} == {
+            "train",
+            "migration__change",
+        }
+        history_completion.prepare_again(
+            *(None, migrated.lake, migrated.pipeline, [("loans", "2004-Q2")], found.history),
+            Origin("platform_reprocess", "again", "prepare_history"),
+        )
+        for table in ("features", "features_2"):
+            assert migrated.lake.row_counts(table)["2004-Q2"] == ROWS - 4
+        found = find_stale(migrated.lake, migrated.pipeline)
+        assert not found.corrections
+        assert not {"features", "features_2"} & {t for ts in found.history.values() for t in ts}
+
+    def test_labels_that_only_one_has_are_ingested_for_that(self, migrated: Changing) -> None:
+        migrated.land(2, HISTORY[2], outcomes=ROWS - 5)
+        found = find_stale(migrated.lake, migrated.pipeline)
+        own = ("raw_outcomes", "quarantine_outcomes", "labels")
+        assert set(found.history["2004-Q3"]) == {*own, *(f"{name}_2" for name in own)}
+
+    def test_who_is_erased_is_in_none_of_them(self, migrated: Changing) -> None:
+        people = ("2004-Q2/7", "2004-Q2/3", "2004-Q2/5")
+        store = ObjectStore(migrated.lake.settings)
+        store.write(erasure.ids_uri(migrated.lake.pipeline, "letter"), "\n".join(people).encode())
+        found = erasure.erase(
+            *(migrated.lake, migrated.registry, migrated.pipeline, "letter", "a letter", "Ada"),
+            Origin("platform_erase", "manual__1", "erase"),
+            connections=no_connections,
+        )
+        erasure.forget_ids(migrated.lake, "letter")
+        assert {*NEW_TABLES, "quarantine_outcomes_2", "quarantine_features_2"} <= set(found.tables)
+        assert found.versions == (1, 2)
+        # The same files, whoever reads them.
+        assert (found.files, found.landed) == (2, 6)
+        for table in take_inventory(migrated.lake).tables:
+            for row in migrated.lake.read_held(table).to_pylist():
+                assert not any(person in json.dumps(row, default=str) for person in people), table
+        found_stale = find_stale(migrated.lake, migrated.pipeline)
+        assert found_stale.is_nothing, found_stale
+
+    def test_what_nobody_needs_any_more_is_removed_and_told(self, migrated: Changing) -> None:
+        days = timedelta(days=90)
+        late = datetime.now(UTC) + days + timedelta(seconds=2)
+
+        def planned(now: datetime, pipeline: Pipeline) -> set[str]:
+            maintenance = Maintenance(migrated.lake, NOBODY, days, pipeline=pipeline)
+            return {item.name.rpartition("/")[2] for item in maintenance.draw_up(now).of("table")}
+
+        assert planned(late, migrated.pipeline) == set()
+        migrated.adopt()
+        assert planned(datetime.now(UTC), migrated.pipeline) == set()
+        old = {"features", "quarantine_features", "raw_outcomes", "quarantine_outcomes", "labels"}
+        assert planned(late, migrated.pipeline) == old
+
+        maintenance = Maintenance(migrated.lake, NOBODY, days, pipeline=migrated.pipeline)
+        maintenance.plan("night", late)
+        outcome = maintenance.carry_out("night", late)
+        assert outcome.won()["table"][0] == len(old)
+        assert outcome.won()["table"][1] > 0
+        held = set(take_inventory(migrated.lake).tables)
+        assert not old & held
+        assert {*NEW_TABLES, "training_sets", "raw_loans", "predictions"} <= held
+        assert not outcome.left
+        assert planned(late, migrated.pipeline) == set()
+        # All goes on without them.
+        assert migrated.score(LATER) == 2
+        with pytest.raises(RegistryError, match="must hold every column that version 1 was train"):
+            rollback.roll_back(
+                *(migrated.lake, migrated.registry, migrated.pipeline, 1, "Too bold", "Ana"),
+                *(_now(), Origin("r", "back", "t")),
+            )
+
+    def test_tables_of_who_was_gone_back_to_stay(self, migrated: Changing) -> None:
+        rollback.roll_back(
+            *(migrated.lake, migrated.registry, migrated.pipeline, 1, "Too bold", "Ana"),
+            *(_now(), Origin("r", "back", "t")),
+        )
+        migrated.adopt()
+        late = datetime.now(UTC) + timedelta(days=90, seconds=2)
+        maintenance = Maintenance(
+            migrated.lake, NOBODY, timedelta(days=90), pipeline=migrated.pipeline
+        )
+        assert maintenance.draw_up(late).of("table") == []
