@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from include.calendar.partitions import Partition, parse
-from include.errors import RegistryError, TrainingError
+from include.errors import RegistryError, SpecificationError, TrainingError
 from include.features.feature_function import TABLE as FEATURES
 from include.ingestion.landed_partitions import landed_partitions
 from include.registry import succession
@@ -88,12 +88,12 @@ def of_table(pipeline: Pipeline, dataset: str, table: str) -> Pipeline:
         table: The table that the draft is of.
 
     Raises:
-        TrainingError: If the file does not describe it any more.
+        SpecificationError: If the file does not describe it any more.
     """
     for one in pipeline.described():
         if table == (one.features_table if dataset == FEATURES else one.raw_table(dataset)):
             return one
-    raise TrainingError(
+    raise SpecificationError(
         f"pipeline {pipeline.name}: its file must describe table {table}, of which the draft is, "
         "got another generation. Clear the run from its first task on."
     )

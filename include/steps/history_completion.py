@@ -265,9 +265,7 @@ def prepare_absent(
     origin: Origin,
     connections: Connections,
 ) -> None:
-    steps = (
-        range(pipeline.sources[source].history + 1) if source in pipeline.feature_sources else [0]
-    )
+    steps = range(pipeline.sources[source].history + 1)
     needed = {partition.shift(-step) for partition in wanted for step in steps}
     absent = absent_of_source(lake, pipeline, source, needed)
     if not set(absent) <= set(wanted):

@@ -208,7 +208,8 @@ class OrderedOperator(WaitingOperator):
     def overlap(self) -> int:
         """Tell how many runs that come first may be active."""
         pipeline = self.specification()
-        follows = not pipeline.has_time or any(s.history for s in pipeline.sources.values())
+        sources = [source for one in pipeline.described() for source in one.sources.values()]
+        follows = not pipeline.has_time or any(source.history for source in sources)
         return 0 if follows else 1
 
 

@@ -231,13 +231,13 @@ def test_the_next_generation_takes_over_by_the_gate(world: Changing) -> None:
     # 2005-Q1 was scored by version 1, which takes the label for its opposite.
     ((judged, (by, value)),) = world.performance(LATER).items()
     assert (judged, by) == (AS_OF, 1)
-    assert value < 0.1
+    assert value < 0.3
 
     world.adopt()
     assert world.score(LATEST) == 2
     ((judged, (by, value)),) = world.performance(LATEST).items()
     assert (judged, by) == (str(LATER), 2)
-    assert value > 0.9
+    assert value > 0.7
     assert world.begin("another").told.startswith("The file of")
 
 
