@@ -26,6 +26,7 @@ from stack.commands.lint import lint
 from stack.commands.lock import lock
 from stack.commands.logs import logs
 from stack.commands.maintain import maintain
+from stack.commands.migrate import migrate
 from stack.commands.mutate import mutate
 from stack.commands.new import new
 from stack.commands.plan import plan
@@ -77,6 +78,7 @@ app.command()(refuse)
 app.command()(freeze)
 app.command()(unfreeze)
 app.command()(withdraw)
+app.command()(migrate)
 app.command()(erase)
 app.command()(maintain)
 app.command()(clean)

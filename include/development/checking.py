@@ -70,19 +70,40 @@ def check(
         return file.findings
     checked = Checked(f"{name}.yaml", file.document, file.pipeline)
     found = [
-        *check_feature_function(checked),
-        *check_returned_columns(checked, expectations),
+        *_of_sections(checked, pipelines, expectations, store),
         *check_own_metrics(checked),
         *check_candidates(checked),
-        *check_suites(checked, expectations),
-        *_expression(checked),
         *_schedule(checked),
-        *_sources_without_time(checked),
-        *_shared_landings(checked, pipelines),
         *_declaration(checked, dags),
-        *(() if store is None else check_landed(checked, expectations, store)),
     ]
-    return tuple(sorted(found, key=lambda item: (item.file != checked.file, item.file, item.line)))
+    if (to_be := checked.to_be()) is not None:
+        found += _of_sections(to_be, pipelines, expectations, store)
+        found += [] if store is None else _is_migrated(checked, store)
+    once = dict.fromkeys(found)
+    return tuple(sorted(once, key=lambda item: (item.file != checked.file, item.file, item.line)))
+
+
+def _of_sections(
+    checked: Checked, pipelines: Path, expectations: Path, store: StoreSettings | None
+) -> Iterator[Finding]:
+    """Check what a migration may change: features and sources."""
+    yield from check_feature_function(checked)
+    yield from check_returned_columns(checked, expectations)
+    yield from check_suites(checked, expectations)
+    yield from _expression(checked)
+    yield from _sources_without_time(checked)
+    yield from _shared_landings(checked, pipelines)
+    if store is not None:
+        yield from check_landed(checked, expectations, store)
+
+
+def _is_migrated(checked: Checked, store: StoreSettings) -> Iterator[Finding]:
+    """Tell that the migration is over."""
+    from include.steps.migration import already_in_use
+    from include.storage.lake_tables import Lake
+
+    if told := already_in_use(Lake(store, checked.pipeline.name), checked.pipeline):
+        yield checked.warning(("next",), told)
 
 
 def _expression(checked: Checked) -> Iterator[Finding]:

@@ -97,7 +97,7 @@ def run(
     told = shortage(pipeline, [item for item in found if item <= as_of])
     if told:
         raise SourceError(f"pipeline {pipeline.name}: training.window {told}")
-    pipeline = pipeline.model_copy(update={"name": f"{pipeline.name}{SUFFIX}"})
+    pipeline = pipeline.of_now().model_copy(update={"name": f"{pipeline.name}{SUFFIX}"})
     for bucket in (LAKE, REPORTS):
         store.delete_below(f"s3://{bucket}/{pipeline.name}/")
     steps = _Steps(

@@ -14,6 +14,7 @@ from include.specification.pipeline import Pipeline
 from include.storage.settings import LAKE
 
 if TYPE_CHECKING:
+    from include.storage.lake_tables import Lake
     from include.storage.ledger import Entry
 
 MLFLOW = "MLflow"
@@ -130,40 +131,40 @@ def traffic(pipeline: Pipeline) -> dict[str, Traffic]:
 
     A task that Relevo does not make, in a DAG written by hand, is not among them.
     """
-    from include.features import feature_function, labels
+    from include.features import feature_function
     from include.registry import champions
     from include.scoring import batch_scoring
     from include.steps import monitoring
-    from include.steps.preparation import quarantine_table, raw_table
     from include.storage import ledger
-    from include.training import training_sets
 
-    feature_tables = tuple(raw_table(name) for name in pipeline.feature_sources)
+    feature_tables = tuple(pipeline.raw_table(name) for name in pipeline.feature_sources)
     found: dict[str, Traffic] = {}
     for name in pipeline.sources:
         brings_labels = name == pipeline.label_source
         task = "labels" if brings_labels and not pipeline.labels_in_row else name
-        raw, bad = raw_table(name), quarantine_table(name)
-        kept = (raw, bad, labels.TABLE) if brings_labels else (raw, bad)
+        raw, bad = pipeline.raw_table(name), pipeline.quarantine_table(name)
+        kept = (raw, bad, pipeline.labels_table) if brings_labels else (raw, bad)
         found[f"ingest_{task}"] = Traffic((_landed(name),), (_draft(raw),))
         found[f"validate_{task}"] = Traffic((_draft(raw),), kept)
-    bad_features, drafted = quarantine_table(feature_function.TABLE), _draft(feature_function.TABLE)
+    bad_features = pipeline.quarantine_table(feature_function.TABLE)
+    features, labels = pipeline.features_table, pipeline.labels_table
+    training_sets, drafted = pipeline.training_sets_table, _draft(features)
     written = [name for item in found.values() for name in item.writes]
     prepared = tuple(dict.fromkeys(name for name in written if not _is_draft(name)))
     return {
         **found,
         "compute_features": Traffic(feature_tables, (drafted,)),
-        "validate_features": Traffic((drafted,), (feature_function.TABLE, bad_features)),
+        "validate_features": Traffic((drafted,), (features, bad_features)),
         "await_training": Traffic((ledger.TABLE,)),
         "score_batch": Traffic(
-            (feature_function.TABLE, champions.TABLE), (batch_scoring.TABLE, champions.PROFILES)
+            (features, champions.TABLE), (batch_scoring.TABLE, champions.PROFILES)
         ),
         "detect_drift": Traffic(
-            (champions.PROFILES, feature_function.TABLE, champions.TABLE),
+            (champions.PROFILES, features, champions.TABLE),
             (monitoring.DRIFT, PAGES),
         ),
         "measure_performance": Traffic(
-            (batch_scoring.TABLE, labels.TABLE, feature_function.TABLE, champions.TABLE),
+            (batch_scoring.TABLE, labels, features, champions.TABLE),
             (monitoring.PERFORMANCE,),
         ),
         "decide_retraining": Traffic(
@@ -171,22 +172,58 @@ def traffic(pipeline: Pipeline) -> dict[str, Traffic]:
         ),
         "request_retraining": Traffic((ledger.TABLE,)),
         "build_training_set": Traffic(
-            (*map(_landed, pipeline.sources), feature_function.TABLE, labels.TABLE),
-            (*prepared, feature_function.TABLE, bad_features, training_sets.TABLE),
+            (*map(_landed, pipeline.sources), features, labels),
+            (*prepared, features, bad_features, training_sets),
         ),
-        "validate_training_set": Traffic((training_sets.TABLE,), (PAGES,)),
-        "explore_training_set": Traffic((training_sets.TABLE,), (PAGES,)),
-        "train_candidate": Traffic((training_sets.TABLE,), (MLFLOW,)),
-        "select_challenger": Traffic((training_sets.TABLE, MLFLOW), (champions.TABLE, MLFLOW)),
-        "evaluate_challenger": Traffic(
-            (training_sets.TABLE, champions.TABLE), (ledger.TABLE, PAGES)
-        ),
+        "validate_training_set": Traffic((training_sets,), (PAGES,)),
+        "explore_training_set": Traffic((training_sets,), (PAGES,)),
+        "train_candidate": Traffic((training_sets,), (MLFLOW,)),
+        "select_challenger": Traffic((training_sets, MLFLOW), (champions.TABLE, MLFLOW)),
+        "evaluate_challenger": Traffic((training_sets, champions.TABLE), (ledger.TABLE, PAGES)),
         "approve_promotion": Traffic((ledger.TABLE,), (ledger.TABLE,)),
         "promote_challenger": Traffic((ledger.TABLE, champions.TABLE), (champions.TABLE, MLFLOW)),
         "close_training": Traffic(
             (ledger.TABLE, champions.TABLE), (ledger.TABLE, champions.TABLE, MLFLOW)
         ),
     }
+
+
+def next_tables(pipeline: Pipeline) -> tuple[str, ...]:
+    """Name the tables that a migration fills beside those of now."""
+    to_be = pipeline.to_be()
+    held = set(tables(pipeline))
+    return () if to_be is None else tuple(name for name in tables(to_be) if name not in held)
+
+
+def next_steps(pipeline: Pipeline, lake: Lake | None) -> list[str]:
+    """Tell what a migration does, one line a step; none if the file names nothing.
+
+    Args:
+        pipeline: The pipeline file.
+        lake: Its tables; None to look at none.
+    """
+    to_be = pipeline.to_be()
+    if to_be is None:
+        return []
+    lines = [f"writes {', '.join(next_tables(pipeline))}"]
+    as_of = "the latest partition that was scored"
+    if lake is not None:
+        from include.steps.migration import already_in_use, outlook
+
+        if told := already_in_use(lake, pipeline):
+            return [told]
+        as_of, features, labels = outlook(lake, pipeline, to_be)
+        if not as_of:
+            return ["nothing was prepared yet: put the content of `next:` in its place"]
+        lines.append(f"computes features of {features} partitions")
+        if to_be.labels_table != pipeline.labels_table:
+            lines.append(f"ingests labels of {labels} partitions")
+    return [
+        *lines,
+        f"trains as of {as_of}, and switches from the next partition on if the gate passes",
+        "leaves all other tables as they are; the version in use scores meanwhile",
+        f'begins with `./relevo migrate {pipeline.name} --reason "..."`',
+    ]
 
 
 def _landed(source: str) -> str:

@@ -22,12 +22,14 @@ from include.calendar.moments import to_moments
 from include.calendar.partitions import containing
 from include.errors import FeatureError, RelevoError, SourceError
 from include.features import labels
+from include.features.function_digest import FUNCTION, digest_function
 from include.features.row_keys import KeySum, are_comparable, key_sum
 from include.ingestion.arrow_types import check_types
 from include.ingestion.storable_columns import check_names
 from include.spark import worker_errors
 from include.spark.column_names import column
 from include.spark.lake_source import read
+from include.specification.generations import FEATURES
 from include.specification.pipeline import Pipeline
 from include.storage import drafts
 from include.storage.data_files import DataFile, write_files
@@ -37,7 +39,7 @@ from include.storage.lineage import Origin, TableReference
 from include.storage.settings import StoreSettings
 from include.wording import some
 
-TABLE = "features"
+TABLE = FEATURES  # also the name of the data set, whatever the generation of its table
 _FILE = pa.schema(
     [("path", pa.string()), ("partition", pa.string()), ("size", pa.int64()), ("rows", pa.int64())]
 )
@@ -112,11 +114,12 @@ def compute(
         )
     return drafts.put(
         lake,
-        TABLE,
+        pipeline.features_table,
         [file for _, files in computed for file in files],
         computed[0][0].append(pa.field(PARTITION, pa.string())),
         partitions=wanted,
         origin=origin.reading(*sources.values()),
+        details={FUNCTION: digest_function(function)},
     )
 
 
@@ -141,7 +144,7 @@ def _compute_one(
     features = _with_plain_numbers(features, pipeline.keys)
     returned = _arrow_schema(features)
     _check_types(pipeline, returned)
-    table_uri = lake.uri(TABLE)
+    table_uri = lake.uri(pipeline.features_table)
 
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         held = list(batches)

@@ -8,7 +8,6 @@ import pandas as pd
 
 from include.calendar.partitions import Partition
 from include.features import labels
-from include.features.feature_function import TABLE as FEATURES
 from include.features.point_in_time import join_labels
 from include.monitoring.performance import mature_partitions
 from include.specification.pipeline import Pipeline
@@ -16,14 +15,19 @@ from include.storage.data_frames import to_pandas
 from include.storage.lake_tables import PARTITION, Lake
 
 
-def known_labels(lake: Lake, partition: Partition) -> pd.DataFrame:
+def known_labels(lake: Lake, partition: Partition, table: str = labels.TABLE) -> pd.DataFrame:
     """Read the labels that were known when a partition closed.
+
+    Args:
+        lake: The pipeline's tables.
+        partition: The partition.
+        table: Name of the labels' table, of whichever generation.
 
     Returns:
         Rows of the ``labels`` table; one per delivery of a label.
     """
-    held = [name for name in lake.partitions(labels.TABLE) if name <= str(partition)]
-    known = to_pandas(lake.read(labels.TABLE, partitions=held))
+    held = [name for name in lake.partitions(table) if name <= str(partition)]
+    known = to_pandas(lake.read(table, partitions=held))
     return known[known["known_at"] < pd.Timestamp(partition.end)]
 
 
@@ -45,15 +49,21 @@ def mature_as_of(
     """
     rows = {
         name: count
-        for name, count in lake.row_counts(FEATURES).items()
+        for name, count in lake.row_counts(pipeline.features_table).items()
         if name <= str(partition) and (among is None or name in among)
     }
     if among is not None and not rows:
         return ()
     entities = to_pandas(
-        lake.read(FEATURES, partitions=list(rows), columns=[*pipeline.keys, PARTITION])
+        lake.read(
+            pipeline.features_table,
+            partitions=list(rows),
+            columns=[*pipeline.keys, PARTITION],
+        )
     )
-    labelled = join_labels(entities, known_labels(lake, partition), pipeline, partition.end)
+    labelled = join_labels(
+        entities, known_labels(lake, partition, pipeline.labels_table), pipeline, partition.end
+    )
     known = {str(name): int(count) for name, count in labelled.groupby(PARTITION).size().items()}
     if not pipeline.has_time:
         return tuple(sorted(known))

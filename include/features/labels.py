@@ -18,12 +18,13 @@ from include.calendar.partitions import Partition
 from include.errors import SourceError
 from include.ingestion.arrow_types import stored_as
 from include.monitoring.binning import text_of
+from include.specification.generations import LABELS
 from include.specification.metric_names import Task
 from include.specification.pipeline import Pipeline
 from include.storage.data_frames import to_series
 from include.wording import some
 
-TABLE = "labels"
+TABLE = LABELS
 # Of a label, by task.
 TYPES: dict[Task, pa.DataType] = {
     "binary": pa.int64(),

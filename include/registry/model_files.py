@@ -9,7 +9,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 from zipfile import BadZipFile
 
@@ -23,6 +23,7 @@ from include.evaluation.decision_threshold import DecisionThreshold
 from include.monitoring.drift import Thresholds
 from include.monitoring.profiles import Profile
 from include.specification.candidate_defaults import PRESETS
+from include.specification.generations import FEATURES, of_generation
 from include.specification.metric_names import Task
 from include.specification.problem import Problem, Scores
 from include.storage.object_store import ObjectStore
@@ -82,6 +83,8 @@ class ModelVersion:
             (see :func:`trusted_for`).
         decision: Binary: from which score on a row is decided as 1; None if its training's
             pipeline file did not say.
+        generations: Of the data sets that it was trained on, as ``Pipeline.generations`` tells
+            them.
     """
 
     pipeline: str
@@ -97,6 +100,12 @@ class ModelVersion:
     classes: tuple[str, ...] = ()
     trusted: tuple[str, ...] = ()
     decision: DecisionThreshold | None = None
+    generations: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def features_table(self) -> str:
+        """Name the table of the features that it scores."""
+        return of_generation(FEATURES, self.generations.get(FEATURES, 1))
 
     @property
     def threshold(self) -> float | None:
@@ -111,11 +120,12 @@ class ModelVersion:
     def to_dict(self) -> dict[str, Any]:
         """Render as a JSON-serialisable mapping, which digests of versions are made of.
 
-        Without a decision it is what it was before there were any.
+        Without a decision, or of first generations, it is what it was before there were others.
         """
         values = asdict(self)
-        if self.decision is None:
-            del values["decision"]
+        for name in ("decision", "generations"):
+            if not values[name]:
+                del values[name]
         return values
 
     @classmethod

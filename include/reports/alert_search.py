@@ -22,8 +22,9 @@ from include.specification.pipeline import Pipeline
 from include.specification.sections.alerts import AlertKind
 from include.steps.corrections import look
 from include.steps.gaps import due_runs
+from include.steps.generations import in_use_now
 from include.steps.monitoring import DRIFT, PERFORMANCE
-from include.steps.preparation import data_docs_uri, quarantine_table, raw_table
+from include.steps.preparation import data_docs_uri
 from include.storage import ledger
 from include.storage.lake_tables import Lake
 from include.storage.lineage_records import PartitionCommits, Written, written
@@ -69,8 +70,9 @@ def find_stale_alerts(lake: Lake, pipeline: Pipeline) -> list[Alert]:
     Raises:
         SourceError: If a source cannot be listed.
     """
+    pipeline = in_use_now(lake, pipeline)
     ingested = {
-        source: PartitionCommits(written(lake, raw_table(source), _RECENT))
+        source: PartitionCommits(written(lake, pipeline.raw_table(source), _RECENT))
         for source in pipeline.sources
     }
     return [
@@ -131,17 +133,19 @@ def _dropped(lake: Lake, now: datetime) -> Iterator[Alert]:
 
 
 def _nearly_full(lake: Lake, pipeline: Pipeline, now: datetime) -> Iterator[Alert]:
+    pipeline = in_use_now(lake, pipeline)
     limits = {
-        name: (raw_table(name), source.max_quarantined)
+        name: (pipeline.raw_table(name), source.max_quarantined)
         for name, source in pipeline.sources.items()
         if source.on_failure == "quarantine"
     }
-    limits[FEATURES] = (FEATURES, pipeline.features.max_quarantined)
+    limits[FEATURES] = (pipeline.features_table, pipeline.features.max_quarantined)
     for dataset, (table, limit) in limits.items():
-        recent = _recent(lake, quarantine_table(dataset), now)
+        quarantined = pipeline.quarantine_table(dataset)
+        recent = _recent(lake, quarantined, now)
         if not recent:
             continue
-        kept, moved = lake.row_counts(table), lake.row_counts(quarantine_table(dataset))
+        kept, moved = lake.row_counts(table), lake.row_counts(quarantined)
         for name in sorted(recent.keys() & moved.keys()):
             left, gone = kept.get(name, 0), moved[name]
             if is_nearly_full(left, gone, limit):

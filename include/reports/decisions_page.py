@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -13,12 +13,13 @@ from include.registry import interventions
 from include.registry.champions import Registry
 from include.reports.page_views import LATEST, View, latest_part
 from include.scoring import batch_scoring
+from include.specification.generations import FEATURES, of_generation, quarantine_table
 from include.specification.pipeline import Pipeline
 from include.specification.pipeline_file import load
 from include.steps import monitoring
 from include.steps.gaps import find_gaps
-from include.steps.preparation import quarantine_table
-from include.steps.stale import Stale, find_stale
+from include.steps.stale import find_stale
+from include.steps.staleness import Stale
 from include.storage import ledger
 from include.storage.lake_tables import Lake
 from include.templates import render
@@ -34,6 +35,7 @@ ACTIONS = {
     "platform_unfreeze": ("let the gate decide again", "unfreeze {name}"),
     "platform_withdraw": ("take back a requested training", "withdraw {name} PARTITION"),
     "platform_reprocess": ("make anew what is stale", ""),
+    "platform_migrate": ("put in use what the file names under next", "migrate {name}"),
     "platform_erase": ("forget somebody", "erase {name} FILE"),
 }
 _BY_HAND = ("rollback", "by_hand", "freeze")
@@ -103,20 +105,46 @@ class Row:
         )
 
 
+class _Quarantined:
+    """Counts the quarantined rows of partitions, of the generation that each was scored from."""
+
+    def __init__(self, lake: Lake, pipeline: Pipeline) -> None:
+        self.lake, self.pipeline, self.registry = lake, pipeline, Registry(lake)
+        self._counts: dict[str, dict[str, int]] = {}
+        self._versions: dict[int, Mapping[str, int]] = {}
+
+    def count(self, partition: str, version: int) -> int:
+        """Count them in the tables of all data sets."""
+        generations = self._generations(version)
+        tables = [
+            of_generation(quarantine_table(dataset), generations.get(dataset, 1))
+            for dataset in (*self.pipeline.sources, FEATURES)
+        ]
+        for table in tables:
+            if table not in self._counts:
+                self._counts[table] = self.lake.row_counts(table)
+        return sum(self._counts[table].get(partition, 0) for table in tables)
+
+    def _generations(self, version: int) -> Mapping[str, int]:
+        # Where there is one generation there is nothing to look up.
+        if self.pipeline.next is None and not self.pipeline.generations:
+            return {}
+        if version not in self._versions:
+            self._versions[version] = self.registry.get(version).generations
+        return self._versions[version]
+
+
 def rows(lake: Lake, pipeline: Pipeline) -> list[Row]:
     """Collect every partition that was scored at its time, in time order."""
     watched = {row["partition"]: row for row in monitoring.rows(lake, monitoring.DRIFT)}
     scored = lake.row_counts(batch_scoring.TABLE)
-    quarantined: dict[str, int] = {}
-    for dataset in (*pipeline.sources, "features"):
-        for name, count in lake.row_counts(quarantine_table(dataset)).items():
-            quarantined[name] = quarantined.get(name, 0) + count
     performance: dict[str, list[PerformanceRecord]] = {}
     for row in monitoring.rows(lake, monitoring.PERFORMANCE):
         record = PerformanceRecord.from_dict(json.loads(row["details"]))
         performance.setdefault(row["partition"], []).append(record)
     decisions = {entry.partition: entry for entry in _current(lake, "retraining")}
     trained = {entry.partition: entry for entry in _current(lake, "training")}
+    quarantined = _Quarantined(lake, pipeline)
     found = []
     for name, drift in sorted(watched.items()):
         decision, training = decisions.get(name), trained.get(name)
@@ -124,7 +152,7 @@ def rows(lake: Lake, pipeline: Pipeline) -> list[Row]:
             Row(
                 partition=name,
                 rows=scored.get(name, 0),
-                quarantined=quarantined.get(name, 0),
+                quarantined=quarantined.count(name, drift["model_version"]),
                 champion=drift["model_version"],
                 drift=drift["verdict"],
                 performance=tuple(sorted(performance.get(name, []), key=lambda r: r.partition)),

@@ -16,8 +16,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from include.features.feature_function import TABLE as FEATURES
 from include.scoring.batch_scoring import TABLE
+from include.specification.generations import FEATURES, is_one_of
 from include.specification.pipeline import Pipeline
 from include.specification.sections.sources import ROW_ID
 from include.storage.data_files import DataFile, open_data_file
@@ -117,7 +117,7 @@ def are_other_rows(lake: Lake, then: TableReference, features: TableReference) -
         features: What is scored now.
     """
     last = _last_commit(lake, str(then.partition), then.version)
-    read = [item for item in last.inputs if item.table == FEATURES] if last else []
+    read = [item for item in last.inputs if is_one_of(item.table, FEATURES)] if last else []
     # A release that did not name partitions in the log: nobody knows which rows it scored.
     return bool(read) and not _same_rows(lake, read[0], features)
 
@@ -144,15 +144,17 @@ def _last_commit(
 
 def _same_rows(lake: Lake, left: TableReference, right: TableReference) -> bool:
     """Compare a partition of the features at two versions, in whatever order its rows lie."""
+    if left.table != right.table:
+        return False
     files = [lake.files(reference) for reference in (left, right)]
     if {file.path for file in files[0]} == {file.path for file in files[1]}:
         return True
-    return _digest(lake, files[0]) == _digest(lake, files[1])
+    return _digest(lake, left.table, files[0]) == _digest(lake, left.table, files[1])
 
 
-def _digest(lake: Lake, files: Iterable[DataFile]) -> tuple[int, int, int]:
+def _digest(lake: Lake, table: str, files: Iterable[DataFile]) -> tuple[int, int, int]:
     """Count rows and add up their hashes, a batch at a time."""
-    root = lake.uri(FEATURES)
+    root = lake.uri(table)
     rows = total = mixed = 0
     with duckdb.connect() as connection:
         for file in files:

@@ -6,17 +6,31 @@ from collections.abc import Iterator
 
 from include.specification import candidate_defaults, metric_names
 from include.specification.candidate_defaults import PRESETS
+from include.specification.generations import FEATURES, generation_of
 from include.specification.located_yaml import Problem
 from include.specification.metric_names import METRICS
 from include.specification.own_columns import BESIDE_KEYS, may_be_key
 from include.specification.pipeline import Pipeline
+from include.specification.sections.features import Features
 from include.specification.sections.sources import PLACEHOLDER, ROW_ID, Source
 from include.wording import nearest
 
 
 def problems(pipeline: Pipeline) -> tuple[Problem, ...]:
     """List what does not fit together, in the order of the file's sections."""
-    found = [
+    found = _of_one(pipeline)
+    to_be = None if pipeline.next is None else pipeline.to_be()
+    if to_be is not None:
+        wrong = [*_next(pipeline)]
+        known = {*found, *wrong}
+        # What only the sections to be bring about is at fault there.
+        late = [item for item in _of_one(to_be) if item not in known] if not wrong else []
+        found += [*wrong, *((in_next(pipeline, at), rule) for at, rule in late)]
+    return tuple(Problem(location, rule) for location, rule in [*found, *_tables(pipeline)])
+
+
+def _of_one(pipeline: Pipeline) -> list[tuple[tuple[str, ...], str]]:
+    return [
         *_keys(pipeline),
         *_time(pipeline),
         *_sources(pipeline),
@@ -26,7 +40,73 @@ def problems(pipeline: Pipeline) -> tuple[Problem, ...]:
         *_decision(pipeline),
         *_retraining(pipeline),
     ]
-    return tuple(Problem(location, rule) for location, rule in found)
+
+
+def in_next(pipeline: Pipeline, at: tuple[str, ...]) -> tuple[str, ...]:
+    """Find where a section to be stands in the file."""
+    if pipeline.next is None:
+        return at
+    is_source = at[:1] == ("sources",) and at[1:2] and at[1] in pipeline.next.sources
+    is_features = at[:1] == (FEATURES,) and pipeline.next.features is not None
+    return ("next", *at) if is_source or is_features else at
+
+
+def _next(pipeline: Pipeline) -> _Found:
+    following = pipeline.next
+    if following is None:
+        return
+    if following.features is None and not following.sources:
+        yield ("next",), "must name features or sources that change, got neither. Remove it."
+    if following.features is not None:
+        yield from _generation(("next", FEATURES), pipeline.features, following.features)
+    for name, source in following.sources.items():
+        at = ("next", "sources", name)
+        held = pipeline.sources.get(name)
+        if held is None:
+            yield at, f"must be a source of the pipeline{nearest(name, tuple(pipeline.sources))}"
+            continue
+        yield from _generation(at, held, source)
+        if (source.labels is None) != (held.labels is None):
+            yield (
+                (*at, "labels"),
+                f"must stay with {pipeline.label_source}, which brings the labels. A pipeline of "
+                "another name may take them from elsewhere.",
+            )
+        elif name in pipeline.feature_sources and following.features is None:
+            yield (
+                ("next",),
+                f"must name features as well, because those are computed from {name}. Write them "
+                f"with generation: {pipeline.features.generation + 1}, also if the function stays.",
+            )
+
+
+def _generation(
+    at: tuple[str, ...], held: Features | Source, following: Features | Source
+) -> _Found:
+    least = held.generation + 1
+    if following.generation < least:
+        yield (
+            (*at, "generation"),
+            f"must be at least {least}, because {held.generation} is in use, got "
+            f"{following.generation}. Write generation: {least}.",
+        )
+
+
+def _tables(pipeline: Pipeline) -> _Found:
+    """Refuse names of sources by which two of their tables would be called the same."""
+    highest = {FEATURES: 1} | dict.fromkeys(pipeline.sources, 1)
+    for one in pipeline.described():
+        for dataset, number in one.generations.items():
+            highest[dataset] = max(highest[dataset], number)
+    for dataset, number in highest.items():
+        for other in pipeline.sources:
+            found = generation_of(other, dataset)
+            if found is not None and 1 < found <= number:
+                yield (
+                    ("sources", other),
+                    f"must be called otherwise: generation {found} of {dataset} has tables of that "
+                    "name. Rename it.",
+                )
 
 
 # Of data with a time: two partitions to learn and search on, one that only judges.

@@ -9,14 +9,16 @@ from pydantic import Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from include.calendar.partitions import Frequency
-from include.specification import metric_names
+from include.specification import generations, metric_names
 from include.specification.candidate_defaults import PRESETS, Preset
+from include.specification.generations import FEATURES, LABELS, TRAINING_SETS, of_generation
 from include.specification.metric_names import METRICS, Metric, Task
 from include.specification.sections.alerts import Receiver
 from include.specification.sections.decision import Decision
 from include.specification.sections.execution import Execution
 from include.specification.sections.features import Features
 from include.specification.sections.monitoring import Monitoring
+from include.specification.sections.next import Next
 from include.specification.sections.promotion import Promotion
 from include.specification.sections.retraining import Retraining
 from include.specification.sections.schedule import Schedule
@@ -55,6 +57,7 @@ class Pipeline(Section):
         retraining: When the champion is challenged.
         execution: How Airflow runs the tasks.
         alerts: Who is told what, by a name for each receiver.
+        next: What a migration puts in place of features and sources.
     """
 
     name: SkipJsonSchema[Name]
@@ -75,6 +78,7 @@ class Pipeline(Section):
     retraining: Retraining = Retraining()
     execution: Execution = Execution()
     alerts: Mapping[Name, Receiver] = {}
+    next: Next | None = None
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -114,6 +118,71 @@ class Pipeline(Section):
     def has_time(self) -> bool:
         """Whether partitions are slices of time, not numbered snapshots."""
         return self.partition is not Frequency.NONE
+
+    @property
+    def generations(self) -> dict[str, int]:
+        """Tell by data set, ``features`` or the name of a source, which generation it fills.
+
+        Those of the first generation are left out.
+        """
+        numbers = {FEATURES: self.features.generation}
+        numbers |= {name: source.generation for name, source in self.sources.items()}
+        return {name: number for name, number in numbers.items() if number > 1}
+
+    @property
+    def features_table(self) -> str:
+        """Name the table of the features."""
+        return of_generation(FEATURES, self.features.generation)
+
+    @property
+    def labels_table(self) -> str:
+        """Name the table of the labels, which is of the generation of their source."""
+        return of_generation(LABELS, self.sources[self.label_source].generation)
+
+    @property
+    def training_sets_table(self) -> str:
+        """Name the table of the training sets, which is of the generation of the features."""
+        return of_generation(TRAINING_SETS, self.features.generation)
+
+    def raw_table(self, source: str) -> str:
+        """Name the table that a source is ingested into."""
+        return of_generation(generations.raw_table(source), self.sources[source].generation)
+
+    def quarantine_table(self, dataset: str) -> str:
+        """Name the table that the bad rows of ``features`` or of a source are moved to."""
+        section = self.features if dataset == FEATURES else self.sources[dataset]
+        return of_generation(generations.quarantine_table(dataset), section.generation)
+
+    def generations_of(self, dataset: str, first: str) -> tuple[str, ...]:
+        """Name the generations of a table up to the highest that the file names.
+
+        Args:
+            dataset: ``features``, or the name of a source.
+            first: Name of the first generation.
+        """
+        highest = max(one.generations.get(dataset, 1) for one in self.described())
+        return tuple(of_generation(first, number) for number in range(1, highest + 1))
+
+    def of_now(self) -> Pipeline:
+        """Leave out what a migration is to put in place."""
+        return self.model_copy(update={"next": None})
+
+    def to_be(self) -> Pipeline | None:
+        """Put in place what a migration is to; None if the file names nothing."""
+        if self.next is None:
+            return None
+        changed = {
+            "features": self.next.features or self.features,
+            "sources": {
+                name: self.next.sources.get(name, source) for name, source in self.sources.items()
+            },
+        }
+        return self.model_copy(update={**changed, "next": None})
+
+    def described(self) -> tuple[Pipeline, ...]:
+        """List the pipeline of now and, if there is one, that of after the migration."""
+        to_be = self.to_be()
+        return (self.of_now(),) if to_be is None else (self.of_now(), to_be)
 
     def metric(self, name: str) -> Metric:
         """Look a metric up, the file's own ones first."""

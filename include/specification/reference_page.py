@@ -26,6 +26,7 @@ from include.specification.sections.monitoring import (
     Monitoring,
     PerformanceMonitoring,
 )
+from include.specification.sections.next import Next
 from include.specification.sections.promotion import BeatChampion, Guard, Promotion
 from include.specification.sections.retraining import Retraining
 from include.specification.sections.schedule import Schedule
@@ -56,6 +57,7 @@ PLACES: dict[type[BaseModel], str] = {
     Retraining: "retraining",
     Execution: "execution",
     Receiver: "alerts.<name>",
+    Next: "next",
 }
 # Of keys whose type does not show what to write, as the file spells it.
 EXAMPLES: dict[tuple[type[BaseModel], str], str] = {

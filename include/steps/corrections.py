@@ -138,7 +138,7 @@ def _changed_rows(
         uri = str(definition.uri)
         files = files_at(ObjectStore(lake.settings), uri, f"source {source}").files
         place = digest_list(files, uri)
-    expected = landed_schema(lake, source)
+    expected = landed_schema(lake, pipeline, source)
     errors = 0
     for name, digest in known.items():
         if place is not None and digest.place == place:

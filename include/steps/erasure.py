@@ -11,25 +11,23 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from include.calendar.partitions import parse
 from include.errors import SourceError, TableError, UnavailableError
 from include.features.feature_function import TABLE as FEATURES
 from include.ingestion.entity_ids import EntityIds, read_ids
-from include.ingestion.landed_removal import LandedRemoval
 from include.registry.champions import TABLE as REGISTRY
 from include.registry.champions import Registry
 from include.registry.model_files import ModelVersion
+from include.specification.generations import quarantine_table
 from include.specification.pipeline import Pipeline
 from include.specification.sections.sources import ROW_ID
 from include.steps.alert_outbox import TABLE as ALERTS
-from include.steps.landed_records import LandedRecords
-from include.steps.preparation import landed_schema, quarantine_table, raw_table, read_batch
+from include.steps.landed_erasure import LandedErasure
+from include.steps.preparation import landed_schema
 from include.storage import ledger
 from include.storage.connections import Connections
 from include.storage.data_files import PARTITION
@@ -40,7 +38,6 @@ from include.storage.object_store import ObjectStore, join
 from include.storage.row_removal import Picked, find_rows, redact_rows, remove_rows
 from include.storage.settings import LAKE, REPORTS
 from include.storage.text_redaction import Redaction
-from include.training.training_sets import TABLE as TRAINING_SETS
 from include.training.training_sets import TrainingSet
 from include.wording import some
 
@@ -148,39 +145,29 @@ def erase(
         return recorded[_DONE]
     ids = _read(lake, pipeline, store, uri)
     _refuse_others(lake, store, name)
-    removals = _removals(store, pipeline, ids)
-    landed = {source: removal.find() for source, removal in removals.items()}
+    landed = LandedErasure(lake, pipeline, ids)
     tables = _tables_about(lake, pipeline, ids)
     rows = {
         table: held for table, picked in tables.items() if (held := find_rows(lake, table, picked))
     }
-    _refuse_queries(lake, pipeline, ids, rows, connections)
+    landed.refuse_queries(rows, connections)
     found = recorded.get(_BEGUN)
     if found is None:
         found = Found(
             people=len(ids),
             tables={table: sum(files.values()) for table, files in rows.items()},
-            files=sum(map(len, landed.values())),
-            landed=sum(sum(files.values()) for files in landed.values()),
-            versions=tuple(_trained_on(lake, registry, rows.get(TRAINING_SETS, {}))),
-            unknown=_without_ids(lake, pipeline, removals.values()),
+            files=len(landed.files),
+            landed=sum(landed.files.values()),
+            versions=tuple(_trained_on(lake, registry, rows)),
+            unknown=landed.without_ids(),
         )
         _record(lake, name, found, _BEGUN, why, who, origin)
-    records = LandedRecords(lake, pipeline, f"{erasures(pipeline.name)}/{name}.json", connections)
-    records.begin(
-        {
-            source: {address: removals[source].digest_rest(address) for address in files}
-            for source, files in landed.items()
-            if files
-        },
-        {source: _partitions(rows, source) for source in landed},
-        lambda batch: batch.filter(pc.invert(ids.mask(batch[pipeline.entity]))),
-    )
-    for source, files in landed.items():
-        _remove_landed(pipeline, removals[source], files)
+    records = landed.begin_records(f"{erasures(pipeline.name)}/{name}", rows, connections)
+    landed.remove()
     for table, picked in tables.items():
         remove_rows(lake, table, picked, rows.get(table, ()))
-    records.finish()
+    for each in records:
+        each.finish()
     redaction, folder = Redaction(ids.texts), f"s3://{REPORTS}/{pipeline.name}"
     for table, columns in _TEXT_COLUMNS.items():
         if lake.exists(table):
@@ -214,29 +201,7 @@ def erase_landed(lake: Lake, pipeline: Pipeline, texts: Sequence[str]) -> int:
     Raises:
         SourceError: If a landed file cannot be read or written.
     """
-    store, changed = ObjectStore(lake.settings), 0
-    for removal in _removals(store, pipeline, _ids(lake, pipeline, texts)).values():
-        files = removal.find()
-        _remove_landed(pipeline, removal, files)
-        changed += len(files)
-    return changed
-
-
-def _removals(store: ObjectStore, pipeline: Pipeline, ids: EntityIds) -> dict[str, LandedRemoval]:
-    return {source: LandedRemoval(store, pipeline, source, ids) for source in pipeline.sources}
-
-
-def _remove_landed(pipeline: Pipeline, removal: LandedRemoval, files: Iterable[str]) -> None:
-    for address in files:
-        try:
-            removal.remove(address)
-        except UnavailableError:
-            raise
-        except SourceError as error:
-            raise SourceError(
-                f"{error} Landed files must be written to erase somebody: whoever may do that runs "
-                f"`./relevo erase {pipeline.name} FILE --landed-only`; then clear this task."
-            ) from error
+    return LandedErasure(lake, pipeline, _ids(lake, pipeline, texts)).remove()
 
 
 def forget_ids(lake: Lake, name: str) -> None:
@@ -261,7 +226,7 @@ def _read(lake: Lake, pipeline: Pipeline, store: ObjectStore, uri: str) -> Entit
 
 def _ids(lake: Lake, pipeline: Pipeline, texts: Sequence[str]) -> EntityIds:
     _demand_entity(pipeline)
-    schema = landed_schema(lake, pipeline.primary_source)
+    schema = landed_schema(lake, pipeline, pipeline.primary_source)
     is_number = schema is not None and not pa.types.is_string(schema.field(pipeline.entity).type)
     return EntityIds(texts, are_numbers=is_number)
 
@@ -277,7 +242,11 @@ def _demand_entity(pipeline: Pipeline) -> None:
 
 def _tables_about(lake: Lake, pipeline: Pipeline, ids: EntityIds) -> dict[str, Picked]:
     """Say of each table that knows entities which rows are about somebody."""
-    quarantines = {quarantine_table(dataset) for dataset in (*pipeline.sources, FEATURES)}
+    quarantines = {
+        table
+        for dataset in (*pipeline.sources, FEATURES)
+        for table in pipeline.generations_of(dataset, quarantine_table(dataset))
+    }
     entity = pipeline.entity
 
     def held_as_json(rows: pa.Table) -> pa.Array:
@@ -295,48 +264,15 @@ def _tables_about(lake: Lake, pipeline: Pipeline, ids: EntityIds) -> dict[str, P
     return found
 
 
-def _without_ids(
-    lake: Lake, pipeline: Pipeline, removals: Iterable[LandedRemoval]
-) -> tuple[str, ...]:
-    """Name the sources without the column, and leftovers beside landed files that nobody reads."""
-    schemas = {source: landed_schema(lake, source) for source in pipeline.sources}
-    lacking = [
-        source
-        for source, schema in schemas.items()
-        if schema is not None and pipeline.entity not in schema.names
-    ]
-    return (*lacking, *(uri for removal in removals for uri in removal.unread))
-
-
-def _refuse_queries(
-    lake: Lake,
-    pipeline: Pipeline,
-    ids: EntityIds,
-    rows: Mapping[str, Mapping[str, int]],
-    connections: Connections,
-) -> None:
-    """Refuse if a database still knows somebody, who would come back with the next run."""
-    for source, definition in pipeline.sources.items():
-        if definition.query is None:
-            continue
-        for partition in _partitions(rows, source):
-            batch = read_batch(
-                *(lake, pipeline, source, parse(partition, pipeline.partition)),
-                *(landed_schema(lake, source), connections),
-            )
-            if pc.any(ids.mask(batch.table[pipeline.entity])).as_py():
-                raise SourceError(
-                    f"source {source} {partition}: the database must not know them any more, got "
-                    "rows of them. Delete them there first, or the next run brings them back."
-                )
-
-
-def _trained_on(lake: Lake, registry: Registry, files: Mapping[str, int]) -> Iterator[int]:
-    """Find the versions whose training set has one of the files with their rows."""
+def _trained_on(
+    lake: Lake, registry: Registry, rows: Mapping[str, Mapping[str, int]]
+) -> Iterator[int]:
+    """Find the versions whose training set has one of the files with their rows, by table."""
     for row in registry.events():
         if row["event"] == "registered":
             model = ModelVersion.from_dict(json.loads(row["details"]))
             reference = TrainingSet.from_dict(model.training_set).reference
+            files = rows.get(reference.table, {})
             try:
                 trained = {file.path for file in lake.files(reference)}
             except TableError:
@@ -345,13 +281,6 @@ def _trained_on(lake: Lake, registry: Registry, files: Mapping[str, int]) -> Ite
                 trained = {path for path in files if path.startswith(folder)}
             if trained & files.keys():
                 yield model.version
-
-
-def _partitions(rows: Mapping[str, Mapping[str, int]], source: str) -> list[str]:
-    """Name the partitions in which somebody is, by the paths of the files."""
-    tables = (raw_table(source), quarantine_table(source))
-    paths = [path for table in tables for path in rows.get(table, {})]
-    return sorted({path.partition("/")[0].removeprefix(f"{PARTITION}=") for path in paths})
 
 
 def _refuse_others(lake: Lake, store: ObjectStore, name: str) -> None:

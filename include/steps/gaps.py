@@ -9,8 +9,6 @@ from datetime import datetime, timedelta
 from include.calendar import partitions
 from include.calendar.due_dates import due_dates
 from include.calendar.partitions import Partition
-from include.features import labels
-from include.features.feature_function import TABLE as FEATURES
 from include.features.known_labels import mature_as_of
 from include.monitoring import gaps as rules
 from include.monitoring.gaps import Gap, Untrained
@@ -18,6 +16,7 @@ from include.registry.champions import PROFILES
 from include.scoring import batch_scoring, made_then
 from include.specification.pipeline import Pipeline
 from include.steps import monitoring
+from include.steps.generations import in_use
 from include.storage import ledger
 from include.storage.lake_tables import Lake
 from include.storage.lineage_records import PartitionCommits, written
@@ -42,13 +41,16 @@ def find_gaps(
     scored = [partitions.parse(name, pipeline.partition) for name in names]
     if not scored:
         return []
+    pipeline = in_use(lake, pipeline, scored[-1])
     due = due_runs(pipeline, scored[0], now)
     expected = {*due, *scored} if due else {*partitions.span(scored[0], scored[-1])}
-    small = most_labels is None or sum(lake.row_counts(labels.TABLE).values()) <= most_labels
+    small = (
+        most_labels is None or sum(lake.row_counts(pipeline.labels_table).values()) <= most_labels
+    )
     found = rules.lacks(
         expected,
         scored=names,
-        labelled=lake.partitions(labels.TABLE),
+        labelled=lake.partitions(pipeline.labels_table),
         decided={entry.partition for entry in ledger.entries(lake, "retraining")},
         unjudged=_unjudged(lake, pipeline, scored) if small and pipeline.has_time else {},
         outdated=_outdated(lake, pipeline, set(scored)),
@@ -86,7 +88,7 @@ def _unjudged(
 ) -> Mapping[Partition, Partition]:
     """Find the mature partitions that nobody has judged, and the run that should have."""
     judged = {row["measured"] for row in monitoring.rows(lake, monitoring.PERFORMANCE)}
-    held = lake.row_counts(FEATURES).keys() - judged
+    held = lake.row_counts(pipeline.features_table).keys() - judged
     left = set(mature_as_of(lake, pipeline, scored[-1], among=held))
     left -= set(mature_as_of(lake, pipeline, scored[0].shift(-1), among=left))
     found: dict[Partition, Partition] = {}

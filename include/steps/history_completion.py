@@ -1,19 +1,26 @@
-"""The history that a training needs: what landed and no scoring run has prepared, or anew."""
+"""The history that a training needs: what landed and no scoring run has prepared, or anew.
+
+Or what a generation of the tables lacks, of what others hold.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from include.calendar.partitions import Partition, parse
-from include.features import feature_function, labels
+from include.features import feature_function
 from include.ingestion.landed_partitions import landed_partitions
 from include.scoring.reprocessing_requests import open_request
+from include.specification.generations import FEATURES, LABELS
 from include.specification.pipeline import Pipeline
-from include.steps.preparation import ingest, quarantine_table, raw_table, validate_partitions
+from include.steps.preparation import ingest, validate_partitions
 from include.storage.connections import Connections, from_environment
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
+from include.storage.lineage_records import PartitionCommits, written
+
+_AT_ONCE = 8  # partitions that one commit fills
 
 
 def complete_history(
@@ -71,12 +78,12 @@ def complete_history(
     primary = pipeline.primary_source
     missing = [
         partition
-        for partition in absent(primary, feature_function.TABLE)
+        for partition in absent(primary, pipeline.features_table)
         if first is None or partition >= first
     ]
     if not pipeline.labels_in_row:
         # Whoever was killed between the two has written the labels and not the rows.
-        both = (labels.TABLE, raw_table(pipeline.label_source))
+        both = (pipeline.labels_table, pipeline.raw_table(pipeline.label_source))
         prepare(pipeline.label_source, absent(pipeline.label_source, *both), None)
     if not missing:
         return ()
@@ -117,12 +124,158 @@ def prepare_again(
     def parsed(names: Iterable[str]) -> list[Partition]:
         return [parse(name, pipeline.partition) for name in sorted(names)]
 
+    done: set[str] = set()
+    for number, one in enumerate(pipeline.described()):
+        for source in one.sources:
+            table = one.raw_table(source)
+            named = {name for of, name in corrected if of == source}
+            # A generation that is prepared takes over what it holds.
+            wanted = named if number == 0 else named.intersection(lake.partitions(table))
+            if table not in done:
+                _prepare(lake, one, source, parsed(wanted), origin, connections)
+            done.add(table)
+        if one.features_table not in done:
+            stale = (name for name, tables in history.items() if one.features_table in tables)
+            _compute(spark, lake, one, parsed(stale), origin)
+        done.add(one.features_table)
+
+
+def complete_partition(
+    spark: Any,
+    lake: Lake,
+    pipeline: Pipeline,
+    partition: Partition,
+    origin: Origin,
+    *,
+    connections: Connections = from_environment,
+) -> None:
+    """Ingest, validate and compute what a generation of the tables lacks of one partition.
+
+    Args:
+        spark: Spark Connect session.
+        lake: The pipeline's tables.
+        pipeline: The pipeline file, of that generation.
+        partition: The partition.
+        origin: Who writes.
+        connections: Resolves the connections of SQL sources.
+
+    Raises:
+        QualityError: If a batch is not fit for use.
+        SourceError: If one cannot be ingested.
+    """
     for source in pipeline.sources:
-        wanted = parsed(name for of, name in corrected if of == source)
-        _prepare(lake, pipeline, source, wanted, origin, connections)
-    table = feature_function.TABLE
-    wanted = parsed(name for name, tables in history.items() if table in tables)
-    _compute(spark, lake, pipeline, wanted, origin)
+        if source in pipeline.feature_sources:
+            prepare_absent(lake, pipeline, source, [partition], origin, connections)
+    if str(partition) not in lake.partitions(pipeline.features_table):
+        _compute(spark, lake, pipeline, [partition], origin)
+
+
+def carry_over(
+    spark: Any,
+    lake: Lake,
+    pipeline: Pipeline,
+    features: Sequence[Partition],
+    labels: Sequence[Partition],
+    origin: Origin,
+    *,
+    connections: Connections = from_environment,
+) -> None:
+    """Fill a generation of the tables with partitions that others hold, a few at a time.
+
+    What it holds already is not ingested again; features that are named are computed anew. Whoever
+    is killed has left whole partitions, and goes on with the rest.
+
+    Args:
+        spark: Spark Connect session.
+        lake: The pipeline's tables.
+        pipeline: The pipeline file, of that generation.
+        features: Partitions whose features are computed, in order.
+        labels: Partitions whose labels are ingested, in order.
+        origin: Who writes.
+        connections: Resolves the connections of SQL sources.
+
+    Raises:
+        QualityError: If a batch is not fit for use.
+        SourceError: If one cannot be ingested.
+        UnavailableError: If another run wrote one of the partitions meanwhile.
+    """
+    for some in _batches(labels):
+        prepare_absent(lake, pipeline, pipeline.label_source, some, origin, connections)
+    for some in _batches(features):
+        for source in pipeline.feature_sources:
+            prepare_absent(lake, pipeline, source, some, origin, connections)
+        _compute(spark, lake, pipeline, some, origin)
+
+
+def lacking(
+    lake: Lake,
+    pipeline: Pipeline,
+    one: Pipeline,
+    until: Partition,
+    first: Partition | None = None,
+) -> tuple[list[Partition], list[Partition]]:
+    """Name the partitions that other generations of the tables hold and one does not.
+
+    Args:
+        lake: The pipeline's tables.
+        pipeline: The pipeline file.
+        one: The pipeline file, of that generation.
+        until: Latest partition.
+        first: Leave earlier partitions aside.
+
+    Returns:
+        (those of the features, those of the labels), each in order.
+    """
+
+    def compared(tables: Iterable[str], own: str) -> list[Partition]:
+        held = {name for table in tables if table != own for name in lake.partitions(table)}
+        missing = held - set(lake.partitions(own)) if held else set()
+        parsed = [parse(name, pipeline.partition) for name in sorted(missing)]
+        return [item for item in parsed if item <= until and (first is None or item >= first)]
+
+    return (
+        compared(pipeline.generations_of(FEATURES, FEATURES), one.features_table),
+        compared(pipeline.generations_of(pipeline.label_source, LABELS), one.labels_table),
+    )
+
+
+def absent_of_source(
+    lake: Lake, pipeline: Pipeline, source: str, wanted: Iterable[Partition]
+) -> list[Partition]:
+    """Name the partitions, in order, of which the tables of a source hold nothing validated yet."""
+    tables = [pipeline.raw_table(source)]
+    if source == pipeline.label_source:
+        # Whoever was killed between the two has written the labels and not the rows.
+        tables.append(pipeline.labels_table)
+    held = set.intersection(*(set(_written(lake, table)) for table in tables))
+    return [partition for partition in sorted(wanted) if str(partition) not in held]
+
+
+def _written(lake: Lake, table: str) -> tuple[str, ...]:
+    """Name the partitions that were ever written, also those that came without rows."""
+    # An earlier release did not say in its commits.
+    return (*PartitionCommits(written(lake, table)).partitions, *lake.partitions(table))
+
+
+def prepare_absent(
+    lake: Lake,
+    pipeline: Pipeline,
+    source: str,
+    wanted: Sequence[Partition],
+    origin: Origin,
+    connections: Connections,
+) -> None:
+    steps = range(pipeline.sources[source].history + 1)
+    needed = {partition.shift(-step) for partition in wanted for step in steps}
+    absent = absent_of_source(lake, pipeline, source, needed)
+    if not set(absent) <= set(wanted):
+        found = landed_partitions(lake.settings, pipeline, source, max(wanted), connections)
+        absent = [item for item in absent if item in wanted or item in found]
+    _prepare(lake, pipeline, source, absent, origin, connections)
+
+
+def _batches(wanted: Sequence[Partition]) -> Iterator[Sequence[Partition]]:
+    return (wanted[at : at + _AT_ONCE] for at in range(0, len(wanted), _AT_ONCE))
 
 
 def _prepare(
@@ -136,7 +289,7 @@ def _prepare(
 ) -> None:
     """Ingest and validate partitions of a source, unless another run writes them meanwhile."""
     if wanted:
-        held = _held(lake, pipeline, source, raw_table(source), wanted)
+        held = _held(lake, pipeline, source, pipeline.raw_table(source), wanted)
         draft = ingest(
             lake, pipeline, source, wanted, origin, connections=connections, sample=sample
         )
@@ -150,13 +303,15 @@ def _compute(
 ) -> None:
     """Compute and validate the features of partitions, unless another run writes them meanwhile."""
     if wanted:
-        table = feature_function.TABLE
-        sources = {name: lake.reference(raw_table(name)) for name in pipeline.feature_sources}
-        held = _held(lake, pipeline, table, table, wanted)
+        dataset = feature_function.TABLE
+        sources = {
+            name: lake.reference(pipeline.raw_table(name)) for name in pipeline.feature_sources
+        }
+        held = _held(lake, pipeline, dataset, pipeline.features_table, wanted)
         names = [str(partition) for partition in wanted]
         draft = feature_function.compute(spark, lake, pipeline, sources, names, origin)
         validate_partitions(
-            lake, pipeline, table, draft, wanted, origin, publish=False, replacing=held
+            lake, pipeline, dataset, draft, wanted, origin, publish=False, replacing=held
         )
 
 
@@ -164,6 +319,7 @@ def _held(
     lake: Lake, pipeline: Pipeline, dataset: str, table: str, wanted: Sequence[Partition]
 ) -> dict[str, frozenset[str]]:
     """Tell which files of some partitions are in the tables that validating writes."""
-    also = [labels.TABLE] if dataset == pipeline.label_source else []
+    also = [pipeline.labels_table] if dataset == pipeline.label_source else []
     names = [str(partition) for partition in wanted]
-    return {name: lake.paths(name, *names) for name in (table, quarantine_table(dataset), *also)}
+    written = (table, pipeline.quarantine_table(dataset), *also)
+    return {name: lake.paths(name, *names) for name in written}

@@ -25,7 +25,7 @@ def probe(lake: Lake, pipeline: Pipeline, source: str, partition: Partition) -> 
     Raises:
         SourceError: With what ingesting it would stop for.
     """
-    expected = landed_schema(lake, source)
+    expected = landed_schema(lake, pipeline, source)
     if expected is None:
         expected = _schema_of_first(lake, pipeline, source, partition)
     return read_batch(lake, pipeline, source, partition, expected)

@@ -10,7 +10,6 @@ from typing import Any
 import pyarrow as pa
 
 from include.calendar.partitions import parse
-from include.features.labels import TABLE as LABELS
 from include.ingestion.landed_batch import is_picked
 from include.ingestion.landed_changes import LandedChanges
 from include.ingestion.landed_digests import (
@@ -22,7 +21,7 @@ from include.ingestion.landed_digests import (
 )
 from include.ingestion.landed_objects import files_at
 from include.specification.pipeline import Pipeline
-from include.steps.preparation import landed_schema, raw_table, read_batch
+from include.steps.preparation import landed_schema, read_batch
 from include.storage.connections import Connections
 from include.storage.lake_tables import Lake
 from include.storage.lineage_records import PartitionCommits, written
@@ -82,6 +81,7 @@ class LandedRecords:
         """Tell of what was written."""
         for source, told in self.held.items():
             before, after = {}, {}
+            table = self.pipeline.raw_table(source)
             tags = {place: self._after(source, place, told) for place in told["places"]}
             if self.pipeline.sources[source].is_partitioned:
                 for name, now in tags.items():
@@ -89,14 +89,16 @@ class LandedRecords:
                     after[name] = LandedDigest(files=shortened(now))
             else:
                 first, last = digest_tags(told["places"][_ALL]), digest_tags(tags[_ALL])
-                for name in PartitionCommits(written(self.lake, raw_table(source))).partitions:
+                for name in PartitionCommits(
+                    written(self.lake, self.pipeline.raw_table(source))
+                ).partitions:
                     rows = told["rows"].get(name, (None, None))
                     before[name] = LandedDigest(place=first, rows=rows[0])
                     after[name] = LandedDigest(place=last, rows=rows[1])
             changes = LandedChanges(before, after)
-            mend_log(self.lake, raw_table(source), changes.told)
+            mend_log(self.lake, table, changes.told)
             if source == self.pipeline.label_source:
-                mend_log(self.lake, LABELS, changes.told)
+                mend_log(self.lake, self.pipeline.labels_table, changes.told)
         self.store.delete(self.uri)
 
     def _location(self, source: str, place: str) -> str:
@@ -105,7 +107,7 @@ class LandedRecords:
 
     def _places(self, source: str, addresses: Sequence[str]) -> dict[str, dict[str, str]]:
         """List the files of each place in which one changes, by their tags."""
-        commits = PartitionCommits(written(self.lake, raw_table(source)))
+        commits = PartitionCommits(written(self.lake, self.pipeline.raw_table(source)))
         is_partitioned = self.pipeline.sources[source].is_partitioned
         found = {}
         for name in commits.partitions if is_partitioned else (_ALL,):
@@ -125,7 +127,7 @@ class LandedRecords:
             return {}
         for name in partitions:
             partition = parse(name, self.pipeline.partition)
-            expected = landed_schema(self.lake, source)
+            expected = landed_schema(self.lake, self.pipeline, source)
             batch = read_batch(
                 self.lake, self.pipeline, source, partition, expected, self.connections
             )

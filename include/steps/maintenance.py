@@ -20,7 +20,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from include.errors import TableError
+from include.specification.pipeline import Pipeline
 from include.steps.on_record import OnRecord, on_record, writers
+from include.steps.outdated_tables import outdated_tables
 from include.storage.inventory import Inventory, take_inventory
 from include.storage.lake_tables import Lake
 from include.storage.object_store import THREADS, ObjectStore, StoredObject
@@ -28,6 +30,7 @@ from include.storage.settings import LAKE, REPORTS
 from include.storage.table_upkeep import (
     FEW_COMMITS,
     compact,
+    remove_table,
     scattered,
     unneeded_files,
     write_checkpoint,
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from include.registry.mlflow_runs import Tracking
 
 Kind = Literal[
+    "table",
     "data file",
     "draft",
     "model file",
@@ -145,6 +149,8 @@ class Maintenance:
         runs: What Airflow knows.
         retention: How long what was replaced stays.
         tracking: Its MLflow experiment; None to leave MLflow alone.
+        pipeline: Its file, by which tables of generations that it has left behind are removed; None
+            to leave those alone.
     """
 
     def __init__(
@@ -153,7 +159,9 @@ class Maintenance:
         runs: AirflowRuns,
         retention: timedelta,
         tracking: Tracking | None = None,
+        pipeline: Pipeline | None = None,
     ) -> None:
+        self.pipeline = pipeline
         self.lake = lake
         self.runs = runs
         self.retention = retention
@@ -180,7 +188,8 @@ class Maintenance:
             held_back=held_back.strip(),
             items=[
                 *self._drafts(inventory, cutoff),
-                *self._data_files(inventory, record, cutoff),
+                *(outdated := [*self._outdated(inventory, cutoff)]),
+                *self._data_files(inventory, record, cutoff, {item.name for item in outdated}),
                 *(() if trains else self._model_files(inventory, record, cutoff)),
                 *self._reports(record, cutoff),
                 *self._checkpoints(inventory, cutoff),
@@ -223,9 +232,14 @@ class Maintenance:
         self._delete(plan.of("draft"), self._drafts(take_inventory(self.lake), cutoff))
         objects = [item for kind in _OBJECTS for item in plan.of(kind)]
         self._delete(objects, self.draw_up(now).items)
+        still = {item.name for item in self._outdated(take_inventory(self.lake), cutoff)}
+        for item in plan.of("table"):
+            if item.name in still:
+                remove_table(self._store, item.name)
         undone = set(self._keep_up(plan, run_id))
         after = take_inventory(self.lake)
         there = {item.uri for item in (*after.removable(), *self._pages())}
+        there |= {self.lake.uri(name) for name in after.tables}
         outcome = Outcome(
             plan=plan,
             done=[item for item in plan.items if item.name not in there and item not in undone],
@@ -266,11 +280,20 @@ class Maintenance:
         why = "Drafted before the retention, by a run that has ended"
         yield from _items("draft", (d for d in inventory.drafts if d.modified < cutoff), why)
 
+    def _outdated(self, inventory: Inventory, cutoff: datetime) -> Iterator[Item]:
+        if self.pipeline is not None:
+            for name, why in outdated_tables(self.lake, self.pipeline, cutoff).items():
+                if name in inventory.tables:
+                    size = sum(item.size for item in inventory.tables[name].files)
+                    yield Item("table", self.lake.uri(name), size, why)
+
     def _data_files(
-        self, inventory: Inventory, record: OnRecord, cutoff: datetime
+        self, inventory: Inventory, record: OnRecord, cutoff: datetime, outdated: Collection[str]
     ) -> Iterator[Item]:
         drafted = self._drafted(item for item in inventory.drafts if item.modified >= cutoff)
         for table in inventory.tables.values():
+            if self.lake.uri(table.name) in outdated:
+                continue
             references = [item for item in record.references if item.table == table.name]
             files = unneeded_files(self.lake, table, references, drafted, cutoff)
             yield from _items("data file", files, f"In no version of {table.name} that is needed")

@@ -14,9 +14,7 @@ from include.calendar import partitions
 from include.calendar.partitions import Partition
 from include.errors import FeatureError, MonitoringError, RegistryError
 from include.evaluation import prediction_columns
-from include.features import labels
 from include.features.feature_columns import LABEL
-from include.features.feature_function import TABLE as FEATURES
 from include.features.known_labels import known_labels, mature_as_of
 from include.features.point_in_time import join_labels
 from include.monitoring.drift import DriftVerdict, detect_drift
@@ -39,7 +37,9 @@ from include.scoring import batch_scoring, made_then
 from include.scoring.scoring_version import version_to_score
 from include.specification.pipeline import Pipeline
 from include.specification.problem import Problem
+from include.steps import generations
 from include.storage import ledger
+from include.storage.connections import Connections, from_environment
 from include.storage.data_frames import to_pandas
 from include.storage.lake_tables import Lake, with_partition
 from include.storage.lineage import Origin, TableReference
@@ -84,18 +84,24 @@ def score_batch(
     features: TableReference,
     partition: Partition,
     origin: Origin,
+    *,
+    connections: Connections = from_environment,
 ) -> Scored:
     """Score and profile a partition with the champion as of it.
 
     If it was scored before, that is the version that did. From other features the rows of now are
     marked, and the predictions made then stay where ``made_then`` finds them. A run that is
-    repeated for a request scores with what its trainings put in use meanwhile.
+    repeated for a request scores with what its trainings put in use meanwhile. Features of another
+    generation than the champion's are taken from its own, completed if need be.
 
     Raises:
-        RegistryError: If no champion was in use.
+        RegistryError: If no champion was in use, or its features are described no more.
     """
     then = made_then.made_then(lake, str(partition))
     champion, asked_by = version_to_score(lake, registry, partition, then, origin)
+    features = generations.features_to_score(
+        spark, lake, pipeline, champion, features, partition, origin, connections
+    )
     details = {}
     if then is not None and (
         champion.version != made_then.made_by(lake, then)
@@ -152,6 +158,8 @@ def measure_performance(
     pipeline: Pipeline,
     partition: Partition,
     origin: Origin,
+    *,
+    connections: Connections = from_environment,
 ) -> tuple[PerformanceRecord, ...]:
     """Judge the predictions of every mature partition that no earlier partition has judged.
 
@@ -161,11 +169,13 @@ def measure_performance(
     the table ends as if runs had come in order.
 
     Predictions made at the time are judged as they were made. A partition that nobody scored then
-    is scored now by the champion of now, and marked as back-scored.
+    is scored now by the champion of now, and marked as back-scored. Labels are those of the
+    generation in use.
     """
+    pipeline = generations.caught_up(spark, lake, pipeline, partition, origin, connections)
     fresh, arrears = _to_judge(lake, pipeline, partition)
     wanted = sorted({*fresh, *arrears})
-    records, read = [], [lake.reference(labels.TABLE)] if wanted else []
+    records, read = [], [lake.reference(pipeline.labels_table)] if wanted else []
     for name in wanted:
         try:
             record, scored = _measure(spark, lake, registry, pipeline, name, partition, origin)
@@ -320,7 +330,7 @@ def _measure(
     scored, is_of_then = made_then.to_judge(lake, pipeline, measured)
     if scored is None:
         champion = registry.require_champion(partition)
-        features = lake.reference(FEATURES, measured)
+        features = lake.reference(champion.features_table, measured)
         batch_scoring.score(
             spark, lake, pipeline, features, champion, origin, back_scored=True, replacing=held
         )
@@ -329,11 +339,12 @@ def _measure(
         scored = scored or lake.reference(batch_scoring.TABLE, measured)
     predicted = to_pandas(lake.read(scored.table, partitions=[measured], version=scored.version))
     version = registry.get(int(predicted["model_version"].iloc[0]))
-    judged = join_labels(predicted, known_labels(lake, partition), pipeline, partition.end)
+    known = known_labels(lake, partition, pipeline.labels_table)
+    judged = join_labels(predicted, known, pipeline, partition.end)
     if not pipeline.has_time:
         # Snapshots hold old acquaintances: a model is not judged on what it was fitted on.
-        known = trained_on(lake, pipeline, TrainingSet.from_dict(version.training_set))
-        judged = judged[~judged[pipeline.entity].isin(known)]
+        fitted = trained_on(lake, pipeline, TrainingSet.from_dict(version.training_set))
+        judged = judged[~judged[pipeline.entity].isin(fitted)]
         if judged.empty:
             return None, scored
     judged = judged.sort_values(pipeline.entity, kind="stable")

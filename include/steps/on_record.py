@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from include.features.feature_function import TABLE as FEATURES
 from include.registry.champions import Registry
 from include.registry.model_files import ModelVersion
 from include.registry.succession import PROMOTED, RESTORED
 from include.scoring.batch_scoring import TABLE as PREDICTIONS
 from include.scoring.made_then import DETAIL
+from include.specification.generations import FEATURES, is_one_of
 from include.steps.monitoring import PERFORMANCE
 from include.storage import ledger
 from include.storage.lake_tables import Lake
@@ -116,4 +116,5 @@ def _scored_rows(
     for reference in predictions:
         if reference.table == PREDICTIONS and str(reference.partition) in commits:
             made = commits.until(str(reference.partition), reference.version)
-            yield from (read for read in made.inputs if read.table == FEATURES) if made else ()
+            inputs = made.inputs if made else ()
+            yield from (read for read in inputs if is_one_of(read.table, FEATURES))

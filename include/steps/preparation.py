@@ -59,16 +59,6 @@ class Validated:
         return asdict(self)
 
 
-def raw_table(source: str) -> str:
-    """Name the table that a source is ingested into."""
-    return f"raw_{source}"
-
-
-def quarantine_table(dataset: str) -> str:
-    """Name the table that a data set's bad rows are moved to."""
-    return f"quarantine_{dataset}"
-
-
 def data_docs_uri(pipeline: str, partition: str, dataset: str) -> str:
     """Name the Data Docs page of a data set's partition."""
     return f"s3://{REPORTS}/{pipeline}/data_docs/{partition}/{dataset}/index.html"
@@ -102,14 +92,14 @@ def ingest(
             that the pipeline file names, or a key is of another kind than in the source that it
             is joined with.
     """
-    table = raw_table(source)
-    if (kept := _to_keep(lake, source, wanted, origin)) is not None:
+    table = pipeline.raw_table(source)
+    if (kept := _to_keep(lake, pipeline, source, wanted, origin)) is not None:
         return kept
-    expected = landed_schema(lake, source)
+    expected = landed_schema(lake, pipeline, source)
     others = {
         other: schema
         for other in pipeline.sources
-        if other != source and (schema := lake.schema(raw_table(other))) is not None
+        if other != source and (schema := lake.schema(pipeline.raw_table(other))) is not None
     }
     batches, digests = [], {}
     for partition in wanted:
@@ -136,12 +126,14 @@ def ingest(
     )
 
 
-def _to_keep(lake: Lake, source: str, wanted: Sequence[Partition], origin: Origin) -> Draft | None:
+def _to_keep(
+    lake: Lake, pipeline: Pipeline, source: str, wanted: Sequence[Partition], origin: Origin
+) -> Draft | None:
     """Refer to what the table holds of a partition, if a run of a request is to keep it."""
     request, (partition, *others) = open_request(lake, origin), wanted
     if request is None or others or request.is_corrected(source, str(partition)):
         return None
-    table = raw_table(source)
+    table = pipeline.raw_table(source)
     if str(partition) not in PartitionCommits(written(lake, table)):
         return None
     _log.info("Keeping %s %s as it is", source, partition)
@@ -189,7 +181,7 @@ def validate_source(
     if not ingested.uri:
         _log.info("Kept as it is, so not validated again; clear the ingesting task to do that")
         reference = lake.latest(TableReference(lake.pipeline, ingested.table, 0, str(partition), 0))
-        moved = lake.row_counts(quarantine_table(source)).get(str(partition), 0)
+        moved = lake.row_counts(pipeline.quarantine_table(source)).get(str(partition), 0)
         return Validated(reference, moved, None, {})
     return _validate_one(lake, pipeline, source, ingested, partition, origin)
 
@@ -296,9 +288,12 @@ def validate_partitions(
 
     if replacing is not None:
         _refuse_change(lake, draft.table, names, replacing[draft.table])
-    write(quarantine_table(dataset), pa.concat_tables([item.quarantined for item in judged]))
+    write(
+        pipeline.quarantine_table(dataset), pa.concat_tables([item.quarantined for item in judged])
+    )
     if dataset == pipeline.label_source:
-        write(labels.TABLE, pa.concat_tables([item.labels for item in judged]), manifest.details)
+        brought = pa.concat_tables([item.labels for item in judged])
+        write(pipeline.labels_table, brought, manifest.details)
     files = [file for item in judged for file in item.files]
     return commit(draft.table, files, manifest.schema, manifest.details), judged
 
@@ -385,8 +380,8 @@ def _spread(rows: pa.Table, sample: int | None) -> pa.Table:
     return rows.take(pa.array([at * rows.num_rows // sample for at in range(sample)], pa.int64()))
 
 
-def landed_schema(lake: Lake, source: str) -> pa.Schema | None:
+def landed_schema(lake: Lake, pipeline: Pipeline, source: str) -> pa.Schema | None:
     """Take the schema that a source had so far; None before the first batch that was kept."""
-    table = raw_table(source)
+    table = pipeline.raw_table(source)
     held = lake.schema(table) if lake.partitions(table) else None
     return None if held is None else pa.schema([f for f in held if f.name != PARTITION])

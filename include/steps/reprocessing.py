@@ -14,7 +14,8 @@ from include.scoring.batch_scoring import TABLE as PREDICTIONS
 from include.scoring.made_then import DETAIL
 from include.scoring.reprocessing_requests import Request, RunToRepeat
 from include.specification.pipeline import Pipeline
-from include.steps.stale import Stale, StaleRun, find_stale
+from include.steps.stale import find_stale
+from include.steps.staleness import Stale, StaleRun
 from include.storage.connections import Connections
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin

@@ -14,7 +14,6 @@ from mlflow.exceptions import MlflowException
 
 from include.calendar.partitions import parse
 from include.errors import RegistryError
-from include.features.feature_function import TABLE as FEATURES
 from include.registry import interventions, succession
 from include.registry.champions import Registry
 from include.registry.interventions import PROMOTED, ROLLED_BACK, Wish
@@ -223,7 +222,7 @@ def _verify(lake: Lake, registry: Registry, model: ModelVersion) -> None:
     """Load what will be in use, so that it is what was registered, and can be used."""
     load_model(lake.settings, model.files[MODEL], model.trusted)
     load_reference(lake.settings, model)
-    held = lake.schema(FEATURES)
+    held = lake.schema(model.features_table)
     there = set() if held is None else set(held.names)
     gone = [name for name in (*model.numeric, *model.categorical) if name not in there]
     if gone:

@@ -7,14 +7,10 @@ sets, model versions, and what those predicted.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import Literal
 
 from include.calendar.partitions import parse
-from include.features import labels
-from include.features.feature_function import TABLE as FEATURES
 from include.ingestion.landed_digests import from_details
 from include.registry import succession
 from include.registry.champions import PROFILES, Registry
@@ -22,71 +18,19 @@ from include.registry.model_files import ModelVersion
 from include.scoring.batch_scoring import SCORED_BY
 from include.scoring.batch_scoring import TABLE as PREDICTIONS
 from include.scoring.made_then import REPROCESSED
+from include.specification.generations import FEATURES, is_one_of
 from include.specification.pipeline import Pipeline
 from include.steps.corrections import Correction, Landing, look
 from include.steps.monitoring import DRIFT, PERFORMANCE
-from include.steps.preparation import quarantine_table, raw_table
+from include.steps.staleness import RunKind, Stale, StaleRun, together
 from include.storage.connections import Connections, from_environment
 from include.storage.event_tables import Event
 from include.storage.lake_tables import Lake
 from include.storage.lineage import TableReference
 from include.storage.lineage_records import PartitionCommits, Written, written
 from include.training.training_sets import ROWS, WINDOW, TrainingSet
-from include.training.training_sets import TABLE as TRAINING_SETS
 
-RunKind = Literal["score", "train"]
 _RECENT = 200  # commits of a table
-
-
-@dataclass(frozen=True)
-class StaleRun:
-    """A run that made something of data of before, and makes it anew when it is repeated.
-
-    Args:
-        partition: What it is about.
-        kind: Whether it scores or trains.
-        dag_id: Its DAG.
-        run_id: Its id.
-        tables: What it made that is stale; may be none.
-    """
-
-    partition: str
-    kind: RunKind
-    dag_id: str
-    run_id: str
-    tables: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Stale:
-    """What is stale.
-
-    Args:
-        corrections: Partitions that were corrected since they were ingested.
-        history: Partitions that no run of their own scored, and which of their tables are stale;
-            what was predicted of them is made anew by the run that judges it.
-        runs: Runs that make the rest anew, in the order in which they are to be repeated.
-        versions: Model versions that were trained on data of before, and as of when: those that
-            may still predict, or did.
-        expired: Landed partitions that are there no more, as (source, first, last); not stale.
-    """
-
-    corrections: tuple[Correction, ...]
-    history: Mapping[str, tuple[str, ...]]
-    runs: tuple[StaleRun, ...]
-    versions: Mapping[int, str]
-    expired: tuple[tuple[str, str, str], ...] = ()
-
-    @property
-    def is_nothing(self) -> bool:
-        """Tell whether nothing is stale."""
-        return not (self.corrections or self.history or self.runs)
-
-    @property
-    def partitions(self) -> tuple[str, ...]:
-        """Name the partitions that have something stale, sorted."""
-        corrected = {item.partition for item in self.corrections}
-        return tuple(sorted(corrected | {run.partition for run in self.runs} | set(self.history)))
 
 
 def find_stale(
@@ -114,14 +58,17 @@ def find_stale(
         SettingsError: If the connection of a SQL source is missing or wrong.
         UnavailableError: If a database or the store does not answer.
     """
-    search = _Search(lake, pipeline, _RECENT if brief else None, forgotten)
-    raw = {source: search.commits(raw_table(source)) for source in pipeline.sources}
-    found = look(lake, pipeline, raw, brief=brief, only=only, connections=connections)
-    return search.result(found)
+    parts = []
+    for one in pipeline.described():
+        search = _Search(lake, one, _RECENT if brief else None, forgotten)
+        raw = {source: search.commits(one.raw_table(source)) for source in one.sources}
+        found = look(lake, one, raw, brief=brief, only=only, connections=connections)
+        parts.append(search.result(found))
+    return together(parts)
 
 
 class _Search:
-    """Follows what was recorded as read, from the landed data on."""
+    """Follows what was recorded as read, from the landed data on, in one generation of tables."""
 
     def __init__(
         self, lake: Lake, pipeline: Pipeline, latest: int | None, forgotten: Collection[str]
@@ -153,22 +100,24 @@ class _Search:
             and name not in scored
             and (run_id := predicted.at(name).dag_run_id) in judges
         }
+        # What a run made of another generation, it does not make anew of this one.
+        ours = {name for name in scored.partitions if not self._is_of_another(scored.at(name))}
         runs = [
             _run_of(scored.at(name), name, "score", made.get(name, ()), judged)
             for name in scored.partitions
-            if name in made or name in judged
+            if (name in made and name in ours) or name in judged
         ]
         trained = {commit.version: commit for commit in self._trainings()}
         as_of = {commit.partitions[0] for commit in trained.values()}
         counting = set(succession.promotions(self._events))
         counting |= {self._scored_with(name, predicted.at(name)) for name in predicted.partitions}
         runs += [
-            _run_of(commit, commit.partitions[0], "train", (TRAINING_SETS,), ())
+            _run_of(commit, commit.partitions[0], "train", (self.pipeline.training_sets_table,), ())
             for _, commit in sorted(trained.items())
         ]
         return Stale(
             corrections=landing.corrections,
-            history={name: tables for name, tables in made.items() if name not in scored},
+            history={name: tables for name, tables in made.items() if name not in ours},
             # Of several trainings as of one partition the order stays.
             runs=tuple(sorted(dict.fromkeys(runs), key=lambda run: (run.partition, run.kind))),
             versions={
@@ -180,12 +129,19 @@ class _Search:
             expired=landing.expired,
         )
 
+    def _is_of_another(self, commit: Written) -> bool:
+        """Tell whether what was scored came from another generation of the features."""
+        return any(
+            is_one_of(read.table, FEATURES) and read.table != self.pipeline.features_table
+            for read in commit.inputs
+        )
+
     def _trainings(self) -> Iterator[Written]:
         """Find the training sets whose trainings are to be repeated.
 
         Those are the latest ones of which a version came, and those of versions that count.
         """
-        sets = self.commits(TRAINING_SETS)
+        sets = self.commits(self.pipeline.training_sets_table)
         trained = {model.partition for model in self._versions.values()}
         for name in sets.partitions:
             commit = sets.at(name)
@@ -205,19 +161,22 @@ class _Search:
 
     @property
     def _prepared(self) -> set[str]:
-        tables = [FEATURES, *(raw_table(source) for source in self.pipeline.sources)]
+        tables = [
+            self.pipeline.features_table,
+            *(self.pipeline.raw_table(source) for source in self.pipeline.sources),
+        ]
         return {name for table in tables for name in self.commits(table).partitions}
 
     def _stale_tables(self, name: str) -> Iterator[str]:
         """Name the tables that hold something stale of a partition, in the order of the tasks."""
         for source in self.pipeline.sources:
             if (source, name) in self.now:
-                yield raw_table(source)
-                yield quarantine_table(source)
+                yield self.pipeline.raw_table(source)
+                yield self.pipeline.quarantine_table(source)
                 if source == self.pipeline.label_source:
-                    yield labels.TABLE
+                    yield self.pipeline.labels_table
         if self._are_features_stale(name, None):
-            yield FEATURES
+            yield self.pipeline.features_table
         if name in self.commits(PREDICTIONS) and self._is_scored_stale(
             name, self.commits(PREDICTIONS).at(name)
         ):
@@ -232,7 +191,7 @@ class _Search:
         What came only after it is something else, unless nobody looked that far back. What an
         earlier release ingested is taken for the same.
         """
-        commits = self.commits(raw_table(source))
+        commits = self.commits(self.pipeline.raw_table(source))
         if name not in commits:
             return False
         held = from_details(commits.at(name).details, name)
@@ -247,18 +206,22 @@ class _Search:
 
     def _are_features_stale(self, name: str, version: int | None) -> bool:
         """Tell whether a partition of the features, as it was at a version, is stale."""
-        commits = self.commits(FEATURES)
+        commits = self.commits(self.pipeline.features_table)
         if name not in commits:
             return False
         commit = commits.at(name) if version is None else commits.until(name, version)
         return commit is not None and any(
-            self._differs(source, seen, self.commits(raw_table(source)).until(seen, read.version))
+            self._differs(
+                source,
+                seen,
+                self.commits(self.pipeline.raw_table(source)).until(seen, read.version),
+            )
             for source, read in self._sources(commit)
             for seen in self._visible(source, name)
         )
 
     def _sources(self, commit: Written) -> Iterator[tuple[str, TableReference]]:
-        named = {raw_table(source): source for source in self.pipeline.sources}
+        named = {self.pipeline.raw_table(source): source for source in self.pipeline.sources}
         for read in commit.inputs:
             if read.table in named:
                 yield named[read.table], read
@@ -273,22 +236,28 @@ class _Search:
     def _are_labels_stale(self, names: Iterable[str], version: int) -> bool:
         return any(
             self._differs(
-                self.pipeline.label_source, name, self.commits(labels.TABLE).until(name, version)
+                self.pipeline.label_source,
+                name,
+                self.commits(self.pipeline.labels_table).until(name, version),
             )
             for name in names
         )
 
     def _labels_between(self, first: str, last: str) -> list[str]:
         """Name where labels of rows of the first one may have landed by the last: no earlier."""
-        return [name for name in self.commits(labels.TABLE).partitions if first <= name <= last]
+        return [
+            name
+            for name in self.commits(self.pipeline.labels_table).partitions
+            if first <= name <= last
+        ]
 
     def _is_set_stale(self, commit: Written) -> bool:
         """Tell whether a training set was made of data of before."""
         window, (as_of, *_) = self._window(commit), commit.partitions
         return bool(window) and any(
             self._are_labels_stale(self._labels_between(window[0], as_of), read.version)
-            if read.table == labels.TABLE
-            else read.table == FEATURES
+            if read.table == self.pipeline.labels_table
+            else read.table == self.pipeline.features_table
             and any(self._are_features_stale(name, read.version) for name in window)
             for read in commit.inputs
         )
@@ -299,7 +268,8 @@ class _Search:
         # A release that did not say: what became of it is known if a version did.
         for model in self._versions.values():
             training_set = TrainingSet.from_dict(model.training_set)
-            if training_set.reference.version == commit.version:
+            reference = training_set.reference
+            if (reference.table, reference.version) == (commit.table, commit.version):
                 return sorted({*training_set.train, *training_set.holdout})
         return ()
 
@@ -320,8 +290,10 @@ class _Search:
         model = self._versions.get(number)
         if model is None:
             return None
-        version = TrainingSet.from_dict(model.training_set).reference.version
-        return self.commits(TRAINING_SETS).until(model.partition, version)
+        made = TrainingSet.from_dict(model.training_set).reference
+        if made.table != self.pipeline.training_sets_table:
+            return None
+        return self.commits(made.table).until(model.partition, made.version)
 
     def _is_version_stale(self, number: int) -> bool:
         """Tell whether a version was trained on data of before."""
@@ -336,7 +308,7 @@ class _Search:
         if commit.dag_run_id in self.forgotten or succession.is_chosen(self._events, number):
             return False
         # Its training may have been repeated since, on rows that are the same.
-        now = self.commits(TRAINING_SETS).at(commit.partitions[0])
+        now = self.commits(self.pipeline.training_sets_table).at(commit.partitions[0])
         are_same = ROWS in now.details and now.details[ROWS] == commit.details.get(ROWS)
         return not are_same or self._is_set_stale(now)
 
@@ -346,7 +318,7 @@ class _Search:
         from_features = any(
             self._are_features_stale(str(read.partition), read.version)
             for read in commit.inputs
-            if read.table == FEATURES
+            if read.table == self.pipeline.features_table
         )
         return from_features or self._is_version_stale(version)
 
@@ -389,7 +361,7 @@ class _Search:
                 read.version,
             )
             for read in commit.inputs
-            if read.table == labels.TABLE and judged
+            if read.table == self.pipeline.labels_table and judged
         )
 
 

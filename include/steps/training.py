@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import mlflow
@@ -15,14 +15,10 @@ from mlflow.models import infer_signature
 
 from include.calendar.partitions import Partition
 from include.errors import TrainingError
-from include.evaluation import prediction_columns
 from include.evaluation.decision_threshold import DecisionThreshold
 from include.evaluation.evidence import Evidence, gather_evidence
 from include.evaluation.metric_values import higher_is_better
 from include.evaluation.promotion_gate import PromotionDecision, decide_promotion, hold_back
-from include.monitoring.binning import fit_binning
-from include.monitoring.drift import calibrate
-from include.monitoring.profiles import Profile, merge_all, profile
 from include.registry import interventions
 from include.registry.champions import Registry
 from include.registry.mlflow_runs import Tracking
@@ -31,7 +27,6 @@ from include.registry.model_files import (
     REFERENCE,
     TRUSTED_TYPES,
     ModelVersion,
-    Reference,
     load_model,
     predict,
     put_file,
@@ -47,7 +42,9 @@ from include.storage.lineage import Origin
 from include.storage.object_store import ObjectStore
 from include.training import search, training_sets
 from include.training.fit_digest import digest_data, digest_fit, distributions
-from include.training.training_sets import TrainingData, TrainingSet
+from include.training.held_out import read_held_out
+from include.training.references import make_reference
+from include.training.training_sets import TrainingSet
 
 _RESULT_TAG = "relevo.result"
 _INPUT_TAG = "relevo.training_set"
@@ -227,7 +224,7 @@ def select(
     best = max(results, key=lambda result: (sign * result.validation, result.name))
     store = ObjectStore(lake.settings)
     model = load_model(lake.settings, best.file, best.trusted)
-    reference = _reference(data, scores_of(model, data.problem, data.features))
+    reference = make_reference(data, scores_of(model, data.problem, data.features))
     version = ModelVersion(
         pipeline=pipeline.name,
         version=0,
@@ -245,6 +242,7 @@ def select(
         classes=data.problem.classes,
         trusted=best.trusted,
         decision=best.decision,
+        generations=pipeline.generations,
     )
     return registry.register(version, best.model_uri, origin)
 
@@ -285,26 +283,25 @@ def evaluate(
     champion, or refused the challenger.
     """
     training_set = TrainingSet.from_dict(dict(challenger.training_set))
-    data = training_sets.load_training_set(lake, pipeline, training_set)
-    rows = data.features[data.holdout].reset_index(drop=True)
-    labels = data.labels[data.holdout]
     champion = registry.incumbent(partition, origin, challenger.version)
+    rows = read_held_out(lake, pipeline, challenger, champion)
     known = {*challenger.classes, *(champion.classes if champion else ())}
     problem = Problem.of(pipeline, sorted(known), challenger.threshold)
     rule, also = pipeline.decision, {pipeline.monitoring.performance.metric}
     if rule and rule.maximize:
         also.add(rule.maximize)
 
-    def scores(version: ModelVersion) -> Scores:
-        return problem.align(predict(lake.settings, version, rows), version.classes)
+    def scores(version: ModelVersion, features: pd.DataFrame) -> Scores:
+        return problem.align(predict(lake.settings, version, features), version.classes)
 
-    ours, theirs = scores(challenger), scores(champion) if champion else None
+    ours = scores(challenger, rows.challenger)
+    theirs = scores(champion, rows.champion) if champion else None
     evidence = gather_evidence(
         problem,
-        labels,
+        rows.labels,
         ours,
         theirs,
-        rows[list(pipeline.promotion.guard.slices)],
+        rows.challenger[list(pipeline.promotion.guard.slices)],
         policy=pipeline.promotion,
         metric=pipeline.training.metric,
         seed=pipeline.training.seed,
@@ -319,6 +316,9 @@ def evaluate(
         decide_promotion(problem, evidence, pipeline.promotion, pipeline.training.metric),
         interventions.objection(events, challenger.version),
     )
+    if rows.left_out:
+        told = f"{rows.left_out} held-out rows are in the challenger's features alone: left out"
+        decision = replace(decision, reason=f"{decision.reason}; {told}")
     ledger.record(
         lake,
         "promotion",
@@ -330,11 +330,12 @@ def evaluate(
             "challenger": challenger.version,
             "champion": None if champion is None else champion.version,
             "checks": [asdict(check) for check in decision.checks],
+            **({"left_out": rows.left_out} if rows.left_out else {}),
             "evidence": evidence.to_dict(),
             **interventions.seen(events),
         },
     )
-    return Evaluation(decision, evidence, problem, labels, ours, theirs)
+    return Evaluation(decision, evidence, problem, rows.labels, ours, theirs)
 
 
 def close(
@@ -363,29 +364,6 @@ def close(
     ledger.record(lake, "training", str(partition), outcome, reason, origin=origin)
     registry.set_alias()
     return outcome, reason
-
-
-def _reference(data: TrainingData, scores: np.ndarray[Any, Any]) -> Reference:
-    """Profile the training set with the model's scores, and the noise between its partitions.
-
-    Where there is one partition only, the noise is that between two halves of it.
-    """
-    watched = prediction_columns.watched(data.problem, scores)
-    binning = fit_binning(
-        data.features,
-        list(data.numeric),
-        list(data.categorical),
-        predictions=watched,
-        classes=data.problem.classes,
-    )
-    slices = data.partitions
-    if len(set(slices)) == 1:
-        slices = np.arange(len(slices)) % 2
-    parts: list[Profile] = []
-    for name in sorted(set(slices)):
-        inside = slices == name
-        parts.append(profile(data.features[inside], binning, watched[inside]))
-    return Reference(profile=merge_all(parts), thresholds=calibrate(parts))
 
 
 def _requirements(estimator: str) -> list[str]:

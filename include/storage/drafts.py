@@ -109,6 +109,7 @@ def put(
     *,
     partitions: Sequence[str],
     origin: Origin,
+    details: Mapping[str, str] | None = None,
 ) -> Draft:
     """Draft files that are below a table already; the table is made if it does not exist.
 
@@ -119,12 +120,13 @@ def put(
         schema: Their columns, and ``partition``.
         partitions: Partitions that the draft is about.
         origin: Who drafts, from what.
+        details: What the log of the table is to say besides.
 
     Raises:
         TableError: If the columns do not fit the table.
     """
     lake.prepare(table, schema)
-    return _put(lake, table, files, schema, partitions, origin, {})
+    return _put(lake, table, files, schema, partitions, origin, details or {})
 
 
 def _put(

@@ -30,10 +30,10 @@ from include.features.feature_columns import (
     feature_columns,
     split_kinds,
 )
-from include.features.feature_function import TABLE as FEATURES
 from include.features.known_labels import known_labels, mature_as_of
 from include.features.point_in_time import join_labels
 from include.registry.model_files import prepare
+from include.specification.generations import TRAINING_SETS
 from include.specification.pipeline import Pipeline
 from include.specification.problem import MINIMUM_CLASS_ROWS, Problem
 from include.storage.data_frames import to_pandas, to_series
@@ -42,7 +42,7 @@ from include.storage.lineage import Origin, TableReference
 from include.storage.row_digests import digest_rows
 from include.wording import some
 
-TABLE = "training_sets"
+TABLE = TRAINING_SETS
 # Details of a commit: the partitions that the training set was made from, and a digest of all that
 # a model is fitted on and judged by.
 WINDOW, ROWS = "window", "rows"
@@ -145,16 +145,18 @@ def build_training_set(
             "Land older partitions, wait for labels, or shorten training.window."
         )
     window = mature[-rules.window :]
-    features, known = lake.reference(FEATURES), lake.reference(labels.TABLE)
+    features = lake.reference(pipeline.features_table)
+    known = lake.reference(pipeline.labels_table)
     _check_memory(lake, pipeline, features, window)
-    held = lake.read(FEATURES, partitions=window, version=features.version)
-    joined = join_labels(to_pandas(held), known_labels(lake, partition), pipeline, partition.end)
+    held = lake.read(features.table, partitions=window, version=features.version)
+    labelled = known_labels(lake, partition, known.table)
+    joined = join_labels(to_pandas(held), labelled, pipeline, partition.end)
     joined = joined.rename(columns={PARTITION: SLICE})
     if not pipeline.has_time:
         # An entity that came back in a later snapshot counts once, as it is now.
         joined = joined.sort_values([SLICE, pipeline.entity], kind="stable")
         joined = joined.drop_duplicates(pipeline.entity, keep="last")
-    joined = _sorted(pipeline, joined)
+    joined = sorted_rows(pipeline, joined)
     _tell_infinities(pipeline, partition, joined)
     train: tuple[str, ...] = window
     holdout: tuple[str, ...] = ()
@@ -165,10 +167,12 @@ def build_training_set(
         joined[HELD_OUT] = _drawn(joined[pipeline.entity], rules.holdout)
     classes = _count_classes(pipeline, partition, joined)
     rows = pa.Table.from_pandas(joined, _schema(pipeline, held.schema), preserve_index=False)
-    rows = with_partition(rows.cast(as_stored(lake, rows.schema)), str(partition))
+    rows = with_partition(
+        rows.cast(as_stored(lake, rows.schema, pipeline.training_sets_table)), str(partition)
+    )
     keys = {*pipeline.keys, KNOWN_AT, PARTITION}
     reference = lake.write(
-        TABLE,
+        pipeline.training_sets_table,
         _as_begun(lake, pipeline, rows),
         partitions=[str(partition)],
         origin=origin.reading(features, known),
@@ -204,7 +208,7 @@ def read_training_set(
 def load_training_set(lake: Lake, pipeline: Pipeline, training_set: TrainingSet) -> TrainingData:
     """Read a training set into memory, as candidates are fitted on it."""
     rows = read_training_set(lake, training_set)
-    frame = _sorted(pipeline, to_pandas(rows))
+    frame = sorted_rows(pipeline, to_pandas(rows))
     numeric, categorical = split_kinds(frame, feature_columns(pipeline, list(frame.columns)))
     classes = sorted(set(training_set.classes) - set(training_set.rare))
     problem = Problem.of(pipeline, classes if pipeline.task == "multiclass" else ())
@@ -233,9 +237,9 @@ def _schema(pipeline: Pipeline, features: pa.Schema) -> pa.Schema:
     return pa.schema([*(f.with_name(SLICE) if f.name == PARTITION else f for f in features), *own])
 
 
-def as_stored(lake: Lake, schema: pa.Schema) -> pa.Schema:
+def as_stored(lake: Lake, schema: pa.Schema, table: str = TABLE) -> pa.Schema:
     """Take floats where the table has them from when a missing value made whole numbers floats."""
-    held = lake.schema(TABLE)
+    held = lake.schema(table)
     if held is None:
         return schema
     stored = {field.name: field.type for field in held if pa.types.is_floating(field.type)}
@@ -266,7 +270,7 @@ def _tell_infinities(pipeline: Pipeline, partition: Partition, frame: pd.DataFra
 
 def _as_begun(lake: Lake, pipeline: Pipeline, rows: pa.Table) -> pa.Table:
     """Name our columns as the table does that the rows are written to."""
-    held = lake.schema(TABLE)
+    held = lake.schema(pipeline.training_sets_table)
     if held is None or HELD_OUT in held.names:
         return rows
     taken = [name for name in rows.column_names if name in _EARLIER.values()]
@@ -279,7 +283,8 @@ def _as_begun(lake: Lake, pipeline: Pipeline, rows: pa.Table) -> pa.Table:
     return rows.rename_columns([_EARLIER.get(name, name) for name in rows.column_names])
 
 
-def _sorted(pipeline: Pipeline, frame: pd.DataFrame) -> pd.DataFrame:
+def sorted_rows(pipeline: Pipeline, frame: pd.DataFrame) -> pd.DataFrame:
+    """Sort rows by time and entity."""
     time = [] if pipeline.event_time is None else [pipeline.event_time]
     return frame.sort_values([*time, pipeline.entity], kind="stable").reset_index(drop=True)
 
@@ -327,7 +332,7 @@ def _count_classes(pipeline: Pipeline, partition: Partition, frame: pd.DataFrame
 def _check_memory(
     lake: Lake, pipeline: Pipeline, features: TableReference, window: Sequence[str]
 ) -> None:
-    columns = len(lake.open(FEATURES, features.version).schema().fields)
+    columns = len(lake.open(features.table, features.version).schema().fields)
     rows = sum(file.rows for file in lake.files(features) if file.partition in window)
     # Measured on the example data: about 60 bytes a value while pandas holds strings and a copy.
     needed = rows * columns * 60

@@ -14,6 +14,7 @@ from airflow.sdk.bases.operator import chain
 from include.specification import pipeline_file
 from include.wording import LONGEST_REASON
 from relevo.operators.erasure import EraseOperator
+from relevo.operators.migration import MigrateOperator
 from relevo.operators.reprocessing import (
     AskReprocessingOperator,
     FinishReprocessingOperator,
@@ -46,6 +47,22 @@ them were trained on the rows.
 Hand the ids in with `./relevo erase <pipeline> <file> --reason ...`, which triggers this DAG too.
 It knows them by the name of the `request` alone, and they are deleted at the end. No run of the
 pipeline may be active meanwhile: pause its DAGs.
+"""
+
+_MIGRATE_DOC = """
+# Migrate
+
+Puts in use what a pipeline file names under `next:`: a changed feature function, a new or dropped
+column of a source, another label. New tables are filled beside those in use, a model is trained on
+them, and takes over from the next partition on if the gate passes; else everything stays as it is.
+The champion scores meanwhile.
+
+`./relevo plan <pipeline>` tells what will be made anew. Trigger it with the name of the `pipeline`,
+the `first` partition to carry over (left empty: all of them), and the `reason`, which goes into the
+ledger with your name. If there is nothing to migrate, it is skipped. After the switch put the
+content of `next:` in its place.
+
+If its training fails, clear what failed there, and then this task: it goes on from there.
 """
 
 # Queries, and places that hold every partition, are read for each of them.
@@ -95,6 +112,30 @@ def declare_reprocess() -> DAG:
             execution_timeout=_LOOKING,
         )
         chain(ask, history, repeat, finish)
+    return dag
+
+
+def declare_migrate() -> DAG:
+    """Make ``platform_migrate``; Airflow finds it by itself."""
+    first = Param(
+        None,
+        type=["null", "string"],
+        title="First",
+        description="First partition to carry over, such as 2005-Q1; leave it empty for all.",
+    )
+    with declare(
+        "platform_migrate",
+        description="Puts in use what a pipeline file names under next.",
+        doc_md=_MIGRATE_DOC,
+        whose="Whose file changes.",
+        max_active_runs=16,  # one a pipeline
+        first=first,
+    ) as dag:
+        MigrateOperator(
+            task_id="migrate",
+            doc_md="Fills the new tables, has them trained on, and tells what the gate said.",
+            execution_timeout=timedelta(hours=12),
+        )
     return dag
 
 

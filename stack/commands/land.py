@@ -78,12 +78,12 @@ def _kept(lake: Lake, pipeline: Pipeline, source: str, landed: Landed) -> Sequen
 
     A few rows that slipped into the file of another partition replace the whole of that.
     """
-    from include.steps.preparation import raw_table
+    from include.steps.generations import in_use_now
     from include.wording import some
 
     is_labels = source == pipeline.label_source and not pipeline.labels_in_row
     task = "ingest_labels" if is_labels else f"ingest_{source}"
-    ingested = lake.row_counts(raw_table(source))
+    ingested = lake.row_counts(in_use_now(lake, pipeline).raw_table(source))
     changed = [
         name for name in sorted(ingested) if any(f"/{name}/" in uri for uri in landed.written)
     ]

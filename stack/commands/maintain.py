@@ -40,7 +40,8 @@ def maintain(
             stays = retention(days)
             for pipeline in pipelines:
                 lake = Lake(settings, pipeline.name)
-                _show(Maintenance(lake, nobody, stays).draw_up(datetime.now(UTC)))
+                maintenance = Maintenance(lake, nobody, stays, pipeline=pipeline)
+                _show(maintenance.draw_up(datetime.now(UTC)))
 
 
 def _show(plan: Plan) -> None:

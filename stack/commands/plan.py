@@ -23,6 +23,7 @@ from stack.terminal import console, shown_errors
 if TYPE_CHECKING:
     from include.development.planning import PlannedDag
     from include.specification.pipeline import Pipeline
+    from include.storage.lake_tables import Lake
 
 _DOWN = "the stack is down: start it with `./relevo up` to see what exists"
 
@@ -43,11 +44,13 @@ def plan(name: Annotated[str, typer.Argument(help="Name of the pipeline.")]) -> 
             _show_dags(pipeline, dags)
             _show_landing_places(pipeline)
             _show_tables(pipeline, is_up=configuration is not None)
+            _show_next(pipeline, is_up=configuration is not None)
             if configuration is None:
                 _heading("Changes", _DOWN)
                 return
             _show_dag_changes(dags, AirflowApi.of(configuration))
             _show_file_changes(pipeline)
+            _show_function_change(pipeline)
         except RelevoError as error:
             raise StackError(str(error)) from error
 
@@ -92,11 +95,35 @@ def _show_tables(pipeline: Pipeline, *, is_up: bool) -> None:
     console.print(table)
 
 
-def _states(pipeline: str, names: Sequence[str]) -> dict[str, str]:
+def _show_next(pipeline: Pipeline, *, is_up: bool) -> None:
+    from include.development.planning import next_steps
+
+    steps = next_steps(pipeline, _lake(pipeline.name) if is_up else None)
+    if steps:
+        _heading("Next", "what the file names under next" + ("" if is_up else f"; {_DOWN}"))
+    for line in steps:
+        _line(f"  {line}")
+
+
+def _show_function_change(pipeline: Pipeline) -> None:
+    from include.features.feature_function import load_function
+    from include.features.function_digest import told_of_change
+    from include.steps.generations import in_use_now
+
+    one = in_use_now(lake := _lake(pipeline.name), pipeline)
+    if told := told_of_change(lake, one, load_function(one)):
+        _heading("Features", told)
+
+
+def _lake(pipeline: str) -> Lake:
     from include.storage.lake_tables import Lake
     from include.storage.settings import StoreSettings
 
-    lake = Lake(StoreSettings.from_environment(), pipeline)
+    return Lake(StoreSettings.from_environment(), pipeline)
+
+
+def _states(pipeline: str, names: Sequence[str]) -> dict[str, str]:
+    lake = _lake(pipeline)
     states = {}
     for name in names:
         if not lake.exists(name):
@@ -126,11 +153,8 @@ def _show_dag_changes(dags: Sequence[PlannedDag], api: AirflowApi) -> None:
 def _show_file_changes(pipeline: Pipeline) -> None:
     from include.development.planning import champions_file, file_changes
     from include.storage import ledger
-    from include.storage.lake_tables import Lake
-    from include.storage.settings import StoreSettings
 
-    lake = Lake(StoreSettings.from_environment(), pipeline.name)
-    told = ledger.entries(lake, "training", "promotion", "rollback", "by_hand")
+    told = ledger.entries(_lake(pipeline.name), "training", "promotion", "rollback", "by_hand")
     trained = champions_file(told)
     title = "Changes to the pipeline file since the champion was trained"
     if trained is None:

@@ -18,7 +18,7 @@ from stack.terminal import console, report, shown_errors
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from include.steps.stale import Stale
+    from include.steps.staleness import Stale
 
 
 def stale(

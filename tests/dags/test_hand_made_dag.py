@@ -19,6 +19,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "hand-made-dag.md"
 MODULES = (
     *("approval", "preparation", "monitoring", "exploration", "training"),
     *("reprocessing", "rollback", "interventions", "erasure", "maintenance", "alerts"),
+    "migration",
 )
 
 

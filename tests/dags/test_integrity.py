@@ -165,7 +165,7 @@ def test_every_file_is_loaded_without_a_word(bag: DagBag) -> None:
     expected = {f"{name}_{kind}" for name in pipeline_file.names() for kind in ("score", "train")}
     by_hand = (
         *("freeze", "unfreeze", "promote", "refuse", "rollback", "withdraw"),
-        *("reprocess", "erase", "maintain", "alerts"),
+        *("reprocess", "erase", "migrate", "maintain", "alerts"),
     )
     assert expected | {f"platform_{name}" for name in by_hand} <= set(bag.dags)
 
@@ -377,6 +377,19 @@ class TestReprocess:
             ("prepare_history", "repeat_runs"),
             ("repeat_runs", "finish"),
         }
+        assert dag.is_paused_upon_creation is False
+
+
+class TestMigrate:
+    def test_it_is_one_task_that_asks_for_pipeline_and_reason(self, bag: DagBag) -> None:
+        dag = bag.dags["platform_migrate"]
+        whole = {"pipeline": "loan_default", "reason": "x"}
+        for given in (whole, {**whole, "first": None}, {**whole, "first": "2005-Q1"}):
+            checked(dag, given)
+        for given in ({"reason": "x"}, {"pipeline": "loan_default"}, {**whole, "first": 2005}):
+            with pytest.raises(ParamValidationError):
+                checked(dag, given)
+        assert [task.task_id for task in dag.tasks] == ["migrate"]
         assert dag.is_paused_upon_creation is False
 
 

@@ -35,6 +35,7 @@ def context(ti: TaskInstance, replace_by_autospec: Any) -> dict[str, Any]:
             run_type="manual",
             start_date=datetime(2026, 1, 1, tzinfo=UTC),
             consumed_asset_events=[],
+            conf={},
         ),
     }
 

@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, T
 
 from include.scoring.reprocessing_requests import Request, RunToRepeat
 from include.specification.pipeline_file import load
-from include.steps.stale import Stale
+from include.steps.staleness import Stale
 from relevo.operators.reprocessing import (
     AskReprocessingOperator,
     FinishReprocessingOperator,

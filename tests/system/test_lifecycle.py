@@ -19,8 +19,8 @@ from include.features.feature_function import TABLE as FEATURES
 from include.registry.champions import CHAMPION, Registry
 from include.reports import decisions_page
 from include.reports.history import history
+from include.specification.generations import quarantine_table
 from include.steps import monitoring, training
-from include.steps.preparation import quarantine_table
 from include.steps.stale import find_stale
 from include.storage import ledger
 from include.storage.lineage import Origin

@@ -18,9 +18,9 @@ from include.ingestion.landing import land
 from include.monitoring.performance import PerformanceRecord
 from include.registry.champions import Registry
 from include.specification import pipeline_file
+from include.specification.generations import quarantine_table
 from include.specification.pipeline import Pipeline
 from include.steps import monitoring
-from include.steps.preparation import quarantine_table
 from include.storage import ledger
 from include.storage.lake_tables import Lake
 from tests.pipelines.records import FILES, land_records

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from include.specification.sections.section import (
     ColumnType,
+    Count,
     Name,
     Scalar,
     Section,
@@ -133,6 +134,7 @@ class Source(Section):
         max_quarantined: Largest share of rows that may be quarantined, in [0, 1].
         allow_empty: Whether a partition may come without rows.
         labels: Set for the source that brings the labels.
+        generation: Which generation of its tables it fills; a higher one begins new tables.
     """
 
     uri: str | None = None
@@ -150,6 +152,7 @@ class Source(Section):
     max_quarantined: Share = 0.05
     allow_empty: bool = False
     labels: Labels | None = None
+    generation: Count = 1
 
     @field_validator("uri")
     @classmethod

@@ -24,6 +24,7 @@ from relevo.triggers import RunsEndedTrigger, TrainingsEndedTrigger
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
 
+    from include.storage.lake_tables import Lake
     from relevo.waiting import Waiter, Waiting
 
 # How soon a task that waits looks again itself, and how that grows; how long a run whose place
@@ -86,6 +87,12 @@ class PipelineOperator(BaseOperator):
     def origin(self, context: Any) -> Origin:
         """Name this task as the writer of what it writes."""
         return origin_of(context)
+
+    def in_use(self, lake: Lake) -> Pipeline:
+        """Read the pipeline file, of the generation of the champion as of the partition."""
+        from include.steps.generations import in_use
+
+        return in_use(lake, self.specification(), self.slice_of_time())
 
 
 class WaitingOperator(PipelineOperator):
@@ -201,7 +208,8 @@ class OrderedOperator(WaitingOperator):
     def overlap(self) -> int:
         """Tell how many runs that come first may be active."""
         pipeline = self.specification()
-        follows = not pipeline.has_time or any(s.history for s in pipeline.sources.values())
+        sources = [source for one in pipeline.described() for source in one.sources.values()]
+        follows = not pipeline.has_time or any(source.history for source in sources)
         return 0 if follows else 1
 
 

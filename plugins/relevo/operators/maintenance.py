@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, Variable
 from airflow.sdk.exceptions import AirflowSkipException
 
+from include.specification import pipeline_file
 from include.storage.settings import RETENTION_DAYS, retention
 from relevo.active_runs import ACTIVE, ERASE, count_active, oldest_active, read_run
 from relevo.failures import failing_at_once
@@ -65,6 +66,7 @@ class MaintenanceOperator(BaseOperator):
             AirflowRuns(_open_since, _is_open),
             retention(Variable.get(RETENTION_VARIABLE, default=RETENTION_DAYS)),
             Tracking(hook.mlflow(), self.pipeline),
+            pipeline_file.load(self.pipeline),
         )
         found = self.run(context, maintenance)
         MaintenanceLink.persist(context, report_path(publish_maintenance(maintenance.lake, found)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
@@ -69,6 +70,7 @@ class ScoreBatchOperator(PipelineOperator):
                 lake.latest(TableReference.from_dict(self.batch["reference"])),
                 self.slice_of_time(),
                 self.origin(context),
+                connections=self.hook.sql_url,
             )
         self.log.info(
             "Scored %s rows with version %s", scored.predictions.rows, scored.model_version
@@ -112,7 +114,8 @@ class DetectDriftOperator(PipelineOperator):
             self.origin(context),
         )
         self.log.info("%s", verdict.reason)
-        features = lake.latest(TableReference.from_dict(self.batch["reference"]))
+        prepared = TableReference.from_dict(self.batch["reference"])
+        features = lake.latest(replace(prepared, table=version.features_table))
         uri = publish_drift_report(lake, spec, verdict, version, features)
         DriftReportLink.persist(context, report_path(uri))
         return {"verdict": verdict.verdict, "reason": verdict.reason, "share": verdict.share}
@@ -140,6 +143,7 @@ class MeasurePerformanceOperator(PipelineOperator):
                 self.specification(),
                 self.slice_of_time(),
                 self.origin(context),
+                connections=self.hook.sql_url,
             )
         for record in records:
             self.log.info("%s: %s", record.partition, record.reason)

@@ -29,9 +29,10 @@ class IngestSourceOperator(OrderedOperator):
         from include.storage.lake_tables import Lake
 
         self.await_turn(context)
+        lake = Lake(self.hook.store(), self.pipeline)
         draft = ingest(
-            Lake(self.hook.store(), self.pipeline),
-            self.specification(),
+            lake,
+            self.in_use(lake),
             self.source,
             [self.slice_of_time()],
             self.origin(context),
@@ -42,10 +43,10 @@ class IngestSourceOperator(OrderedOperator):
 
     def overlap(self) -> int:
         """Let the first batch of a source, which decides its types, be the earliest one."""
-        from include.steps.preparation import raw_table
         from include.storage.lake_tables import Lake
 
-        is_first = not Lake(self.hook.store(), self.pipeline).exists(raw_table(self.source))
+        lake = Lake(self.hook.store(), self.pipeline)
+        is_first = not lake.exists(self.in_use(lake).raw_table(self.source))
         return 0 if is_first else super().overlap()
 
 
@@ -68,6 +69,7 @@ class ValidateSourceOperator(PipelineOperator):
 
     def run(self, context: Any) -> dict[str, Any]:
         """Return the reference of the good rows, and how many were quarantined."""
+        from include.steps.generations import of_table
         from include.steps.preparation import data_docs_uri, validate_source
         from include.storage.drafts import Draft
         from include.storage.lake_tables import Lake
@@ -75,11 +77,12 @@ class ValidateSourceOperator(PipelineOperator):
         DataDocsLink.persist(
             context, report_path(data_docs_uri(self.pipeline, self.partition, self.source))
         )
+        draft = Draft.from_dict(self.batch)
         validated = validate_source(
             Lake(self.hook.store(), self.pipeline),
-            self.specification(),
+            of_table(self.specification(), self.source, draft.table),
             self.source,
-            Draft.from_dict(self.batch),
+            draft,
             self.slice_of_time(),
             self.origin(context),
         )
@@ -111,19 +114,27 @@ class ComputeFeaturesOperator(OrderedOperator):
 
     def run(self, context: Any) -> dict[str, Any]:
         """Return the draft of the features' partition."""
-        from include.features.feature_function import compute, with_history_of_now
+        from include.features.feature_function import compute, load_function, with_history_of_now
+        from include.features.function_digest import told_of_change
         from include.spark.session import connect
+        from include.steps.generations import sources_to_read
         from include.storage.lake_tables import Lake
         from include.storage.lineage import TableReference
 
         if self.overlap() == 0:  # a run about an earlier partition may have come meanwhile
             self.await_turn(context)
-        settings, spec = self.hook.get_conn(), self.specification()
+        settings = self.hook.get_conn()
         lake = Lake(settings.store, self.pipeline)
-        sources = {
+        spec, partition, origin = self.in_use(lake), self.slice_of_time(), self.origin(context)
+        validated = {
             name: TableReference.from_dict(batch["reference"])
             for name, batch in self.batches.items()
         }
+        sources = sources_to_read(
+            lake, spec, validated, partition, origin, connections=self.hook.sql_url
+        )
+        if told := told_of_change(lake, spec, load_function(spec)):
+            self.log.warning("%s", told)
         with connect(settings.spark_remote) as spark:
             draft = compute(
                 spark,
@@ -131,7 +142,7 @@ class ComputeFeaturesOperator(OrderedOperator):
                 spec,
                 with_history_of_now(lake, spec, sources),
                 [self.partition],
-                self.origin(context),
+                origin,
             )
         return draft.to_dict()
 
@@ -153,6 +164,8 @@ class ValidateFeaturesOperator(PipelineOperator):
 
     def run(self, context: Any) -> dict[str, Any]:
         """Return the reference of the good rows, and how many were quarantined."""
+        from include.features.feature_function import TABLE
+        from include.steps.generations import of_table
         from include.steps.preparation import data_docs_uri, validate_features
         from include.storage.drafts import Draft
         from include.storage.lake_tables import Lake
@@ -160,10 +173,11 @@ class ValidateFeaturesOperator(PipelineOperator):
         DataDocsLink.persist(
             context, report_path(data_docs_uri(self.pipeline, self.partition, "features"))
         )
+        draft = Draft.from_dict(self.batch)
         validated = validate_features(
             Lake(self.hook.store(), self.pipeline),
-            self.specification(),
-            Draft.from_dict(self.batch),
+            of_table(self.specification(), TABLE, draft.table),
+            draft,
             self.slice_of_time(),
             self.origin(context),
         )

@@ -22,6 +22,7 @@ from relevo.operators.base import PipelineOperator
 
 if TYPE_CHECKING:
     from include.registry.mlflow_runs import Tracking
+    from include.specification.pipeline import Pipeline
     from include.storage.lake_tables import Lake
 
 
@@ -39,6 +40,16 @@ class TrainingOperator(PipelineOperator):
     ui_color = "#e4f0ee"
     begins_training = True
 
+    def trained(self, context: Any) -> Pipeline:
+        """Read the pipeline file, of the generation that the run is about."""
+        from include.steps.generations import ASKED, of_training
+
+        run = context["dag_run"]
+        return of_training(
+            *(self.lake(), self.specification(), self.slice_of_time(), run.run_id),
+            (run.conf or {}).get(ASKED),
+        )
+
     def begin(self, context: Any) -> None:
         """Record the beginning, or skip the step."""
         from include.steps.training_course import objection, start
@@ -52,7 +63,7 @@ class TrainingOperator(PipelineOperator):
                 raise AirflowSkipException(against)
         if self.begins_training:
             origin = self.origin(context)
-            start(lake, self.specification(), self.slice_of_time(), origin, only_if=seen)
+            start(lake, self.trained(context), self.slice_of_time(), origin, only_if=seen)
 
     def lake(self) -> Lake:
         """Open the pipeline's tables."""
@@ -94,7 +105,7 @@ class BuildTrainingSetOperator(TrainingOperator):
         from include.steps.history_completion import complete_history
         from include.training.training_sets import build_training_set
 
-        lake, tracking, spec = self.lake(), self.tracking(), self.specification()
+        lake, tracking, spec = self.lake(), self.tracking(), self.trained(context)
         origin, partition = self.origin(context), self.slice_of_time()
         self.link_run(context, tracking, self.parent_run(context, tracking))
         with connect(self.hook.get_conn().spark_remote) as spark:
@@ -140,7 +151,7 @@ class ValidateTrainingSetOperator(TrainingOperator):
             context, report_path(data_docs_uri(self.pipeline, self.partition, "training_set"))
         )
         summary = validate_training_set(
-            self.lake(), self.specification(), TrainingSet.from_dict(self.training_set)
+            self.lake(), self.trained(context), TrainingSet.from_dict(self.training_set)
         )
         self.log.info("Validated the training set as of %s: %s", self.partition, summary)
         return dict(self.training_set)
@@ -175,7 +186,7 @@ class TrainCandidateOperator(TrainingOperator):
         result = fit(
             self.lake(),
             tracking,
-            self.specification(),
+            self.trained(context),
             TrainingSet.from_dict(self.training_set),
             self.candidate,
             self.parent_run(context, tracking),
@@ -215,7 +226,7 @@ class SelectChallengerOperator(TrainingOperator):
         version = select(
             lake,
             Registry(lake, tracking),
-            self.specification(),
+            self.trained(context),
             TrainingSet.from_dict(self.training_set),
             [CandidateResult.from_dict(item) for item in self.candidates],
             self.origin(context),
@@ -248,7 +259,7 @@ class EvaluateChallengerOperator(TrainingOperator):
         from include.reports.evidence_page import publish_evidence
         from include.steps.training import evaluate
 
-        lake, spec, tracking = self.lake(), self.specification(), self.tracking()
+        lake, spec, tracking = self.lake(), self.trained(context), self.tracking()
         registry = Registry(lake, tracking)
         version = registry.get(int(self.challenger["version"]))
         evaluation = evaluate(

@@ -13,8 +13,8 @@ import pytest
 from include.development import local_run
 from include.development.checking import check
 from include.errors import SourceError
+from include.specification.generations import raw_table
 from include.specification.pipeline_file import load
-from include.steps.preparation import raw_table
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
 from include.storage.object_store import ObjectStore

@@ -615,7 +615,8 @@ WRONG_QUARTERLY = [
             "12: training: must be a section, got 8. Its keys are window, holdout, metric, "
             "candidates, imbalance, calibration, seed, coverage.\n13: x: unknown key; choose "
             "from alerts, decision, description, entity, event_time, execution, features, metrics, "
-            "monitoring, owner, partition, promotion, retraining, schedule, sources, task, training"
+            "monitoring, next, owner, partition, promotion, retraining, schedule, sources, task, "
+            "training"
         ),
     ),
 ]

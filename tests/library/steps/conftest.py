@@ -68,15 +68,15 @@ def surroundings(
     def compute(
         spark: Any, lake: Lake, pipeline: Pipeline, sources: Any, names: Any, origin: Origin
     ) -> drafts.Draft:
-        """Take the amount as the feature; 17 is lost."""
-        raw = sources["loans"]
+        """Take the amount as the feature, x or in later generations y; 17 is lost."""
+        raw, column = sources["loans"], "x" if pipeline.features.generation == 1 else "y"
         rows = lake.read(raw.table, partitions=list(names), version=raw.version)
         rows = rows.select(["id", "at", "amount", "partition"]).sort_by("id")
         amount = rows["amount"]
         x = pc.if_else(pc.equal(amount, 17.0), pa.scalar(None, pa.float64()), amount)
-        rows = rows.set_column(2, "x", x)
+        rows = rows.set_column(2, column, x)
         reading = origin.reading(*sources.values())
-        return drafts.write(lake, "features", rows, partitions=names, origin=reading)
+        return drafts.write(lake, pipeline.features_table, rows, partitions=names, origin=reading)
 
     def publish(store: ObjectStore, report: Any, folder: str) -> str:
         """Write the one object that is written last; the page itself is proved elsewhere."""
@@ -87,7 +87,7 @@ def surroundings(
 
     def validate(rows: pa.Table, suite: Any, *, source: str, partition: str) -> Any:
         """Judge rows by a suite once: again and again it would say the same."""
-        known = (source, partition, rows.num_rows)
+        known = (source, suite["name"], partition, rows.num_rows)
         if known not in reports:
             reports[known] = real(rows, suite, source=source, partition=partition)
         return reports[known]
@@ -108,14 +108,21 @@ def surroundings(
 @pytest.fixture(scope="module")
 def version(store_settings: StoreSettings) -> ModelVersion:
     """A model of small amounts, with its reference, whose files both worlds share."""
+    return make_version(store_settings, "x")
+
+
+def make_version(
+    store_settings: StoreSettings, column: str, *, reversed_labels: bool = False
+) -> ModelVersion:
+    """Fit a model of one column, which is an amount, to whether that is more than 25, or not."""
     x = np.tile(np.arange(1.0, 51.0), 4)
-    rows = prepare(pd.DataFrame({"x": x}), ["x"], [])
+    rows = prepare(pd.DataFrame({column: x}), [column], [])
     preset = PRESETS["logistic_regression"]
-    model = build(preset, "binary", preset.parameters, ["x"], [], seed=7)
-    model.fit(rows, (x > 25).astype(np.int8))
+    model = build(preset, "binary", preset.parameters, [column], [], seed=7)
+    model.fit(rows, ((x > 25) != reversed_labels).astype(np.int8))
     problem = Problem("binary", ())
     made = watched(problem, scores_of(model, problem, rows))
-    binning = fit_binning(rows, ["x"], [], predictions=made, classes=())
+    binning = fit_binning(rows, [column], [], predictions=made, classes=())
     halves = [profile(rows[s], binning, made[s]) for s in (slice(0, 100), slice(100, 200))]
     reference = Reference(halves[0].merge(halves[1]), calibrate(halves))
     store = ObjectStore(store_settings)
@@ -125,7 +132,7 @@ def version(store_settings: StoreSettings) -> ModelVersion:
         partition=str(TRAINED),
         run_id="run",
         candidate="logistic_regression",
-        numeric=("x",),
+        numeric=(column,),
         categorical=(),
         files={
             MODEL: put_file(store, "shared", MODEL, skops.io.dumps(model)),

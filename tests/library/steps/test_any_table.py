@@ -32,10 +32,10 @@ from include.features import feature_function
 from include.ingestion.landing import land
 from include.quality import suites
 from include.quality.suites import load_suite
+from include.specification.generations import quarantine_table
 from include.specification.pipeline import Pipeline
 from include.steps.preparation import (
     ingest,
-    quarantine_table,
     validate_features,
     validate_source,
 )

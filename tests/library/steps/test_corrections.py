@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from include.calendar.partitions import Frequency, parse
+from include.specification.generations import raw_table
 from include.specification.pipeline import Pipeline
 from include.steps.corrections import look
-from include.steps.preparation import ingest, raw_table
+from include.steps.preparation import ingest
 from include.storage import drafts
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin

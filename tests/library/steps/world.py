@@ -40,6 +40,7 @@ SUITES = {
     "loans": [{"type": f"{COLUMN}be_between", "kwargs": {"column": "amount", "min_value": 0}}],
     "outcomes": [{"type": f"{COLUMN}be_in_set", "kwargs": {"column": "bad", "value_set": [0, 1]}}],
     "f": [{"type": f"{COLUMN}not_be_null", "kwargs": {"column": "x"}}],
+    "f_2": [{"type": f"{COLUMN}not_be_null", "kwargs": {"column": "y"}}],
 }
 ROWS = 60
 # What differs between two worlds without being wrong: names, moments, versions of tables.

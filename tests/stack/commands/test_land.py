@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from include.ingestion.landing import Landed
 from include.specification import pipeline_file
-from include.steps.preparation import raw_table
+from include.specification.generations import raw_table
 from include.storage.lake_tables import Lake, with_partition
 from include.storage.lineage import Origin
 from include.storage.object_store import ObjectStore

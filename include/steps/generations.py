@@ -1,0 +1,309 @@
+"""Which generation of a pipeline's tables a step works on.
+
+Whoever scores, watches or judges a partition works on what its champion was trained on, which is
+what the pipeline file describes, in place or under ``next``. So nothing changes for the champion of
+now while the next generation is prepared, and whatever takes its place brings its own.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from include.calendar.partitions import Partition, parse
+from include.errors import RegistryError, SpecificationError, TrainingError
+from include.features.feature_function import TABLE as FEATURES
+from include.ingestion.landed_partitions import landed_partitions
+from include.registry import succession
+from include.registry.champions import Registry
+from include.registry.model_files import ModelVersion
+from include.specification.generations import LABELS
+from include.specification.pipeline import Pipeline
+from include.steps.history_completion import (
+    absent_of_source,
+    carry_over,
+    complete_partition,
+    lacking,
+    prepare_absent,
+)
+from include.storage import ledger
+from include.storage.connections import Connections
+from include.storage.lake_tables import Lake
+from include.storage.lineage import Origin, TableReference
+from include.wording import some
+
+# Parameter of a training run that asks for generations other than those of the champion.
+ASKED = "generations"
+_log = logging.getLogger(__name__)
+
+
+def told(generations: Mapping[str, int]) -> str:
+    """Name generations for people."""
+    numbers = {FEATURES: 1, **generations}
+    return ", ".join(f"generation {number} of {name}" for name, number in numbers.items())
+
+
+def in_use(lake: Lake, pipeline: Pipeline, partition: Partition) -> Pipeline:
+    """Describe the generation of the champion as of a partition; that of now if there is none.
+
+    Args:
+        lake: The pipeline's tables.
+        pipeline: The pipeline file.
+        partition: The partition.
+    """
+    if pipeline.next is None:
+        return pipeline
+    champion = Registry(lake).champion_as_of(partition)
+    return (champion and of_version(pipeline, champion)) or pipeline.of_now()
+
+
+def in_use_now(lake: Lake, pipeline: Pipeline) -> Pipeline:
+    """Describe the generation of the version that is in use at the end of time."""
+    if pipeline.next is None:
+        return pipeline
+    registry = Registry(lake)
+    version = succession.effective(registry.events(), None)
+    held = None if version is None else of_version(pipeline, registry.get(version))
+    return held or pipeline.of_now()
+
+
+def of_version(pipeline: Pipeline, version: ModelVersion) -> Pipeline | None:
+    """Describe the generation that a version was trained on; None if the file does not any more.
+
+    If it describes only its features, and labels of another generation, that will do.
+    """
+    exact = _described(pipeline, version.generations)
+    alike = [one for one in pipeline.described() if one.features_table == version.features_table]
+    return exact or next(iter(alike), None)
+
+
+def of_table(pipeline: Pipeline, dataset: str, table: str) -> Pipeline:
+    """Describe the generation of a draft.
+
+    Args:
+        pipeline: The pipeline file.
+        dataset: ``features``, or the name of a source.
+        table: The table that the draft is of.
+
+    Raises:
+        SpecificationError: If the file does not describe it any more.
+    """
+    for one in pipeline.described():
+        if table == (one.features_table if dataset == FEATURES else one.raw_table(dataset)):
+            return one
+    raise SpecificationError(
+        f"pipeline {pipeline.name}: its file must describe table {table}, of which the draft is, "
+        "got another generation. Clear the run from its first task on."
+    )
+
+
+def of_training(
+    lake: Lake,
+    pipeline: Pipeline,
+    partition: Partition,
+    dag_run_id: str,
+    asked: Mapping[str, int] | None,
+) -> Pipeline:
+    """Describe the generation that a training run is about.
+
+    Once it has begun that stays. Before, it is what the run's parameters ask for, as a migration
+    does, else that of the version which the training may replace.
+
+    Args:
+        lake: The pipeline's tables.
+        pipeline: The pipeline file.
+        partition: Partition as of which is trained.
+        dag_run_id: The run.
+        asked: What the parameters ask for.
+
+    Raises:
+        TrainingError: If the file does not describe it any more.
+    """
+    if pipeline.next is None and not pipeline.generations and asked is None:
+        return pipeline
+    begun = [
+        entry.evidence["pipeline"]
+        for entry in ledger.entries(lake, "training")
+        if (entry.partition, entry.dag_run_id) == (str(partition), dag_run_id)
+        and "pipeline" in entry.evidence
+    ]
+    if begun:
+        return _demand(pipeline, partition, _generations_of(begun[0]))
+    if asked is not None:
+        return _demand(pipeline, partition, asked)
+    held = Registry(lake).promoted_for(partition.shift(1))
+    return (held and of_version(pipeline, held)) or pipeline.of_now()
+
+
+def sources_to_read(
+    lake: Lake,
+    pipeline: Pipeline,
+    validated: Mapping[str, TableReference],
+    partition: Partition,
+    origin: Origin,
+    *,
+    connections: Connections,
+) -> dict[str, TableReference]:
+    """Find what the features of a generation are computed from.
+
+    A source that was validated for another one, because another version came into use meanwhile, is
+    ingested for this one.
+
+    Args:
+        lake: The pipeline's tables.
+        pipeline: The pipeline file, of the generation.
+        validated: By source, what the tasks before have validated.
+        partition: The partition.
+        origin: Who asks.
+        connections: Resolves the connections of SQL sources.
+    """
+    found = dict(validated)
+    for name, reference in validated.items():
+        table = pipeline.raw_table(name)
+        if reference.table != table:
+            prepare_absent(lake, pipeline, name, [partition], origin, connections)
+            found[name] = lake.latest(replace(reference, table=table))
+    return found
+
+
+def features_to_score(
+    spark: Any,
+    lake: Lake,
+    pipeline: Pipeline,
+    champion: ModelVersion,
+    prepared: TableReference,
+    partition: Partition,
+    origin: Origin,
+    connections: Connections,
+) -> TableReference:
+    """Find the features of a partition of the generation that a version was trained on.
+
+    If the tasks before have prepared those of another one, because another version came into use
+    meanwhile, what is missing is completed.
+
+    Args:
+        spark: Spark Connect session.
+        lake: The pipeline's tables.
+        pipeline: The pipeline file.
+        champion: The version that is to score.
+        prepared: Features that were prepared.
+        partition: The partition.
+        origin: Who asks.
+        connections: Resolves the connections of SQL sources.
+
+    Raises:
+        RegistryError: If the features are not there, and the file does not describe them any more.
+    """
+    if prepared.table == champion.features_table:
+        return prepared
+    one = of_version(pipeline, champion)
+    if one is not None:
+        complete_partition(spark, lake, one, partition, origin, connections=connections)
+    elif str(partition) not in lake.partitions(champion.features_table):
+        raise RegistryError(
+            f"pipeline {pipeline.name}: its file must describe {told(champion.generations)}, on "
+            f"which version {champion.version} was trained that is in use for {partition}, got "
+            f"{' and '.join(told(other.generations) for other in pipeline.described())}. Put the "
+            "sections of then back in their place, and those of now under `next:`; or go back to a "
+            f"version of now with `./relevo rollback {pipeline.name}`."
+        )
+    wanted = TableReference(lake.pipeline, champion.features_table, 0, str(partition), 0)
+    return lake.latest(wanted)
+
+
+def caught_up(
+    spark: Any,
+    lake: Lake,
+    pipeline: Pipeline,
+    until: Partition,
+    origin: Origin,
+    connections: Connections,
+) -> Pipeline:
+    """Complete the generation in use by what others prepared since it began: labels above all.
+
+    What has not landed any more stays as it is, and is told.
+
+    Args:
+        spark: Spark Connect session.
+        lake: The pipeline's tables.
+        pipeline: The pipeline file.
+        until: Latest partition.
+        origin: Who asks.
+        connections: Resolves the connections of SQL sources.
+
+    Returns:
+        The pipeline file, of the generation in use.
+    """
+    one = in_use(lake, pipeline, until)
+    begun = lake.partitions(one.features_table) if len(_generations(pipeline)) > 1 else ()
+    if not begun:
+        return one
+    first = parse(begun[0], pipeline.partition)
+    features, labels = lacking(lake, pipeline, one, until, first)
+    gone = {
+        *gone_of(lake, one, one.primary_source, features, connections),
+        *gone_of(lake, one, one.label_source, labels, connections),
+    }
+    if gone:
+        _log.warning(
+            "%s lack %s, which have not landed any more",
+            told(one.generations).capitalize(),
+            some(sorted(map(str, gone))),
+        )
+    carry_over(
+        spark,
+        lake,
+        one,
+        [item for item in features if item not in gone],
+        [item for item in labels if item not in gone],
+        origin,
+        connections=connections,
+    )
+    return one
+
+
+def gone_of(
+    lake: Lake,
+    pipeline: Pipeline,
+    source: str,
+    wanted: Sequence[Partition],
+    connections: Connections,
+) -> list[Partition]:
+    """Name the partitions that would have to be ingested, and have not landed any more."""
+    absent = absent_of_source(lake, pipeline, source, wanted) if wanted else []
+    if not absent:
+        return []
+    there = set(landed_partitions(lake.settings, pipeline, source, max(absent), connections))
+    return [item for item in absent if item not in there]
+
+
+def _generations(pipeline: Pipeline) -> set[str]:
+    """Name the tables of features and labels of which there may be several generations."""
+    labels = pipeline.generations_of(pipeline.label_source, LABELS)
+    return {*pipeline.generations_of(FEATURES, FEATURES)[1:], *labels}
+
+
+def _described(pipeline: Pipeline, generations: Mapping[str, int]) -> Pipeline | None:
+    found = [one for one in pipeline.described() if one.generations == dict(generations)]
+    return found[0] if found else None
+
+
+def _demand(pipeline: Pipeline, partition: Partition, wanted: Mapping[str, int]) -> Pipeline:
+    one = _described(pipeline, wanted)
+    if one is None:
+        raise TrainingError(
+            f"training {pipeline.name} as of {partition}: the pipeline file must describe "
+            f"{told(wanted)}, which this run is about, got "
+            f"{' and '.join(told(other.generations) for other in pipeline.described())}. Trigger "
+            "another training, or put the sections of then back."
+        )
+    return one
+
+
+def _generations_of(document: Mapping[str, Any]) -> dict[str, int]:
+    """Read generations from a pipeline file as the ledger holds it, without defaults."""
+    sections = {FEATURES: document.get(FEATURES, {}), **document.get("sources", {})}
+    numbers = {name: section.get("generation", 1) for name, section in sections.items()}
+    return {name: number for name, number in numbers.items() if number > 1}
