@@ -12,7 +12,8 @@
     ├── FeatureError          a feature function broke its contract
     ├── TrainingError         a training set or a candidate cannot be made
     ├── RegistryError         a model version is missing, unverified, or not what it claims
-    │   └── HeldBackError     a person froze the champion, or refused the version to promote
+    │   ├── HeldBackError     a person froze the champion, or refused the version to promote
+    │   └── RetiredError      a person retired the pipeline
     └── MonitoringError       a profile, a drift verdict or a performance figure cannot be made
 
 Messages read ``<subject> <name>: <rule>, got <value>. <what to do>.``
@@ -67,6 +68,10 @@ class RegistryError(RelevoError):
 
 class HeldBackError(RegistryError):
     """A person froze the champion, or refused the version that was to be promoted."""
+
+
+class RetiredError(RegistryError):
+    """A person retired the pipeline, so that nothing works on it any more."""
 
 
 class MonitoringError(RelevoError):

@@ -33,6 +33,7 @@ from stack.commands.plan import plan
 from stack.commands.predictions import predictions
 from stack.commands.promote import promote
 from stack.commands.refuse import refuse
+from stack.commands.retire import retire
 from stack.commands.rollback import rollback
 from stack.commands.run import run
 from stack.commands.sbom import sbom
@@ -80,6 +81,7 @@ app.command()(unfreeze)
 app.command()(withdraw)
 app.command()(migrate)
 app.command()(erase)
+app.command()(retire)
 app.command()(maintain)
 app.command()(clean)
 app.command(context_settings=ALL_PASSES_ON)(airflow)

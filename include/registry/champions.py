@@ -19,13 +19,14 @@ import pyarrow as pa
 
 from include.calendar.partitions import Partition, snapshot
 from include.errors import HeldBackError, RegistryError
-from include.registry import interventions, succession
+from include.registry import interventions, retirement, succession
 from include.registry.interventions import Wish
 from include.registry.model_files import ModelVersion
 from include.registry.succession import PROMOTED, TAKEN_BACK
 from include.storage.event_tables import Event, EventTable, attempt_key
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
+from include.storage.object_store import ObjectStore
 
 if TYPE_CHECKING:
     from include.registry.mlflow_runs import Tracking
@@ -36,6 +37,8 @@ PROFILES = "profiles"
 CHAMPION = "champion"
 
 _CONTENT = "relevo.content"
+# Tag of the registered model in MLflow, while the pipeline is retired.
+RETIRED = "relevo.retired"
 _COLUMNS = (
     ("key", pa.string()),
     ("event", pa.string()),
@@ -191,6 +194,31 @@ class Registry:
                 client.delete_registered_model_alias(self.lake.pipeline, CHAMPION)
             if succession.effective(self.events(), None) == current:
                 return
+
+    def retired(self) -> str:
+        """Say how the pipeline is retired; '' if it is not, which costs one request."""
+        store, uri = ObjectStore(self.lake.settings), retirement.file_uri(self.lake.pipeline)
+        return retirement.told(self.events()) if store.exists(uri) else ""
+
+    def demand_in_service(self) -> None:
+        """Refuse to work on a pipeline that is retired.
+
+        Raises:
+            RetiredError: If it is.
+        """
+        if self.retired():
+            retirement.demand_in_service(self.events(), self.lake.pipeline)
+
+    def mark_retirement(self) -> None:
+        """Let alias and tag in MLflow follow whether the pipeline is retired."""
+        name, client = self.lake.pipeline, self.tracking_or_fail().client
+        if not any(row["event"] == "registered" for row in self.events()):
+            return
+        self.set_alias()
+        if told := retirement.told(self.events()):
+            client.set_registered_model_tag(name, RETIRED, told)
+        else:
+            client.delete_registered_model_tag(name, RETIRED)
 
     def restore(
         self,

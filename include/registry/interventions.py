@@ -14,12 +14,21 @@ from typing import Any
 
 from include.calendar.partitions import Partition, parse
 from include.errors import RegistryError
-from include.registry import succession
-from include.registry.succession import FROZEN, REFUSED, RESTORED, UNFROZEN
+from include.registry import retirement, succession
+from include.registry.retirement import signed
+from include.registry.succession import (
+    FROZEN,
+    REFUSED,
+    REINSTATED,
+    REMOVED,
+    RESTORED,
+    RETIRED,
+    UNFROZEN,
+)
 from include.storage.event_tables import Event, attempt_key
 from include.storage.lineage import Origin
 
-BY_HAND = frozenset({RESTORED, REFUSED, FROZEN, UNFROZEN})
+BY_HAND = frozenset({RESTORED, REFUSED, FROZEN, UNFROZEN, RETIRED, REINSTATED, REMOVED})
 # Evidence of a decision: the last freeze, or end of one, that was on record then.
 SEEN = "freeze"
 # What the ledger says of the two ways to put a version in use.
@@ -32,7 +41,7 @@ class Wish:
 
     Args:
         pipeline: Whose model it is about.
-        event: ``restored``, ``refused``, ``frozen`` or ``unfrozen``.
+        event: ``restored``, ``refused``, ``frozen``, ``unfrozen``, ``retired`` or ``reinstated``.
         decision: What the ledger calls it.
         version: The version that was named; None if none was.
         who: Who asks for it.
@@ -78,24 +87,26 @@ def freeze_told(events: Sequence[Event]) -> str:
     freeze = succession.freeze(events)
     if freeze is None:
         return ""
-    return f"the champion, version {freeze['version']}, is frozen since {_signed(freeze)}"
+    return f"the champion, version {freeze['version']}, is frozen since {signed(freeze)}"
 
 
 def refusal_told(events: Sequence[Event], version: int) -> str:
     """Say that a person refused a version, when, who and why; '' if nobody did."""
     refusal = succession.refusals(events).get(version)
-    return "" if refusal is None else f"version {version} was refused on {_signed(refusal)}"
+    return "" if refusal is None else f"version {version} was refused on {signed(refusal)}"
 
 
 def objection(events: Sequence[Event], version: int) -> str:
     """Say what keeps a version from being promoted, whatever the gate says; '' if nothing does."""
     is_promoted = version in succession.promotions(events)
+    if told := retirement.told(events):
+        return f"the pipeline is {told}"
     return refusal_told(events, version) or ("" if is_promoted else freeze_told(events))
 
 
 def seen(events: Sequence[Event]) -> dict[str, str]:
     """Name the last freeze or its end, as evidence of when something was decided."""
-    last = _last(events, (FROZEN, UNFROZEN))
+    last = last_of(events, (FROZEN, UNFROZEN))
     return {} if last is None else {SEEN: last["key"]}
 
 
@@ -157,7 +168,7 @@ def demand_known(held: Event | None, wish: Wish) -> None:
     if held is not None and held["recorded_at"] > wish.at:
         raise RegistryError(
             f"model {wish.pipeline}: what is to be changed must have been so when that was asked "
-            f"for, got version {held['version']}, {held['event']} since {_signed(held)}. Look at "
+            f"for, got {_named(held['version'])}, {held['event']} since {signed(held)}. Look at "
             "it, and ask again if it shall not stay."
         )
 
@@ -191,6 +202,7 @@ def put_in_use(
     """
     if done_by(held, origin, wish):
         return None
+    retirement.demand_in_service(held, wish.pipeline)
     current = succession.effective(held, None)
     if current != instead_of:
         raise RegistryError(
@@ -201,14 +213,14 @@ def put_in_use(
     if wish.decision == ROLLED_BACK:
         demand_not_refused(held, wish.pipeline, version)
     demand_known(succession.refusals(held).get(version), wish)
-    past = parse(_past(held, str(last)), last.frequency)
+    past = parse(past_of(held, str(last)), last.frequency)
     first = str(past.shift(1))
     how = "again" if wish.decision == ROLLED_BACK else "by hand"
     instead = "" if instead_of is None else f" instead of version {instead_of}"
     told = f"Version {version} is in use {how}{instead}, from {first} on."
     reason = " ".join(filter(None, (told, verdict, f"{wish.who}: {wish.why}")))
     details = {"instead_of": instead_of}
-    return _event(held, wish, version, str(past), first, reason, details, origin)
+    return make_event(held, wish, version, str(past), first, reason, details, origin)
 
 
 def refuse(
@@ -228,19 +240,20 @@ def refuse(
     """
     if done_by(held, origin, wish) or version in succession.refusals(held):
         return None
+    retirement.demand_in_service(held, wish.pipeline)
     champion = succession.effective(held, None)
     if champion == version:
         raise RegistryError(
             f"model {wish.pipeline}: a version to refuse must not be in use, got {version}, the "
             "champion. Roll back first (platform_rollback), then refuse it."
         )
-    demand_known(_last(held, (REFUSED, RESTORED), version), wish)
+    demand_known(last_of(held, (REFUSED, RESTORED), version), wish)
     reason = (
         f"Version {version} is refused: it is not promoted, and not gone back to. "
         f"{wish.who}: {wish.why}"
     )
-    past = _past(held, last)
-    return _event(held, wish, version, past, "", reason, {"champion": champion}, origin)
+    past = past_of(held, last)
+    return make_event(held, wish, version, past, "", reason, {"champion": champion}, origin)
 
 
 def freeze(held: Sequence[Event], wish: Wish, last: str, origin: Origin) -> Event | None:
@@ -259,29 +272,31 @@ def freeze(held: Sequence[Event], wish: Wish, last: str, origin: Origin) -> Even
     frozen = succession.freeze(held)
     if done_by(held, origin, wish) or (frozen is not None) == (wish.event == FROZEN):
         return None
+    retirement.demand_in_service(held, wish.pipeline)
     champion = succession.effective(held, None)
     if champion is None:
         raise RegistryError(
             f"model {wish.pipeline}: a version must be in use to be frozen, got none. Trigger "
             f"{wish.pipeline}_train first."
         )
-    demand_known(_last(held, (FROZEN, UNFROZEN)), wish)
+    demand_known(last_of(held, (FROZEN, UNFROZEN)), wish)
     told = "is frozen: nothing takes its place" if frozen is None else "is not frozen any more"
     reason = f"Version {champion} {told}. {wish.who}: {wish.why}"
-    past = _past(held, last)
-    return _event(held, wish, champion, past, "", reason, {"champion": champion}, origin)
+    past = past_of(held, last)
+    return make_event(held, wish, champion, past, "", reason, {"champion": champion}, origin)
 
 
-def _event(
+def make_event(
     held: Sequence[Event],
     wish: Wish,
-    version: int,
+    version: int | None,
     past: str,
     effective_from: str,
     reason: str,
     details: dict[str, Any],
     origin: Origin,
 ) -> Event:
+    """Make the row of what a person did, with a key of its own."""
     earlier = sum((row["event"], row["version"]) == (wish.event, version) for row in held)
     asked = {"by": wish.who, "why": wish.why, "asked_for": wish.version, "decision": wish.decision}
     task = {"dag_id": origin.dag_id, "task_id": origin.task_id}
@@ -297,23 +312,18 @@ def _event(
     }
 
 
-def _past(held: Sequence[Event], last: str) -> str:
+def past_of(held: Sequence[Event], last: str) -> str:
     """Name the latest partition that counts as past when a person decides."""
     in_use = succession.in_use(held)
     return max(last, in_use[-1]["partition"] if in_use else "")
 
 
-def _last(
+def last_of(
     events: Sequence[Event], kinds: Sequence[str], version: int | None = None
 ) -> Event | None:
     """Find the last event of some kinds, about a version if one is named."""
     found = [row for row in events if row["event"] in kinds and version in (None, row["version"])]
     return found[-1] if found else None
-
-
-def _signed(event: Event) -> str:
-    details = json.loads(event["details"])
-    return f"{event['recorded_at']:%Y-%m-%d %H:%M} UTC by {details['by']}: {details['why']}"
 
 
 def _named(version: int | None) -> str:

@@ -4,7 +4,8 @@ Of each version the latest of the events ``promoted`` and ``rolled_back`` counts
 person's choice, by a rollback or a promotion by hand: it counts as a promotion as of the partition
 at which it was asked for, and is taken back by nothing but a later promotion or choice. What a
 person ``refused`` counts as in use nowhere until a person promotes it. From ``frozen`` to
-``unfrozen`` the registry adds nothing that changes the champion.
+``unfrozen`` the registry adds nothing that changes the champion. From ``retired`` to ``reinstated``
+nothing is in use at the end of time; what was in use for a partition stays so.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from include.storage.event_tables import Event
 
 PROMOTED, TAKEN_BACK, RESTORED = "promoted", "rolled_back", "restored"
 REFUSED, FROZEN, UNFROZEN = "refused", "frozen", "unfrozen"
+RETIRED, REINSTATED, REMOVED = "retired", "reinstated", "removed"
 # Detail of what was taken back because its own run promoted another version.
 REPLACED_BY = "replaced_by"
 
@@ -63,6 +65,12 @@ def freeze(events: Sequence[Event]) -> Event | None:
     return found[-1] if found and found[-1]["event"] == FROZEN else None
 
 
+def retirement(events: Sequence[Event]) -> Event | None:
+    """Find the event by which the pipeline is retired; None if it is not."""
+    found = [row for row in events if row["event"] in (RETIRED, REINSTATED)]
+    return found[-1] if found and found[-1]["event"] == RETIRED else None
+
+
 def in_use(events: Sequence[Event]) -> list[Event]:
     """List what put versions in use and counts, by partition and of one partition in order.
 
@@ -96,6 +104,8 @@ def incumbent(
 
 def effective(events: Sequence[Event], partition: str | None) -> int | None:
     """Name the version that counts for a partition; None asks for the end of time."""
+    if partition is None and retirement(events) is not None:
+        return None
     found = [
         row["version"]
         for row in in_use(events)

@@ -37,8 +37,9 @@ ACTIONS = {
     "platform_reprocess": ("make anew what is stale", ""),
     "platform_migrate": ("put in use what the file names under next", "migrate {name}"),
     "platform_erase": ("forget somebody", "erase {name} FILE"),
+    "platform_retire": ("end the pipeline, or undo that", "retire {name}"),
 }
-_BY_HAND = ("rollback", "by_hand", "freeze")
+_BY_HAND = ("rollback", "by_hand", "freeze", "retirement")
 # The web server looks for unjudged partitions, and reads all labels to do so, up to so many.
 _MOST_LABELS = 1_000_000
 HEADS = (
@@ -171,9 +172,11 @@ class Decision:
 
     Args:
         partition: Partition that it is about.
-        about: ``retraining``, ``training``, ``rollback``, ``by_hand`` or ``freeze``.
+        about: ``retraining``, ``training``, ``rollback``, ``by_hand``, ``freeze`` or
+            ``retirement``.
         decision: ``yes`` or ``no``; ``promoted``, ``refused``, ``failed``, ``withdrawn``, or
-            ``started``; ``rolled back``; ``frozen`` or ``unfrozen``.
+            ``started``; ``rolled back``; ``frozen`` or ``unfrozen``; ``retired``, ``reinstated`` or
+            ``removed``.
         before: Version in use before; None if there was none, or none is known.
         after: Version in use afterwards.
         reason: Why.
@@ -242,15 +245,17 @@ def render_decisions(lake: Lake, view: View = LATEST, *, may_act: bool = False) 
         may_act: Whether the person may trigger the DAGs by which people decide.
     """
     found, gaps, stale, unlisted, wrong = [], [], None, "", ""
+    retired = Registry(lake).retired()
     try:
         pipeline = load(lake.pipeline)
         found = [row for row in rows(lake, pipeline) if row.partition.startswith(view.partition)]
-        now = datetime.now(UTC).replace(tzinfo=None)
-        gaps = find_gaps(lake, pipeline, now, most_labels=_MOST_LABELS)
-        try:
-            stale = find_stale(lake, pipeline, brief=True)
-        except SourceError as error:
-            unlisted = str(error)
+        if not retired:
+            now = datetime.now(UTC).replace(tzinfo=None)
+            gaps = find_gaps(lake, pipeline, now, most_labels=_MOST_LABELS)
+            try:
+                stale = find_stale(lake, pipeline, brief=True)
+            except SourceError as error:
+                unlisted = str(error)
     except SpecificationError as error:
         wrong = str(error)
     told = ledger.entries(lake)
@@ -266,6 +271,7 @@ def render_decisions(lake: Lake, view: View = LATEST, *, may_act: bool = False) 
         stale=stale,
         unlisted=unlisted,
         freeze=interventions.freeze_told(Registry(lake).events()),
+        retired=retired,
         wrong=wrong,
         entries=latest_part(
             [

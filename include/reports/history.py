@@ -14,7 +14,14 @@ from include.storage import ledger
 from include.storage.lake_tables import Lake
 from include.storage.ledger import Entry
 
-_DECIDED: tuple[ledger.Kind, ...] = ("training", "approval", "rollback", "by_hand", "freeze")
+_DECIDED: tuple[ledger.Kind, ...] = (
+    "training",
+    "approval",
+    "rollback",
+    "by_hand",
+    "freeze",
+    "retirement",
+)
 HEADS = ("recorded (UTC)", "partition", "what", "outcome", "who", "why")
 
 
@@ -25,8 +32,8 @@ class Happening:
     Args:
         at: When it was recorded, naive UTC; tells no order, because clocks differ.
         partition: Partition that it is about.
-        what: ``training``, ``approval``, ``rollback``, ``by_hand``, ``freeze``, or ``champion`` for
-            a move of the alias.
+        what: ``training``, ``approval``, ``rollback``, ``by_hand``, ``freeze``, ``retirement``, or
+            ``champion`` for a move of the alias.
         outcome: What came of it; of the alias the versions before and after.
         who: A person, or the run.
         why: The reason.

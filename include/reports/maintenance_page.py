@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from include.steps.maintenance import Item, Outcome, Plan, tally
+from include.steps.maintenance_plan import Item, Outcome, Plan, tally
 from include.storage.lake_tables import Lake
 from include.storage.object_store import ObjectStore, content_type
 from include.storage.settings import REPORTS

@@ -14,13 +14,31 @@ from datetime import datetime
 from include.registry import interventions
 from include.registry.champions import PROFILES, Registry
 from include.registry.interventions import Wish
-from include.registry.succession import FROZEN, REFUSED, RESTORED, UNFROZEN
+from include.registry.retirement import UNTIL
+from include.registry.succession import (
+    FROZEN,
+    REFUSED,
+    REINSTATED,
+    REMOVED,
+    RESTORED,
+    RETIRED,
+    UNFROZEN,
+)
 from include.storage import ledger
 from include.storage.event_tables import Event
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
 
-_KINDS: dict[str, ledger.Kind] = {REFUSED: "by_hand", FROZEN: "freeze", UNFROZEN: "freeze"}
+_KINDS: dict[str, ledger.Kind] = {
+    REFUSED: "by_hand",
+    FROZEN: "freeze",
+    UNFROZEN: "freeze",
+    RETIRED: "retirement",
+    REINSTATED: "retirement",
+    REMOVED: "retirement",
+}
+# Details of an event that its entry keeps as evidence.
+_EVIDENCE = ("restored", UNTIL)
 
 
 @dataclass(frozen=True)
@@ -98,7 +116,7 @@ def refuse(
     """
     wish = Wish(lake.pipeline, REFUSED, "refused", version, who, why, asked_at)
     last = max(last_scored(lake), registry.get(version).partition)
-    return _do(
+    return do(
         lake,
         registry,
         wish,
@@ -136,6 +154,7 @@ def _write(lake: Lake, event: Event, decision: str, origin: Origin) -> None:
     else:
         kind = _KINDS[event["event"]]
         found = {"champion": details["champion"], "version": event["version"]}
+        found |= {name: details[name] for name in _EVIDENCE if name in details}
     ledger.record(
         lake,
         kind,
@@ -166,7 +185,7 @@ def _set(lake: Lake, registry: Registry, wish: Wish, origin: Origin) -> Done:
             return told
         return "" if told else "the champion is not frozen"
 
-    return _do(
+    return do(
         lake,
         registry,
         wish,
@@ -176,7 +195,7 @@ def _set(lake: Lake, registry: Registry, wish: Wish, origin: Origin) -> Done:
     )
 
 
-def _do(
+def do(
     lake: Lake,
     registry: Registry,
     wish: Wish,
@@ -184,7 +203,7 @@ def _do(
     as_wished: Callable[[Sequence[Event]], str],
     origin: Origin,
 ) -> Done:
-    """Add an event once, and put it on record.
+    """Add an event once, and put it on record; tells what came of it.
 
     Args:
         lake: The pipeline's tables.

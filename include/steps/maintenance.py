@@ -8,29 +8,34 @@ out again, by whoever was killed, and ends the same. The record stays, and says 
 What could be taken up again while it is removed is safe by this order: the manifests of drafts go
 first; then Airflow is asked which runs are open; then files go that no draft names, and that are
 older than all open runs. Whoever begins after that finds no draft, and makes another one.
+
+Of a retired pipeline all goes once its waiting time is over (:mod:`include.steps.removal`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from include.errors import TableError
 from include.specification.pipeline import Pipeline
+from include.steps import removal
+from include.steps.maintenance_plan import Item, Kind, Outcome, Plan
 from include.steps.on_record import OnRecord, on_record, writers
 from include.steps.outdated_tables import outdated_tables
 from include.storage.inventory import Inventory, take_inventory
 from include.storage.lake_tables import Lake
+from include.storage.lineage import Origin
 from include.storage.object_store import THREADS, ObjectStore, StoredObject
 from include.storage.settings import LAKE, REPORTS
+from include.storage.table_removal import remove_table
 from include.storage.table_upkeep import (
     FEW_COMMITS,
     compact,
-    remove_table,
     scattered,
     unneeded_files,
     write_checkpoint,
@@ -39,17 +44,7 @@ from include.storage.table_upkeep import (
 if TYPE_CHECKING:
     from include.registry.mlflow_runs import Tracking
 
-Kind = Literal[
-    "table",
-    "data file",
-    "draft",
-    "model file",
-    "report",
-    "old checkpoint",
-    "compaction",
-    "checkpoint",
-    "MLflow run",
-]
+_RETIRED: dict[str, Kind] = {"table": "retired table", "object": "retired object"}
 # What is deleted once the drafts are.
 _OBJECTS: tuple[Kind, ...] = ("data file", "model file", "report", "old checkpoint")
 
@@ -66,79 +61,6 @@ class AirflowRuns:
 
     open_since: Callable[[Collection[str]], datetime | None]
     is_open: Callable[[str, str], bool]
-
-
-@dataclass(frozen=True)
-class Item:
-    """One thing to do.
-
-    Args:
-        kind: What it is.
-        name: Address of the object, name of the table, or id of the MLflow run.
-        size: Bytes of the object; 0 of what is not deleted.
-        why: The reason.
-    """
-
-    kind: Kind
-    name: str
-    size: int
-    why: str
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is to be done.
-
-    Args:
-        pipeline: Whose.
-        made_at: When, aware, ISO 8601.
-        cutoff: What was replaced before this is needed by nobody, aware, ISO 8601.
-        held_back: Why that is earlier than the retention says, or what is left for now; '' if
-            nothing is.
-        items: What is to be done.
-        usage: By kind of object, files and bytes in the lake before.
-    """
-
-    pipeline: str
-    made_at: str
-    cutoff: str
-    held_back: str
-    items: Sequence[Item]
-    usage: dict[str, tuple[int, int]]
-
-    def of(self, kind: Kind) -> list[Item]:
-        """List what is to be done of a kind."""
-        return [item for item in self.items if item.kind == kind]
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Plan:
-        """Read what ``asdict`` gave."""
-        items = [Item(**item) for item in values["items"]]
-        usage = {kind: (files, size) for kind, (files, size) in values["usage"].items()}
-        return cls(**{**values, "items": items, "usage": usage})
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a plan.
-
-    Args:
-        plan: The plan.
-        done: What was done of it.
-        left: What was not: somebody needs it by now, or a writer came first.
-        usage: By kind of object, files and bytes in the lake afterwards.
-        done_at: When, aware, ISO 8601.
-    """
-
-    plan: Plan
-    done: Sequence[Item]
-    left: Sequence[Item]
-    usage: dict[str, tuple[int, int]]
-    done_at: str
-
-    def won(self) -> dict[str, tuple[int, int]]:
-        """Count what was done, and add up the bytes, by kind."""
-        return tally(self.done)
 
 
 class Maintenance:
@@ -175,17 +97,21 @@ class Maintenance:
         Args:
             now: The present moment, aware.
         """
+        is_over, retired = removal.state(self.lake, _naive(now))
+        if is_over:
+            return self._farewell(now, retired)
         # Who is open is asked before the records are read: who has ended by then is on record.
         cutoff, held_back = self._cutoff(now)
         trains = self.runs.open_since(sorted(writers(self.lake).trainings)) is not None
         if trains:
             held_back += " A training is under way, so model files stay for now."
+        held_back = " ".join(filter(None, (retired, held_back.strip())))
         record, inventory = on_record(self.lake), take_inventory(self.lake)
         return Plan(
             pipeline=self.lake.pipeline,
             made_at=now.isoformat(),
             cutoff=cutoff.isoformat(),
-            held_back=held_back.strip(),
+            held_back=held_back,
             items=[
                 *self._drafts(inventory, cutoff),
                 *(outdated := [*self._outdated(inventory, cutoff)]),
@@ -227,6 +153,24 @@ class Maintenance:
         plan, outcome = held
         if outcome is not None:
             return outcome
+        undone = self._do(plan, run_id, now)
+        outcome = Outcome(
+            plan=plan,
+            done=[item for item in plan.items if item not in undone],
+            left=[item for item in plan.items if item in undone],
+            usage=dict(take_inventory(self.lake).usage),
+            done_at=now.isoformat(),
+        )
+        values = asdict(outcome)
+        # What was done is the rest of the plan.
+        kept = {name: values[name] for name in ("left", "usage", "done_at")}
+        self._record(run_id, {"plan": values["plan"], "outcome": kept})
+        return outcome
+
+    def _do(self, plan: Plan, run_id: str, now: datetime) -> set[Item]:
+        """Do what is planned and still right; returns what was not done."""
+        if plan.of("retired table") or plan.of("retired object"):
+            return self._remove(plan, run_id, now)
         # The order is that of the module's docstring: what a draft names is looked at after it.
         cutoff, _ = self._cutoff(now)
         self._delete(plan.of("draft"), self._drafts(take_inventory(self.lake), cutoff))
@@ -235,23 +179,23 @@ class Maintenance:
         still = {item.name for item in self._outdated(take_inventory(self.lake), cutoff)}
         for item in plan.of("table"):
             if item.name in still:
-                remove_table(self._store, item.name)
+                remove_table(self.lake, item.name.rpartition("/")[2])
         undone = set(self._keep_up(plan, run_id))
         after = take_inventory(self.lake)
         there = {item.uri for item in (*after.removable(), *self._pages())}
         there |= {self.lake.uri(name) for name in after.tables}
-        outcome = Outcome(
-            plan=plan,
-            done=[item for item in plan.items if item.name not in there and item not in undone],
-            left=[item for item in plan.items if item.name in there or item in undone],
-            usage=dict(after.usage),
-            done_at=now.isoformat(),
-        )
-        values = asdict(outcome)
-        # What was done is the rest of the plan.
-        kept = {name: values[name] for name in ("left", "usage", "done_at")}
-        self._record(run_id, {"plan": values["plan"], "outcome": kept})
-        return outcome
+        return {item for item in plan.items if item.name in there or item in undone}
+
+    def _remove(self, plan: Plan, run_id: str, now: datetime) -> set[Item]:
+        """Remove what a retired pipeline left, unless that was undone; returns what is there."""
+        origin = Origin("platform_maintain", run_id, "carry_out")
+        if removal.begin(self.lake, _naive(now), origin):
+            planned = {item.name for item in plan.items}
+            left = [item for item in removal.leftovers(self.lake) if item.name in planned]
+            with ThreadPoolExecutor(THREADS) as pool:
+                list(pool.map(lambda item: removal.remove(self.lake, item), left))
+        there = {item.name for item in removal.leftovers(self.lake)}
+        return {item for item in plan.items if item.name in there}
 
     def recorded(self, run_id: str) -> tuple[Plan, Outcome | None] | None:
         """Read what a run planned, and what came of it; None if it planned nothing yet."""
@@ -267,6 +211,19 @@ class Maintenance:
         done = [item for item in plan.items if item not in undone]
         usage = {kind: (files, size) for kind, (files, size) in values["usage"].items()}
         return plan, Outcome(plan, done, left, usage, values["done_at"])
+
+    def _farewell(self, now: datetime, retired: str) -> Plan:
+        """Plan to remove what a retired pipeline left."""
+        why = "Of a retired pipeline whose waiting time is over"
+        left = removal.leftovers(self.lake)
+        return Plan(
+            pipeline=self.lake.pipeline,
+            made_at=now.isoformat(),
+            cutoff=now.isoformat(),
+            held_back=retired,
+            items=[Item(_RETIRED[item.kind], item.name, item.size, why) for item in left],
+            usage=dict(take_inventory(self.lake).usage),
+        )
 
     def _cutoff(self, now: datetime) -> tuple[datetime, str]:
         cutoff = now - self.retention
@@ -378,14 +335,9 @@ def record_uri(pipeline: str, run_id: str) -> str:
     return f"s3://{LAKE}/{pipeline}/maintenance/{name}.json"
 
 
-def tally(items: Iterable[Item]) -> dict[str, tuple[int, int]]:
-    """Count items, and add up their bytes, by kind."""
-    found: dict[str, tuple[int, int]] = {}
-    for item in items:
-        count, size = found.get(item.kind, (0, 0))
-        found[item.kind] = (count + 1, size + item.size)
-    return found
-
-
 def _items(kind: Kind, objects: Iterable[StoredObject], why: str) -> Iterator[Item]:
     return (Item(kind, item.uri, item.size, why) for item in objects)
+
+
+def _naive(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(tzinfo=None)

@@ -148,7 +148,9 @@ def withdraw(
     Raises:
         TrainingError: If none is requested, it has begun, or was requested since that was asked
             for.
+        RetiredError: If the pipeline is retired.
     """
+    Registry(lake).demand_in_service()
     told = f"Withdrawn by {who}: {reason}"
     if origin is not None:
         own = ledger.latest(lake, "training", str(partition), origin.dag_run_id)

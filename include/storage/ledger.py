@@ -28,6 +28,7 @@ Kind = Literal[
     "reprocessing",
     "erasure",
     "migration",
+    "retirement",
 ]
 TrainingState = Literal["requested", "started", "promoted", "refused", "failed", "withdrawn"]
 VERDICTS = frozenset({"promoted", "refused"})
@@ -62,7 +63,7 @@ class Entry:
             promoted, refused, failed or withdrawn), ``rollback`` (rolled back), ``by_hand`` (a
             version promoted or refused by a person), ``freeze`` (frozen or unfrozen), ``snapshot``
             (taken), ``reprocessing`` (asked or done), ``erasure`` (begun or done), ``migration``
-            (begun, switched or refused).
+            (begun, switched or refused), ``retirement`` (retired, reinstated or removed).
         partition: Partition that the decision is about.
         decision: The outcome.
         reason: One sentence for people.

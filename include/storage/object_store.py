@@ -173,6 +173,23 @@ class ObjectStore:
         # SeaweedFS sorts by folder first, so its order is not that of the addresses.
         return tuple(sorted(found, key=lambda item: item.uri))
 
+    def folders(self, uri: str) -> tuple[str, ...]:
+        """Name the folders directly below a folder or bucket, sorted.
+
+        Raises:
+            SourceError: If the bucket does not exist or the store does not answer.
+        """
+        bucket, key = _any_key(uri)
+        prefix = f"{key}/" if key else ""
+        found = []
+        with _explained(uri):
+            pages = self.client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.settings.bucket(bucket), Prefix=prefix, Delimiter="/"
+            )
+            for page in pages:
+                found += [item["Prefix"] for item in page.get("CommonPrefixes", ())]
+        return tuple(sorted(name.removeprefix(prefix).removesuffix("/") for name in found))
+
     def read(self, uri: str) -> bytes:
         """Read one object.
 

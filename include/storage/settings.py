@@ -31,7 +31,9 @@ _PREFIX_CHARACTERS = 63 - max(map(len, BUCKETS))
 # time, in which whoever waits (await_training does so for a week) still finds what it began with.
 RETENTION_DAYS = 90
 LEAST_RETENTION_DAYS = 14
-_MOST_DAYS = 36_500
+MOST_DAYS = 36_500
+# How long the tables of a retired pipeline stay, unless whoever retires it says otherwise.
+KEEP_DAYS = 90
 
 _REMEDY = "Start the stack with ./relevo up, or export the variables of your deployment."
 _Model = TypeVar("_Model", bound=BaseSettings)
@@ -211,10 +213,10 @@ def retention(days: str | int) -> timedelta:
         number = int(days)
     except ValueError:
         number = 0
-    if not LEAST_RETENTION_DAYS <= number <= _MOST_DAYS:
+    if not LEAST_RETENTION_DAYS <= number <= MOST_DAYS:
         raise SettingsError(
             f"retention {days!r}: must be a whole number of days from {LEAST_RETENTION_DAYS} to "
-            f"{_MOST_DAYS}, got something else. Correct the Airflow variable or the option."
+            f"{MOST_DAYS}, got something else. Correct the Airflow variable or the option."
         )
     return timedelta(days=number)
 

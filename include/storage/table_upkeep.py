@@ -127,23 +127,6 @@ def is_of_events(delta: DeltaTable) -> bool:
     return not delta.metadata().partition_columns
 
 
-def remove_table(store: ObjectStore, uri: str) -> None:
-    """Delete a table: its data first and its log last, so that whoever is killed finds it again.
-
-    Args:
-        store: Where it is.
-        uri: Its address.
-    """
-    log = f"{uri}/_delta_log/"
-    names = [item.uri for item in store.list(f"{uri}/")]
-    for part in (
-        [name for name in names if not name.startswith(log)],
-        [name for name in names if name.startswith(log)],
-    ):
-        with ThreadPoolExecutor(THREADS) as pool:
-            list(pool.map(store.delete, part))
-
-
 def scattered(lake: Lake, tables: Iterable[StoredTable]) -> list[tuple[str, int]]:
     """List the tables of events that consist of more than a few small files, with how many."""
     found = []

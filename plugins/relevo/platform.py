@@ -12,6 +12,7 @@ from airflow.sdk import DAG, BaseOperator, Param
 from airflow.sdk.bases.operator import chain
 
 from include.specification import pipeline_file
+from include.storage.settings import KEEP_DAYS, MOST_DAYS
 from include.wording import LONGEST_REASON
 from relevo.operators.erasure import EraseOperator
 from relevo.operators.migration import MigrateOperator
@@ -21,6 +22,7 @@ from relevo.operators.reprocessing import (
     PrepareHistoryOperator,
     RepeatRunsOperator,
 )
+from relevo.operators.retirement import RetireOperator
 
 _REPROCESS_DOC = """
 # Reprocess
@@ -63,6 +65,20 @@ ledger with your name. If there is nothing to migrate, it is skipped. After the 
 content of `next:` in its place.
 
 If its training fails, clear what failed there, and then this task: it goes on from there.
+"""
+
+_RETIRE_DOC = """
+# Retire
+
+Ends a pipeline: its tasks refuse to work, no version of its model is in use any more, and an
+archive of its models, its ledger and its file is made. Its tables stay readable for `keep_days`;
+then `platform_maintain` removes them, with drafts, models and pages. Archive, ledger and registry
+stay.
+
+Trigger it with the name of the `pipeline` and the `reason`, which goes into the ledger with your
+name. No run of the pipeline may be active: pause its DAGs first, which `./relevo retire` does
+itself. With `undo`, the pipeline is as it was before, as long as its tables are there; its DAGs
+stay paused until you unpause them. If it is so already, the task is skipped.
 """
 
 # Queries, and places that hold every partition, are read for each of them.
@@ -158,6 +174,44 @@ def declare_erase() -> DAG:
         doc_md=_ERASE_DOC,
         whose="Whose data it is about.",
         request=request,
+    )
+
+
+def declare_retire() -> DAG:
+    """Make ``platform_retire``; Airflow finds it by itself."""
+    whose = "What is retired; its file may be gone."
+    return declare_step(
+        "platform_retire",
+        RetireOperator,
+        "retire",
+        "Adds the event to the registry and writes the ledger and the archive; skipped if it is so "
+        "already.",
+        timeout=timedelta(hours=2),
+        description="Ends a pipeline, or undoes that while its tables are there.",
+        doc_md=_RETIRE_DOC,
+        whose=whose,
+        # Not one of those that have a file: one that has none any more is retired as well.
+        pipeline=Param(
+            type="string",
+            pattern="^[a-z][a-z0-9_]*$",
+            examples=list(pipeline_file.names()),
+            title="Pipeline",
+            description=whose,
+        ),
+        keep_days=Param(
+            KEEP_DAYS,
+            type="integer",
+            minimum=1,
+            maximum=MOST_DAYS,
+            title="Keep days",
+            description="How long its tables stay, and the retirement can be undone.",
+        ),
+        undo=Param(
+            False,
+            type="boolean",
+            title="Undo",
+            description="Take it back into service instead.",
+        ),
     )
 
 

@@ -35,7 +35,9 @@ that were replaced longer ago than the retention (the Airflow variable `relevo_r
 without it) and that nothing on record refers to; drafts that were never committed; files of models
 that were never registered; old pages. Puts the small files of ledger and registry together, writes
 checkpoints, and ends MLflow runs whose DAG run is gone. Logs, lineage, decisions and whatever a
-registered model or a prediction refers to stay.
+registered model or a prediction refers to stay. Of a retired pipeline everything but archive,
+ledger and registry goes once its waiting time is over; `no-file` sees to those whose pipeline file
+is gone.
 
 First it plans, then it carries the plan out as far as that still holds. With `dry_run` it only
 plans; `pipeline` limits it to one. The link of each task is the page that says what, why, and how
@@ -118,16 +120,23 @@ def declare_maintain() -> DAG:
         default_args=defaults(timedelta(hours=6)),
     ) as dag:
         for name in pipeline_file.names():
-            with TaskGroup(name):
-                plan = PlanMaintenanceOperator(
-                    task_id="plan",
-                    pipeline=name,
-                    doc_md="Puts on record what is to be done, and why; changes nothing else.",
-                )
-                carry_out = CarryOutMaintenanceOperator(
-                    task_id="carry_out",
-                    pipeline=name,
-                    doc_md="Does what was planned and still holds; skipped in a dry run.",
-                )
-                chain(plan, carry_out)
+            _maintain(name, name)
+        # No pipeline has a name like this one.
+        _maintain("no-file", None)
     return dag
+
+
+def _maintain(group: str, pipeline: str | None) -> None:
+    """Make the two tasks for a pipeline, or for those that are retired and have no file."""
+    with TaskGroup(group):
+        plan = PlanMaintenanceOperator(
+            task_id="plan",
+            pipeline=pipeline,
+            doc_md="Puts on record what is to be done, and why; changes nothing else.",
+        )
+        carry_out = CarryOutMaintenanceOperator(
+            task_id="carry_out",
+            pipeline=pipeline,
+            doc_md="Does what was planned and still holds; skipped in a dry run.",
+        )
+        chain(plan, carry_out)

@@ -28,7 +28,7 @@ def gaps(
     local: Local = False,
 ) -> None:
     """List partitions that were not scored, labelled, decided or judged; exit code 1 if any."""
-    from include.registry.champions import PROFILES
+    from include.registry.champions import PROFILES, Registry
     from include.steps.gaps import find_gaps
     from include.storage.lake_tables import Lake
 
@@ -37,10 +37,17 @@ def gaps(
         now = datetime.now(UTC).replace(tzinfo=None)
         with open_store(Layout.from_environment(), local=local) as settings:
             lakes = {item.name: Lake(settings, item.name) for item in pipelines}
-            found = {item.name: find_gaps(lakes[item.name], item, now) for item in pipelines}
+            retired = {name: Registry(lake).retired() for name, lake in lakes.items()}
+            found = {
+                item.name: [] if retired[item.name] else find_gaps(lakes[item.name], item, now)
+                for item in pipelines
+            }
             begun = {name: bool(lake.partitions(PROFILES)) for name, lake in lakes.items()}
     for each, listed in found.items():
-        _show(each, listed, begun[each])
+        if retired[each]:
+            report(f"{each}: {retired[each]}")
+        else:
+            _show(each, listed, begun[each])
     if any(found.values()):
         raise typer.Exit(1)
 

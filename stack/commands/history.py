@@ -20,14 +20,22 @@ def history(
     name: Annotated[str, typer.Argument(help="Name of the pipeline.")], local: Local = False
 ) -> None:
     """Show trainings, approvals, rollbacks and every change of the champion: when, who, why."""
+    from include.registry.champions import Registry
     from include.reports.history import HEADS
     from include.reports.history import history as happenings
+    from include.specification import pipeline_file
     from include.storage.lake_tables import Lake
 
     with shown_errors():
-        named_pipeline.load(name)
+        has_file = name in pipeline_file.names()
+        if has_file:
+            named_pipeline.load(name)
         with open_store(Layout.from_environment(), local=local) as settings:
-            found = happenings(Lake(settings, name))
+            lake = Lake(settings, name)
+            # What is retired is told also if its file is gone.
+            if not has_file and not Registry(lake).retired():
+                named_pipeline.load(name)
+            found = happenings(lake)
         if not found:
             raise StackError(
                 f"Pipeline {name}: something must have been trained, got nothing. Trigger "

@@ -17,7 +17,7 @@ from stack.embedded.layout import Layout
 from stack.terminal import console, report, shown_errors
 
 if TYPE_CHECKING:
-    from include.steps.maintenance import Plan
+    from include.steps.maintenance_plan import Plan
 
 
 def maintain(
@@ -29,25 +29,31 @@ def maintain(
 ) -> None:
     """List what the DAG platform_maintain would remove; changes nothing."""
     from include.steps.maintenance import AirflowRuns, Maintenance
+    from include.steps.removal import retired_pipelines
     from include.storage.lake_tables import Lake
     from include.storage.settings import retention
 
     # Airflow and MLflow are not asked: what open runs may still need is left by the DAG.
     nobody = AirflowRuns(open_since=lambda dag_ids: None, is_open=lambda dag_id, run_id: True)
-    with shown_errors():
-        pipelines = named_pipeline.load_all(name)
-        with open_store(Layout.from_environment(), local=local) as settings:
-            stays = retention(days)
-            for pipeline in pipelines:
-                lake = Lake(settings, pipeline.name)
-                maintenance = Maintenance(lake, nobody, stays, pipeline=pipeline)
-                _show(maintenance.draw_up(datetime.now(UTC)))
+    with shown_errors(), open_store(Layout.from_environment(), local=local) as settings:
+        stays = retention(days)
+        # Those that are retired may have no file any more.
+        retired = retired_pipelines(settings)
+        wanted = named_pipeline.load_all(name) if name not in retired else []
+        pipelines = {item.name: item for item in wanted}
+        for each in sorted({*pipelines, *retired}) if name is None else [name]:
+            maintenance = Maintenance(
+                Lake(settings, each), nobody, stays, pipeline=pipelines.get(each)
+            )
+            _show(maintenance.draw_up(datetime.now(UTC)))
 
 
 def _show(plan: Plan) -> None:
     from include.reports.maintenance_page import lines
 
     found = lines(plan)
+    if plan.held_back:
+        report(f"{plan.pipeline}: {plan.held_back}")
     if not found:
         report(f"{plan.pipeline}: nothing to do")
         return

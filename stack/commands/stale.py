@@ -29,6 +29,7 @@ def stale(
 ) -> None:
     """List what was made from landed data that was corrected since; exit code 1 if anything was."""
     from include.errors import SettingsError, SourceError
+    from include.registry.champions import Registry
     from include.steps.stale import find_stale
     from include.storage.lake_tables import Lake
 
@@ -37,8 +38,12 @@ def stale(
         pipelines = named_pipeline.load_all(name)
         with open_store(Layout.from_environment(), local=local) as settings:
             for pipeline in pipelines:
+                lake = Lake(settings, pipeline.name)
+                if retired := Registry(lake).retired():
+                    report(f"{pipeline.name}: {retired}")
+                    continue
                 try:
-                    found = find_stale(Lake(settings, pipeline.name), pipeline)
+                    found = find_stale(lake, pipeline)
                 except (SettingsError, SourceError) as error:
                     # A source of one pipeline hides nothing of the others.
                     report(f"{pipeline.name}: cannot be looked at: {error}")

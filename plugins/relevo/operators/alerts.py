@@ -11,6 +11,7 @@ from include.errors import RelevoError
 from include.monitoring.alerts import Alert, Message
 from include.specification import pipeline_file
 from include.specification.pipeline import Pipeline
+from relevo import in_service
 from relevo.alert_round import AlertRound, links_of
 
 # Parameter that names a pipeline whose receivers get a message to try them.
@@ -21,7 +22,7 @@ class TellAlertsOperator(BaseOperator):
     """Tell the receivers of all pipelines what is new, and once.
 
     One receiver or pipeline that fails keeps nobody else from being told. The task fails in the
-    end, without retries: the next round tries again.
+    end, without retries: the next round tries again. Nobody is told of a retired pipeline.
     """
 
     def execute(self, context: Any) -> dict[str, int]:
@@ -38,7 +39,7 @@ class TellAlertsOperator(BaseOperator):
         for name in pipeline_file.names():
             try:
                 pipeline = pipeline_file.load(name)
-                if pipeline.alerts:
+                if pipeline.alerts and not in_service.retired(name):
                     sent[name] = AlertRound(context, pipeline, trouble).tell()
             except RelevoError as error:
                 trouble.append(f"pipeline {name}: {error}")

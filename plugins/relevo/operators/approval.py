@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
-from relevo.failures import DeadlineMissedError, reason_kept
+from relevo import in_service
+from relevo.failures import DeadlineMissedError, failing_at_once, reason_kept
 from relevo.hooks import RelevoHook
 from relevo.operators.base import PARTITION_TEMPLATE, origin_of
 
@@ -51,6 +52,8 @@ class ApprovePromotionOperator(HITLOperator):
         from include.registry.champions import Registry
         from include.steps.promotion import ask, unasked, verdict_of
 
+        with failing_at_once():
+            in_service.demand(self.pipeline)
         lake = self.lake()
         verdict = verdict_of(lake, self.partition, context["ti"].run_id)
         against = unasked(Registry(lake), verdict)

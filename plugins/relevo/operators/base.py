@@ -16,7 +16,7 @@ from include.calendar.partitions import Partition
 from include.specification import pipeline_file
 from include.specification.pipeline import Pipeline
 from include.storage.lineage import Origin
-from relevo import metrics
+from relevo import in_service, metrics
 from relevo.failures import DeadlineMissedError, failing_at_once, reason_kept
 from relevo.hooks import RelevoHook
 from relevo.triggers import RunsEndedTrigger, TrainingsEndedTrigger
@@ -39,7 +39,8 @@ PARTITION_TEMPLATE = (
 class PipelineOperator(BaseOperator):
     """One step of a pipeline, about one partition.
 
-    What the library finds wrong fails at once, everything else is retried.
+    What the library finds wrong fails at once, everything else is retried. Nothing is done for a
+    pipeline that a person retired.
 
     Args:
         pipeline: Name of the pipeline.
@@ -63,6 +64,7 @@ class PipelineOperator(BaseOperator):
     def execute(self, context: Any) -> Any:
         """Run the step and turn an error of the library into a failure without retries."""
         with reason_kept(context), failing_at_once():
+            in_service.demand(self.pipeline)
             self.begin(context)
             summary = self.run(context)
         metrics.emit(self, summary)

@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 class EraseOperator(InterventionOperator):
     """Erase the people of the ``request``, the name under which their ids were handed in.
 
-    The ids are deleted as the last thing that it does.
+    The ids are deleted as the last thing that it does. A retired pipeline's archive is made anew.
     """
+
+    of_retired = True
 
     def run(self, context: Any, asked: Asked, lake: Lake) -> Done:
         """Erase them; the answer names no id."""
@@ -37,6 +39,7 @@ class EraseOperator(InterventionOperator):
         from include.steps import erasure
         from include.steps.interventions import Done
         from include.steps.on_record import writers
+        from include.steps.retirement import renew_archive
 
         name, request = asked.pipeline.name, context["params"]["request"]
         dag_ids = writers(lake).dag_ids
@@ -56,8 +59,9 @@ class EraseOperator(InterventionOperator):
             self.log.info("Taken out of %d logs of tasks", _redact_logs(dag_ids, redaction))
             messages = _redact_messages(dag_ids, redaction)
             self.log.info("Taken out of %d messages of tasks", messages)
+        kept = renew_archive(lake, found.versions)
         erasure.forget_ids(lake, request)
-        return Done(str(found), changed=True)
+        return Done(" ".join(filter(None, (str(found), kept))), changed=True)
 
 
 def _refuse_active(pipeline: str, dag_ids: Collection[str]) -> None:

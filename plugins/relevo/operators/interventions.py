@@ -19,6 +19,7 @@ from include.specification import pipeline_file
 from include.specification.pipeline import Pipeline
 from include.storage.lineage import Origin
 from include.wording import take_reason
+from relevo import in_service
 from relevo.failures import failing_at_once
 from relevo.hooks import RelevoHook
 from relevo.links import LedgerLink, ModelVersionLink, StoredLink, ledger_path
@@ -51,14 +52,14 @@ class Asked:
     """What a person asked for by triggering the run.
 
     Args:
-        pipeline: The pipeline file.
+        name: Name of the pipeline.
         why: The reason.
         who: Name of the user.
         at: When, naive UTC.
         origin: The run.
     """
 
-    pipeline: Pipeline
+    name: str
     why: str
     who: str
     at: datetime
@@ -69,12 +70,17 @@ class Asked:
         """Read the parameters that every such run has: ``pipeline`` and ``reason``."""
         run = context["dag_run"]
         return cls(
-            pipeline_file.load(context["params"]["pipeline"]),
+            context["params"]["pipeline"],
             reason_of(context),
             run.triggering_user_name or "Nobody known",
             run.run_after.astimezone(UTC).replace(tzinfo=None),
             origin_of(context),
         )
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """Read the pipeline file."""
+        return pipeline_file.load(self.name)
 
 
 class InterventionOperator(BaseOperator):
@@ -83,6 +89,8 @@ class InterventionOperator(BaseOperator):
     Skipped if that changes nothing. What came of it, also an error, is told in one sentence.
     """
 
+    # Whether it may be done to a pipeline that is retired.
+    of_retired = False
     operator_extra_links: tuple[StoredLink, ...] = (LedgerLink(),)
 
     @abstractmethod
@@ -97,12 +105,14 @@ class InterventionOperator(BaseOperator):
         try:
             with failing_at_once():
                 asked = Asked.of(context)
-                lake = Lake(RelevoHook().store(), asked.pipeline.name)
+                if not self.of_retired:
+                    in_service.demand(asked.name)
+                lake = Lake(RelevoHook().store(), asked.name)
                 done = self.run(context, asked, lake)
         except (AirflowFailException, RelevoError) as error:
             ti.xcom_push(key=TOLD, value=str(error))
             raise
-        LedgerLink.persist(context, ledger_path(asked.pipeline.name))
+        LedgerLink.persist(context, ledger_path(asked.name))
         ti.xcom_push(key=TOLD, value=done.told)
         if not done.changed:
             raise AirflowSkipException(done.told)

@@ -7,13 +7,14 @@ it was killed or cleared.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, Variable
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from include.errors import RelevoError, UnavailableError
 from include.specification import pipeline_file
 from include.storage.settings import RETENTION_DAYS, retention
 from relevo.active_runs import ACTIVE, ERASE, count_active, oldest_active, read_run
@@ -22,7 +23,8 @@ from relevo.hooks import RelevoHook
 from relevo.links import MaintenanceLink, report_path
 
 if TYPE_CHECKING:
-    from include.steps.maintenance import Maintenance, Outcome, Plan
+    from include.steps.maintenance import Maintenance
+    from include.steps.maintenance_plan import Outcome, Plan
 
 RETENTION_VARIABLE = "relevo_retention_days"
 
@@ -31,12 +33,12 @@ class MaintenanceOperator(BaseOperator):
     """A step of the maintenance of one pipeline; skipped if the run is about another one.
 
     Args:
-        pipeline: Name of the pipeline.
+        pipeline: Name of the pipeline; None for those that are retired and have no file any more.
     """
 
     operator_extra_links = (MaintenanceLink(),)
 
-    def __init__(self, *, pipeline: str, **kwargs: Any) -> None:
+    def __init__(self, *, pipeline: str | None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.pipeline = pipeline
 
@@ -45,28 +47,47 @@ class MaintenanceOperator(BaseOperator):
         """Do the step."""
 
     def execute(self, context: Any) -> dict[str, Any]:
-        """Return by kind how many things are to be done or were, and their bytes."""
+        """Return by kind how many things are to be done or were, and their bytes.
+
+        Of several pipelines that is by pipeline, and one that fails stops none of the others.
+        """
         wanted = context["params"]["pipeline"]
         if wanted is not None and wanted != self.pipeline:
             raise AirflowSkipException(f"This run is about {wanted} alone")
         if count_active(ERASE):
             raise AirflowSkipException("Rows are being erased; this is for the next night")
         with failing_at_once():
-            return self._report(context)
+            if self.pipeline is not None:
+                return self._report(context, self.pipeline)
+            return self._report_each(context, _without_file())
 
-    def _report(self, context: Any) -> dict[str, Any]:
+    def _report_each(self, context: Any, names: Sequence[str]) -> dict[str, Any]:
+        found, trouble = {}, []
+        for name in names:
+            try:
+                found[name] = self._report(context, name)
+            except UnavailableError:
+                raise
+            except RelevoError as error:
+                trouble.append(f"pipeline {name}: {error}")
+        if trouble:
+            raise AirflowFailException("\n".join(trouble))
+        return found
+
+    def _report(self, context: Any, name: str) -> dict[str, Any]:
         from include.registry.mlflow_runs import Tracking
         from include.reports.maintenance_page import publish_maintenance
-        from include.steps.maintenance import AirflowRuns, Maintenance, Outcome, tally
+        from include.steps.maintenance import AirflowRuns, Maintenance
+        from include.steps.maintenance_plan import Outcome, tally
         from include.storage.lake_tables import Lake
 
         hook = RelevoHook()
         maintenance = Maintenance(
-            Lake(hook.store(), self.pipeline),
+            Lake(hook.store(), name),
             AirflowRuns(_open_since, _is_open),
             retention(Variable.get(RETENTION_VARIABLE, default=RETENTION_DAYS)),
-            Tracking(hook.mlflow(), self.pipeline),
-            pipeline_file.load(self.pipeline),
+            Tracking(hook.mlflow(), name),
+            None if self.pipeline is None else pipeline_file.load(self.pipeline),
         )
         found = self.run(context, maintenance)
         MaintenanceLink.persist(context, report_path(publish_maintenance(maintenance.lake, found)))
@@ -96,6 +117,13 @@ class CarryOutMaintenanceOperator(MaintenanceOperator):
         if context["params"]["dry_run"]:
             raise AirflowSkipException("A dry run: look at the plan, and trigger it without")
         return maintenance.carry_out(context["dag_run"].run_id, datetime.now(UTC))
+
+
+def _without_file() -> list[str]:
+    from include.steps.removal import retired_pipelines
+
+    held = set(pipeline_file.names())
+    return [name for name in retired_pipelines(RelevoHook().store()) if name not in held]
 
 
 def _open_since(dag_ids: Collection[str]) -> datetime | None:

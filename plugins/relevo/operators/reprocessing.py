@@ -15,6 +15,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from include.specification import pipeline_file
 from include.wording import some
+from relevo import in_service
 from relevo.active_runs import ACTIVE, read_run, start_again
 from relevo.failures import failing_at_once
 from relevo.hooks import RelevoHook
@@ -46,6 +47,7 @@ class ReprocessingOperator(BaseOperator):
 
         name = context["params"]["pipeline"]
         with failing_at_once():
+            in_service.demand(name)
             return self.run(context, Lake(RelevoHook().store(), name))
 
     def request(self, context: Any, lake: Lake) -> Request:

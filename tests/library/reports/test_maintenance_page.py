@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from include.reports.maintenance_page import Line, lines, render_maintenance
-from include.steps.maintenance import Item, Outcome, Plan
+from include.steps.maintenance_plan import Item, Outcome, Plan
 
 OLD = Item("data file", "s3://lake/loans/features/a.parquet", 1_000, "In no version <needed>")
 OTHER = Item("data file", "s3://lake/loans/features/b.parquet", 500, OLD.why)

@@ -19,7 +19,8 @@ from include.registry.mlflow_runs import Tracking
 from include.registry.model_files import MODEL, ModelVersion, put_file
 from include.scoring.made_then import DETAIL
 from include.scoring.predictions import read, scored_then
-from include.steps.maintenance import AirflowRuns, Maintenance, Outcome, record_uri
+from include.steps.maintenance import AirflowRuns, Maintenance, record_uri
+from include.steps.maintenance_plan import Outcome
 from include.storage import drafts, ledger
 from include.storage.inventory import take_inventory
 from include.storage.lake_tables import Lake
