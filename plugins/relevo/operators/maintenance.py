@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, Variable
 from airflow.sdk.exceptions import AirflowSkipException
 
+from include.errors import SpecificationError
 from include.specification import pipeline_file
 from include.storage.settings import RETENTION_DAYS, retention
 from relevo.active_runs import ACTIVE, ERASE, count_active, oldest_active, read_run
@@ -22,6 +23,7 @@ from relevo.hooks import RelevoHook
 from relevo.links import MaintenanceLink, report_path
 
 if TYPE_CHECKING:
+    from include.specification.pipeline import Pipeline
     from include.steps.maintenance import Maintenance, Outcome, Plan
 
 RETENTION_VARIABLE = "relevo_retention_days"
@@ -54,6 +56,14 @@ class MaintenanceOperator(BaseOperator):
         with failing_at_once():
             return self._report(context)
 
+    def _specification(self) -> Pipeline | None:
+        """Read the pipeline file; a wrong one keeps nothing but its own old tables from going."""
+        try:
+            return pipeline_file.load(self.pipeline)
+        except SpecificationError as error:
+            self.log.warning("Tables of old generations stay: %s", error)
+            return None
+
     def _report(self, context: Any) -> dict[str, Any]:
         from include.registry.mlflow_runs import Tracking
         from include.reports.maintenance_page import publish_maintenance
@@ -66,7 +76,7 @@ class MaintenanceOperator(BaseOperator):
             AirflowRuns(_open_since, _is_open),
             retention(Variable.get(RETENTION_VARIABLE, default=RETENTION_DAYS)),
             Tracking(hook.mlflow(), self.pipeline),
-            pipeline_file.load(self.pipeline),
+            self._specification(),
         )
         found = self.run(context, maintenance)
         MaintenanceLink.persist(context, report_path(publish_maintenance(maintenance.lake, found)))
