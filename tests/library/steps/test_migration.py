@@ -220,6 +220,14 @@ def test_the_next_generation_takes_over_by_the_gate(world: Changing) -> None:
     assert dict(world.registry.get(2).generations) == NEW
     assert "generations" not in world.registry.get(1).to_dict()
 
+    (verdict,) = [
+        entry
+        for entry in ledger.entries(world.lake, "promotion")
+        if entry.dag_run_id == "migration__change"
+    ]
+    assert verdict.evidence["champion"] == 1
+    assert "left_out" not in verdict.evidence
+
     again = world.migrate()
     assert again == done
     assert len(world.decisions()) == 2
