@@ -165,7 +165,7 @@ class Pipeline(Section):
 
     def of_now(self) -> Pipeline:
         """Leave out what a migration is to put in place."""
-        return self.model_copy(update={"next": None})
+        return self if self.next is None else self.model_copy(update={"next": None})
 
     def to_be(self) -> Pipeline | None:
         """Put in place what a migration is to; None if the file names nothing."""

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from include.calendar.partitions import Partition, parse
-from include.errors import SourceError, TrainingError
+from include.errors import SourceError, TableError, TrainingError
 from include.features.feature_function import load_function
 from include.features.function_digest import computed_otherwise
 from include.registry import interventions, succession
@@ -215,6 +215,7 @@ def fill(
     Raises:
         QualityError: If a batch is not fit for use.
         SourceError: If landed data is gone, or of another shape.
+        TableError: If a key is of another type, which no table of predictions could hold.
         TrainingError: If the pipeline file does not describe the generation any more.
     """
     if _verdict(lake, migration) is not None:
@@ -223,6 +224,7 @@ def fill(
     features, labels = _missing(lake, pipeline, to_be, migration.as_of, migration.first)
     _refuse_gone(lake, to_be, features, labels, connections)
     carry_over(spark, lake, to_be, features, labels, origin, connections=connections)
+    _refuse_other_keys(lake, pipeline, to_be)
     return len(features), len(labels)
 
 
@@ -337,6 +339,21 @@ def _missing(
         held = computed_otherwise(lake, to_be, load_function(to_be), latest=None)
         features = sorted({*features, *(parse(name, pipeline.partition) for name in held)})
     return features, labels
+
+
+def _refuse_other_keys(lake: Lake, pipeline: Pipeline, to_be: Pipeline) -> None:
+    before, after = (lake.schema(one.features_table) for one in (pipeline, to_be))
+    if before is None or after is None:
+        return
+    for key in pipeline.keys:
+        types = (before.field(key).type, after.field(key).type)
+        if types[0] != types[1]:
+            raise TableError(
+                f"table {lake.pipeline}.{to_be.features_table}: {key} must be of the type that it "
+                f"has in {pipeline.features_table}, {types[0]}, because predictions of both are in "
+                f"one table, got {types[1]}. Cast it in the feature function, and write the next "
+                "generation."
+            )
 
 
 def _refuse_gone(

@@ -19,7 +19,7 @@ from include.storage.lineage import TableReference
 from include.storage.lineage_records import PartitionCommits, written
 from include.training.training_sets import TrainingSet
 
-_REPROCESS = "platform_reprocess"
+_BY_HAND = ("platform_reprocess", "platform_migrate")
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def writers(lake: Lake) -> Writers:
     entries = ledger.entries(lake)
     trainings = {entry.dag_id for entry in entries if entry.kind == "training"}
     trainings |= {f"{lake.pipeline}_train"}
-    others = {f"{lake.pipeline}_score", _REPROCESS, *(entry.dag_id for entry in entries)}
+    others = {f"{lake.pipeline}_score", *_BY_HAND, *(entry.dag_id for entry in entries)}
     return Writers(frozenset(filter(None, trainings | others)), frozenset(trainings))
 
 

@@ -33,8 +33,8 @@ def check_schema(
         raise TableError(
             f"{subject}: columns must stay as they are, got missing "
             f"{missing or 'none'}, new {extra or 'none'}, changed {changed or 'none'}. "
-            "Undo the change, or write it under `next:` in the pipeline file, for new tables that "
-            "./relevo migrate fills beside these."
+            "Undo the change, or write it under `next:` in the pipeline file with a higher "
+            "generation, for new tables that `./relevo migrate` fills beside these."
         )
 
 

@@ -97,12 +97,7 @@ def _of_generation(
 def _places(wanted: pd.DataFrame, held: pd.DataFrame) -> NDArray[np.int64]:
     """Find by their keys where rows are, shape (n_rows,); -1 for one that is nowhere."""
     keys = [f"_{at}" for at in range(wanted.shape[1])]
-    sides = []
-    for frame in (wanted, held):
-        named = frame.set_axis(keys, axis=1)
-        # A generation may hold numbers where another one holds their text.
-        sides.append(named.assign(**{key: named[key].astype(str) for key in keys}))
-    left, right = sides
+    left, right = (frame.set_axis(keys, axis=1) for frame in (wanted, held))
     right = right.assign(_place=np.arange(len(right))).drop_duplicates(keys, keep="last")
     joined = left.merge(right, how="left", on=keys)
     return joined["_place"].fillna(-1).to_numpy(np.int64)

@@ -80,6 +80,7 @@ def test_it_trains_once_and_waits_for_the_verdict(
     assert steps.begin.call_args.args[2:5] == ("2004-Q1", "a new column", "ada")
     assert runs[RUN].conf == {"partition": "2005-Q1", "generations": {"features": 2}}
     steps.finish.assert_not_called()
+    steps.fill.assert_called_once()
 
     runs[RUN].state = "success"
     assert run(context) == {"changed": True}

@@ -12,6 +12,7 @@ from include.calendar.partitions import Frequency, parse
 from include.errors import QualityError
 from include.specification.pipeline_file import load
 from include.steps.preparation import Validated
+from include.storage.drafts import Draft
 from relevo.links import DataDocsLink
 from relevo.operators.preparation import (
     ComputeFeaturesOperator,
@@ -31,6 +32,10 @@ DOCS = "/relevo/reports/loan_default/data_docs/2005-Q1"
 
 def validated(reference: Any) -> Validated:
     return Validated(reference, 2, "s3://reports/x/index.html", SUMMARY)
+
+
+def draft_of(source: str) -> Draft:
+    return replace(DRAFT, table=f"raw_{source}")
 
 
 def test_what_may_be_templated() -> None:
@@ -69,11 +74,11 @@ class TestValidateSource:
         validate = replace_by_autospec(
             "include.steps.preparation.validate_source", return_value=validated(RAW)
         )
-        task = operator(source=source, batch=DRAFT.to_dict(), **COMMON)
+        task = operator(source=source, batch=draft_of(source).to_dict(), **COMMON)
         result = small_json(task.execute(context))
         assert result["reference"] == RAW.to_dict()
         assert result["quarantined"] == 2
-        assert validate.call_args.args[2:5] == (source, DRAFT, PARTITION)
+        assert validate.call_args.args[2:5] == (source, draft_of(source), PARTITION)
         assert ti.pushed == {"relevo_data_docs": f"{DOCS}/{source}/index.html"}
 
     def test_a_batch_that_is_stopped_links_to_its_data_docs_as_well(
@@ -81,7 +86,7 @@ class TestValidateSource:
     ) -> None:
         error = QualityError("source x: 20 rows. Correct the data.")
         replace_by_autospec("include.steps.preparation.validate_source", side_effect=error)
-        task = operator(source=source, batch=DRAFT.to_dict(), **COMMON)
+        task = operator(source=source, batch=draft_of(source).to_dict(), **COMMON)
         with pytest.raises(AirflowFailException) as caught:
             task.execute(context)
         assert str(caught.value) == str(error)
@@ -97,10 +102,16 @@ class TestValidateSource:
             "include.steps.preparation.validate_source", side_effect=OSError("reset")
         )
         with pytest.raises(OSError, match="reset"):
-            operator(source=source, batch=DRAFT.to_dict(), **COMMON).execute(context)
+            operator(source=source, batch=draft_of(source).to_dict(), **COMMON).execute(context)
 
 
-def test_compute_features(context: Any, spark: Any, replace_by_autospec: Any) -> None:
+@pytest.fixture
+def changed(replace_by_autospec: Any) -> Any:
+    """Whether another version of the function computed what is stored."""
+    return replace_by_autospec("include.features.function_digest.told_of_change", return_value="")
+
+
+def test_compute_features(context: Any, spark: Any, replace_by_autospec: Any, changed: Any) -> None:
     compute = replace_by_autospec("include.features.feature_function.compute", return_value=DRAFT)
     batches = {"loans": validated(RAW).to_dict()}
     task = ComputeFeaturesOperator(batches=batches, **COMMON)
@@ -112,8 +123,23 @@ def test_compute_features(context: Any, spark: Any, replace_by_autospec: Any) ->
     assert spark.call_args.args[0].get_secret_value() == "sc://spark:15002/;token=token"
 
 
+def test_compute_features_warns_of_another_version_of_the_function(
+    context: Any,
+    spark: Any,
+    replace_by_autospec: Any,
+    changed: Any,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    replace_by_autospec("include.features.feature_function.compute", return_value=DRAFT)
+    changed.return_value = "Features of 2 partitions were computed by another version"
+    ComputeFeaturesOperator(batches={"loans": validated(RAW).to_dict()}, **COMMON).execute(context)
+    logged = caplog.text + "".join(capsys.readouterr())
+    assert changed.return_value in logged
+
+
 def test_compute_features_looks_at_history_after_it_has_waited(
-    context: Any, spark: Any, replace_by_autospec: Any
+    context: Any, spark: Any, replace_by_autospec: Any, changed: Any
 ) -> None:
     now = replace(RAW, version=RAW.version + 1)
     replace_by_autospec(
@@ -128,7 +154,8 @@ def test_validate_features(context: Any, ti: Any, replace_by_autospec: Any) -> N
     validate = replace_by_autospec(
         "include.steps.preparation.validate_features", return_value=validated(FEATURES)
     )
-    task = ValidateFeaturesOperator(batch=DRAFT.to_dict(), **COMMON)
+    draft = replace(DRAFT, table="features")
+    task = ValidateFeaturesOperator(batch=draft.to_dict(), **COMMON)
     assert small_json(task.execute(context))["reference"] == FEATURES.to_dict()
-    assert validate.call_args.args[2:4] == (DRAFT, PARTITION)
+    assert validate.call_args.args[2:4] == (draft, PARTITION)
     assert ti.pushed == {"relevo_data_docs": f"{DOCS}/features/index.html"}

@@ -41,38 +41,32 @@ class MigrateOperator(InterventionOperator):
             TaskDeferred: If the training is under way.
             AirflowFailException: If another migration is, or the training failed.
         """
-        from include.spark.session import connect
         from include.steps.interventions import Done
-        from include.steps.migration import begin, fill, finish
+        from include.steps.migration import begin, finish
 
         _refuse_others(lake, asked)
-        hook, first = RelevoHook(), context["params"].get("first")
+        first = context["params"].get("first")
         migration = begin(
             *(lake, asked.pipeline, first or None, asked.why, asked.who, asked.origin),
-            connections=hook.sql_url,
+            connections=RelevoHook().sql_url,
         )
         if isinstance(migration, Done):
             return migration
-        with connect(hook.get_conn().spark_remote) as spark:
-            features, labels = fill(
-                *(spark, lake, asked.pipeline, migration, asked.origin),
-                connections=hook.sql_url,
-            )
-        self.log.info("Features of %d partitions, labels of %d", features, labels)
-        self._train(lake, migration)
+        self._train(asked, lake, migration)
         return finish(lake, asked.pipeline, migration, asked.origin)
 
     def resume(self, context: Any, event: dict[str, Any]) -> Any:
         """Look again."""
         return self.execute(context)
 
-    def _train(self, lake: Lake, migration: Migration) -> None:
-        """Make the training run once, and wait for its end."""
+    def _train(self, asked: Asked, lake: Lake, migration: Migration) -> None:
+        """Make the training run once, when the tables are filled, and wait for its end."""
         from include.steps.generations import ASKED
 
         dag_id, run_id = f"{lake.pipeline}_train", migration.training
         run = read_run(dag_id, run_id)
         if run is None:
+            self._fill(asked, lake, migration)
             conf = {"partition": migration.as_of, ASKED: dict(migration.after)}
             start_again(dag_id, run_id, conf)
         elif run.state == "failed":
@@ -92,6 +86,17 @@ class MigrateOperator(InterventionOperator):
                 ),
                 method_name="resume",
             )
+
+    def _fill(self, asked: Asked, lake: Lake, migration: Migration) -> None:
+        from include.spark.session import connect
+        from include.steps.migration import fill
+
+        hook = RelevoHook()
+        with connect(hook.get_conn().spark_remote) as spark:
+            features, labels = fill(
+                *(spark, lake, asked.pipeline, migration, asked.origin), connections=hook.sql_url
+            )
+        self.log.info("Features of %d partitions, labels of %d", features, labels)
 
 
 def _refuse_others(lake: Lake, asked: Asked) -> None:

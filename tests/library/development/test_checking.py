@@ -487,3 +487,33 @@ def test_findings_are_sorted_the_pipeline_file_first(
         "checked.yaml:15",
         f"{project.module}.py:1",
     ]
+
+
+class TestNext:
+    NEXT = (
+        "features: {",
+        'next:\n  features: {function: "include.pipelines.MODULE:better", suite: checked_features, '
+        "generation: 2}\n  sources:\n"
+        '    banks: {uri: "s3://landing/checked/banks_2/{partition}/", suite: checked_loans, '
+        "generation: 2}\nfeatures: {",
+    )
+    BETTER = f"{MODULE}\n\ndef better(loans, banks):\n    return loans\n"
+
+    def edit(self, project: Project) -> tuple[str, str]:
+        return self.NEXT[0], self.NEXT[1].replace("MODULE", project.module)
+
+    def test_what_is_right_has_no_finding(self, project: Project) -> None:
+        assert project.told(self.edit(project), code=self.BETTER) == []
+
+    def test_what_it_names_is_checked_at_its_line(self, project: Project) -> None:
+        old, new = self.edit(project)
+        wrong = new.replace("suite: checked_features", "suite: nobodys")
+        found = project.told((old, wrong), code=MODULE)
+        assert [line.partition(": ")[0] for line in found] == ["error checked.yaml:16"] * 2
+        assert "next.features.function: " in found[0]
+        assert "next.features.suite: " in found[1]
+
+    def test_a_function_must_take_the_same_sources(self, project: Project) -> None:
+        code = f"{MODULE}\n\ndef better(loans):\n    return loans\n"
+        (found,) = project.told(self.edit(project), code=code)
+        assert "better(): its parameters must be the sources of features of checked.yaml" in found

@@ -16,6 +16,8 @@ from include.development.planning import (
     file_changes,
     landing_places,
     next_runs,
+    next_steps,
+    next_tables,
     table_uri,
     tables,
     traffic,
@@ -214,3 +216,30 @@ def test_traffic_of_a_pipeline_with_labels_in_its_rows() -> None:
     assert found["validate_loans"].writes == ("raw_loans", "quarantine_loans", "labels")
     assert found["validate_loans"].reads == found["ingest_loans"].writes == ("draft of raw_loans",)
     assert found["ingest_loans"].reads == ("landed loans",)
+
+
+class TestNext:
+    def test_a_file_without_it_has_none(self) -> None:
+        assert next_tables(load("loan_default")) == ()
+        assert next_steps(load("loan_default"), None) == []
+
+    def test_what_it_writes_and_leaves(self, make_pipeline: Any, lake: Any) -> None:
+        now = make_pipeline()
+        outcomes = now.sources["outcomes"].model_dump(exclude_unset=True)
+        pipeline = make_pipeline(
+            next={
+                "features": {**now.features.model_dump(exclude_unset=True), "generation": 2},
+                "sources": {"outcomes": {**outcomes, "generation": 2}},
+            }
+        )
+        written = (
+            *("raw_outcomes_2", "quarantine_outcomes_2", "labels_2"),
+            *("features_2", "quarantine_features_2", "training_sets_2"),
+        )
+        assert next_tables(pipeline) == written
+        assert tables(pipeline) == tables(now)
+        steps = next_steps(pipeline, None)
+        assert steps[0] == f"writes {', '.join(written)}"
+        assert "as of the latest partition that was scored" in steps[1]
+        told = "nothing was prepared yet: put the content of `next:` in its place"
+        assert next_steps(pipeline, lake) == [told]

@@ -124,8 +124,8 @@ class TestWrite:
             )
         assert str(caught.value) == (
             f"table {lake.pipeline}.loans: columns must stay as they are, {told} "
-            "Undo the change, or write it under `next:` in the pipeline file, for new tables that "
-            "./relevo migrate fills beside these."
+            "Undo the change, or write it under `next:` in the pipeline file with a higher "
+            "generation, for new tables that `./relevo migrate` fills beside these."
         )
         assert held(lake) == [("2005-Q1", "a", 1)]
 
