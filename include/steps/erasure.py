@@ -30,6 +30,7 @@ from include.specification.sections.sources import ROW_ID
 from include.steps.alert_outbox import TABLE as ALERTS
 from include.steps.landed_records import LandedRecords
 from include.steps.preparation import landed_schema, quarantine_table, raw_table, read_batch
+from include.steps.retirement_archive import untraceable
 from include.storage import ledger
 from include.storage.connections import Connections
 from include.storage.data_files import PARTITION
@@ -65,8 +66,8 @@ class Found:
         files: Landed files that hold them.
         landed: Rows in those.
         versions: Model versions that were trained on them.
-        unknown: Where nobody can be found: sources without the column of the ids, and leftovers
-            beside landed files that cannot be read.
+        unknown: Where nobody can be found: sources without the column of the ids, leftovers beside
+            landed files that cannot be read, and archived models without their training sets.
     """
 
     people: int
@@ -298,14 +299,15 @@ def _tables_about(lake: Lake, pipeline: Pipeline, ids: EntityIds) -> dict[str, P
 def _without_ids(
     lake: Lake, pipeline: Pipeline, removals: Iterable[LandedRemoval]
 ) -> tuple[str, ...]:
-    """Name the sources without the column, and leftovers beside landed files that nobody reads."""
+    """Name the sources without the column, and what cannot be read any more."""
     schemas = {source: landed_schema(lake, source) for source in pipeline.sources}
     lacking = [
         source
         for source, schema in schemas.items()
         if schema is not None and pipeline.entity not in schema.names
     ]
-    return (*lacking, *(uri for removal in removals for uri in removal.unread))
+    unread = (uri for removal in removals for uri in removal.unread)
+    return (*lacking, *unread, *untraceable(lake))
 
 
 def _refuse_queries(
