@@ -110,13 +110,13 @@ def test_the_archive_waits_for_a_run_that_began_meanwhile(
     context: dict[str, Any], ti: Any, world: SimpleNamespace
 ) -> None:
     world.retire.side_effect = lambda *_: setattr(world.count, "return_value", 1) or DONE
-    with pytest.raises(UnavailableError, match="archive is made when no run is active any more"):
+    with pytest.raises(UnavailableError, match="no run may be active when its archive is made"):
         run(RetireOperator, context)
     world.follow.assert_not_called()
     # Tried again it is retired already, and only waits.
     Registry.retired.return_value = "retired since yesterday"  # type: ignore[attr-defined]
     world.retire.side_effect = None
-    with pytest.raises(UnavailableError, match="Clear this task when they have ended"):
+    with pytest.raises(UnavailableError, match="clear this task when they have ended"):
         run(RetireOperator, context)
     world.count.return_value = 0
     assert run(RetireOperator, context) == {"changed": True}
@@ -192,4 +192,3 @@ def test_maintenance_sees_to_pipelines_without_a_file(
     context["params"] = {"pipeline": "loan_default", "dry_run": False}
     with pytest.raises(AirflowSkipException):
         task.execute(context)
-
