@@ -38,7 +38,7 @@ CHAMPION = "champion"
 
 _CONTENT = "relevo.content"
 # Tag of the registered model in MLflow, while the pipeline is retired.
-RETIRED = "relevo.retired"
+RETIRED_TAG = "relevo.retired"
 _COLUMNS = (
     ("key", pa.string()),
     ("event", pa.string()),
@@ -219,9 +219,9 @@ class Registry:
         name, client = self.lake.pipeline, self.tracking_or_fail().client
         self.set_alias()
         if told := retirement.told(self.events()):
-            client.set_registered_model_tag(name, RETIRED, told)
+            client.set_registered_model_tag(name, RETIRED_TAG, told)
         else:
-            client.delete_registered_model_tag(name, RETIRED)
+            client.delete_registered_model_tag(name, RETIRED_TAG)
 
     def restore(
         self,

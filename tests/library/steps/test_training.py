@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from include.calendar.partitions import Frequency, parse
-from include.registry.champions import CHAMPION, RETIRED, TABLE, Registry
+from include.registry.champions import CHAMPION, RETIRED_TAG, TABLE, Registry
 from include.registry.mlflow_runs import (
     CLOSED_BECAUSE,
     DAG_RUN,
@@ -417,7 +417,7 @@ def test_mlflow_follows_a_retirement_and_its_end(story: Story) -> None:
         assert list(archive.versions) == [version]
         model = client.get_registered_model(story.lake.pipeline)
         assert model.aliases == {}
-        assert "by Ada: no product" in model.tags[RETIRED]
+        assert "by Ada: no product" in model.tags[RETIRED_TAG]
     assert story.registry.champion_as_of(NEXT) == story.registry.get(version)
 
     later = datetime.now(UTC).replace(tzinfo=None)
