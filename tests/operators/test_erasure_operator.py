@@ -15,7 +15,7 @@ from airflow.sdk.execution_time.xcom import XCom
 
 from include.errors import SourceError
 from include.specification.pipeline_file import load
-from include.steps import erasure
+from include.steps import erasure, retirement
 from include.steps.erasure import Found
 from include.steps.on_record import Writers
 from include.storage.text_redaction import Redaction
@@ -66,9 +66,10 @@ def test_what_a_person_asked_for_is_done(context: dict[str, Any], ti: Any, erase
 
 
 def test_of_a_retired_pipeline_the_archive_is_made_anew(
-    context: dict[str, Any], ti: Any, erase: Any, replace_by_autospec: Any
+    context: dict[str, Any], ti: Any, erase: Any
 ) -> None:
-    renew = replace_by_autospec("include.steps.retirement.renew_archive", return_value="It has 4.")
+    renew: Any = retirement.renew_archive
+    renew.return_value = "It has 4."
     run(context)
     assert renew.call_args.args[1] == (4,)
     assert ti.pushed[TOLD] == f"{FOUND} It has 4."
