@@ -152,11 +152,12 @@ class TestRetire:
         asked = Origin("platform_retire", "manual__1", "retire")
         done = retire(lake, registry, 1, "a trial", "Ada", at, asked)
         assert ": nothing of it runs, and its tables stay until" in done.told
-        registry.tracking = create_autospec(Tracking, instance=True)
-        registry.tracking.has_model.return_value = False
+        tracking = registry.tracking = create_autospec(Tracking, instance=True)
+        tracking.has_model.return_value = False
+        tracking.client = create_autospec(MlflowClient, instance=True)
         assert follow(lake, registry) == recorded(lake)
         assert recorded(lake) is not None
-        registry.tracking.client.set_registered_model_tag.assert_not_called()
+        tracking.client.set_registered_model_tag.assert_not_called()
 
     def test_a_frozen_champion_is_not_taken_out_of_use(self, ending: Ending) -> None:
         ending.freeze()
