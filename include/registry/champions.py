@@ -38,7 +38,7 @@ CHAMPION = "champion"
 
 _CONTENT = "relevo.content"
 # Tag of the registered model in MLflow, while the pipeline is retired.
-RETIRED = "relevo.retired"
+RETIRED_TAG = "relevo.retired"
 _COLUMNS = (
     ("key", pa.string()),
     ("event", pa.string()),
@@ -210,15 +210,18 @@ class Registry:
             retirement.demand_in_service(self.events(), self.lake.pipeline)
 
     def mark_retirement(self) -> None:
-        """Let alias and tag in MLflow follow whether the pipeline is retired."""
-        name, client = self.lake.pipeline, self.tracking_or_fail().client
-        if not any(row["event"] == "registered" for row in self.events()):
+        """Let alias and tag in MLflow follow whether the pipeline is retired.
+
+        A model that was never registered, or that somebody deleted there, has none.
+        """
+        if not self.tracking_or_fail().has_model():
             return
+        name, client = self.lake.pipeline, self.tracking_or_fail().client
         self.set_alias()
         if told := retirement.told(self.events()):
-            client.set_registered_model_tag(name, RETIRED, told)
+            client.set_registered_model_tag(name, RETIRED_TAG, told)
         else:
-            client.delete_registered_model_tag(name, RETIRED)
+            client.delete_registered_model_tag(name, RETIRED_TAG)
 
     def restore(
         self,

@@ -100,6 +100,11 @@ class Tracking:
         found = self.client.search_model_versions(f"run_id = '{run_id}'")
         return sorted(int(item.version) for item in found if tags.items() <= item.tags.items())
 
+    def has_model(self) -> bool:
+        """Tell whether the pipeline's registered model is there, and nobody deleted it."""
+        found = self.client.search_registered_models(f"name = '{self.pipeline}'")
+        return bool(found)
+
     @contextmanager
     def active(self, run_id: str) -> Iterator[None]:
         """Make a run the active one for ``mlflow.log_*``; it ends FINISHED, or FAILED."""

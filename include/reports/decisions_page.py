@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from include.errors import SourceError, SpecificationError
 from include.monitoring.performance import PerformanceRecord
-from include.registry import interventions
+from include.registry import interventions, retirement
 from include.registry.champions import Registry
 from include.reports.page_views import LATEST, View, latest_part
 from include.scoring import batch_scoring
@@ -245,7 +245,8 @@ def render_decisions(lake: Lake, view: View = LATEST, *, may_act: bool = False) 
         may_act: Whether the person may trigger the DAGs by which people decide.
     """
     found, gaps, stale, unlisted, wrong = [], [], None, "", ""
-    retired = Registry(lake).retired()
+    events = Registry(lake).events()
+    retired = retirement.told(events)
     try:
         pipeline = load(lake.pipeline)
         found = [row for row in rows(lake, pipeline) if row.partition.startswith(view.partition)]
@@ -270,7 +271,7 @@ def render_decisions(lake: Lake, view: View = LATEST, *, may_act: bool = False) 
         gaps=gaps,
         stale=stale,
         unlisted=unlisted,
-        freeze=interventions.freeze_told(Registry(lake).events()),
+        freeze=interventions.freeze_told(events),
         retired=retired,
         wrong=wrong,
         entries=latest_part(

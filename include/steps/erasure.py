@@ -28,6 +28,7 @@ from include.specification.sections.sources import ROW_ID
 from include.steps.alert_outbox import TABLE as ALERTS
 from include.steps.landed_erasure import LandedErasure
 from include.steps.preparation import landed_schema
+from include.steps.retirement_archive import untraceable
 from include.storage import ledger
 from include.storage.connections import Connections
 from include.storage.data_files import PARTITION
@@ -62,8 +63,8 @@ class Found:
         files: Landed files that hold them.
         landed: Rows in those.
         versions: Model versions that were trained on them.
-        unknown: Where nobody can be found: sources without the column of the ids, and leftovers
-            beside landed files that cannot be read.
+        unknown: Where nobody can be found: sources without the column of the ids, leftovers beside
+            landed files that cannot be read, and archived models without their training sets.
     """
 
     people: int
@@ -159,7 +160,7 @@ def erase(
             files=len(landed.files),
             landed=sum(landed.files.values()),
             versions=tuple(_trained_on(lake, registry, rows)),
-            unknown=landed.without_ids(),
+            unknown=(*landed.without_ids(), *untraceable(lake)),
         )
         _record(lake, name, found, _BEGUN, why, who, origin)
     records = landed.begin_records(f"{erasures(pipeline.name)}/{name}", rows, connections)

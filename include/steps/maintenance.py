@@ -192,8 +192,7 @@ class Maintenance:
         if removal.begin(self.lake, _naive(now), origin):
             planned = {item.name for item in plan.items}
             left = [item for item in removal.leftovers(self.lake) if item.name in planned]
-            with ThreadPoolExecutor(THREADS) as pool:
-                list(pool.map(lambda item: removal.remove(self.lake, item), left))
+            removal.remove(self.lake, left)
         there = {item.name for item in removal.leftovers(self.lake)}
         return {item for item in plan.items if item.name in there}
 

@@ -8,7 +8,8 @@ next one, also if the pipeline's file is gone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -22,7 +23,7 @@ from include.storage import ledger
 from include.storage.inventory import take_inventory
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
-from include.storage.object_store import ObjectStore
+from include.storage.object_store import THREADS, ObjectStore
 from include.storage.settings import LAKE, REPORTS, StoreSettings
 from include.storage.table_removal import list_table, remove_table
 
@@ -47,10 +48,9 @@ class Leftover:
 
 
 def retired_pipelines(settings: StoreSettings) -> list[str]:
-    """Name the pipelines on a store that are retired, or were about to be, sorted."""
-    store = ObjectStore(settings)
-    names = store.folders(f"s3://{LAKE}")
-    return [name for name in names if store.exists(retirement.file_uri(name))]
+    """Name the pipelines on a store that are retired, sorted."""
+    names = ObjectStore(settings).folders(f"s3://{LAKE}")
+    return [name for name in names if Registry(Lake(settings, name)).retired()]
 
 
 def state(lake: Lake, moment: datetime) -> tuple[bool, str]:
@@ -113,9 +113,12 @@ def begin(lake: Lake, moment: datetime, origin: Origin) -> bool:
     return found is not None and found.removed_at is not None
 
 
-def remove(lake: Lake, leftover: Leftover) -> None:
-    """Remove something that goes; again, if somebody was killed."""
-    if leftover.kind == "table":
-        remove_table(lake, leftover.name.rpartition("/")[2])
-    else:
-        ObjectStore(lake.settings).delete(leftover.name)
+def remove(lake: Lake, found: Sequence[Leftover]) -> None:
+    """Remove what goes; again, if somebody was killed."""
+    store = ObjectStore(lake.settings)
+    store.connect()
+    for item in found:
+        if item.kind == "table":
+            remove_table(lake, item.name.rpartition("/")[2])
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(store.delete, [item.name for item in found if item.kind == "object"]))

@@ -193,7 +193,7 @@ def declare_retire() -> DAG:
         # Not one of those that have a file: one that has none any more is retired as well.
         pipeline=Param(
             type="string",
-            pattern="^[a-z][a-z0-9_]*$",
+            pattern="^[a-z][a-z0-9_]{0,62}$",
             examples=list(pipeline_file.names()),
             title="Pipeline",
             description=whose,

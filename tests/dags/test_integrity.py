@@ -165,7 +165,7 @@ def test_every_file_is_loaded_without_a_word(bag: DagBag) -> None:
     expected = {f"{name}_{kind}" for name in pipeline_file.names() for kind in ("score", "train")}
     by_hand = (
         *("freeze", "unfreeze", "promote", "refuse", "rollback", "withdraw"),
-        *("reprocess", "erase", "migrate", "maintain", "alerts"),
+        *("reprocess", "erase", "retire", "migrate", "maintain", "alerts"),
     )
     assert expected | {f"platform_{name}" for name in by_hand} <= set(bag.dags)
 
@@ -355,6 +355,24 @@ class TestByHand:
         assert dag.is_paused_upon_creation is False
 
 
+class TestRetire:
+    def test_it_takes_any_name_because_the_file_may_be_gone(self, bag: DagBag) -> None:
+        dag = bag.dags["platform_retire"]
+        whole = {"pipeline": "no_file_any_more", "reason": "x"}
+        checked(dag, whole)
+        checked(dag, {**whole, "undo": True, "keep_days": 1})
+        for given in (
+            *({"pipeline": "loan_default"}, {"reason": "x"}, {**whole, "reason": ""}),
+            *({**whole, "pipeline": "../loans"}, {**whole, "pipeline": ""}),
+            *({**whole, "keep_days": 0}, {**whole, "keep_days": 1.5}, {**whole, "undo": None}),
+        ):
+            with pytest.raises(ParamValidationError):
+                checked(dag, given)
+        assert [task.task_id for task in dag.tasks] == ["retire"]
+        assert (dag.schedule, dag.max_active_runs) == (None, 1)
+        assert dag.is_paused_upon_creation is False
+
+
 class TestReprocess:
     @pytest.fixture
     def dag(self, bag: DagBag) -> DAG:
@@ -437,12 +455,10 @@ class TestMaintain:
         return bag.dags["platform_maintain"]
 
     def test_each_pipeline_by_itself_plans_and_then_carries_out(self, dag: DAG) -> None:
-        assert edges(dag) == {
-            (f"{name}.plan", f"{name}.carry_out") for name in pipeline_file.names()
-        }
-        assert {(task.task_id.partition(".")[0], task.pipeline) for task in dag.tasks} == {
-            (name, name) for name in pipeline_file.names()
-        }
+        groups = {(name, name) for name in pipeline_file.names()} | {("no-file", None)}
+        assert edges(dag) == {(f"{name}.plan", f"{name}.carry_out") for name, _ in groups}
+        found = {(task.task_id.partition(".")[0], task.pipeline) for task in dag.tasks}
+        assert found == groups
 
     def test_it_deletes_nothing_before_somebody_unpauses_it(self, dag: DAG) -> None:
         assert dag.is_paused_upon_creation is True

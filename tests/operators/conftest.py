@@ -7,11 +7,12 @@ from contextlib import nullcontext
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
-from unittest.mock import patch
+from unittest.mock import create_autospec, patch
 
 import pytest
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
+from relevo import in_service
 from tests.operators.airflow_api import Comms, FakeScheduler, make_tables
 from tests.operators.running import SPARK, TaskInstance
 
@@ -54,6 +55,15 @@ def connections(monkeypatch: pytest.MonkeyPatch) -> None:
         "SPARK": {"conn_type": "generic", "host": "sc://spark:15002", "password": "token"},
     }.items():
         monkeypatch.setenv(f"AIRFLOW_CONN_RELEVO_{name}", json.dumps(parts))
+
+
+@pytest.fixture(autouse=True)
+def demand(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """No pipeline is retired."""
+    demand = create_autospec(in_service.demand)
+    monkeypatch.setattr(in_service, "demand", demand)
+    monkeypatch.setattr(in_service, "retired", create_autospec(in_service.retired, return_value=""))
+    return demand
 
 
 @pytest.fixture

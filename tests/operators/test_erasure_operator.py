@@ -15,7 +15,7 @@ from airflow.sdk.execution_time.xcom import XCom
 
 from include.errors import SourceError
 from include.specification.pipeline_file import load
-from include.steps import erasure
+from include.steps import erasure, retirement
 from include.steps.erasure import Found
 from include.steps.on_record import Writers
 from include.storage.text_redaction import Redaction
@@ -36,6 +36,7 @@ def erase(replace_by_autospec: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "include.steps.erasure.read_redaction", return_value=Redaction(["LN-12345"])
     )
     replace_by_autospec("include.steps.erasure.forget_ids")
+    replace_by_autospec("include.steps.retirement.renew_archive", return_value="")
     airflow = create_autospec(RuntimeTaskInstance)
     airflow.get_task_states.return_value = {}
     monkeypatch.setattr(operators, "RuntimeTaskInstance", airflow)
@@ -62,6 +63,16 @@ def test_what_a_person_asked_for_is_done(context: dict[str, Any], ti: Any, erase
     assert origin.dag_run_id == ti.run_id
     assert ti.pushed == {"relevo_ledger": "/relevo/decisions/loan_default", TOLD: str(FOUND)}
     assert erasure.forget_ids.call_args.args[1] == "letter_1"
+
+
+def test_of_a_retired_pipeline_the_archive_is_made_anew(
+    context: dict[str, Any], ti: Any, erase: Any
+) -> None:
+    renew: Any = retirement.renew_archive
+    renew.return_value = "It has 4."
+    run(context)
+    assert renew.call_args.args[1] == (4,)
+    assert ti.pushed[TOLD] == f"{FOUND} It has 4."
 
 
 def test_ids_leave_the_logs_of_the_pipeline_alone(

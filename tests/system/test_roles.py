@@ -124,6 +124,7 @@ OPERATED: list[tuple[str, str, Any]] = [
             ("promote", {"version": 1}),
             ("refuse", {"version": 1}),
             ("withdraw", {"partition": "snapshot-0001"}),
+            ("retire", {"undo": True}),
         )
     ),
     (

@@ -14,11 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, Variable
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-<<<<<<< HEAD
-from include.errors import RelevoError, UnavailableError
-=======
-from include.errors import SpecificationError
->>>>>>> migrate
+from include.errors import RelevoError, SpecificationError, UnavailableError
 from include.specification import pipeline_file
 from include.storage.settings import RETENTION_DAYS, retention
 from relevo.active_runs import ACTIVE, ERASE, count_active, oldest_active, read_run
@@ -27,13 +23,9 @@ from relevo.hooks import RelevoHook
 from relevo.links import MaintenanceLink, report_path
 
 if TYPE_CHECKING:
-<<<<<<< HEAD
+    from include.specification.pipeline import Pipeline
     from include.steps.maintenance import Maintenance
     from include.steps.maintenance_plan import Outcome, Plan
-=======
-    from include.specification.pipeline import Pipeline
-    from include.steps.maintenance import Maintenance, Outcome, Plan
->>>>>>> migrate
 
 RETENTION_VARIABLE = "relevo_retention_days"
 
@@ -70,7 +62,16 @@ class MaintenanceOperator(BaseOperator):
                 return self._report(context, self.pipeline)
             return self._report_each(context, _without_file())
 
-<<<<<<< HEAD
+    def _specification(self) -> Pipeline | None:
+        """Read the pipeline file; a wrong one keeps nothing but its own old tables from going."""
+        if self.pipeline is None:
+            return None
+        try:
+            return pipeline_file.load(self.pipeline)
+        except SpecificationError as error:
+            self.log.warning("Tables of old generations stay: %s", error)
+            return None
+
     def _report_each(self, context: Any, names: Sequence[str]) -> dict[str, Any]:
         found, trouble = {}, []
         for name in names:
@@ -85,17 +86,6 @@ class MaintenanceOperator(BaseOperator):
         return found
 
     def _report(self, context: Any, name: str) -> dict[str, Any]:
-=======
-    def _specification(self) -> Pipeline | None:
-        """Read the pipeline file; a wrong one keeps nothing but its own old tables from going."""
-        try:
-            return pipeline_file.load(self.pipeline)
-        except SpecificationError as error:
-            self.log.warning("Tables of old generations stay: %s", error)
-            return None
-
-    def _report(self, context: Any) -> dict[str, Any]:
->>>>>>> migrate
         from include.registry.mlflow_runs import Tracking
         from include.reports.maintenance_page import publish_maintenance
         from include.steps.maintenance import AirflowRuns, Maintenance
@@ -107,13 +97,8 @@ class MaintenanceOperator(BaseOperator):
             Lake(hook.store(), name),
             AirflowRuns(_open_since, _is_open),
             retention(Variable.get(RETENTION_VARIABLE, default=RETENTION_DAYS)),
-<<<<<<< HEAD
             Tracking(hook.mlflow(), name),
-            None if self.pipeline is None else pipeline_file.load(self.pipeline),
-=======
-            Tracking(hook.mlflow(), self.pipeline),
             self._specification(),
->>>>>>> migrate
         )
         found = self.run(context, maintenance)
         MaintenanceLink.persist(context, report_path(publish_maintenance(maintenance.lake, found)))

@@ -50,8 +50,8 @@ class RetireOperator(InterventionOperator):
             if active := _active(lake):
                 # Begun since: they find what is on record and end, but may be writing until then.
                 raise UnavailableError(
-                    f"Pipeline {asked.name}: {done.told} Its archive is made when no run is active "
-                    f"any more, got runs of {some(active)}. Clear this task when they have ended."
+                    f"Pipeline {asked.name}: no run may be active when its archive is made, got "
+                    f"runs of {some(active)}. It is retired: clear this task when they have ended."
                 )
         archive = retirement.follow(lake, registry)
         told = done.told if archive is None else f"{done.told} {archive}"

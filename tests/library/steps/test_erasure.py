@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import zipfile
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +18,9 @@ from include.registry.model_files import ModelVersion
 from include.specification.sections.sources import ROW_ID
 from include.steps import erasure
 from include.steps.erasure import Found, erase, ids_uri
+from include.steps.maintenance import AirflowRuns, Maintenance
+from include.steps.retirement import follow, renew_archive, retire
+from include.steps.retirement_archive import demand_archive
 from include.steps.stale import find_stale
 from include.storage import ledger
 from include.storage.connections import from_environment
@@ -290,3 +295,36 @@ def test_what_people_said_is_clean_too(world: World) -> None:
     (said,) = ledger.entries(world.lake, "snapshot")
     assert said.reason == "[erased] complained"
     assert not holding(world, f"{PEOPLE[0]} complained")
+
+
+def test_of_a_retired_pipeline_as_long_as_its_tables_are_there(world: World) -> None:
+    lake, store = world.lake, ObjectStore(world.lake.settings)
+    now = datetime.now(UTC).replace(tzinfo=None)
+    asked = Origin("platform_retire", "manual__1", "retire")
+    retire(lake, world.registry, 1, f"as {PEOPLE[0]} wished", "Ada", now, asked)
+    follow(lake, world.registry)
+
+    found = run(world)
+    told = renew_archive(lake, found.versions)
+
+    assert not [one for one in PEOPLE if holding(world, one)]
+    assert (found.versions, found.unknown) == ((1,), ())
+    assert (
+        told == f"The archive in s3://lake/{lake.pipeline}/retired keeps the models of versions 1."
+    )
+    with zipfile.ZipFile(io.BytesIO(store.read(demand_archive(lake).uri))) as held:
+        for name in held.namelist():
+            assert PEOPLE[0].encode() not in held.read(name)
+        assert b"as [erased] wished" in held.read("ledger.jsonl")
+
+    nobody = AirflowRuns(lambda dag_ids: None, lambda dag_id, run_id: False)
+    maintenance = Maintenance(lake, nobody, timedelta(days=90))
+    later = datetime.now(UTC) + timedelta(days=1)
+    maintenance.plan("night", later)
+    assert not maintenance.carry_out("night", later).left
+    store.write(ids_uri(lake.pipeline, "letter_2"), b"2004-Q2/8")
+    found = run(world, "letter_2", Origin("platform_erase", "manual__2", "erase"))
+    assert (dict(found.tables), found.landed > 0) == ({}, True)
+    archived = f"models in s3://lake/{lake.pipeline}/retired, whose training sets are removed"
+    assert found.unknown == (archived,)
+    assert f"Not looked through: {archived}." in str(found)

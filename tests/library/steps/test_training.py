@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from include.calendar.partitions import Frequency, parse
-from include.registry.champions import CHAMPION, TABLE, Registry
+from include.registry.champions import CHAMPION, RETIRED_TAG, TABLE, Registry
 from include.registry.mlflow_runs import (
     CLOSED_BECAUSE,
     DAG_RUN,
@@ -27,7 +27,7 @@ from include.registry.mlflow_runs import (
 from include.registry.model_files import predict
 from include.specification.pipeline import Pipeline
 from include.specification.sections.decision import Decision
-from include.steps import promotion, training, training_course
+from include.steps import promotion, retirement, training, training_course
 from include.steps.interventions import freeze, unfreeze
 from include.steps.maintenance import AirflowRuns, Maintenance
 from include.storage import ledger
@@ -401,3 +401,35 @@ def test_a_fit_whose_file_expired_is_taken_from_mlflow(story: Story) -> None:
     assert store.read(first.file[0]) == before
     story.choose(built, first)
     assert story.end() == "promoted"
+
+
+def test_mlflow_follows_a_retirement_and_its_end(story: Story) -> None:
+    built = story.build()
+    version = story.choose(built, story.fit(built))
+    assert story.end() == "promoted"
+    asked, client = Origin("platform_retire", "manual__1", "retire"), story.tracking.client
+    now = datetime.now(UTC).replace(tzinfo=None)
+
+    retirement.retire(story.lake, story.registry, 90, "no product", "Ada", now, asked)
+    for _ in range(2):
+        archive = retirement.follow(story.lake, story.registry)
+        assert archive is not None
+        assert list(archive.versions) == [version]
+        model = client.get_registered_model(story.lake.pipeline)
+        assert model.aliases == {}
+        assert "by Ada: no product" in model.tags[RETIRED_TAG]
+    assert story.registry.champion_as_of(NEXT) == story.registry.get(version)
+
+    later = datetime.now(UTC).replace(tzinfo=None)
+    asked = replace(asked, dag_run_id="manual__2")
+    retirement.reinstate(story.lake, story.registry, "it comes back", "Bob", later, asked)
+    for _ in range(2):
+        assert retirement.follow(story.lake, story.registry) is None
+        assert client.get_registered_model(story.lake.pipeline).tags == {}
+        assert story.champion() == version
+
+    client.delete_registered_model(story.lake.pipeline)
+    asked = replace(asked, dag_run_id="manual__3")
+    later = datetime.now(UTC).replace(tzinfo=None)
+    retirement.retire(story.lake, story.registry, 90, "no product", "Ada", later, asked)
+    assert retirement.follow(story.lake, story.registry) is not None
