@@ -27,6 +27,7 @@ Kind = Literal[
     "snapshot",
     "reprocessing",
     "erasure",
+    "release",
 ]
 TrainingState = Literal["requested", "started", "promoted", "refused", "failed", "withdrawn"]
 VERDICTS = frozenset({"promoted", "refused"})
@@ -60,7 +61,8 @@ class Entry:
             refused), ``approval`` (asked, approved, rejected or expired), ``training`` (started,
             promoted, refused, failed or withdrawn), ``rollback`` (rolled back), ``by_hand`` (a
             version promoted or refused by a person), ``freeze`` (frozen or unfrozen), ``snapshot``
-            (taken), ``reprocessing`` (asked or done), ``erasure`` (begun or done).
+            (taken), ``reprocessing`` (asked or done), ``erasure`` (begun or done),
+            ``release`` (begun or done; void, of repairs whose rows do not land any more).
         partition: Partition that the decision is about.
         decision: The outcome.
         reason: One sentence for people.

@@ -1,0 +1,230 @@
+"""Released, a repaired row is in its partition as if it had landed so, and stays there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from include.errors import QualityError, SourceError
+from include.quality import validation
+from include.registry.model_files import ModelVersion
+from include.steps import erasure
+from include.steps.erasure import ids_uri
+from include.steps.quarantined_rows import Cells, quarantined_rows
+from include.steps.release import forget_rows, hand_in, release, rows_uri
+from include.steps.stale import find_stale
+from include.storage import ledger
+from include.storage.connections import from_environment
+from include.storage.lineage import Origin
+from include.storage.object_store import ObjectStore
+from include.storage.settings import StoreSettings
+from tests.library.steps.test_killed_steps import Killed, killing
+from tests.library.steps.test_reprocessing import ask, reprocess
+from tests.library.steps.world import ROWS, SCORED, World, rows_of
+
+ORIGIN = Origin("platform_release", "manual__1", "release")
+REAL = validation.validate
+
+
+@pytest.fixture
+def world(
+    surroundings: None,
+    monkeypatch: pytest.MonkeyPatch,
+    store_settings: StoreSettings,
+    make_pipeline: Any,
+    version: ModelVersion,
+) -> World:
+    """A world whose suites look at every batch anew, for its rows change and not their number."""
+    monkeypatch.setattr(validation, "validate", REAL)
+    return World(store_settings, make_pipeline, version).run()
+
+
+def moved(world: World, source: str = "loans") -> dict[str, Mapping[str, Any]]:
+    """List what is in quarantine of the scored partition, by id of the row."""
+    return {
+        row.id: row.values for row in quarantined_rows(world.lake, source, str(SCORED))
+    }
+
+
+def asked(world: World, cells: Cells, source: str = "loans") -> str:
+    """Hand in all that is in quarantine, each with some cells repaired."""
+    rows = dict.fromkeys(moved(world, source), cells)
+    return hand_in(world.lake, world.pipeline, source, str(SCORED), rows)
+
+
+def run(world: World, name: str, source: str = "loans", origin: Origin = ORIGIN) -> str:
+    done = release(
+        *(world.lake, world.pipeline, source, SCORED, name, "a typing error", "Ada", origin)
+    )
+    forget_rows(world.lake, name)
+    return done.told
+
+
+def ingest_again(world: World, source: str = "loans") -> None:
+    for task, step in world.scoring(SCORED):
+        if task.endswith(f"_{source}"):
+            step()
+
+
+def held(world: World, source: str = "loans") -> list[list[str]]:
+    return [rows_of(world.lake, f"{kind}_{source}") for kind in ("raw", "quarantine")]
+
+
+def test_a_repaired_row_comes_back_and_survives_that_its_partition_is_ingested_again(
+    world: World,
+) -> None:
+    before = moved(world)
+    assert [row["amount"] for row in before.values()] == [-1.0]
+
+    told = run(world, asked(world, {"amount": "12.5"}))
+
+    assert told == "1 of 1 rows of loans 2005-Q1 released."
+    assert moved(world) == {}
+    rows = world.lake.read("raw_loans", partitions=[str(SCORED)]).to_pylist()
+    assert len(rows) == ROWS
+    assert {row["id"]: row["amount"] for row in rows}["2005-Q1/3"] == 12.5
+    released = held(world)
+    stale = find_stale(world.lake, world.pipeline)
+    assert not stale.corrections
+    assert [run.tables[0] for run in stale.runs] == ["features"]
+    ingest_again(world)
+    assert held(world) == released
+    assert find_stale(world.lake, world.pipeline) == stale
+    begun, done = ledger.entries(world.lake, "release")
+    assert (begun.decision, done.decision) == ("begun", "done")
+    assert done.reason == f"Ada: a typing error. {told}"
+    assert "12.5" not in json.dumps(done.evidence)
+
+
+def test_what_depends_on_it_is_made_anew_with_it(world: World) -> None:
+    run(world, asked(world, {"amount": "12.5"}))
+    request = ask(world)
+    assert request is not None
+    reprocess(world, request)
+    assert find_stale(world.lake, world.pipeline).is_nothing
+    for table in ("features", "predictions"):
+        ids = world.lake.read(table, partitions=[str(SCORED)])["id"].to_pylist()
+        assert "2005-Q1/3" in ids
+
+
+def test_a_label_comes_back_as_label(world: World) -> None:
+    key = "2004-Q4/3"
+    assert key not in world.lake.read("labels", partitions=[str(SCORED)])["id"].to_pylist()
+    run(world, asked(world, {"bad": "1"}, "outcomes"), "outcomes")
+    rows = world.lake.read("labels", partitions=[str(SCORED)]).to_pylist()
+    assert {row["id"]: row["label"] for row in rows}[key] == 1
+    released = held(world, "outcomes")
+    ingest_again(world, "outcomes")
+    assert held(world, "outcomes") == released
+
+
+def test_rows_that_fail_stay_and_are_told_without_their_values(world: World) -> None:
+    before = held(world)
+    (row_id,) = moved(world)
+    with pytest.raises(QualityError, match=f"got none that does: row {row_id}") as told:
+        run(world, asked(world, {"amount": "-77"}))
+    assert "77" not in str(told.value).replace(row_id, "")
+    assert held(world) == before
+    assert ledger.entries(world.lake, "release") == []
+
+
+def test_killed_after_any_write_it_is_finished_by_the_same_run(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, tries, ended = asked(world, {"bad": "0"}, "outcomes"), 0, False
+    while not ended:
+        tries += 1
+        with killing(monkeypatch, tries):
+            try:
+                run(world, name, "outcomes")
+                ended = True
+            except Killed:
+                continue
+    assert tries > 5
+    rows = world.lake.read("raw_outcomes", partitions=[str(SCORED)]).to_pylist()
+    assert sorted(row["id"] for row in rows) == sorted({row["id"] for row in rows})
+    assert len(rows) == ROWS
+    assert moved(world, "outcomes") == {}
+    assert world.lake.row_counts("repairs_outcomes") == {str(SCORED): 1}
+    released = held(world, "outcomes")
+    # Airflow may run it again although it has ended.
+    assert run(world, name, "outcomes") == "1 of 1 rows of outcomes 2005-Q1 released."
+    assert held(world, "outcomes") == released
+    decisions = [entry.decision for entry in ledger.entries(world.lake, "release")]
+    assert decisions == ["begun", "done"]
+
+
+def test_a_run_that_ingests_in_between_leaves_nothing_to_do(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, writes = asked(world, {"amount": "12.5"}), 0
+    while world.lake.row_counts("repairs_loans").get(str(SCORED)) is None:
+        writes += 1
+        with killing(monkeypatch, writes), pytest.raises(Killed):
+            run(world, name)
+    ingest_again(world)
+    ingested = held(world)
+    assert moved(world) == {}
+    run(world, name)
+    assert held(world) == ingested
+
+
+def test_a_repair_is_void_if_its_row_lands_no_more(world: World) -> None:
+    run(world, asked(world, {"amount": "12.5"}))
+    world.land(4, SCORED, loans=3)  # the fourth row was the one
+    request = ask(world)
+    assert request is not None
+    reprocess(world, request)
+    assert world.lake.row_counts("raw_loans")[str(SCORED)] == 3
+    (void,) = [e for e in ledger.entries(world.lake, "release") if e.decision == "void"]
+    assert void.reason.startswith("1 of 1 repairs of loans are void")
+    assert find_stale(world.lake, world.pipeline).is_nothing
+    world.land(4, SCORED)
+    request = ask(world)
+    assert request is not None
+    reprocess(world, request)
+    assert world.lake.row_counts("raw_loans")[str(SCORED)] == ROWS
+
+
+@pytest.mark.parametrize(
+    ("source", "rows", "message"),
+    [
+        ("features", {}, "rows to release must be rows of a source, got features"),
+        ("lones", {}, "got 'lones'; did you mean 'loans'"),
+        ("loans", {"ab": {}}, "rows to release must be in quarantine, got ab"),
+        ("loans", {"": {"amount": "1,5"}}, "column amount: must be double, got '1,5'"),
+        ("loans", {"": {"amout": "1"}}, "must have the columns of the table, got amout"),
+        ("loans", {"": {"id": "x"}}, "column id: the entity must stay as it landed"),
+        ("loans", {"": {"at": "soon"}}, "column at: must be timestamp"),
+    ],
+)
+def test_what_cannot_be_released_is_told_before_anything_is_handed_in(
+    world: World, source: str, rows: Mapping[str, Cells], message: str
+) -> None:
+    (row_id,) = moved(world)
+    named = {key or row_id: cells for key, cells in rows.items()}
+    with pytest.raises(SourceError, match=message):
+        hand_in(world.lake, world.pipeline, source, str(SCORED), named)
+
+
+def test_who_is_erased_is_in_no_repair_and_no_request(world: World) -> None:
+    run(world, asked(world, {"amount": "12.5"}))
+    left = hand_in(
+        *(world.lake, world.pipeline, "outcomes", str(SCORED)),
+        dict.fromkeys(moved(world, "outcomes"), {"bad": "1"}),
+    )
+    store = ObjectStore(world.lake.settings)
+    store.write(ids_uri(world.lake.pipeline, "letter"), b"2005-Q1/3")
+    erasure.erase(
+        *(world.lake, world.registry, world.pipeline, "letter", "a letter", "Ada"),
+        Origin("platform_erase", "manual__1", "erase"),
+        connections=from_environment,
+    )
+    assert world.lake.read("repairs_loans").num_rows == 0
+    assert not store.exists(rows_uri(world.lake.pipeline, left))
+    assert "2005-Q1/3" not in json.dumps(world.content())
+    ingest_again(world)
+    assert world.lake.row_counts("raw_loans")[str(SCORED)] == ROWS - 1
