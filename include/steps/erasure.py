@@ -30,6 +30,8 @@ from include.specification.sections.sources import ROW_ID
 from include.steps.alert_outbox import TABLE as ALERTS
 from include.steps.landed_records import LandedRecords
 from include.steps.preparation import landed_schema, quarantine_table, raw_table, read_batch
+from include.steps.release import releases
+from include.steps.repairs import repairs_table
 from include.storage import ledger
 from include.storage.connections import Connections
 from include.storage.data_files import PARTITION
@@ -181,6 +183,7 @@ def erase(
     for table, picked in tables.items():
         remove_rows(lake, table, picked, rows.get(table, ()))
     records.finish()
+    store.delete_below(releases(pipeline.name))  # may be about them; hand it in again
     redaction, folder = Redaction(ids.texts), f"s3://{REPORTS}/{pipeline.name}"
     for table, columns in _TEXT_COLUMNS.items():
         if lake.exists(table):
@@ -277,8 +280,8 @@ def _demand_entity(pipeline: Pipeline) -> None:
 
 def _tables_about(lake: Lake, pipeline: Pipeline, ids: EntityIds) -> dict[str, Picked]:
     """Say of each table that knows entities which rows are about somebody."""
-    quarantines = {quarantine_table(dataset) for dataset in (*pipeline.sources, FEATURES)}
-    entity = pipeline.entity
+    entity, datasets = pipeline.entity, (*pipeline.sources, FEATURES)
+    held = {name(item) for name in (quarantine_table, repairs_table) for item in datasets}
 
     def held_as_json(rows: pa.Table) -> pa.Array:
         keys = [json.loads(row).get(entity) for row in rows["row"].to_pylist()]
@@ -288,7 +291,7 @@ def _tables_about(lake: Lake, pipeline: Pipeline, ids: EntityIds) -> dict[str, P
     found = {}
     for table in take_inventory(lake).tables:
         schema = lake.schema(table)
-        if table in quarantines:
+        if table in held:
             found[table] = Picked(("row",), held_as_json)
         elif schema is not None and entity in schema.names:
             found[table] = Picked((entity,), lambda rows: ids.mask(rows[entity]))
