@@ -7,8 +7,7 @@ for thousands, ISO 8601 for times.
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -47,6 +46,8 @@ def typed_rows(
     """
     rows = [json.loads(row) for row in landed]
     unread: list[dict[str, str]] = [{} for _ in rows]
+    # Text formats have no word for them, and tell of cells that could not be read.
+    specials = () if UNPARSED in schema.names else _NO_NUMBERS
     fields = [field for field in schema if not is_reserved(field.name)]
     columns = []
     for field in fields:
@@ -58,7 +59,8 @@ def typed_rows(
             row.get(field.name) if field.name not in cells else None
             for row, cells in zip(rows, given, strict=True)
         ]
-        column = _read(texts, field.type, [_was_unread(value, field.type) for value in untouched])
+        lost = [_was_unread(value, field.type, specials) for value in untouched]
+        column = _read(texts, field.type, lost, specials)
         for at, (text, value) in enumerate(zip(texts, column.to_pylist(), strict=True)):
             if text is not None and value is None:
                 unread[at][field.name] = text
@@ -68,25 +70,28 @@ def typed_rows(
     return pa.table([*columns, pa.array(told, pa.string())], names=names)
 
 
-def _was_unread(value: Any, kind: pa.DataType) -> bool:
-    """Tell whether quarantine holds the text of a cell that the source could not be read as."""
-    if not isinstance(value, str) or _is_no_number(value, kind):
+def _was_unread(value: Any, kind: pa.DataType, specials: Collection[str]) -> bool:
+    """Tell whether quarantine holds the text of a cell that could not be read when it landed."""
+    if not isinstance(value, str):
         return False
-    return pa.types.is_floating(kind) or kind_of(kind) in ("integer", "boolean")
+    if pa.types.is_floating(kind):
+        return value not in specials
+    return kind_of(kind) in ("integer", "boolean")
 
 
-def _is_no_number(text: str, kind: pa.DataType) -> bool:
-    return pa.types.is_floating(kind) and text in _NO_NUMBERS
-
-
-def _read(texts: Sequence[str | None], kind: pa.DataType, unread: Sequence[bool]) -> pa.Array:
-    cells = [None if lost else text for text, lost in zip(texts, unread, strict=True)]
+def _read(
+    texts: Sequence[str | None],
+    kind: pa.DataType,
+    lost: Sequence[bool],
+    specials: Collection[str],
+) -> pa.Array:
+    cells = [None if was else text for text, was in zip(texts, lost, strict=True)]
     if pa.types.is_decimal(kind):
         return pa.array([_cast(cell, kind) for cell in cells], kind)
     read = read_as(pa.array(cells, pa.string()), kind_of(kind), CsvDialect()).to_pylist()
     if pa.types.is_floating(kind):
         read = [
-            float(cell) if cell is not None and _is_no_number(cell, kind) else value
+            float(cell) if cell in specials else value
             for cell, value in zip(cells, read, strict=True)
         ]
     return pa.array([_cast(value, kind) for value in read], kind)
@@ -94,8 +99,6 @@ def _read(texts: Sequence[str | None], kind: pa.DataType, unread: Sequence[bool]
 
 def _cast(value: Any, kind: pa.DataType) -> Any:
     """Give a value a type; None if it cannot have it."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return value
     try:
         return pa.array([value]).cast(kind)[0].as_py()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):

@@ -114,7 +114,9 @@ def apply_repairs(
             "did not land."
         )
         _log.warning("%s %s", partition, told)
-        ledger.record(lake, "release", partition, "void", told, origin=origin)
+        said = [e.reason for e in ledger.entries(lake, "release") if e.partition == partition]
+        if said[-1:] != [told]:
+            ledger.record(lake, "release", partition, "void", told, origin=origin)
     if not matched:
         return landed, None
     positions = [position for position, _ in matched]
