@@ -91,7 +91,7 @@ def _read(
     read = read_as(pa.array(cells, pa.string()), kind_of(kind), CsvDialect()).to_pylist()
     if pa.types.is_floating(kind):
         read = [
-            float(cell) if cell in specials else value
+            float(cell) if cell is not None and cell in specials else value
             for cell, value in zip(cells, read, strict=True)
         ]
     return pa.array([_cast(value, kind) for value in read], kind)

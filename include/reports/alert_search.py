@@ -24,6 +24,7 @@ from include.steps.corrections import look
 from include.steps.gaps import due_runs
 from include.steps.monitoring import DRIFT, PERFORMANCE
 from include.steps.preparation import data_docs_uri, quarantine_table, raw_table
+from include.steps.release import RELEASE
 from include.storage import ledger
 from include.storage.lake_tables import Lake
 from include.storage.lineage_records import PartitionCommits, Written, written
@@ -138,7 +139,8 @@ def _nearly_full(lake: Lake, pipeline: Pipeline, now: datetime) -> Iterator[Aler
     }
     limits[FEATURES] = (FEATURES, pipeline.features.max_quarantined)
     for dataset, (table, limit) in limits.items():
-        recent = _recent(lake, quarantine_table(dataset), now)
+        latest = _recent(lake, quarantine_table(dataset), now)
+        recent = {name: made for name, made in latest.items() if made.dag_id != RELEASE}
         if not recent:
             continue
         kept, moved = lake.row_counts(table), lake.row_counts(quarantine_table(dataset))

@@ -46,6 +46,7 @@ from include.storage.object_store import ObjectStore, join
 from include.storage.settings import LAKE
 from include.wording import some
 
+RELEASE = "platform_release"  # the DAG
 _KIND: ledger.Kind = "release"
 _BEGUN, _DONE = "begun", "done"
 
@@ -117,6 +118,7 @@ def release(
         return Done(begun.evidence["told"], changed=True)
     kept = [item for item in repairs_of(lake, dataset, str(partition)) if item.request == name]
     if begun is None or not kept:
+        _refuse_others(lake, dataset, partition, name)
         held = hold(lake, pipeline, dataset, partition, None)
         wanted = _read(lake, held, name)
         demand_readable(pipeline, held, wanted)
@@ -133,8 +135,7 @@ def release(
         add_repairs(lake, dataset, str(partition), kept, origin)
         _write(lake, pipeline, held, judged, kept, origin)
     else:
-        evidence = dict(begun.evidence)
-        _take_up(lake, pipeline, dataset, partition, kept, evidence, origin)
+        evidence = _take_up(lake, pipeline, dataset, partition, kept, begun.evidence, origin)
     told = f"{who}: {why}. {evidence['told']}"
     ledger.record(lake, _KIND, str(partition), _DONE, told, origin=origin, evidence=evidence)
     return Done(evidence["told"], changed=True)
@@ -148,8 +149,12 @@ def _take_up(
     repairs: Sequence[Repair],
     evidence: Mapping[str, Any],
     origin: Origin,
-) -> None:
-    """Write what a run that was killed has begun, unless the partition was ingested since."""
+) -> dict[str, Any]:
+    """Write what a run that was killed has begun, unless the partition was ingested since.
+
+    Returns:
+        What goes on record.
+    """
     versions = (evidence["raw"], evidence["quarantine"])
     table, name = raw_table(source), str(partition)
     is_unchanged = files_at(lake, table, name, versions[0]) == lake.paths(table, name)
@@ -157,7 +162,7 @@ def _take_up(
     places = range(len(held.quarantined))
     found = match(repairs, list(places), [row.row for row in held.quarantined])
     if not found:
-        return  # written already, by whomever: who ingests applies the repairs
+        return dict(evidence)  # written already, by whomever: who ingests applies the repairs
     wanted = {
         held.quarantined[at].id: _changed(held.quarantined[at], repair) for at, repair in found
     }
@@ -165,6 +170,10 @@ def _take_up(
     passed = [repair for at, repair in found if at in set(judged.passed)]
     if passed:
         _write(lake, pipeline, held, judged, passed, origin)
+    if not judged.failed:
+        return dict(evidence)
+    # The suite, or the partition, is another one since.
+    return {**evidence, **_counts(held, judged)}
 
 
 def _read(lake: Lake, held: Held, name: str) -> dict[str, Cells]:
@@ -174,15 +183,47 @@ def _read(lake: Lake, held: Held, name: str) -> dict[str, Cells]:
             f"request {uri}: must hold the rows, got no such object. Hand them in with "
             f"`./relevo release {lake.pipeline}`."
         )
-    document = json.loads(store.read(uri))
-    about = (document["dataset"], document["partition"])
+    try:
+        document = json.loads(store.read(uri))
+        about = (document["dataset"], document["partition"])
+        rows = {str(key): _as_cells(cells) for key, cells in document["rows"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SourceError(
+            f"request {uri}: must be JSON with dataset, partition and rows, by _id the cells as "
+            f"texts, got {type(error).__name__} ({error}). Hand them in with `./relevo release "
+            f"{lake.pipeline}`."
+        ) from error
     if about != (held.source, str(held.partition)):
         raise SourceError(
-            f"request {uri}: must be about {held.source} {held.partition}, got "
-            f"{' '.join(about)}. Trigger the DAG with those."
+            f"request {uri}: must be about {held.source} {held.partition}, got {about[0]} "
+            f"{about[1]}. Trigger the DAG with those."
         )
-    rows: dict[str, Cells] = document["rows"]
+    if not rows:
+        raise SourceError(f"request {uri}: must hold at least one row, got none. Hand some in.")
     return rows
+
+
+def _as_cells(cells: Mapping[str, Any]) -> Cells:
+    if not all(cell is None or isinstance(cell, str) for cell in cells.values()):
+        raise ValueError("a cell that is no text")
+    return dict(cells)
+
+
+def _refuse_others(lake: Lake, dataset: str, partition: Partition, name: str) -> None:
+    """Refuse while another request has left repairs and is not done: its run has to end first."""
+    states = {
+        entry.evidence["request"]: entry
+        for entry in ledger.entries(lake, _KIND)
+        if entry.evidence.get("dataset") == dataset and entry.partition == str(partition)
+    }
+    left = {repair.request for repair in repairs_of(lake, dataset, str(partition))}
+    for other, entry in states.items():
+        if entry.decision == _BEGUN and other != name and other in left:
+            raise SourceError(
+                f"source {dataset} {partition}: one release at a time, got request {other} of run "
+                f"{entry.dag_run_id}, which is not done. Clear that run, or trigger the DAG with "
+                "that request."
+            )
 
 
 def _as_repairs(held: Held, judged: Judged, name: str) -> list[Repair]:
@@ -262,22 +303,24 @@ def _evidence(
     held: Held, judged: Judged, repairs: Sequence[Repair], name: str, who: str
 ) -> dict[str, Any]:
     """Say what is done, from which versions, without a value."""
-    count, asked = len(judged.passed), len(judged.passed) + len(judged.failed)
-    told = f"{count} of {asked} rows of {held.source} {held.partition} released."
-    if judged.failed:
-        told += f" Still in quarantine: {_listed(judged.failed)}."
     return {
         "by": who,
         "request": name,
         "dataset": held.source,
-        "released": count,
-        "left": len(judged.failed),
         "raw": held.raw,
         "quarantine": held.moved,
         "before": _digest(repair.row for repair in repairs),
         "after": _digest(repair.repaired for repair in repairs),
-        "told": told,
+        **_counts(held, judged),
     }
+
+
+def _counts(held: Held, judged: Judged) -> dict[str, Any]:
+    count, asked = len(judged.passed), len(judged.passed) + len(judged.failed)
+    told = f"{count} of {asked} rows of {held.source} {held.partition} released."
+    if judged.failed:
+        told += f" Still in quarantine: {_listed(judged.failed)}."
+    return {"released": count, "left": len(judged.failed), "told": told}
 
 
 def _digest(rows: Iterable[str]) -> str:

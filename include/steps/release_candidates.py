@@ -104,7 +104,9 @@ def hold(
             f"source {source} {name}: must have been ingested, got no such partition. Look with "
             f"`./relevo quarantine {pipeline.name}`."
         )
-    if (commit.dag_id, commit.dag_run_id) != (other.dag_id, other.dag_run_id):
+    quarantined = quarantined_rows(lake, source, name, moved)
+    # Who finds nothing in quarantine and moves nothing there commits nothing.
+    if quarantined and (commit.dag_id, commit.dag_run_id) != (other.dag_id, other.dag_run_id):
         raise SourceError(
             f"source {source} {name}: table and quarantine must be of one run, got "
             f"{commit.dag_run_id} and {other.dag_run_id}. Let the run that is half done end, or "
@@ -118,7 +120,7 @@ def hold(
         moved=moved,
         files=files_at(lake, tables[0], name, raw),
         rows=rows,
-        quarantined=quarantined_rows(lake, source, name, moved),
+        quarantined=quarantined,
         digest=from_details(commit.details, name),
     )
 

@@ -33,6 +33,7 @@ _SCHEMA = pa.schema(
         ("request", pa.string()),
         ("row", pa.string()),
         ("repaired", pa.string()),
+        ("number", pa.int64()),
         (PARTITION, pa.string()),
     ]
 )
@@ -69,11 +70,11 @@ def content_of(row: str) -> str:
 
 
 def repairs_of(lake: Lake, source: str, partition: str) -> list[Repair]:
-    """Read the repairs of a partition, in an order that stays."""
+    """Read the repairs of a partition, as they were added."""
     where = pc.field(PARTITION) == partition
     rows = lake.read_held(repairs_table(source), where).to_pylist()
-    found = [Repair(row["request"], row["row"], row["repaired"]) for row in rows]
-    return sorted(found, key=lambda repair: (repair.text, repair.request))
+    rows.sort(key=lambda row: row["number"])
+    return [Repair(row["request"], row["row"], row["repaired"]) for row in rows]
 
 
 def add_repairs(
@@ -81,8 +82,14 @@ def add_repairs(
 ) -> None:
     """Keep more repairs of a partition, in one commit."""
     rows = [
-        {"request": item.request, "row": item.row, "repaired": item.repaired, PARTITION: partition}
-        for item in (*repairs_of(lake, source, partition), *repairs)
+        {
+            "request": item.request,
+            "row": item.row,
+            "repaired": item.repaired,
+            "number": number,
+            PARTITION: partition,
+        }
+        for number, item in enumerate((*repairs_of(lake, source, partition), *repairs), 1)
     ]
     table = pa.Table.from_pylist(rows, schema=_SCHEMA)
     lake.write(repairs_table(source), table, partitions=[partition], origin=origin)
@@ -106,8 +113,8 @@ def apply_repairs(
     repairs = repairs_of(lake, source, partition)
     if not repairs:
         return landed, None
-    matched = match(repairs, *_candidates(landed, repairs))
-    void = len(repairs) - len(matched)
+    repaired_at, applied = _chains(repairs, *_candidates(landed, repairs))
+    void = len(repairs) - len(applied)
     if void:
         told = (
             f"{void} of {len(repairs)} repairs of {source} are void: the rows that they repair "
@@ -117,18 +124,37 @@ def apply_repairs(
         said = [e.reason for e in ledger.entries(lake, "release") if e.partition == partition]
         if said[-1:] != [told]:
             ledger.record(lake, "release", partition, "void", told, origin=origin)
-    if not matched:
+    if not applied:
         return landed, None
-    positions = [position for position, _ in matched]
-    repaired = typed_rows(
-        [item.repaired for _, item in matched], [{}] * len(matched), landed.schema
-    )
+    positions = sorted(repaired_at)
+    texts = [repaired_at[position] for position in positions]
     own = landed.take(positions).select([FILE, ROW])
-    repaired = with_place(repaired, own, landed.schema)
+    repaired = with_place(typed_rows(texts, [{}] * len(texts), landed.schema), own, landed.schema)
     order = np.arange(landed.num_rows)
     order[positions] = landed.num_rows + np.arange(len(positions))
     rows = pa.concat_tables([landed, repaired]).take(pa.array(order))
-    return rows, digest_repairs(item.text for _, item in matched)
+    return rows, digest_repairs(item.text for item in applied)
+
+
+def _chains(
+    repairs: Sequence[Repair], positions: Sequence[int], rows: Sequence[str]
+) -> tuple[dict[int, str], list[Repair]]:
+    """Apply repairs, also those of rows that were repaired before.
+
+    Returns:
+        (by position what stands there in the end, the repairs that apply).
+    """
+    repaired: dict[int, str] = {}
+    applied: list[Repair] = []
+    left = list(repairs)
+    while found := match(left, positions, rows):
+        used = {id(repair) for _, repair in found}
+        left = [repair for repair in left if id(repair) not in used]
+        repaired |= {position: repair.repaired for position, repair in found}
+        applied += [repair for _, repair in found]
+        positions = [position for position, _ in found]
+        rows = [repair.repaired for _, repair in found]
+    return repaired, applied
 
 
 def with_place(rows: pa.Table, places: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -18,7 +18,7 @@ from tests.dags.test_integrity import SCORE, complaints, edges
 PAGE = Path(__file__).parents[2] / "docs" / "hand-made-dag.md"
 MODULES = (
     *("approval", "preparation", "monitoring", "exploration", "training"),
-    *("reprocessing", "rollback", "interventions", "erasure", "maintenance", "alerts"),
+    *("reprocessing", "rollback", "interventions", "erasure", "maintenance", "alerts", "release"),
 )
 
 

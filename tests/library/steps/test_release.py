@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from include.errors import QualityError, SourceError
-from include.quality import validation
+from include.quality import suites, validation
 from include.registry.model_files import ModelVersion
 from include.steps import erasure
 from include.steps.erasure import ids_uri
@@ -205,6 +205,72 @@ def test_a_repair_is_void_while_its_row_does_not_land(world: World) -> None:
     world.land(4, SCORED)
     ingest_again(world)
     assert held(world) == released
+
+
+def test_a_repaired_row_that_a_stricter_suite_moves_away_is_repaired_further(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(world, asked(world, {"amount": "200"}))
+    load = suites.load_suite
+
+    def stricter(name: str) -> Any:
+        suite = load(name)
+        (rule,) = suite["expectations"]
+        if name != "loans":
+            return suite
+        kwargs = {**rule["kwargs"], "max_value": 100}
+        return {**suite, "expectations": [{**rule, "kwargs": kwargs}]}
+
+    monkeypatch.setattr(suites, "load_suite", stricter)
+    REPORTS.clear()
+    ingest_again(world)
+    (row_id,) = moved(world)
+    assert moved(world)[row_id]["amount"] == 200
+    name = hand_in(world.lake, world.pipeline, "loans", str(SCORED), {row_id: {"amount": "20"}})
+    run(world, name, origin=Origin("platform_release", "manual__2", "release"))
+    released = held(world)
+    assert moved(world) == {}
+    stale = find_stale(world.lake, world.pipeline)
+    ingest_again(world)
+    assert held(world) == released
+    assert find_stale(world.lake, world.pipeline) == stale
+    REPORTS.clear()
+
+
+def test_one_release_of_a_partition_at_a_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = asked(world, {"amount": "1"}), asked(world, {"amount": "2"})
+    writes = 0
+    while world.lake.row_counts("repairs_loans").get(str(SCORED)) is None:
+        writes += 1
+        with killing(monkeypatch, writes), pytest.raises(Killed):
+            run(world, first)
+    other = Origin("platform_release", "manual__2", "release")
+    with pytest.raises(SourceError, match=r"one release at a time, .* of run manual__1"):
+        run(world, second, origin=other)
+    run(world, first)
+    with pytest.raises(SourceError, match="must be in quarantine"):
+        run(world, second, origin=other)
+
+
+def test_an_object_that_was_written_by_hand(world: World) -> None:
+    about = b'{"dataset": "loans", "partition": "2005-Q1"'
+    for data, message in (
+        (None, "must hold the rows, got no such object"),
+        (b"x", "must be JSON with dataset, partition and rows"),
+        (about + b"}", "got KeyError"),
+        (about + b', "rows": {"a": {"amount": 1}}}', "a cell that is no text"),
+        (about + b', "rows": {}}', "must hold at least one row"),
+        (
+            b'{"dataset": "loans", "partition": "2005-Q2", "rows": {"a": {}}}',
+            "must be about loans 2005-Q1, got loans 2005-Q2",
+        ),
+    ):
+        if data is not None:
+            ObjectStore(world.lake.settings).write(rows_uri(world.lake.pipeline, "mine"), data)
+        with pytest.raises(SourceError, match=message):
+            release(*(world.lake, world.pipeline, "loans", SCORED, "mine", "why", "Ada", ORIGIN))
 
 
 def test_what_cannot_be_released_is_told_before_anything_is_handed_in(world: World) -> None:
