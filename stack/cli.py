@@ -32,7 +32,9 @@ from stack.commands.new import new
 from stack.commands.plan import plan
 from stack.commands.predictions import predictions
 from stack.commands.promote import promote
+from stack.commands.quarantine import quarantine
 from stack.commands.refuse import refuse
+from stack.commands.release import release
 from stack.commands.retire import retire
 from stack.commands.rollback import rollback
 from stack.commands.run import run
@@ -72,6 +74,8 @@ app.command()(predictions)
 app.command()(decisions)
 app.command()(gaps)
 app.command()(stale)
+app.command()(quarantine)
+app.command()(release)
 app.command()(history)
 app.command()(rollback)
 app.command()(promote)

@@ -28,6 +28,7 @@ class LandedChange:
             files=None if held.files is None else self._files(held.files),
             place=self.after.place if held.place == self.before.place else held.place,
             rows=self.after.rows if held.rows == self.before.rows else held.rows,
+            repairs=held.repairs,
         )
 
     def _files(self, held: Mapping[str, str]) -> dict[str, str]:

@@ -38,11 +38,13 @@ class LandedDigest:
             while it is the same.
         rows: Where one place or a query holds every partition: a digest of the rows of this one,
             in whatever order.
+        repairs: What was repaired of its rows by hand, see :func:`digest_repairs`; None if nothing.
     """
 
     files: Mapping[str, str] | None = None
     place: str | None = None
     rows: str | None = None
+    repairs: str | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Render as a JSON-serialisable mapping (for the log of the table)."""
@@ -52,6 +54,11 @@ class LandedDigest:
     def content(self) -> object:
         """Tell what makes it another one: the files, or the rows."""
         return self.rows if self.files is None else dict(self.files)
+
+    @property
+    def is_known(self) -> bool:
+        """Tell whether a correction would be noticed; what every run reads whole has no past."""
+        return self.content is not None
 
 
 def to_details(digests: Mapping[str, LandedDigest]) -> dict[str, str]:
@@ -122,6 +129,29 @@ def tags_of_all(files: Iterable[StoredObject], uri: str) -> dict[str, str]:
 def digest_tags(tags: Mapping[str, str]) -> str:
     """Digest what :func:`tags_of_all` gave."""
     return hashlib.sha256(json.dumps(tags, sort_keys=True).encode()).hexdigest()
+
+
+def repairs_of(digest: LandedDigest | None) -> str | None:
+    """Tell what was repaired by hand; None of what an earlier release ingested."""
+    return None if digest is None else digest.repairs
+
+
+def digest_repairs(repairs: Iterable[str], earlier: str | None = None) -> str | None:
+    """Digest repairs in whatever order, on top of earlier ones; None for none.
+
+    Args:
+        repairs: What each one replaces, and by what.
+        earlier: What this function gave of others.
+
+    Returns:
+        How many, and the sum of their 64-bit hashes modulo 2**64.
+    """
+    count, total = (earlier or "0-0").split("-")
+    number, added = int(count), int(total, 16)
+    for text in repairs:
+        number += 1
+        added += int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+    return f"{number}-{added % 2**64:016x}" if number else None
 
 
 def files_by_partition(

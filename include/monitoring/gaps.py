@@ -69,6 +69,11 @@ class Gap:
         """Name them."""
         return str(self.first) if self.first == self.last else f"{self.first} to {self.last}"
 
+    def is_unmeasured(self, partition: str) -> bool:
+        """Tell whether a partition is one whose labels are mature and that no run has judged."""
+        within = str(self.first) <= partition <= str(self.last)
+        return within and "performance" in self.missing
+
 
 def lacks(
     expected: Collection[Partition],

@@ -122,15 +122,21 @@ def enforce(
         )
 
 
-def _quarantined(bad: pa.Table, report: ValidationReport) -> pa.Table:
-    positions = list(report.reasons)
-    names = bad.column_names
-    original = bad.select([name for name in names if name not in _OWN]).to_pylist()
+def as_json(rows: pa.Table) -> list[str]:
+    """Render each row as ``row`` holds it: its own columns, with the text of unread cells."""
+    names = rows.column_names
+    original = rows.select([name for name in names if name not in _OWN]).to_pylist()
     if UNPARSED in names:
-        texts = bad[UNPARSED].to_pylist()
+        texts = rows[UNPARSED].to_pylist()
         original = [
             row | json.loads(text or "{}") for row, text in zip(original, texts, strict=True)
         ]
+    return [json.dumps(finite(row), default=text_of, ensure_ascii=False) for row in original]
+
+
+def _quarantined(bad: pa.Table, report: ValidationReport) -> pa.Table:
+    positions = list(report.reasons)
+    names = bad.column_names
     return pa.table(
         {
             "source": [report.source] * len(positions),
@@ -138,9 +144,7 @@ def _quarantined(bad: pa.Table, report: ValidationReport) -> pa.Table:
             FILE: bad[FILE].cast(pa.string()) if FILE in names else [None] * len(positions),
             ROW: bad[ROW].cast(pa.int64()) if ROW in names else positions,
             "reasons": ["; ".join(report.reasons[position]) for position in positions],
-            "row": [
-                json.dumps(finite(row), default=text_of, ensure_ascii=False) for row in original
-            ],
+            "row": as_json(bad),
         },
         schema=QUARANTINE_SCHEMA,
     )

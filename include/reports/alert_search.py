@@ -25,6 +25,7 @@ from include.steps.gaps import due_runs
 from include.steps.generations import in_use_now
 from include.steps.monitoring import DRIFT, PERFORMANCE
 from include.steps.preparation import data_docs_uri
+from include.steps.release import RELEASE
 from include.storage import ledger
 from include.storage.lake_tables import Lake
 from include.storage.lineage_records import PartitionCommits, Written, written
@@ -142,7 +143,8 @@ def _nearly_full(lake: Lake, pipeline: Pipeline, now: datetime) -> Iterator[Aler
     limits[FEATURES] = (pipeline.features_table, pipeline.features.max_quarantined)
     for dataset, (table, limit) in limits.items():
         quarantined = pipeline.quarantine_table(dataset)
-        recent = _recent(lake, quarantined, now)
+        latest = _recent(lake, quarantined, now)
+        recent = {name: made for name, made in latest.items() if made.dag_id != RELEASE}
         if not recent:
             continue
         kept, moved = lake.row_counts(table), lake.row_counts(quarantined)

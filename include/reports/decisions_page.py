@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from include.errors import SourceError, SpecificationError
+from include.monitoring.gaps import Gap
 from include.monitoring.performance import PerformanceRecord
 from include.registry import interventions, retirement
 from include.registry.champions import Registry
@@ -36,6 +37,10 @@ ACTIONS = {
     "platform_withdraw": ("take back a requested training", "withdraw {name} PARTITION"),
     "platform_reprocess": ("make anew what is stale", ""),
     "platform_migrate": ("put in use what the file names under next", "migrate {name}"),
+    "platform_release": (
+        "release repaired rows of quarantine",
+        "release {name} --dataset SOURCE --partition PARTITION --file FILE",
+    ),
     "platform_erase": ("forget somebody", "erase {name} FILE"),
     "platform_retire": ("end the pipeline, or undo that", "retire {name}"),
 }
@@ -244,7 +249,9 @@ def render_decisions(lake: Lake, view: View = LATEST, *, may_act: bool = False) 
         view: Which partitions and entries.
         may_act: Whether the person may trigger the DAGs by which people decide.
     """
-    found, gaps, stale, unlisted, wrong = [], [], None, "", ""
+    found: list[Row] = []
+    gaps: list[Gap] = []
+    stale, unlisted, wrong = None, "", ""
     events = Registry(lake).events()
     retired = retirement.told(events)
     try:
@@ -260,14 +267,17 @@ def render_decisions(lake: Lake, view: View = LATEST, *, may_act: bool = False) 
     except SpecificationError as error:
         wrong = str(error)
     told = ledger.entries(lake)
-    shown = latest_part(found, view.page, _PARTITIONS)
+    badges = _badges(told, stale, gaps, [row.partition for row in found])
+    marked = [row for row in found if view.badge in ("", *badges[row.partition])]
+    shown = latest_part(marked, view.page, _PARTITIONS)
     return render(
         "decisions",
         title=f"{lake.pipeline}: decisions",
         pipeline=lake.pipeline,
         heads=HEADS,
         rows=[row.cells() for row in shown.items],
-        badges=_badges(told, stale, [row.partition for row in shown.items]),
+        badges=badges,
+        marks=sorted({view.badge, *(mark for marks in badges.values() for mark in marks)} - {""}),
         gaps=gaps,
         stale=stale,
         unlisted=unlisted,
@@ -291,7 +301,10 @@ def render_decisions(lake: Lake, view: View = LATEST, *, may_act: bool = False) 
 
 
 def _badges(
-    told: Sequence[ledger.Entry], stale: Stale | None, partitions: Sequence[str]
+    told: Sequence[ledger.Entry],
+    stale: Stale | None,
+    gaps: Sequence[Gap],
+    partitions: Sequence[str],
 ) -> dict[str, list[str]]:
     """Say of partitions what is not as it shall be, or not over."""
     asked = {entry.partition for entry in ledger.open_questions(told)}
@@ -304,10 +317,12 @@ def _badges(
         for name, training in ledger.follow(told).items()
         if training.state in ("requested", "started")
     }
+    stale_ones = set(stale.partitions) if stale else set()
     found: dict[str, list[str]] = {}
     for name in partitions:
         badges = {
-            "stale": stale is not None and name in stale.partitions,
+            "stale": name in stale_ones,
+            "unmeasured": any(gap.is_unmeasured(name) for gap in gaps),
             "approval waits": name in asked,
             "training": name in under_way,
             f"blocked by {blocked.get(name)}": bool(blocked.get(name)),

@@ -15,12 +15,8 @@ from include.storage.lake_tables import Lake
 from include.storage.ledger import Entry
 
 _DECIDED: tuple[ledger.Kind, ...] = (
-    "training",
-    "approval",
-    "rollback",
-    "by_hand",
-    "freeze",
-    "retirement",
+    *("training", "approval", "rollback", "by_hand", "freeze"),
+    *("release", "retirement"),
 )
 HEADS = ("recorded (UTC)", "partition", "what", "outcome", "who", "why")
 
@@ -32,8 +28,8 @@ class Happening:
     Args:
         at: When it was recorded, naive UTC; tells no order, because clocks differ.
         partition: Partition that it is about.
-        what: ``training``, ``approval``, ``rollback``, ``by_hand``, ``freeze``, ``retirement``, or
-            ``champion`` for a move of the alias.
+        what: ``training``, ``approval``, ``rollback``, ``by_hand``, ``freeze``, ``release`` of
+            repaired rows, ``retirement``, or ``champion`` for a move of the alias.
         outcome: What came of it; of the alias the versions before and after.
         who: A person, or the run.
         why: The reason.
@@ -53,12 +49,14 @@ class Happening:
 
 
 def history(lake: Lake) -> list[Happening]:
-    """List what decided which version is in use, as it was recorded.
+    """List what decided which version is in use, and what people released, as it was recorded.
 
     Each of the two tables that tell it keeps its own order; between them the time counts. Answers
     that were superseded are told as well: they were acted on.
     """
-    decided = (_decided(entry) for entry in ledger.entries(lake, *_DECIDED))
+    entries = ledger.entries(lake, *_DECIDED)
+    # What a release has begun is told again when it is done.
+    decided = (_decided(entry) for entry in entries if entry.decision != "begun")
     moved = (_moved(change) for change in succession.changes(Registry(lake).events()))
     merged = heapq.merge(_placed(decided), _placed(moved), key=lambda item: item[0])
     return [happening for _, happening in merged]

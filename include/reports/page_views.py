@@ -19,12 +19,14 @@ class View:
         entries: Page of the ledger, from 1, the latest entries.
         partition: What names of partitions begin with; '' for all.
         kind: Kind of the ledger's entries; '' for all.
+        badge: Badge that partitions must have; '' for all.
     """
 
     page: int = 1
     entries: int = 1
     partition: str = ""
     kind: str = ""
+    badge: str = ""
 
     def query(self, **changed: int | str) -> str:
         """Spell the view with changes as the query of an address, without what goes unsaid."""

@@ -8,7 +8,6 @@ the old one. The first generation has plain names, a later one its number behind
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 FEATURES = "features"
 LABELS = "labels"
@@ -30,6 +29,11 @@ def quarantine_table(dataset: str) -> str:
     return f"quarantine_{dataset}"
 
 
+def repairs_table(source: str) -> str:
+    """Name the first generation of the table that repaired rows of a source are kept in."""
+    return f"repairs_{source}"
+
+
 def generation_of(table: str, first: str) -> int | None:
     """Tell which generation of a table another one is; None if it is none."""
     if table == first:
@@ -42,13 +46,3 @@ def generation_of(table: str, first: str) -> int | None:
 def is_one_of(table: str, first: str) -> bool:
     """Tell whether a table is a generation of another one."""
     return generation_of(table, first) is not None
-
-
-def families(sources: Iterable[str]) -> tuple[str, ...]:
-    """Name the first generations of all tables that have several, for the sources of a pipeline."""
-    names = tuple(sources)
-    return (
-        *map(raw_table, names),
-        *map(quarantine_table, (*names, FEATURES)),
-        *(FEATURES, LABELS, TRAINING_SETS),
-    )

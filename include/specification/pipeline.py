@@ -153,6 +153,10 @@ class Pipeline(Section):
         section = self.features if dataset == FEATURES else self.sources[dataset]
         return of_generation(generations.quarantine_table(dataset), section.generation)
 
+    def repairs_table(self, source: str) -> str:
+        """Name the table that repaired rows of a source are kept in."""
+        return of_generation(generations.repairs_table(source), self.sources[source].generation)
+
     def generations_of(self, dataset: str, first: str) -> tuple[str, ...]:
         """Name the generations of a table up to the highest that the file names.
 

@@ -96,7 +96,7 @@ def look(
         known = {
             name: digest
             for name, digest in held.items()
-            if digest is not None and (digest.files is not None) == in_folders
+            if digest is not None and digest.is_known and (digest.files is not None) == in_folders
         }
         if in_folders:
             changed, gone = _changed_files(lake, pipeline, source, known)

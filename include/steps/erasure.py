@@ -22,12 +22,13 @@ from include.ingestion.entity_ids import EntityIds, read_ids
 from include.registry.champions import TABLE as REGISTRY
 from include.registry.champions import Registry
 from include.registry.model_files import ModelVersion
-from include.specification.generations import quarantine_table
+from include.specification.generations import quarantine_table, repairs_table
 from include.specification.pipeline import Pipeline
 from include.specification.sections.sources import ROW_ID
 from include.steps.alert_outbox import TABLE as ALERTS
 from include.steps.landed_erasure import LandedErasure
 from include.steps.preparation import landed_schema
+from include.steps.release import releases
 from include.steps.retirement_archive import untraceable
 from include.storage import ledger
 from include.storage.connections import Connections
@@ -169,6 +170,7 @@ def erase(
         remove_rows(lake, table, picked, rows.get(table, ()))
     for each in records:
         each.finish()
+    store.delete_below(releases(pipeline.name))  # may be about them; hand it in again
     redaction, folder = Redaction(ids.texts), f"s3://{REPORTS}/{pipeline.name}"
     for table, columns in _TEXT_COLUMNS.items():
         if lake.exists(table):
@@ -243,10 +245,11 @@ def _demand_entity(pipeline: Pipeline) -> None:
 
 def _tables_about(lake: Lake, pipeline: Pipeline, ids: EntityIds) -> dict[str, Picked]:
     """Say of each table that knows entities which rows are about somebody."""
-    quarantines = {
+    held = {
         table
         for dataset in (*pipeline.sources, FEATURES)
-        for table in pipeline.generations_of(dataset, quarantine_table(dataset))
+        for first in (quarantine_table(dataset), repairs_table(dataset))
+        for table in pipeline.generations_of(dataset, first)
     }
     entity = pipeline.entity
 
@@ -258,7 +261,7 @@ def _tables_about(lake: Lake, pipeline: Pipeline, ids: EntityIds) -> dict[str, P
     found = {}
     for table in take_inventory(lake).tables:
         schema = lake.schema(table)
-        if table in quarantines:
+        if table in held:
             found[table] = Picked(("row",), held_as_json)
         elif schema is not None and entity in schema.names:
             found[table] = Picked((entity,), lambda rows: ids.mask(rows[entity]))

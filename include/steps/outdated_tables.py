@@ -13,6 +13,7 @@ from include.specification.generations import (
     of_generation,
     quarantine_table,
     raw_table,
+    repairs_table,
 )
 from include.specification.pipeline import Pipeline
 from include.storage.lake_tables import Lake
@@ -47,7 +48,7 @@ def outdated_tables(lake: Lake, pipeline: Pipeline, cutoff: datetime) -> dict[st
 def _tables(pipeline: Pipeline, dataset: str) -> tuple[str, ...]:
     if dataset == FEATURES:
         return FEATURES, quarantine_table(FEATURES)
-    own = (raw_table(dataset), quarantine_table(dataset))
+    own = (raw_table(dataset), quarantine_table(dataset), repairs_table(dataset))
     return (*own, LABELS) if dataset == pipeline.label_source else own
 
 

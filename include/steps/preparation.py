@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 
 from include.calendar.partitions import Partition
-from include.errors import UnavailableError
 from include.features import feature_function, labels
 from include.ingestion.key_types import check_keys, check_named
 from include.ingestion.landed_batch import LandedBatch, read_landed
-from include.ingestion.landed_digests import digest_landed, to_details
+from include.ingestion.landed_digests import LandedDigest, digest_landed, to_details
 from include.quality import data_docs, quarantine, suites, validation
 from include.scoring.reprocessing_requests import open_request
 from include.specification.pipeline import Pipeline
 from include.specification.sections.sources import ROW_ID, Source
 from include.steps.label_contradictions import with_contradictions
+from include.steps.repairs import apply_repairs
+from include.steps.validated_tables import Good, write_validated
 from include.storage import drafts
 from include.storage.connections import Connections, from_environment
 from include.storage.data_files import DataFile, write_files
@@ -76,6 +77,8 @@ def ingest(
 ) -> Draft:
     """Copy what landed for partitions below the raw table of a source, as one draft.
 
+    Rows that a person has repaired are copied as they were repaired.
+
     A run that is repeated for a request keeps what the table holds, unless it was corrected.
 
     Args:
@@ -111,9 +114,13 @@ def ingest(
         check_keys(pipeline, source, subject, landed.table, others)
         expected = landed.table.schema
         numbered = is_numbered(pipeline, source)
-        if digest := digest_landed(pipeline.sources[source], partition, landed, numbered=numbered):
-            digests[str(partition)] = digest
-        rows = _spread(landed.table, sample)
+        digest = digest_landed(pipeline.sources[source], partition, landed, numbered=numbered)
+        rows, repairs = apply_repairs(
+            *(lake, pipeline, source, str(partition), landed.table, origin)
+        )
+        if digest is not None or repairs is not None:
+            digests[str(partition)] = replace(digest or LandedDigest(), repairs=repairs)
+        rows = _spread(rows, sample)
         batches.append(with_partition(rows, str(partition)))
     names = [str(partition) for partition in wanted]
     return drafts.write(
@@ -261,49 +268,17 @@ def validate_partitions(
         _judge(lake, pipeline, dataset, draft, manifest, partition, publish=publish)
         for partition in wanted
     ]
-    names = [str(partition) for partition in wanted]
-
-    def commit(
-        table: str,
-        files: Sequence[DataFile],
-        schema: pa.Schema,
-        details: Mapping[str, str] | None = None,
-    ) -> TableReference:
-        held = None if replacing is None else replacing[table]
-        reference = lake.commit(
-            table,
-            files,
-            schema,
-            partitions=names,
-            origin=origin,
-            details=details,
-            replacing=held,
-        )
-        if held is not None:
-            _refuse_change(lake, table, names, frozenset(file.path for file in files))
-        return reference
-
-    def write(table: str, rows: pa.Table, details: Mapping[str, str] | None = None) -> None:
-        commit(table, write_files(lake.settings, lake.uri(table), rows), rows.schema, details)
-
-    if replacing is not None:
-        _refuse_change(lake, draft.table, names, replacing[draft.table])
-    write(
-        pipeline.quarantine_table(dataset), pa.concat_tables([item.quarantined for item in judged])
-    )
-    if dataset == pipeline.label_source:
-        brought = pa.concat_tables([item.labels for item in judged])
-        write(pipeline.labels_table, brought, manifest.details)
-    files = [file for item in judged for file in item.files]
-    return commit(draft.table, files, manifest.schema, manifest.details), judged
-
-
-def _refuse_change(lake: Lake, table: str, names: Sequence[str], expected: frozenset[str]) -> None:
-    if lake.paths(table, *names) != expected:
-        raise UnavailableError(
-            f"table {lake.pipeline}.{table}: {names[0]} to {names[-1]} must not change while "
-            "history is completed, got rows of another run. Try again when that has ended."
-        )
+    return write_validated(
+        *(lake, pipeline, dataset, draft.table, [str(partition) for partition in wanted], origin),
+        Good(
+            files=[file for item in judged for file in item.files],
+            schema=manifest.schema,
+            details=manifest.details,
+            quarantined=pa.concat_tables([item.quarantined for item in judged]),
+            labels=pa.concat_tables([item.labels for item in judged]),
+        ),
+        replacing,
+    ), judged
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 
 from include.calendar.partitions import parse
-from include.ingestion.landed_digests import from_details
+from include.ingestion.landed_digests import from_details, repairs_of
 from include.registry import succession
 from include.registry.champions import PROFILES, Registry
 from include.registry.model_files import ModelVersion
@@ -198,11 +198,11 @@ class _Search:
         if then is None:
             told = (from_details(commit.details, name) for commit in commits.of(name))
             return self.latest is None and all(digest is not None for digest in told)
-        digest = from_details(then.details, name)
-        now = self.now.get((source, name))
-        if digest is None or held is None:
-            return False
-        return bool(digest.content != (held.content if now is None else now.content))
+        digest, now = from_details(then.details, name), self.now.get((source, name))
+        if digest is None or held is None or not (digest.is_known and held.is_known):
+            return repairs_of(digest) != repairs_of(held)
+        content = held.content if now is None else now.content
+        return digest.repairs != held.repairs or bool(digest.content != content)
 
     def _are_features_stale(self, name: str, version: int | None) -> bool:
         """Tell whether a partition of the features, as it was at a version, is stale."""

@@ -29,6 +29,7 @@ Kind = Literal[
     "erasure",
     "migration",
     "retirement",
+    "release",
 ]
 TrainingState = Literal["requested", "started", "promoted", "refused", "failed", "withdrawn"]
 VERDICTS = frozenset({"promoted", "refused"})
@@ -63,7 +64,8 @@ class Entry:
             promoted, refused, failed or withdrawn), ``rollback`` (rolled back), ``by_hand`` (a
             version promoted or refused by a person), ``freeze`` (frozen or unfrozen), ``snapshot``
             (taken), ``reprocessing`` (asked or done), ``erasure`` (begun or done), ``migration``
-            (begun, switched or refused), ``retirement`` (retired, reinstated or removed).
+            (begun, switched or refused), ``retirement`` (retired, reinstated or removed),
+            ``release`` (begun or done; void, of repairs whose rows do not land any more).
         partition: Partition that the decision is about.
         decision: The outcome.
         reason: One sentence for people.

@@ -80,6 +80,7 @@ def make_application() -> FastAPI:
         entries: Annotated[int, Query(ge=1)] = 1,
         partition: str = "",
         kind: str = "",
+        badge: str = "",
     ) -> HTMLResponse:
         """Show partitions with batch, verdicts and decisions, and the ledger, a page at a time."""
         from include.reports.decisions_page import ACTIONS, render_decisions
@@ -93,7 +94,7 @@ def make_application() -> FastAPI:
             with outages_told(store, "Load the page again when the store runs."):
                 text = render_decisions(
                     Lake(store, pipeline),
-                    View(page, entries, partition.strip(), kind),
+                    View(page, entries, partition.strip(), kind, badge),
                     may_act=all(_may_trigger(dag_id, user) for dag_id in ACTIONS),
                 )
         except RelevoError as error:

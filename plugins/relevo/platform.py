@@ -16,6 +16,7 @@ from include.storage.settings import KEEP_DAYS, MOST_DAYS
 from include.wording import LONGEST_REASON
 from relevo.operators.erasure import EraseOperator
 from relevo.operators.migration import MigrateOperator
+from relevo.operators.release import ReleaseOperator
 from relevo.operators.reprocessing import (
     AskReprocessingOperator,
     FinishReprocessingOperator,
@@ -79,6 +80,19 @@ Trigger it with the name of the `pipeline` and the `reason`, which goes into the
 name. No run of the pipeline may be active: pause its DAGs first, which `./relevo retire` does
 itself. With `undo`, the pipeline is as it was before, as long as its tables are there; its DAGs
 stay paused until you unpause them. If it is so already, the task is skipped.
+"""
+
+_RELEASE_DOC = """
+# Release
+
+Puts rows of quarantine that somebody has repaired back into their partition, if the suite of now
+lets them pass; the others stay, and the answer names them. The ledger says who, why and how many,
+never a value. Whatever was made from the partition is stale afterwards, until it is reprocessed.
+
+List and export the rows with `./relevo quarantine <pipeline>`, and hand them in with
+`./relevo release <pipeline> --dataset ... --partition ... --file ... --reason ...`, which triggers
+this DAG too. It knows them by the name of the `request` alone, and they are deleted at the end. No
+run of the pipeline that is about the partition may be active meanwhile.
 """
 
 # Queries, and places that hold every partition, are read for each of them.
@@ -157,12 +171,6 @@ def declare_migrate() -> DAG:
 
 def declare_erase() -> DAG:
     """Make ``platform_erase``; Airflow finds it by itself."""
-    request = Param(
-        type="string",
-        pattern="^[A-Za-z0-9_][A-Za-z0-9_.-]*$",
-        title="Request",
-        description="Under which name the ids were handed in.",
-    )
     return declare_step(
         "platform_erase",
         EraseOperator,
@@ -173,7 +181,46 @@ def declare_erase() -> DAG:
         description="Takes somebody's rows out of everything that is kept.",
         doc_md=_ERASE_DOC,
         whose="Whose data it is about.",
-        request=request,
+        request=_handed_in("the ids were"),
+    )
+
+
+def declare_release() -> DAG:
+    """Make ``platform_release``; Airflow finds it by itself."""
+    dataset = Param(
+        type="string",
+        minLength=1,
+        title="Data set",
+        description="The source whose rows they are.",
+    )
+    partition = Param(
+        type="string",
+        minLength=1,
+        title="Partition",
+        description="In which partition they landed, such as 2005-Q1.",
+    )
+    return declare_step(
+        "platform_release",
+        ReleaseOperator,
+        "release",
+        "Runs the suite on the partition with the repaired rows, puts on record which pass, and "
+        "writes them; tried again or cleared, it finishes what it began.",
+        timeout=timedelta(hours=2),
+        description="Puts repaired rows of quarantine back into their partition.",
+        doc_md=_RELEASE_DOC,
+        whose="Whose rows they are.",
+        dataset=dataset,
+        partition=partition,
+        request=_handed_in("the rows were"),
+    )
+
+
+def _handed_in(what: str) -> Param:
+    return Param(
+        type="string",
+        pattern="^[A-Za-z0-9_][A-Za-z0-9_.-]*$",
+        title="Request",
+        description=f"Under which name {what} handed in.",
     )
 
 

@@ -19,7 +19,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "hand-made-dag.md"
 MODULES = (
     *("approval", "preparation", "monitoring", "exploration", "training"),
     *("reprocessing", "rollback", "interventions", "erasure", "retirement", "migration"),
-    *("maintenance", "alerts"),
+    *("maintenance", "alerts", "release"),
 )
 
 

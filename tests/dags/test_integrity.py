@@ -165,7 +165,7 @@ def test_every_file_is_loaded_without_a_word(bag: DagBag) -> None:
     expected = {f"{name}_{kind}" for name in pipeline_file.names() for kind in ("score", "train")}
     by_hand = (
         *("freeze", "unfreeze", "promote", "refuse", "rollback", "withdraw"),
-        *("reprocess", "erase", "retire", "migrate", "maintain", "alerts"),
+        *("reprocess", "erase", "release", "retire", "migrate", "maintain", "alerts"),
     )
     assert expected | {f"platform_{name}" for name in by_hand} <= set(bag.dags)
 
@@ -335,6 +335,11 @@ class TestByHand:
             ("refuse", {"version": 2}, {"version": 0}),
             ("withdraw", {"partition": "2005-Q1"}, {"partition": ""}),
             ("erase", {"request": "letter_1"}, {"request": "../letter"}),
+            (
+                "release",
+                {"request": "r1", "dataset": "loans", "partition": "2005-Q1"},
+                {"request": "../r1", "dataset": "", "partition": ""},
+            ),
         ],
     )
     def test_each_is_one_task_that_asks_for_what_it_needs(

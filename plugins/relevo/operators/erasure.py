@@ -66,7 +66,7 @@ class EraseOperator(InterventionOperator):
 
 def _refuse_active(pipeline: str, dag_ids: Collection[str]) -> None:
     """Refuse while a run of the pipeline may write what is erased, or read what is half erased."""
-    others = sorted({*dag_ids, "platform_maintain"} - {ERASE})
+    others = sorted({*dag_ids, "platform_maintain", "platform_release"} - {ERASE})
     if active := [dag_id for dag_id in others if count_active(dag_id)]:
         raise AirflowFailException(
             f"Pipeline {pipeline}: no run may be active while rows are erased, got runs of "

@@ -9,7 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from include.calendar import partitions
 from include.ingestion.landed_digests import LandedDigest, to_details
+from include.monitoring.gaps import Gap
 from include.monitoring.performance import PerformanceRecord
 from include.registry.champions import PROFILES
 from include.reports import decisions_page
@@ -193,7 +195,9 @@ def test_badges_and_the_kinds_of_the_ledger(
 ) -> None:
     pipeline = make_pipeline()
     monkeypatch.setattr(decisions_page, "load", lambda name: pipeline)
-    monkeypatch.setattr(decisions_page, "find_gaps", lambda *_, **__: [])
+    at = partitions.parse("2005-Q2", pipeline.partition)
+    gaps = [Gap(at, at, ("performance",), "why", ""), Gap(at.shift(-1), at, ("scores",), "why", "")]
+    monkeypatch.setattr(decisions_page, "find_gaps", lambda *_, **__: gaps)
     monkeypatch.setattr(decisions_page, "find_stale", lambda *_, **__: None)
     row = Row("", 1, 0, 1, "drift", (), "no", "", "", "")
     names = ("2005-Q1", "2005-Q2", "2005-Q3")
@@ -213,11 +217,15 @@ def test_badges_and_the_kinds_of_the_ledger(
 
     badge = ' <span class="badge">{}</span>'.format
     assert f"2005-Q1{badge('blocked by budget')}</td>" in page
-    assert f"2005-Q2{badge('training')}</td>" in page
+    assert f"2005-Q2{badge('unmeasured')}{badge('training')}</td>" in page
     assert f"2005-Q3{badge('approval waits')}{badge('training')}</td>" in page
     assert f'<a href="../reports/{lake.pipeline}/evidence/version-7/index.html">refused</a>' in page
     assert "<option>approval</option><option>promotion</option>" in page
     assert "By hand" not in page
+    assert "<option>training</option><option>unmeasured</option>" in page
+    unmeasured = render_decisions(lake, View(badge="unmeasured"))
+    assert "<option selected>unmeasured</option>" in unmeasured
+    assert [name for name in names if f"{name} <span" in unmeasured] == ["2005-Q2"]
     only = render_decisions(lake, View(kind="approval"), may_act=True)
     assert ("May it?" in only, "spent" in only) == (True, False)
     assert "<option selected>approval</option>" in only
