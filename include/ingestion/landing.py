@@ -129,7 +129,9 @@ def _definition(pipeline: Pipeline, name: str) -> Source:
 
 def _check_file(file: Path, source: Source, subject: str) -> None:
     if not file.is_file():
-        raise SourceError(f"{subject}: must be an existing file, got {file}. Correct the path.")
+        raise SourceError(
+            f"{subject}: {file} must be an existing file, got none. Correct the path."
+        )
     name = file.name.lower()
     plain = name if source.format == "parquet" else name.removesuffix(".gz")
     if not plain.endswith(ENDINGS[source.format]):

@@ -50,18 +50,20 @@ class Letter:
     document: Mapping[str, Any]
 
 
-def write(pipeline: Pipeline, message: Message, links: Links) -> Letter:
+def write(pipeline: Pipeline, message: Message, links: Links, *, is_test: bool = False) -> Letter:
     """Write a message.
 
     Args:
         pipeline: The pipeline that it is about.
         message: What is told.
         links: Names the addresses that people would open, by what is found there.
+        is_test: Whether nothing happened, and somebody only tries whether it arrives.
     """
     alerts = [(alert, dict(links(alert))) for alert in message.alerts]
     partitions = dict.fromkeys(alert.partition for alert in message.alerts if alert.partition)
     about = f" {some(partitions, 3)}" if partitions else ""
-    subject = f"{pipeline.name}{about}: {_TITLES[message.kind]}"
+    title = "only a test" if is_test else _TITLES[message.kind]
+    subject = f"{pipeline.name}{about}: {title}"
     repeated = _REPEATED if message.is_repeated else ""
     shown, more = alerts[:_SHOWN], max(len(alerts) - _SHOWN, 0)
     return Letter(
@@ -77,6 +79,7 @@ def write(pipeline: Pipeline, message: Message, links: Links) -> Letter:
             "owner": pipeline.owner,
             "kind": message.kind,
             "subject": subject,
+            "test": is_test,
             "repeated": message.is_repeated,
             "alerts": [
                 {

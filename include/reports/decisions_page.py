@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from include.errors import SourceError, SpecificationError
 from include.monitoring.gaps import Gap
 from include.monitoring.performance import PerformanceRecord
-from include.registry import interventions, retirement
+from include.registry import interventions, retirement, succession
 from include.registry.champions import Registry
 from include.reports.page_views import LATEST, View, latest_part
 from include.scoring import batch_scoring
@@ -281,6 +281,7 @@ def render_decisions(lake: Lake, view: View = LATEST, *, may_act: bool = False) 
         gaps=gaps,
         stale=stale,
         unlisted=unlisted,
+        in_use=succession.effective(events, None),
         freeze=interventions.freeze_told(events),
         retired=retired,
         wrong=wrong,

@@ -99,13 +99,20 @@ def ids_uri(pipeline: str, name: str) -> str:
     return join(erasures(pipeline), f"{name}.txt")
 
 
-def hand_in(lake: Lake, pipeline: Pipeline, texts: Sequence[str]) -> str:
+def hand_in(lake: Lake, pipeline: Pipeline, texts: Sequence[str], why: str) -> str:
     """Write the ids of a request, which are deleted when they are erased; returns its name.
 
+    Args:
+        lake: The pipeline's tables.
+        pipeline: The pipeline file.
+        texts: The ids.
+        why: The reason that the request will have.
+
     Raises:
-        SourceError: If the pipeline numbers its rows.
+        SourceError: If the pipeline numbers its rows, or the reason has one of the ids.
     """
     _demand_entity(pipeline)
+    _demand_nameless(Redaction(texts), why)
     name = uuid.uuid4().hex
     data = "\n".join(texts).encode()
     ObjectStore(lake.settings).write(ids_uri(lake.pipeline, name), data, "text/plain")
@@ -138,14 +145,18 @@ def erase(
         connections: Resolves the connections of SQL sources.
 
     Raises:
-        SourceError: If there are no ids, the pipeline numbers its rows, a landed file cannot be
-            read, or a query still knows somebody.
+        SourceError: If there are no ids, the reason has one of them, the pipeline numbers its rows,
+            a landed file cannot be read, or a query still knows somebody.
     """
     store, uri = ObjectStore(lake.settings), ids_uri(pipeline.name, name)
     recorded = _recorded(lake, name)
     if recorded.get(_DONE) is not None and not store.exists(uri):
         return recorded[_DONE]
     ids = _read(lake, pipeline, store, uri)
+    redaction = Redaction(ids.texts)
+    found = recorded.get(_BEGUN)
+    if found is None:
+        _demand_nameless(redaction, why)
     _refuse_others(lake, store, name)
     landed = LandedErasure(lake, pipeline, ids)
     tables = _tables_about(lake, pipeline, ids)
@@ -153,7 +164,6 @@ def erase(
         table: held for table, picked in tables.items() if (held := find_rows(lake, table, picked))
     }
     landed.refuse_queries(rows, connections)
-    found = recorded.get(_BEGUN)
     if found is None:
         found = Found(
             people=len(ids),
@@ -171,7 +181,7 @@ def erase(
     for each in records:
         each.finish()
     store.delete_below(releases(pipeline.name))  # may be about them; hand it in again
-    redaction, folder = Redaction(ids.texts), f"s3://{REPORTS}/{pipeline.name}"
+    folder = f"s3://{REPORTS}/{pipeline.name}"
     for table, columns in _TEXT_COLUMNS.items():
         if lake.exists(table):
             redact_rows(lake, table, columns, redaction)
@@ -232,6 +242,15 @@ def _ids(lake: Lake, pipeline: Pipeline, texts: Sequence[str]) -> EntityIds:
     schema = landed_schema(lake, pipeline, pipeline.primary_source)
     is_number = schema is not None and not pa.types.is_string(schema.field(pipeline.entity).type)
     return EntityIds(texts, are_numbers=is_number)
+
+
+def _demand_nameless(redaction: Redaction, why: str) -> None:
+    """Refuse a reason that would keep, in the ledger and in Airflow, who is erased."""
+    if redaction.redact_value(why) != why:
+        raise SourceError(
+            "reason: must not name who is erased, got one of the ids. Ask again with another one; "
+            "a run that was triggered with this one keeps it until it is deleted in Airflow."
+        )
 
 
 def _demand_entity(pipeline: Pipeline) -> None:

@@ -215,8 +215,8 @@ def retention(days: str | int) -> timedelta:
         number = 0
     if not LEAST_RETENTION_DAYS <= number <= MOST_DAYS:
         raise SettingsError(
-            f"retention {days!r}: must be a whole number of days from {LEAST_RETENTION_DAYS} to "
-            f"{MOST_DAYS}, got something else. Correct the Airflow variable or the option."
+            f"retention: must be a whole number of days from {LEAST_RETENTION_DAYS} to "
+            f"{MOST_DAYS}, got {days!r}. Correct the Airflow variable or the option."
         )
     return timedelta(days=number)
 

@@ -40,7 +40,11 @@ def erase(
         pipeline = named_pipeline.load(name)
         try:
             ids = read_ids(file.read_bytes(), f"file {file.name}")
-        except (OSError, SourceError) as error:
+        except OSError as error:
+            raise StackError(
+                f"file {file}: must be there to be read, got {error.strerror}. Correct the path."
+            ) from error
+        except SourceError as error:
             raise StackError(str(error)) from error
         if not landed_only:
             reason = platform_run.given_reason(reason)
@@ -51,7 +55,7 @@ def erase(
             if landed_only:
                 changed = erasure.erase_landed(lake, pipeline, ids)
             else:
-                request = erasure.hand_in(lake, pipeline, ids)
+                request = erasure.hand_in(lake, pipeline, ids, reason)
     if landed_only:
         console.print(f"taken out of {changed} landed files; clear the task that waits for it")
         return

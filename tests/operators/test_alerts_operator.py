@@ -149,6 +149,7 @@ def test_a_webhook_is_told_once_with_the_links(
         "owner": "credit-risk",
         "kind": "drift",
         "subject": f"{name} 2005-Q1: drift",
+        "test": False,
         "repeated": False,
         "alerts": [
             {
@@ -481,6 +482,8 @@ def test_a_test_message_reaches_each_receiver_and_is_not_on_record(
     )
     assert project.round(test=project.pipeline.name) == {project.pipeline.name: 2}
     assert web.documents[0]["alerts"][0]["reason"].startswith("This is a test: receiver team")
+    assert web.documents[0]["test"]
+    assert web.documents[0]["subject"] == f"{project.pipeline.name}: only a test"
     assert len(mail.mails) == 1
     assert not project.lake.exists(alert_outbox.TABLE)
 

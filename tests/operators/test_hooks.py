@@ -12,11 +12,13 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from include.errors import PartitionError, RelevoError, SettingsError
 from include.storage.connections import from_environment
+from relevo.failures import REASON
 from relevo.hooks import RelevoHook
 from relevo.links import DataDocsLink, MlflowRunLink, ledger_path, report_path
 from relevo.macros import partition_of
 from relevo.operators.base import PARTITION_TEMPLATE, PipelineOperator
 from relevo_plugin import RelevoPlugin
+from tests.operators.running import TaskInstance
 
 
 class TestHook:
@@ -188,6 +190,15 @@ class TestPartitionOf:
             "params": {},
         }
         assert task.render_template(task.partition, context) == "2005-Q2"
+
+    def test_why_it_cannot_be_found_out_is_kept(self, ti: TaskInstance) -> None:
+        macros = SimpleNamespace(**{RelevoPlugin.name: SimpleNamespace(partition_of=partition_of)})
+        task = Step(task_id="step", pipeline="loan_defaut")
+        context: Any = {"macros": macros, "task": task, "ti": ti, "dag_run": run(), "params": {}}
+        with pytest.raises(AirflowFailException, match="loan_defaut"):
+            task.render_template_fields(context)
+        assert ti.pushed[REASON]["kind"] == "gate"
+        assert "did you mean 'loan_default'" in ti.pushed[REASON]["told"]
 
 
 class Step(PipelineOperator):

@@ -159,7 +159,7 @@ def erase(story: Story) -> None:
     people = {"a person": before.rows("training_sets")[0]["loan_id"]}
     assert secret_search.search(people, _objects_of(story))
     file = pipeline_file.load(story.pipeline, story.place.layout.repository / PIPELINES)
-    request = erasure.hand_in(lake, file, list(people.values()))
+    request = erasure.hand_in(lake, file, list(people.values()), "a letter")
     conf = {"pipeline": story.pipeline, "request": request, "reason": "a letter"}
     paths = (
         r"ledger/_delta_log/\d+\.json$",

@@ -63,7 +63,7 @@ class TellAlertsOperator(BaseOperator):
                 partition="",
                 reason=f"This is a test: receiver {name} of {pipeline.name} is reached.",
             )
-            letter = write(pipeline, Message(name, (alert,)), links_of(pipeline))
+            letter = write(pipeline, Message(name, (alert,)), links_of(pipeline), is_test=True)
             try:
                 tell(receiver, letter, context)
             except Exception as error:

@@ -61,6 +61,11 @@ class PipelineOperator(BaseOperator):
     def run(self, context: Any) -> Any:
         """Do the step; returns a small JSON-serialisable value for XCom."""
 
+    def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
+        """Find out what the run is about, for which the pipeline file is read."""
+        with reason_kept(context):
+            super().render_template_fields(context, jinja_env)
+
     def execute(self, context: Any) -> Any:
         """Run the step and turn an error of the library into a failure without retries."""
         with reason_kept(context), failing_at_once():

@@ -208,6 +208,7 @@ def test_badges_and_the_kinds_of_the_ledger(
     ledger.record(lake, "retraining", names[0], "no", "spent", origin=origin, evidence=blocked)
     ledger.record(lake, "retraining", names[1], "yes", "drift", origin=origin)
     trains = Origin("p_train", "run_2", "task")
+    monkeypatch.setattr(decisions_page.succession, "effective", lambda *_: 6)
     ledger.record(lake, "training", names[2], "started", "begun", origin=trains)
     judged = {"challenger": 7}
     ledger.record(lake, "promotion", names[2], "refused", "x", origin=trains, evidence=judged)
@@ -216,6 +217,7 @@ def test_badges_and_the_kinds_of_the_ledger(
     page = render_decisions(lake)
 
     badge = ' <span class="badge">{}</span>'.format
+    assert "In use for what is scored next: version 6." in page
     assert f"2005-Q1{badge('blocked by budget')}</td>" in page
     assert f"2005-Q2{badge('unmeasured')}{badge('training')}</td>" in page
     assert f"2005-Q3{badge('approval waits')}{badge('training')}</td>" in page

@@ -282,7 +282,7 @@ def test_one_request_at_a_time(world: World, monkeypatch: pytest.MonkeyPatch) ->
         killed.setattr(erasure, "remove_rows", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run(world)
-    other = erasure.hand_in(world.lake, world.pipeline, ["2004-Q1/1"])
+    other = erasure.hand_in(world.lake, world.pipeline, ["2004-Q1/1"], "a letter")
     with pytest.raises(SourceError, match="got request letter_1 of run manual__1, which is not"):
         run(world, other)
     run(world)
@@ -328,3 +328,16 @@ def test_of_a_retired_pipeline_as_long_as_its_tables_are_there(world: World) -> 
     archived = f"models in s3://lake/{lake.pipeline}/retired, whose training sets are removed"
     assert found.unknown == (archived,)
     assert f"Not looked through: {archived}." in str(found)
+
+
+def test_a_reason_does_not_say_who(world: World) -> None:
+    before = objects(world)
+    with pytest.raises(SourceError, match=r"reason: must not name who is erased, got one of"):
+        erase(
+            *(world.lake, world.registry, world.pipeline, "letter_1"),
+            *(f"a letter of {PEOPLE[0]}", "Ada", ORIGIN),
+            connections=from_environment,
+        )
+    with pytest.raises(SourceError, match=r"reason: must not name who is erased"):
+        erasure.hand_in(world.lake, world.pipeline, PEOPLE, f"{PEOPLE[1]} wrote")
+    assert objects(world) == before
