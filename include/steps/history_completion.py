@@ -163,9 +163,8 @@ def complete_partition(
         QualityError: If a batch is not fit for use.
         SourceError: If one cannot be ingested.
     """
-    for source in pipeline.sources:
-        if source in pipeline.feature_sources:
-            prepare_absent(lake, pipeline, source, [partition], origin, connections)
+    for source in pipeline.feature_sources:
+        prepare_absent(lake, pipeline, source, [partition], origin, connections)
     if str(partition) not in lake.partitions(pipeline.features_table):
         _compute(spark, lake, pipeline, [partition], origin)
 
@@ -199,12 +198,12 @@ def carry_over(
         SourceError: If one cannot be ingested.
         UnavailableError: If another run wrote one of the partitions meanwhile.
     """
-    for some in _batches(labels):
-        prepare_absent(lake, pipeline, pipeline.label_source, some, origin, connections)
-    for some in _batches(features):
+    for wanted in _batches(labels):
+        prepare_absent(lake, pipeline, pipeline.label_source, wanted, origin, connections)
+    for wanted in _batches(features):
         for source in pipeline.feature_sources:
-            prepare_absent(lake, pipeline, source, some, origin, connections)
-        _compute(spark, lake, pipeline, some, origin)
+            prepare_absent(lake, pipeline, source, wanted, origin, connections)
+        _compute(spark, lake, pipeline, wanted, origin)
 
 
 def lacking(
@@ -265,6 +264,20 @@ def prepare_absent(
     origin: Origin,
     connections: Connections,
 ) -> None:
+    """Ingest and validate what the tables of a source lack of partitions, and of its history.
+
+    Args:
+        lake: The pipeline's tables.
+        pipeline: The pipeline file, of the generation.
+        source: Name of the source.
+        wanted: The partitions, at least one.
+        origin: Who writes.
+        connections: Resolves the connections of SQL sources.
+
+    Raises:
+        QualityError: If a batch is not fit for use.
+        SourceError: If one cannot be ingested.
+    """
     steps = range(pipeline.sources[source].history + 1)
     needed = {partition.shift(-step) for partition in wanted for step in steps}
     absent = absent_of_source(lake, pipeline, source, needed)

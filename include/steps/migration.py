@@ -252,11 +252,11 @@ def finish(lake: Lake, pipeline: Pipeline, migration: Migration, origin: Origin)
         decision = "switched"
         reason = (
             f"From {following} on, where nobody scored yet, {told(migration.after)} is in use. "
-            f"{ended.reason} Put the content of `next:` in its place now."
+            f"{_sentence(ended.reason)} Put the content of `next:` in its place now."
         )
     else:
         decision = "refused"
-        reason = f"{told(migration.before)} stays in use. {ended.reason}"
+        reason = f"{told(migration.before)} stays in use. {_sentence(ended.reason)}"
     reason = f"{reason[:1].upper()}{reason[1:]}"
     ledger.record(
         lake,
@@ -273,6 +273,10 @@ def finish(lake: Lake, pipeline: Pipeline, migration: Migration, origin: Origin)
 def _verdict(lake: Lake, migration: Migration) -> ledger.Entry | None:
     ended = ledger.latest(lake, "training", migration.as_of, migration.training)
     return ended if ended is not None and ended.decision in ledger.VERDICTS else None
+
+
+def _sentence(reason: str) -> str:
+    return f"{reason[:1].upper()}{reason[1:].rstrip('.')}."
 
 
 def _demand(pipeline: Pipeline, migration: Migration) -> Pipeline:

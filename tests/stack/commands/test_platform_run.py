@@ -22,6 +22,8 @@ COMMANDS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("promote", NAME, "3"), {"version": 3}),
     (("refuse", NAME, "3"), {"version": 3}),
     (("rollback", NAME), {"version": None}),
+    (("migrate", NAME), {"first": None}),
+    (("migrate", NAME, "--first", "2005-01"), {"first": "2005-01"}),
     (("rollback", NAME, "--version", "3"), {"version": 3}),
 ]
 
