@@ -29,7 +29,7 @@ from include.evaluation.metric_values import (
     measure,
     unseen_classes,
 )
-from include.specification.metric_names import Task
+from include.specification.metric_names import CALIBRATION_ERROR, Task
 from include.specification.problem import Problem, Scores
 from include.specification.sections.decision import Costs
 from include.specification.sections.promotion import Promotion
@@ -103,6 +103,8 @@ class Evidence:
         absolute_error: Regression: quantiles of the challenger's absolute error, by rank.
         decided: Binary: by ``challenger`` and ``champion``, how each decided at its own threshold;
             without those of a model that has none.
+        champion_calibration_error: Expected calibration error of the champion; None without one,
+            without rows, and for regression.
     """
 
     metric: str
@@ -120,6 +122,7 @@ class Evidence:
     bias: float | None = None
     absolute_error: Mapping[str, float] = field(default_factory=dict)
     decided: Mapping[str, Decided] = field(default_factory=dict)
+    champion_calibration_error: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Render as plain JSON values."""
@@ -192,6 +195,7 @@ def gather_evidence(
                 f"{nearest(column, [str(name) for name in slices.columns])}."
             )
     asked = {metric, *policy.require, *also, *problem.own_metrics, *METRICS[problem.task]}
+    asked.discard(CALIBRATION_ERROR)
     names = sorted(asked) if is_enough(problem, labels, 1) else []
     confidence = policy.beat_champion.confidence
     evidence = Evidence(
@@ -239,6 +243,11 @@ def gather_evidence(
             for level, inside in cut_slices(slices[column], len(labels))
         ),
         calibration_error=calibration_error(problem, labels, ours) if len(labels) else None,
+        champion_calibration_error=(
+            calibration_error(problem, labels, theirs)
+            if theirs is not None and len(labels)
+            else None
+        ),
         task=problem.task,
         decided={
             model: count_decided(threshold, labels, scores, costs)

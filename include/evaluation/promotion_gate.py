@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from include.evaluation.evidence import Evidence, SliceComparison
 from include.evaluation.metric_values import describe_unseen, higher_is_better
+from include.specification.metric_names import CALIBRATION_ERROR
 from include.specification.problem import Problem
 from include.specification.sections.promotion import Promotion
 from include.wording import some
@@ -67,7 +68,8 @@ def decide_promotion(
     - *slice <column>*: no slice is surely worse. A raw drop on a few hundred rows is noise, so a
       slice fails only if the upper bound of its paired difference lies below ``-max_drop``. A
       slice with too few rows to judge is listed as "cannot tell" and stops nothing;
-    - *calibration*: the expected calibration error is within bounds; not for regression.
+    - *calibration*: the expected calibration error exceeds the champion's by no more than the
+      guard allows; not for regression.
 
     Args:
         problem: What the evidence is about.
@@ -121,7 +123,7 @@ def _checks(
     for column in policy.guard.slices:
         yield _check_slices(evidence, column, policy.guard.max_drop)
     if problem.task != "regression":
-        yield _check_calibration(evidence.calibration_error, policy.guard.calibration)
+        yield _check_calibration(evidence, policy.guard.calibration)
 
 
 def _check_evidence(problem: Problem, evidence: Evidence, metric: str) -> Check:
@@ -164,24 +166,30 @@ def _describe(evidence: Evidence) -> str:
             return f"{evidence.rows} rows"
 
 
-def _check_calibration(error: float | None, limit: float) -> Check:
-    if error is None or not math.isfinite(error):
-        return Check("calibration", False, f"calibration error is absent, {limit:.4f} allowed")
-    sign = "<=" if error <= limit else ">"
-    detail = f"calibration error {error:.4f} {sign} {limit:.4f}"
-    return Check("calibration", error <= limit, detail)
+def _check_calibration(evidence: Evidence, allowed: float) -> Check:
+    ours, theirs = evidence.calibration_error, evidence.champion_calibration_error
+    if evidence.champion is None:
+        return Check("calibration", True, "no champion yet: calibration error not compared")
+    if ours is None or theirs is None or not math.isfinite(ours - theirs):
+        detail = "the calibration error of challenger or champion is absent"
+        return Check("calibration", False, detail)
+    passed = ours <= theirs + allowed
+    detail = f"calibration error {ours:.4f} against champion {theirs:.4f}, "
+    detail += f"{'within' if passed else 'more than'} {allowed:g} above it"
+    return Check("calibration", passed, detail)
 
 
 def _check_required(problem: Problem, evidence: Evidence, name: str, bound: float) -> Check:
-    higher = higher_is_better(name, problem)
-    interval = evidence.challenger.get(name)
-    if interval is None or not math.isfinite(interval.value):
+    if name == CALIBRATION_ERROR:
+        higher, value = False, evidence.calibration_error
+    else:
+        higher, interval = higher_is_better(name, problem), evidence.challenger.get(name)
+        value = None if interval is None else interval.value
+    if value is None or not math.isfinite(value):
         return Check(f"require {name}", False, f"{name} of the challenger is absent")
-    passed = interval.value >= bound if higher else interval.value <= bound
+    passed = value >= bound if higher else value <= bound
     sign = (">=" if passed else "<") if higher else ("<=" if passed else ">")
-    return Check(
-        f"require {name}", passed, f"{name} {interval.value:.4f} {sign} {bound:.4f} required"
-    )
+    return Check(f"require {name}", passed, f"{name} {value:.4f} {sign} {bound:.4f} required")
 
 
 def _check_champion(evidence: Evidence, policy: Promotion, metric: str) -> Check:

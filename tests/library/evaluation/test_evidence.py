@@ -97,6 +97,40 @@ class TestGatherEvidence:
         assert evidence.challenger == evidence.champion == {}
         assert evidence.comparison is None
         assert evidence.calibration_error == (pytest.approx(0.1) if rows else None)
+        assert evidence.champion_calibration_error == (pytest.approx(0.2) if rows else None)
+
+    @pytest.mark.usefixtures("few_resamples")
+    def test_a_required_calibration_error_is_told_beside_the_metrics(self) -> None:
+        require = {"roc_auc": 0.6, "calibration_error": 0.3}
+        evidence = gather_evidence(
+            BINARY,
+            [1, 0] * 20,
+            [0.9, 0.1] * 20,
+            None,
+            pd.DataFrame({"state": ["CA"] * 40}),
+            policy=POLICY.model_copy(update={"require": require}),
+            metric="roc_auc",
+            seed=7,
+        )
+        assert set(evidence.challenger) == set(METRICS["binary"])
+        assert evidence.calibration_error == pytest.approx(0.1)
+        assert evidence.champion_calibration_error is None
+
+    def test_evidence_of_before_champions_were_compared_by_it_is_read(self) -> None:
+        document = dataclasses.asdict(
+            gather_evidence(
+                BINARY,
+                [],
+                [],
+                None,
+                pd.DataFrame({"state": []}),
+                policy=POLICY,
+                metric="roc_auc",
+                seed=7,
+            )
+        )
+        del document["champion_calibration_error"]
+        assert Evidence.from_dict(document).champion_calibration_error is None
 
     @pytest.mark.usefixtures("few_resamples")
     def test_one_row_of_a_class_can_be_measured_but_no_slice_judged(self) -> None:

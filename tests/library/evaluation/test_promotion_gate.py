@@ -39,10 +39,12 @@ GOOD = Evidence(
     comparison=COMPARISON,
     slices=(ALASKA, CALIFORNIA),
     calibration_error=0.02,
+    champion_calibration_error=0.03,
 )
 FIRST = dataclasses.replace(
     GOOD,
     champion=None,
+    champion_calibration_error=None,
     comparison=None,
     slices=(dataclasses.replace(CALIFORNIA, champion=None, difference=None, upper=None),),
 )
@@ -94,7 +96,11 @@ def test_no_champion_lets_the_minimum_decide() -> None:
             "require roc_auc",
             "roc_auc 0.6000 >= 0.6000 required",
         ),
-        ({"calibration_error": 0.1}, "calibration", "calibration error 0.1000 <= 0.1000"),
+        (
+            {"calibration_error": 0.13},
+            "calibration",
+            "calibration error 0.1300 against champion 0.0300, within 0.1 above it",
+        ),
         (
             {"comparison": dataclasses.replace(COMPARISON, lower=1e-9)},
             "champion",
@@ -162,7 +168,9 @@ class TestRefusals:
             ({"comparison": dataclasses.replace(COMPARISON, lower=math.nan)}, ["champion"]),
             ({"calibration_error": math.nan}, ["calibration"]),
             ({"calibration_error": None}, ["calibration"]),
-            ({"calibration_error": 0.11}, ["calibration"]),
+            ({"calibration_error": 0.14}, ["calibration"]),
+            ({"champion_calibration_error": None}, ["calibration"]),
+            ({"champion_calibration_error": math.nan}, ["calibration"]),
             ({"positives": None}, ["evidence"]),
             ({"positives": 0}, ["evidence"]),
             ({"positives": 1000}, ["evidence"]),
@@ -187,7 +195,10 @@ class TestRefusals:
         [
             ({"positives": None}, "held-out rows hold 0 positives and 1000 negatives"),
             ({"positives": 1000}, "held-out rows hold 1000 positives and 0 negatives"),
-            ({"calibration_error": 0.11}, "calibration error 0.1100 > 0.1000"),
+            (
+                {"calibration_error": 0.14},
+                "calibration error 0.1400 against champion 0.0300, more than 0.1 above it",
+            ),
             (
                 {"challenger": {"roc_auc": Interval(0.5999, 0.5, 0.7)}},
                 "roc_auc 0.5999 < 0.6000 required",
@@ -201,8 +212,39 @@ class TestRefusals:
         decision = decide(positives=0, comparison=None, calibration_error=None)
         assert decision.reason == (
             "refused: held-out rows hold 0 positives and 1000 negatives; the comparison with the "
-            "champion is absent; calibration error is absent, 0.1000 allowed"
+            "champion is absent; the calibration error of challenger or champion is absent"
         )
+
+
+class TestCalibration:
+    REQUIRED = Promotion.model_validate({"require": {"roc_auc": 0.6, "calibration_error": 0.1}})
+
+    def test_a_better_model_need_not_be_calibrated_where_the_champion_is_not(self) -> None:
+        found = decide(
+            challenger={"roc_auc": Interval(0.70, 0.65, 0.75)},
+            comparison=PairedComparison(0.70, 0.57, 0.13, 0.05, 0.2, 0.95, 1000),
+            calibration_error=0.23,
+            champion_calibration_error=0.27,
+        )
+        assert found.promoted
+        assert found.checks[4].detail == (
+            "calibration error 0.2300 against champion 0.2700, within 0.1 above it"
+        )
+
+    def test_without_a_champion_only_what_is_required_counts(self) -> None:
+        assert decide(FIRST, calibration_error=0.4).promoted
+        found = decide(FIRST, self.REQUIRED, calibration_error=0.11, slices=())
+        assert found.reason == "refused: calibration_error 0.1100 > 0.1000 required"
+        assert decide(FIRST, self.REQUIRED, calibration_error=0.1, slices=()).promoted
+
+    @pytest.mark.parametrize("error", [None, math.nan])
+    def test_what_is_required_and_absent_refuses(self, error: float | None) -> None:
+        found = decide(FIRST, self.REQUIRED, calibration_error=error, slices=())
+        assert found.reason == "refused: calibration_error of the challenger is absent"
+
+    def test_what_is_required_counts_beside_a_champion_too(self) -> None:
+        found = decide(GOOD, self.REQUIRED, calibration_error=0.23, champion_calibration_error=0.27)
+        assert failed(found) == ["require calibration_error"]
 
 
 class TestSlices:
