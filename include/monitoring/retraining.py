@@ -18,9 +18,9 @@ NO_CHAMPION = "no champion"
 CALENDAR = "every"
 
 Outcome = Literal["requested", "promoted", "refused", "failed", "withdrawn"]
-# A training that failed or was withdrawn made no model: it must neither delay the next nor use up
-# the budget.
-_COUNTED = frozenset({"requested", "promoted", "refused"})
+# What a training spends of the budget. One that failed or was withdrawn made no model: it must
+# neither delay the next nor use up anything.
+_COSTS: Mapping[str, float] = {"requested": 1, "promoted": 1, "refused": 0.5}
 _FIRED = {"drift": "drift", "performance": "drop", "new_class": "new class"}
 
 
@@ -112,12 +112,13 @@ def decide_retraining(
     - ``every`` calls when so many partitions have passed since the last training, the very first
       one included, or when there was none yet.
     - A partition without a champion always calls: nothing can be scored until there is one.
-    - ``cooldown`` blocks: after a training as of p, the next is as of p + cooldown + 1 or later,
-      again the very first one included.
-    - ``budget`` blocks: at most k trainings in any n partitions.
+    - ``cooldown`` blocks: after a training as of p, the next is as of p + cooldown + 1 or later.
+    - ``budget`` blocks once k trainings of the latest n partitions are spent.
 
-    A training that failed or was withdrawn counts for none of these: it made no model. Records of
-    ``partition`` itself and of later ones are ignored, so a re-run decides the same.
+    A refused training counts half for these two: half the cool-down, rounded down, and half a
+    training. The one that made the first champion counts for neither: it replaced nobody. One
+    that failed or was withdrawn counts for nothing: it made no model. Records of ``partition``
+    itself and of later ones are ignored, so a re-run decides the same.
 
     Args:
         policy: The pipeline's retraining section.
@@ -129,9 +130,8 @@ def decide_retraining(
         MonitoringError: If a verdict or an outcome is unknown, or a frequency differs.
     """
     _demand_known(partition, observations, trainings)
-    trained = {item.partition for item in trainings if item.outcome in _COUNTED}
-    past = sorted(item for item in trained if item < partition)
-    last = past[-1] if past else None
+    past = [item for item in trainings if item.outcome in _COSTS and item.partition < partition]
+    last = max((item.partition for item in past), default=None)
 
     calls, silences = [], []
     if any(item.partition == partition and not item.has_champion for item in observations):
@@ -156,16 +156,55 @@ def decide_retraining(
     why = "; ".join(told for _, told in calls)
     if not calls:
         return RetrainingDecision(False, "; ".join(silences) or "no trigger is set", (), None)
-    if last and partition <= last.shift(policy.cooldown):
-        allowed = last.shift(policy.cooldown + 1)
-        block = f"blocked by the cool-down: trained as of {last}, the next may be as of {allowed}"
+    costs = _costs(past)
+    if block := _cool_down(policy, partition, costs):
         return RetrainingDecision(False, f"{why}; {block}", triggers, "cooldown")
-    k, n = policy.spending
-    spent = [item for item in past if item > partition.shift(-n)]
-    if len(spent) >= k:
-        block = f"blocked by the budget: {len(spent)} trainings in {n} partitions, {k} allowed"
+    if block := _overspent(policy, partition, costs):
         return RetrainingDecision(False, f"{why}; {block}", triggers, "budget")
     return RetrainingDecision(True, why, triggers, None)
+
+
+def _costs(past: Sequence[TrainingRecord]) -> dict[Partition, float]:
+    """Say what each training but that of the first champion counts, by partition."""
+    first = min((item.partition for item in past if item.outcome == "promoted"), default=None)
+    costs: dict[Partition, float] = {}
+    for item in past:
+        if item.partition != first:
+            cost = _COSTS[item.outcome]
+            costs[item.partition] = max(cost, costs.get(item.partition, 0))
+    return costs
+
+
+def _cool_down(
+    policy: Retraining, partition: Partition, costs: Mapping[Partition, float]
+) -> str | None:
+    """Name the training that holds the next back for longest; None if none does."""
+    allowed, trained = max(
+        (
+            (trained.shift(int(policy.cooldown * cost) + 1), trained)
+            for trained, cost in costs.items()
+        ),
+        default=(partition, partition),
+    )
+    if partition >= allowed:
+        return None
+    how = "" if costs[trained] == 1 else " and refused, which counts half"
+    return (
+        f"blocked by the cool-down: trained as of {trained}{how}, the next may be as of {allowed}"
+    )
+
+
+def _overspent(
+    policy: Retraining, partition: Partition, costs: Mapping[Partition, float]
+) -> str | None:
+    """Say what was spent of the budget; None if something is left."""
+    k, n = policy.spending
+    latest = [cost for trained, cost in costs.items() if trained > partition.shift(-n)]
+    if sum(latest) < k:
+        return None
+    refused = sum(cost < 1 for cost in latest)
+    how = f", {refused} of them refused, which count half" if refused else ""
+    return f"blocked by the budget: {len(latest)} trainings in {n} partitions{how}, {k} allowed"
 
 
 def hold_back(decision: RetrainingDecision, freeze: str) -> RetrainingDecision:
@@ -198,7 +237,7 @@ def _demand_known(
     observations: Iterable[Observation],
     trainings: Iterable[TrainingRecord],
 ) -> None:
-    outcomes = (*sorted(_COUNTED), "failed", "withdrawn")
+    outcomes = (*sorted(_COSTS), "failed", "withdrawn")
     for observation in observations:
         for name, fired in _FIRED.items():
             known = (fired, f"no {fired}", "cannot tell")
