@@ -11,10 +11,14 @@ import argparse
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from include.evaluation.calibration import calibration_error
+from include.evaluation.evidence import gather_evidence
+from include.evaluation.promotion_gate import decide_promotion
 from include.specification.problem import Problem
+from include.specification.sections.promotion import Promotion
 
 _BINARY = Problem("binary")
 _Scores = NDArray[np.float64]
@@ -50,6 +54,42 @@ def calibration() -> None:
         print(f"{rows:>6} rows, exceeds by more than {', '.join(shares)}")
 
 
+def slices() -> None:
+    """What the guard of slices says of a challenger that is much better on one large slice.
+
+    Beside it lie 59 slices of 10 rows, on which it is inverted, or as good as the champion.
+    """
+    policy = Promotion.model_validate({"require": {"roc_auc": 0.5}, "guard": {"slices": ["state"]}})
+    names = pd.DataFrame({"state": ["CA"] * 3_000 + [f"S{i // 10:02}" for i in range(590)]})
+    for inverted in (True, False):
+        generator = np.random.default_rng(7)
+        alone = together = 0
+        repeats = 10
+        for _ in range(repeats):
+            cause, noise = generator.normal(size=(2, len(names)))
+            labels = (generator.random(len(names)) < _sigmoid(2 * cause - 1)).astype(int)
+            champion = _sigmoid(cause + 2 * noise)
+            challenger = _sigmoid(cause + 0.2 * noise)
+            small = np.arange(len(names)) >= 3_000
+            worse = 1 - challenger if inverted else champion
+            challenger = np.where(small, worse, challenger)
+            evidence = gather_evidence(
+                *(_BINARY, labels, challenger, champion, names),
+                policy=policy,
+                metric="roc_auc",
+                seed=7,
+            )
+            together += decide_promotion(_BINARY, evidence, policy, "roc_auc").promoted
+            judged = [item for item in evidence.slices if item.upper is not None]
+            beats = evidence.comparison is not None and evidence.comparison.lower > 0
+            alone += beats and all((item.upper or 0) >= -0.05 for item in judged if not item.pooled)
+        told = "inverted" if inverted else "as good"
+        print(
+            f"59 small slices {told}: promoted {alone} of {repeats} by the large slice alone, "
+            f"{together} of {repeats} with the small ones together"
+        )
+
+
 def _given_one(cause: _Scores) -> _Scores:
     """Probability of 1 given one of two normal causes, the other averaged out."""
     points, weights = np.polynomial.hermite_e.hermegauss(30)
@@ -61,7 +101,7 @@ def _sigmoid(values: _Scores) -> _Scores:
     return 1 / (1 + np.exp(-values))
 
 
-PARTS: dict[str, Callable[[], None]] = {"calibration": calibration}
+PARTS: dict[str, Callable[[], None]] = {"calibration": calibration, "slices": slices}
 
 if __name__ == "__main__":
     main()

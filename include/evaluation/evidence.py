@@ -69,6 +69,8 @@ class SliceComparison:
         champion: Metric of the champion.
         difference: How much better the challenger is; negative is worse.
         upper: One-sided upper bound of the difference.
+        pooled: How many slices that are too small to judge alone it stands for; 0 if it is one
+            itself.
     """
 
     column: str
@@ -79,6 +81,7 @@ class SliceComparison:
     champion: float | None
     difference: float | None
     upper: float | None
+    pooled: int = 0
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ class Evidence:
         challenger: Metrics of the challenger with intervals; empty if there are too few labels.
         champion: Metrics of the champion; None when there is no champion yet.
         comparison: Paired comparison by ``metric``; None without a champion or enough labels.
-        slices: Every slice of every guarded column.
+        slices: Every slice of every guarded column, and of each column the small ones together.
         calibration_error: Expected calibration error of the challenger; None without rows, and
             for regression.
         task: What was predicted.
@@ -228,19 +231,18 @@ def gather_evidence(
         ),
         slices=tuple(
             _compare_slice(
-                column,
-                level,
+                slice_,
                 metric,
                 problem,
                 of_theirs,
-                labels[inside],
-                ours[inside],
-                None if theirs is None else theirs[inside],
+                labels[slice_.inside],
+                ours[slice_.inside],
+                None if theirs is None else theirs[slice_.inside],
                 confidence,
                 seed,
             )
             for column in policy.guard.slices
-            for level, inside in cut_slices(slices[column], len(labels))
+            for slice_ in _cut(problem, slices[column], labels)
         ),
         calibration_error=calibration_error(problem, labels, ours) if len(labels) else None,
         champion_calibration_error=(
@@ -279,9 +281,27 @@ def _positives(problem: Problem, labels: NDArray[Any]) -> int | None:
     return int(labels.sum()) if problem.task == "binary" else None
 
 
+@dataclass(frozen=True)
+class _Slice:
+    column: str
+    level: str
+    inside: NDArray[np.bool_]
+    pooled: int = 0
+
+
+def _cut(problem: Problem, values: pd.Series[Any], labels: NDArray[Any]) -> list[_Slice]:
+    """Cut held-out rows by a column; those too small to judge alone are also one slice together."""
+    column = str(values.name)
+    cut = [_Slice(column, *item) for item in cut_slices(values, len(labels))]
+    small = [item.inside for item in cut if not is_enough(problem, labels[item.inside])]
+    if len(small) > 1:
+        level = f"({len(small)} small slices together)"
+        cut.append(_Slice(column, level, np.logical_or.reduce(small), len(small)))
+    return cut
+
+
 def _compare_slice(
-    column: str,
-    level: str,
+    slice_: _Slice,
     name: str,
     problem: Problem,
     of_theirs: Problem,
@@ -306,8 +326,9 @@ def _compare_slice(
                 champion_problem=of_theirs,
             )
     return SliceComparison(
-        column=column,
-        level=level,
+        column=slice_.column,
+        level=slice_.level,
+        pooled=slice_.pooled,
         rows=len(labels),
         positives=_positives(problem, labels),
         challenger=value,

@@ -17,6 +17,9 @@ from include.specification.problem import Problem
 from include.specification.sections.promotion import Promotion
 from include.wording import some
 
+# Of the rows; a guard that could judge fewer guards nothing.
+_COVERED = 0.8
+
 
 @dataclass(frozen=True)
 class Check:
@@ -66,8 +69,9 @@ def decide_promotion(
     - *champion*: the lower bound of the paired bootstrap exceeds the margin. Without a champion
       the required values decide;
     - *slice <column>*: no slice is surely worse. A raw drop on a few hundred rows is noise, so a
-      slice fails only if the upper bound of its paired difference lies below ``-max_drop``. A
-      slice with too few rows to judge is listed as "cannot tell" and stops nothing;
+      slice fails only if the upper bound of its paired difference lies below ``-max_drop``.
+      Slices too small to judge are judged together; what could be judged must hold 80 % of the
+      rows;
     - *calibration*: the expected calibration error exceeds the champion's by no more than the
       guard allows; not for regression.
 
@@ -220,15 +224,23 @@ def _check_slices(evidence: Evidence, column: str, max_drop: float) -> Check:
         return Check(name, False, f"no slice of {column} was measured")
     if evidence.champion is None:
         return Check(name, True, f"no champion yet: {len(slices)} slices of {column} not compared")
-    unknown = [item.level for item in slices if item.upper is None]
     judged = [item for item in slices if item.upper is not None]
+    unknown = [item.level for item in slices if item.upper is None and not item.pooled]
+    pooled = max(item.pooled for item in slices)
+    rows = sum(item.rows for item in slices if not item.pooled)
+    covered = sum(item.rows for item in judged)
     # Written so that NaN counts as worse.
     worse = [item for item in judged if not _upper(item) >= -max_drop]
     if worse:
         listed = [f"{item.level} by at least {-_upper(item):.4f}" for item in worse]
         return Check(name, False, f"worse by more than {max_drop:g} on {column} {some(listed)}")
+    if covered < _COVERED * rows:
+        detail = f"{covered} of {rows} rows lie in slices of {column} that can be judged"
+        return Check(name, False, f"{detail}, {_COVERED:.0%} needed")
     detail = f"none of {len(judged)} slices of {column} is worse by more than {max_drop:g}"
-    if unknown:
+    if any(item.pooled for item in judged):
+        detail += f", of which one is {pooled} small slices together"
+    elif unknown:
         detail += f", cannot tell for {len(unknown)} with too few rows: {some(unknown)}"
     return Check(name, True, detail)
 

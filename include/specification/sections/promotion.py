@@ -26,8 +26,9 @@ class Guard(Section):
     """What must not get worse.
 
     Args:
-        slices: Feature columns whose values cut the held-out rows into slices.
-        max_drop: Largest loss of the metric on any slice that is large enough to judge.
+        slices: Feature columns whose values cut the held-out rows into slices. Those too small to
+            judge alone are judged together; 80 % of the rows must be judged.
+        max_drop: Largest loss of the metric on any slice.
         calibration: The most by which the challenger's expected calibration error may exceed the
             champion's on the same held-out rows, in [0, 1]; not for regression.
     """

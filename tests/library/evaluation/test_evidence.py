@@ -67,6 +67,36 @@ class TestGatherEvidence:
         assert Evidence.from_dict(document) == evidence
 
     @pytest.mark.usefixtures("few_resamples")
+    def test_slices_too_small_to_judge_are_judged_together(self, make_scores: MakeScores) -> None:
+        y, good, poor = make_scores(2000)
+        # Fifty slices of twenty rows: the model that is good elsewhere is inverted there.
+        small = np.arange(2000) % 2 == 0
+        names = ["CA" if i % 2 else f"S{i // 40:02}" for i in range(2000)]
+        inverted = np.where(small, 1 - good, good)
+        evidence = gather_evidence(
+            BINARY,
+            y,
+            inverted,
+            poor,
+            pd.DataFrame({"state": names}),
+            policy=POLICY,
+            metric="roc_auc",
+            seed=7,
+        )
+        california, *alone, together = evidence.slices
+        assert {item.upper for item in alone} == {None}
+        assert (len(alone), together.level) == (50, "(50 small slices together)")
+        assert (together.rows, together.positives, together.pooled) == (
+            *(1000, int(y[small].sum()), 50),
+        )
+        expected = paired_bootstrap(
+            "roc_auc", BINARY, y[small], inverted[small], poor[small], confidence=0.95, seed=7
+        )
+        assert (together.difference, together.upper) == (expected.difference, expected.upper)
+        assert expected.upper < -0.05
+        assert (california.rows, california.pooled) == (1000, 0)
+
+    @pytest.mark.usefixtures("few_resamples")
     def test_without_a_champion(self, make_scores: MakeScores) -> None:
         y, good, _ = make_scores(1000)
         slices = pd.DataFrame({"state": ["CA"] * 1000})

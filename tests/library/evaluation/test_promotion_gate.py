@@ -177,6 +177,7 @@ class TestRefusals:
             ({"rows": 0, "positives": 0}, ["evidence"]),
             ({"metric": "log_loss"}, ["evidence"]),
             ({"slices": ()}, ["slice State"]),
+            ({"slices": (ALASKA,)}, ["slice State"]),
             (
                 {"slices": (dataclasses.replace(CALIFORNIA, upper=math.nan),)},
                 ["slice State"],
@@ -266,7 +267,34 @@ class TestSlices:
 
     def test_long_lists_are_cut(self) -> None:
         many = tuple(dataclasses.replace(ALASKA, level=f"S{i}") for i in range(9))
-        assert decide(slices=many).checks[3].detail.endswith("S0, S1, S2, S3, S4 and 4 more")
+        check = decide(slices=(*many, CALIFORNIA)).checks[3]
+        assert check.detail.endswith("S0, S1, S2, S3, S4 and 4 more")
+
+    def test_small_slices_count_together(self) -> None:
+        small = tuple(dataclasses.replace(ALASKA, level=f"S{i}") for i in range(59))
+        pool = dataclasses.replace(
+            CALIFORNIA, level="(59 small slices together)", rows=59 * 20, upper=0.01, pooled=59
+        )
+        found = decide(slices=(*small, CALIFORNIA, pool))
+        assert found.promoted
+        assert found.checks[3].detail == (
+            "none of 2 slices of State is worse by more than 0.05, of which one is 59 small "
+            "slices together"
+        )
+        worse = dataclasses.replace(pool, upper=-0.3)
+        assert decide(slices=(*small, CALIFORNIA, worse)).reason == (
+            "refused: worse by more than 0.05 on State (59 small slices together) by at least "
+            "0.3000"
+        )
+        unknown = dataclasses.replace(pool, challenger=None, difference=None, upper=None)
+        assert decide(slices=(*small, CALIFORNIA, unknown)).reason == (
+            "refused: 900 of 2080 rows lie in slices of State that can be judged, 80% needed"
+        )
+
+    @pytest.mark.parametrize(("unjudged", "promoted"), [(225, True), (226, False)])
+    def test_four_of_five_rows_must_be_judged(self, unjudged: int, promoted: bool) -> None:
+        slices = (dataclasses.replace(ALASKA, rows=unjudged), CALIFORNIA)
+        assert decide(slices=slices).promoted == promoted
 
 
 class TestLowerIsBetter:
