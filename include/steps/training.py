@@ -15,14 +15,10 @@ from mlflow.models import infer_signature
 
 from include.calendar.partitions import Partition
 from include.errors import TrainingError
-from include.evaluation import prediction_columns
 from include.evaluation.decision_threshold import DecisionThreshold
 from include.evaluation.evidence import Evidence, gather_evidence
 from include.evaluation.metric_values import higher_is_better
 from include.evaluation.promotion_gate import PromotionDecision, decide_promotion, hold_back
-from include.monitoring.binning import fit_binning
-from include.monitoring.drift import calibrate
-from include.monitoring.profiles import Profile, merge_all, profile
 from include.registry import interventions
 from include.registry.champions import Registry
 from include.registry.mlflow_runs import Tracking
@@ -31,7 +27,6 @@ from include.registry.model_files import (
     REFERENCE,
     TRUSTED_TYPES,
     ModelVersion,
-    Reference,
     load_model,
     predict,
     put_file,
@@ -47,7 +42,8 @@ from include.storage.lineage import Origin
 from include.storage.object_store import ObjectStore
 from include.training import search, training_sets
 from include.training.fit_digest import digest_data, digest_fit, distributions
-from include.training.training_sets import TrainingData, TrainingSet
+from include.training.reference_profile import make_reference
+from include.training.training_sets import TrainingSet
 
 _RESULT_TAG = "relevo.result"
 _INPUT_TAG = "relevo.training_set"
@@ -227,7 +223,7 @@ def select(
     best = max(results, key=lambda result: (sign * result.validation, result.name))
     store = ObjectStore(lake.settings)
     model = load_model(lake.settings, best.file, best.trusted)
-    reference = _reference(data, scores_of(model, data.problem, data.features))
+    reference = make_reference(data, scores_of(model, data.problem, data.features))
     version = ModelVersion(
         pipeline=pipeline.name,
         version=0,
@@ -363,29 +359,6 @@ def close(
     ledger.record(lake, "training", str(partition), outcome, reason, origin=origin)
     registry.set_alias()
     return outcome, reason
-
-
-def _reference(data: TrainingData, scores: np.ndarray[Any, Any]) -> Reference:
-    """Profile the training set with the model's scores, and the noise between its partitions.
-
-    Where there is one partition only, the noise is that between two halves of it.
-    """
-    watched = prediction_columns.watched(data.problem, scores)
-    binning = fit_binning(
-        data.features,
-        list(data.numeric),
-        list(data.categorical),
-        predictions=watched,
-        classes=data.problem.classes,
-    )
-    slices = data.partitions
-    if len(set(slices)) == 1:
-        slices = np.arange(len(slices)) % 2
-    parts: list[Profile] = []
-    for name in sorted(set(slices)):
-        inside = slices == name
-        parts.append(profile(data.features[inside], binning, watched[inside]))
-    return Reference(profile=merge_all(parts), thresholds=calibrate(parts))
 
 
 def _requirements(estimator: str) -> list[str]:
