@@ -7,7 +7,7 @@ can be replayed under another policy.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Self
 
 from include.calendar.partitions import Frequency, Partition, parse
@@ -34,6 +34,7 @@ class Observation:
         performance: Verdict on the labels that matured.
         new_class: Whether labels that matured named a class that the model does not know.
         has_champion: False if no model was in use, so that there was nothing to watch.
+        untold: By trigger, why nothing could be told; for the reason of the decision.
     """
 
     partition: Partition
@@ -41,6 +42,7 @@ class Observation:
     performance: Literal["drop", "no drop", "cannot tell"]
     new_class: Literal["new class", "no new class", "cannot tell"] = "cannot tell"
     has_champion: bool = True
+    untold: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Render as plain JSON values."""
@@ -107,7 +109,8 @@ def decide_retraining(
 
     - A trigger of ``policy.when`` calls if it fired in k of the latest n partitions
       (``persist``), ``partition`` being the latest. A partition that was not observed, or of
-      which nothing could be told, did not fire. Observations made before a training still count
+      which nothing could be told, did not fire, and the reason says that it was not measured.
+      Observations made before a training still count
       after it: a cool-down of at least n - 1 keeps one from counting twice.
     - ``every`` calls when so many partitions have passed since the last training, the very first
       one included, or when there was none yet.
@@ -143,7 +146,7 @@ def decide_retraining(
         if count >= k:
             calls.append((trigger, told))
         else:
-            silences.append(f"{told}, {k} needed")
+            silences.append(_silence(trigger, count, partition, policy.persistence, observations))
     if policy.every is not None:
         due = last.shift(policy.every) if last else partition
         told = f"the last training was as of {last}" if last else "there was no training yet"
@@ -230,6 +233,31 @@ def _fired(
         if partition.shift(-n) < item.partition <= partition
         and getattr(item, trigger) == _FIRED[trigger]
     }
+
+
+def _silence(
+    trigger: str,
+    fired: int,
+    partition: Partition,
+    persistence: tuple[int, int],
+    observations: Iterable[Observation],
+) -> str:
+    """Say how often a trigger fired, and what was never measured, which is no good news."""
+    k, n = persistence
+    latest = [o for o in observations if partition.shift(-n) < o.partition <= partition]
+    told = {o.partition for o in latest if getattr(o, trigger) != "cannot tell"}
+    silence = f"{trigger} in {fired} of the latest {n} partitions, {k} needed"
+    if len(told) == n:
+        return silence
+    untold = [o for o in latest if o.partition not in told]
+    if untold:
+        last = max(untold, key=lambda o: (o.partition, o.untold.get(trigger, "")))
+        why = f"{last.partition}: {last.untold.get(trigger) or 'cannot tell'}"
+    else:
+        why = "nothing was observed"
+    if not told:
+        return f"{trigger} not measured in the latest {n} partitions ({why}), {k} needed"
+    return f"{silence}, {n - len(told)} not measured ({why})"
 
 
 def _demand_known(

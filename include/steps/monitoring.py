@@ -276,7 +276,7 @@ def decide(
 
 def observe(lake: Lake, pipeline: Pipeline) -> list[Observation]:
     """Read what was observed in every partition."""
-    drift = {row["partition"]: row["verdict"] for row in rows(lake, DRIFT)}
+    drift = {row["partition"]: row for row in rows(lake, DRIFT)}
     records: dict[str, list[PerformanceRecord]] = {}
     for row in rows(lake, PERFORMANCE):
         record = PerformanceRecord.from_dict(json.loads(row["details"]))
@@ -284,11 +284,12 @@ def observe(lake: Lake, pipeline: Pipeline) -> list[Observation]:
     return [
         Observation(
             partition=partitions.parse(name, pipeline.partition),
-            drift=verdict,
+            drift=row["verdict"],
             performance=_worst([record.verdict for record in records.get(name, [])]),
             new_class=_new_class([record.new_class for record in records.get(name, [])]),
+            untold=_untold(row, records.get(name, [])),
         )
-        for name, verdict in sorted(drift.items())
+        for name, row in sorted(drift.items())
     ]
 
 
@@ -351,6 +352,16 @@ def _measure(
         seed=pipeline.training.seed,
     )
     return record, scored
+
+
+def _untold(drift: Mapping[str, Any], records: Sequence[PerformanceRecord]) -> dict[str, str]:
+    """Say by trigger why nothing could be told of a partition."""
+    found = {"drift": drift["reason"]} if drift["verdict"] == "cannot tell" else {}
+    if not records:
+        return found | dict.fromkeys(("performance", "new_class"), "no labels matured to judge by")
+    if _worst([record.verdict for record in records]) == "cannot tell":
+        found["performance"] = max(records, key=lambda record: record.partition).reason
+    return found
 
 
 def _worst(verdicts: Sequence[str]) -> Literal["drop", "no drop", "cannot tell"]:

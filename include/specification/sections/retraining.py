@@ -17,8 +17,8 @@ class Retraining(Section):
     """When the champion is challenged; every number counts partitions.
 
     For ``cooldown`` and ``budget`` a refused training counts half, and the one that made the first
-    champion not at all. A run sees the trainings up to its own partition: one that comes late, for a
-    gap, may decide on one more than they would have left for those that ran before it.
+    champion not at all. A run sees the trainings up to its own partition: one that comes late, for
+    a gap, may decide on one more than they would have left for those that ran before it.
 
     Args:
         when: Triggers that count; ``new_class`` is a label that the champion has never seen.

@@ -39,6 +39,10 @@ def seen(back: int, drift: bool = True, drop: bool = False, **other: Any) -> Obs
     )
 
 
+def calm(*back: int) -> list[Observation]:
+    return [seen(item, drift=False) for item in back]
+
+
 def trained(back: int, outcome: Any = "promoted") -> TrainingRecord:
     return TrainingRecord(NOW.shift(-back), outcome)
 
@@ -68,7 +72,7 @@ class TestPersistence:
         )
 
     def test_one_of_three_does_not(self) -> None:
-        decision = decide([seen(0), seen(3), seen(4)])
+        decision = decide([seen(0), *calm(1, 2), seen(3), seen(4)])
         assert decision == RetrainingDecision(
             False,
             "drift in 1 of the latest 3 partitions, 2 needed; "
@@ -87,6 +91,35 @@ class TestPersistence:
         assert not decide([unsure, seen(1)]).retrain
         assert not decide([]).retrain
 
+    def test_what_was_never_measured_is_told(self) -> None:
+        def unsure(back: int, **why: str) -> Observation:
+            return Observation(NOW.shift(-back), "no drift", "cannot tell", untold=why)
+
+        why = "no labels matured to judge by"
+        never = [unsure(0, performance=why), unsure(1, performance="3 rows"), unsure(2)]
+        assert decide(never).reason == (
+            "drift in 0 of the latest 3 partitions, 2 needed; performance not measured in the "
+            f"latest 3 partitions (2006-Q1: {why}), 2 needed"
+        )
+        assert decide([*calm(0), *never[1:]]).reason.endswith(
+            "performance in 0 of the latest 3 partitions, 2 needed, 2 not measured (2005-Q4: 3 "
+            "rows)"
+        )
+        assert decide([seen(0), *calm(1)], when=("drift",)).reason == (
+            "drift in 1 of the latest 3 partitions, 2 needed, 1 not measured (nothing was observed)"
+        )
+        assert decide([], when=("drift",)).reason == (
+            "drift not measured in the latest 3 partitions (nothing was observed), 2 needed"
+        )
+
+    def test_of_two_observations_of_a_partition_the_one_that_tells_counts(self) -> None:
+        twice = [Observation(NOW, "cannot tell", "no drop", untold={"drift": "2 rows"}), *calm(0)]
+        told = {decide([*o, *calm(1, 2)]).reason for o in itertools.permutations(twice)}
+        assert told == {
+            "drift in 0 of the latest 3 partitions, 2 needed; performance in 0 of the latest 3 "
+            "partitions, 2 needed"
+        }
+
     def test_new_classes_call_like_any_other_trigger(self) -> None:
         def told(back: int, new_class: Any) -> Observation:
             return seen(back, drift=False, new_class=new_class)
@@ -94,7 +127,8 @@ class TestPersistence:
         when = ("new_class",)
         news = [told(0, "new class"), told(1, "cannot tell"), told(2, "no new class")]
         assert decide(news, when=when).reason == (
-            "new_class in 1 of the latest 3 partitions, 2 needed"
+            "new_class in 1 of the latest 3 partitions, 2 needed, 1 not measured (2005-Q4: cannot "
+            "tell)"
         )
         decision = decide([*news, told(2, "new class")], when=when)
         assert (decision.retrain, decision.triggers) == (True, ("new_class",))
@@ -338,5 +372,5 @@ def test_round_trips_through_json() -> None:
         document = json.loads(json.dumps(item.to_dict()))
         assert type(item).from_dict(document) == item
     before = seen(1).to_dict()
-    del before["new_class"]
+    del before["new_class"], before["untold"]
     assert Observation.from_dict(before) == seen(1)
