@@ -21,6 +21,7 @@ from include.features.known_labels import known_labels, mature_as_of
 from include.features.point_in_time import join_labels
 from include.monitoring.drift import DriftVerdict, detect_drift
 from include.monitoring.performance import (
+    HeldOut,
     PerformanceRecord,
     assess_performance,
     partitions_to_judge,
@@ -346,7 +347,7 @@ def _measure(
         prediction_columns.from_frame(problem, judged),
         partition=measured,
         model_version=version.version,
-        held_out=ledger.held_out_metric(lake, version.version, rule.metric),
+        held_out=HeldOut.of(ledger.held_out_evidence(lake, version.version), rule.metric),
         rule=rule,
         back_scored=not is_of_then,
         seed=pipeline.training.seed,

@@ -112,7 +112,9 @@ def test_matured_partition_is_back_scored_and_compared_with_the_held_out_metric(
 
     assert record.partition == "2003-Q1"
     assert record.back_scored
-    assert record.held_out == ledger.held_out_metric(stack.lake, 1, "roc_auc")
+    evidence = ledger.held_out_evidence(stack.lake, 1)
+    assert evidence is not None
+    assert record.held_out == evidence["challenger"]["roc_auc"]["value"]
     assert row.retrain == "no"
     assert row.reason
 
