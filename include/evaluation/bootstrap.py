@@ -39,12 +39,16 @@ _Statistic = Callable[[_Drawn], float]
 
 @dataclass(frozen=True)
 class Interval:
-    """A metric with the bounds of its two-sided bootstrap interval, of so many resamples."""
+    """A metric with the bounds of its two-sided bootstrap interval, of so many resamples.
+
+    Intervals of before their confidence was kept have that of the default.
+    """
 
     value: float
     lower: float
     upper: float
     resamples: int = _RESAMPLES
+    confidence: float = 0.95
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ def bootstrap_interval(
     (drawn,) = _bootstrap(name, y, [(problem, scores)], confidence, resamples, seed)
     tail = (1 - confidence) / 2
     lower, upper = np.quantile(drawn, [tail, 1 - tail])
-    return Interval(value, float(lower), float(upper), len(drawn))
+    return Interval(value, float(lower), float(upper), len(drawn), confidence)
 
 
 def paired_bootstrap(

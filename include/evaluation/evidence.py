@@ -29,7 +29,7 @@ from include.evaluation.metric_values import (
     measure,
     unseen_classes,
 )
-from include.specification.metric_names import Task
+from include.specification.metric_names import CALIBRATION_ERROR, Task
 from include.specification.problem import Problem, Scores
 from include.specification.sections.decision import Costs
 from include.specification.sections.promotion import Promotion
@@ -69,6 +69,8 @@ class SliceComparison:
         champion: Metric of the champion.
         difference: How much better the challenger is; negative is worse.
         upper: One-sided upper bound of the difference.
+        pooled: How many slices that are too small to judge alone it stands for; 0 if it is one
+            itself.
     """
 
     column: str
@@ -79,6 +81,7 @@ class SliceComparison:
     champion: float | None
     difference: float | None
     upper: float | None
+    pooled: int = 0
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ class Evidence:
         challenger: Metrics of the challenger with intervals; empty if there are too few labels.
         champion: Metrics of the champion; None when there is no champion yet.
         comparison: Paired comparison by ``metric``; None without a champion or enough labels.
-        slices: Every slice of every guarded column.
+        slices: Every slice of every guarded column, and of each column the small ones together.
         calibration_error: Expected calibration error of the challenger; None without rows, and
             for regression.
         task: What was predicted.
@@ -103,6 +106,8 @@ class Evidence:
         absolute_error: Regression: quantiles of the challenger's absolute error, by rank.
         decided: Binary: by ``challenger`` and ``champion``, how each decided at its own threshold;
             without those of a model that has none.
+        champion_calibration_error: Expected calibration error of the champion; None without one,
+            without rows, and for regression.
     """
 
     metric: str
@@ -120,6 +125,7 @@ class Evidence:
     bias: float | None = None
     absolute_error: Mapping[str, float] = field(default_factory=dict)
     decided: Mapping[str, Decided] = field(default_factory=dict)
+    champion_calibration_error: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Render as plain JSON values."""
@@ -192,6 +198,7 @@ def gather_evidence(
                 f"{nearest(column, [str(name) for name in slices.columns])}."
             )
     asked = {metric, *policy.require, *also, *problem.own_metrics, *METRICS[problem.task]}
+    asked.discard(CALIBRATION_ERROR)
     names = sorted(asked) if is_enough(problem, labels, 1) else []
     confidence = policy.beat_champion.confidence
     evidence = Evidence(
@@ -224,21 +231,25 @@ def gather_evidence(
         ),
         slices=tuple(
             _compare_slice(
-                column,
-                level,
+                slice_,
                 metric,
                 problem,
                 of_theirs,
-                labels[inside],
-                ours[inside],
-                None if theirs is None else theirs[inside],
+                labels[slice_.inside],
+                ours[slice_.inside],
+                None if theirs is None else theirs[slice_.inside],
                 confidence,
                 seed,
             )
             for column in policy.guard.slices
-            for level, inside in cut_slices(slices[column], len(labels))
+            for slice_ in _cut(problem, slices[column], labels)
         ),
         calibration_error=calibration_error(problem, labels, ours) if len(labels) else None,
+        champion_calibration_error=(
+            calibration_error(problem, labels, theirs)
+            if theirs is not None and len(labels)
+            else None
+        ),
         task=problem.task,
         decided={
             model: count_decided(threshold, labels, scores, costs)
@@ -270,9 +281,27 @@ def _positives(problem: Problem, labels: NDArray[Any]) -> int | None:
     return int(labels.sum()) if problem.task == "binary" else None
 
 
+@dataclass(frozen=True)
+class _Slice:
+    column: str
+    level: str
+    inside: NDArray[np.bool_]
+    pooled: int = 0
+
+
+def _cut(problem: Problem, values: pd.Series[Any], labels: NDArray[Any]) -> list[_Slice]:
+    """Cut held-out rows by a column; those too small to judge alone are also one slice together."""
+    column = str(values.name)
+    cut = [_Slice(column, *item) for item in cut_slices(values, len(labels))]
+    small = [item.inside for item in cut if not is_enough(problem, labels[item.inside])]
+    if len(small) > 1:
+        level = f"({len(small)} small slices together)"
+        cut.append(_Slice(column, level, np.logical_or.reduce(small), len(small)))
+    return cut
+
+
 def _compare_slice(
-    column: str,
-    level: str,
+    slice_: _Slice,
     name: str,
     problem: Problem,
     of_theirs: Problem,
@@ -297,8 +326,9 @@ def _compare_slice(
                 champion_problem=of_theirs,
             )
     return SliceComparison(
-        column=column,
-        level=level,
+        column=slice_.column,
+        level=slice_.level,
+        pooled=slice_.pooled,
         rows=len(labels),
         positives=_positives(problem, labels),
         challenger=value,

@@ -12,9 +12,13 @@ from typing import Any, Self
 
 from include.evaluation.evidence import Evidence, SliceComparison
 from include.evaluation.metric_values import describe_unseen, higher_is_better
+from include.specification.metric_names import CALIBRATION_ERROR
 from include.specification.problem import Problem
 from include.specification.sections.promotion import Promotion
 from include.wording import some
+
+# Of the rows; a guard that could judge fewer guards nothing.
+_COVERED = 0.8
 
 
 @dataclass(frozen=True)
@@ -65,9 +69,11 @@ def decide_promotion(
     - *champion*: the lower bound of the paired bootstrap exceeds the margin. Without a champion
       the required values decide;
     - *slice <column>*: no slice is surely worse. A raw drop on a few hundred rows is noise, so a
-      slice fails only if the upper bound of its paired difference lies below ``-max_drop``. A
-      slice with too few rows to judge is listed as "cannot tell" and stops nothing;
-    - *calibration*: the expected calibration error is within bounds; not for regression.
+      slice fails only if the upper bound of its paired difference lies below ``-max_drop``.
+      Slices too small to judge are judged together; what could be judged must hold 80 % of the
+      rows;
+    - *calibration*: the expected calibration error exceeds the champion's by no more than the
+      guard allows; not for regression.
 
     Args:
         problem: What the evidence is about.
@@ -121,7 +127,7 @@ def _checks(
     for column in policy.guard.slices:
         yield _check_slices(evidence, column, policy.guard.max_drop)
     if problem.task != "regression":
-        yield _check_calibration(evidence.calibration_error, policy.guard.calibration)
+        yield _check_calibration(evidence, policy.guard.calibration)
 
 
 def _check_evidence(problem: Problem, evidence: Evidence, metric: str) -> Check:
@@ -164,24 +170,30 @@ def _describe(evidence: Evidence) -> str:
             return f"{evidence.rows} rows"
 
 
-def _check_calibration(error: float | None, limit: float) -> Check:
-    if error is None or not math.isfinite(error):
-        return Check("calibration", False, f"calibration error is absent, {limit:.4f} allowed")
-    sign = "<=" if error <= limit else ">"
-    detail = f"calibration error {error:.4f} {sign} {limit:.4f}"
-    return Check("calibration", error <= limit, detail)
+def _check_calibration(evidence: Evidence, allowed: float) -> Check:
+    ours, theirs = evidence.calibration_error, evidence.champion_calibration_error
+    if evidence.champion is None:
+        return Check("calibration", True, "no champion yet: calibration error not compared")
+    if ours is None or theirs is None or not math.isfinite(ours - theirs):
+        detail = "the calibration error of challenger or champion is absent"
+        return Check("calibration", False, detail)
+    passed = ours <= theirs + allowed
+    detail = f"calibration error {ours:.4f} against champion {theirs:.4f}, "
+    detail += f"{'within' if passed else 'more than'} {allowed:g} above it"
+    return Check("calibration", passed, detail)
 
 
 def _check_required(problem: Problem, evidence: Evidence, name: str, bound: float) -> Check:
-    higher = higher_is_better(name, problem)
-    interval = evidence.challenger.get(name)
-    if interval is None or not math.isfinite(interval.value):
+    if name == CALIBRATION_ERROR:
+        higher, value = False, evidence.calibration_error
+    else:
+        higher, interval = higher_is_better(name, problem), evidence.challenger.get(name)
+        value = None if interval is None else interval.value
+    if value is None or not math.isfinite(value):
         return Check(f"require {name}", False, f"{name} of the challenger is absent")
-    passed = interval.value >= bound if higher else interval.value <= bound
+    passed = value >= bound if higher else value <= bound
     sign = (">=" if passed else "<") if higher else ("<=" if passed else ">")
-    return Check(
-        f"require {name}", passed, f"{name} {interval.value:.4f} {sign} {bound:.4f} required"
-    )
+    return Check(f"require {name}", passed, f"{name} {value:.4f} {sign} {bound:.4f} required")
 
 
 def _check_champion(evidence: Evidence, policy: Promotion, metric: str) -> Check:
@@ -212,15 +224,23 @@ def _check_slices(evidence: Evidence, column: str, max_drop: float) -> Check:
         return Check(name, False, f"no slice of {column} was measured")
     if evidence.champion is None:
         return Check(name, True, f"no champion yet: {len(slices)} slices of {column} not compared")
-    unknown = [item.level for item in slices if item.upper is None]
     judged = [item for item in slices if item.upper is not None]
+    unknown = [item.level for item in slices if item.upper is None and not item.pooled]
+    pooled = max(item.pooled for item in slices)
+    rows = sum(item.rows for item in slices if not item.pooled)
+    covered = sum(item.rows for item in judged)
     # Written so that NaN counts as worse.
     worse = [item for item in judged if not _upper(item) >= -max_drop]
     if worse:
         listed = [f"{item.level} by at least {-_upper(item):.4f}" for item in worse]
         return Check(name, False, f"worse by more than {max_drop:g} on {column} {some(listed)}")
+    if covered < _COVERED * rows:
+        detail = f"{covered} of {rows} rows lie in slices of {column} that can be judged"
+        return Check(name, False, f"{detail}, {_COVERED:.0%} needed")
     detail = f"none of {len(judged)} slices of {column} is worse by more than {max_drop:g}"
-    if unknown:
+    if any(item.pooled for item in judged):
+        detail += f", of which one is {pooled} small slices together"
+    elif unknown:
         detail += f", cannot tell for {len(unknown)} with too few rows: {some(unknown)}"
     return Check(name, True, detail)
 

@@ -27,6 +27,7 @@ from include.specification.sections.monitoring import DriftMonitoring
 _MISSING = "missing share"
 _UNSEEN = "unseen share"
 _MINIMUM_PARTITIONS = 3
+_SHOWN = 3  # columns of a reason
 
 # What counts as a shift when the reference has nothing to say about its own noise.
 FLOORS: Mapping[str, float] = {
@@ -142,8 +143,8 @@ def calibrate(partition_profiles: Sequence[Profile], *, minimum_rows: int = 500)
 
     The threshold of a test is the largest value that any partition shows against the merge of the
     others, or the conventional floor if that is larger. The thresholds of a share are the same
-    noise *plus* 0.1. With fewer than three partitions there is no noise to learn and the floors
-    stand alone.
+    noise *plus* 0.1. With fewer than three partitions, of predictions with fewer than three that
+    were predicted, there is no noise to learn and the floors stand alone.
 
     Args:
         partition_profiles: One profile a reference partition, on one binning.
@@ -161,12 +162,19 @@ def calibrate(partition_profiles: Sequence[Profile], *, minimum_rows: int = 500)
     ]
     columns = {
         column: {
-            test: _threshold(test, [noise[column].get(test, 0.0) for noise in learned])
+            test: _threshold(test, [noise.get(test, 0.0) for noise in _learned_of(column, learned)])
             for test in _tests(kind)
         }
         for column, kind in kinds.items()
     }
     return Thresholds(columns=columns, partitions=len(telling))
+
+
+def _learned_of(
+    column: str, learned: Sequence[Mapping[str, Mapping[str, float]]]
+) -> list[Mapping[str, float]]:
+    found = [noise[column] for noise in learned if column in noise]
+    return found if len(found) >= _MINIMUM_PARTITIONS else []
 
 
 def detect_drift(
@@ -175,7 +183,8 @@ def detect_drift(
     """Judge a batch against the reference of the model that scored it.
 
     The batch drifts when the share of drifted features reaches ``rule.share_of_features``, or when
-    ``rule.prediction`` and the predictions drift.
+    ``rule.prediction`` and the predictions drift. Where either side holds no prediction that
+    counts, those are not compared, and the reason says so.
 
     Args:
         reference: Profile of the training data, with predictions if ``rule.prediction``.
@@ -213,7 +222,7 @@ def detect_drift(
     fired = share >= rule.share_of_features or bool(predictions and predictions.drifted)
     return DriftVerdict(
         verdict="drift" if fired else "no drift",
-        reason=_reason(drifted, len(features), predictions),
+        reason=_reason(drifted, len(features), predictions, asked=rule.prediction),
         drifted=tuple(item.column for item in drifted),
         share=share,
         features=features,
@@ -233,7 +242,12 @@ def _compare(reference: Profile, current: Profile) -> dict[str, dict[str, float]
         compared[name][_UNSEEN] = current.unseen_share(name) - reference.unseen_share(name)
     for name, statistics in compared.items():
         statistics[_MISSING] = current.missing_share(name) - reference.missing_share(name)
-    if reference.predictions and current.predictions:
+    if (
+        reference.predictions
+        and current.predictions
+        and reference.predictions.rows
+        and current.predictions.rows
+    ):
         edges = reference.binning.predictions or ()
         compared[PREDICTIONS] = _compare_predictions(
             reference.predictions, current.predictions, edges
@@ -341,10 +355,14 @@ def _demand_comparable(
 
 
 def _reason(
-    drifted: Sequence[ColumnDrift], features: int, predictions: ColumnDrift | None, shown: int = 3
+    drifted: Sequence[ColumnDrift],
+    features: int,
+    predictions: ColumnDrift | None,
+    *,
+    asked: bool,
 ) -> str:
-    worst = ", ".join(item.describe() for item in drifted[:shown])
-    more = f", and {len(drifted) - shown} more" if len(drifted) > shown else ""
+    worst = ", ".join(item.describe() for item in drifted[:_SHOWN])
+    more = f", and {len(drifted) - _SHOWN} more" if len(drifted) > _SHOWN else ""
     parts = [
         f"{len(drifted)} of {features} features drifted" + (f" ({worst}{more})" if worst else "")
     ]
@@ -353,4 +371,6 @@ def _reason(
         told = predictions.describe().removeprefix(f"{PREDICTIONS} ")
         count = f"{len(predictions.exceeded)} of {len(predictions.statistics)} tests exceeded"
         parts.append(f"predictions {verb} ({told}, {count})")
+    elif asked:
+        parts.append("predictions not compared (one side has none of rows that were not fitted on)")
     return ", ".join(parts)

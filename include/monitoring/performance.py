@@ -14,9 +14,10 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.stats import norm
 
 from include.errors import MonitoringError
-from include.evaluation.bootstrap import bootstrap_interval
+from include.evaluation.bootstrap import Interval, bootstrap_interval
 from include.evaluation.calibration import calibration_error, observed_over_predicted
 from include.evaluation.metric_values import (
     MINIMUM_ROWS,
@@ -32,6 +33,32 @@ from include.specification.problem import MINIMUM_CLASS_ROWS, Problem
 from include.specification.sections.monitoring import PerformanceMonitoring
 
 CONFIDENCE = 0.90
+# How sure a drop must be; less where so many rows on both sides leave little to chance.
+_SURE, _SURE_OF_MANY, _MANY_ROWS = 0.99, 0.95, 1_000
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What a version reached on its held-out rows, which is an estimate like any other.
+
+    Args:
+        interval: The metric with its bootstrap interval.
+        rows: Held-out rows.
+    """
+
+    interval: Interval
+    rows: int
+
+    @classmethod
+    def of(cls, evidence: Mapping[str, Any] | None, metric: str) -> Self | None:
+        """Take a metric from the evidence of a verdict; None if it is not there or no number."""
+        found = evidence["challenger"].get(metric) if evidence else None
+        if evidence is None or found is None:
+            return None
+        interval = Interval(**found)
+        if not all(map(math.isfinite, (interval.value, interval.lower, interval.upper))):
+            return None
+        return cls(interval, evidence["rows"])
 
 
 @dataclass(frozen=True)
@@ -102,16 +129,17 @@ def assess_performance(
     *,
     partition: str,
     model_version: int,
-    held_out: float | None,
+    held_out: HeldOut | None,
     rule: PerformanceMonitoring,
     back_scored: bool,
     seed: int,
 ) -> PerformanceRecord:
     """Judge a matured partition against what the model promised on its held-out rows.
 
-    It is a drop only when the whole 90 % interval lies more than ``rule.max_drop`` on the worse
-    side of ``held_out``. Nothing can be told without ``held_out``, or with too few labels: 30 rows
-    (binary: of either class; multiclass: of at least two classes).
+    It is a drop when the metric is more than ``rule.max_drop`` worse than ``held_out``, and is
+    worse at all with a confidence of 99 %, both sides being estimates (95 % if both have 1,000
+    rows). Nothing can be told without ``held_out``, or with too few labels: 30 rows (binary: of
+    either class; multiclass: of at least two classes).
 
     Args:
         problem: What labels and scores mean; multiclass: with the classes of the version.
@@ -119,7 +147,7 @@ def assess_performance(
         scores: What was predicted, as ``include.specification.problem`` says.
         partition: Name of the predicted partition.
         model_version: Version that predicted it.
-        held_out: The version's held-out value of ``rule.metric``; None or NaN if unknown.
+        held_out: What the version reached by ``rule.metric``; None if unknown.
         rule: The pipeline's rule.
         back_scored: Whether the partition was scored only after it had matured.
         seed: Seed of the bootstrap.
@@ -138,22 +166,21 @@ def assess_performance(
         if is_enough(problem, labels, 1)
         else None
     )
-    held_out = held_out if held_out is not None and math.isfinite(held_out) else None
     verdict: Literal["drop", "no drop", "cannot tell"] = "cannot tell"
     if interval is None or not is_enough(problem, labels):
         reason = f"{describe_labels(problem, labels)}, {_needed(problem)} needed to tell"
     elif held_out is None:
         reason = f"the held-out {rule.metric} of version {model_version} is unknown"
     else:
-        higher = higher_is_better(rule.metric, problem)
-        limit = held_out - rule.max_drop if higher else held_out + rule.max_drop
-        dropped = interval.upper < limit if higher else interval.lower > limit
-        verdict = "drop" if dropped else "no drop"
-        relation = "lies" if dropped else "does not lie"
+        sure = _SURE_OF_MANY if min(len(labels), held_out.rows) >= _MANY_ROWS else _SURE
+        drop, least = _drop(
+            interval, held_out.interval, sure, higher_is_better(rule.metric, problem)
+        )
+        verdict = "drop" if drop > rule.max_drop and least > 0 else "no drop"
         reason = (
-            f"{rule.metric} {interval.value:.4f} [{interval.lower:.4f}, {interval.upper:.4f}] "
-            f"{relation} {'below' if higher else 'above'} {limit:.4f} "
-            f"(held-out {held_out:.4f}, {rule.max_drop:g} allowed)"
+            f"{rule.metric} {interval.value:.4f} against held-out {held_out.interval.value:.4f}: "
+            f"worse by {drop:.4f} ({rule.max_drop:g} allowed), by at least {least:.4f} with "
+            f"{sure:.0%} confidence"
         )
     unseen = unseen_classes(problem.classes, labels) if problem.task == "multiclass" else {}
     if unseen:
@@ -167,7 +194,7 @@ def assess_performance(
         value=interval.value if interval else None,
         lower=interval.lower if interval else None,
         upper=interval.upper if interval else None,
-        held_out=held_out,
+        held_out=held_out.interval.value if held_out else None,
         observed_over_predicted=observed_over_predicted(problem, labels, values),
         calibration_error=calibration_error(problem, labels, values),
         verdict=verdict,
@@ -176,6 +203,22 @@ def assess_performance(
         unseen=unseen,
         bias=mean_error(labels, values) if problem.task == "regression" else None,
     )
+
+
+def _drop(current: Interval, held_out: Interval, sure: float, higher: bool) -> tuple[float, float]:
+    """Give how much worse the metric is, and the lower bound of that at a confidence.
+
+    The bound is made of the two intervals (Zou & Donner, Statistics in Medicine 2008), each side's
+    distance scaled from its own confidence as that of a normal estimate.
+    """
+    if higher:
+        drop = held_out.value - current.value
+        distances = (held_out.value - held_out.lower, current.upper - current.value)
+    else:
+        drop = current.value - held_out.value
+        distances = (held_out.upper - held_out.value, current.value - current.lower)
+    scales = [norm.ppf(sure) / norm.ppf((1 + side.confidence) / 2) for side in (held_out, current)]
+    return drop, drop - math.hypot(*(d * scale for d, scale in zip(distances, scales, strict=True)))
 
 
 def _needed(problem: Problem) -> str:

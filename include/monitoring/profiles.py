@@ -136,8 +136,8 @@ class Profile:
         rows: Number of rows.
         numeric: Profile by numeric column.
         categorical: Profile by categorical column.
-        predictions: Profile of what was predicted, numbers or classes; None for a batch that was
-            not scored.
+        predictions: Profile of what was predicted, numbers or classes, of the rows that tell (see
+            :func:`profile`); None for a batch that was not scored.
     """
 
     binning: Binning
@@ -236,7 +236,10 @@ _Column = TypeVar("_Column", NumericProfile, CategoricalProfile)
 
 
 def profile(
-    frame: pd.DataFrame, binning: Binning, predictions: NDArray[Any] | None = None
+    frame: pd.DataFrame,
+    binning: Binning,
+    predictions: NDArray[Any] | None = None,
+    telling: NDArray[np.bool_] | None = None,
 ) -> Profile:
     """Profile a batch in one pass; columns that the binning does not name are ignored.
 
@@ -247,6 +250,8 @@ def profile(
         binning: From :func:`~include.monitoring.binning.fit_binning` on the reference.
         predictions: What was predicted, shape (n_rows,): numbers, float64, or names of classes
             (object), as in the reference; NaN and None count as missing.
+        telling: Rows whose predictions count, shape (n_rows,): a model knows what it was fitted
+            on, so its predictions of that say nothing of those to come. All by default.
 
     Raises:
         MonitoringError: If a column is absent or does not hold numbers, if the predictions do not
@@ -257,6 +262,9 @@ def profile(
             "binning: must have prediction edges or levels to count predictions, got none. "
             "Fit it again with the reference's `predictions`."
         )
+    counted = len(frame)
+    if predictions is not None and telling is not None:
+        predictions, counted = predictions[telling], int(telling.sum())
     return Profile(
         binning=binning,
         rows=len(frame),
@@ -269,7 +277,7 @@ def profile(
             for name, levels in binning.categorical.items()
         },
         predictions=(
-            None if predictions is None else _profile_predictions(predictions, len(frame), binning)
+            None if predictions is None else _profile_predictions(predictions, counted, binning)
         ),
     )
 

@@ -7,7 +7,7 @@ can be replayed under another policy.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Self
 
 from include.calendar.partitions import Frequency, Partition, parse
@@ -18,9 +18,9 @@ NO_CHAMPION = "no champion"
 CALENDAR = "every"
 
 Outcome = Literal["requested", "promoted", "refused", "failed", "withdrawn"]
-# A training that failed or was withdrawn made no model: it must neither delay the next nor use up
-# the budget.
-_COUNTED = frozenset({"requested", "promoted", "refused"})
+# What a training spends of the budget. One that failed or was withdrawn made no model: it must
+# neither delay the next nor use up anything.
+_COSTS: Mapping[str, float] = {"requested": 1, "promoted": 1, "refused": 0.5}
 _FIRED = {"drift": "drift", "performance": "drop", "new_class": "new class"}
 
 
@@ -34,6 +34,7 @@ class Observation:
         performance: Verdict on the labels that matured.
         new_class: Whether labels that matured named a class that the model does not know.
         has_champion: False if no model was in use, so that there was nothing to watch.
+        untold: By trigger, why nothing could be told; for the reason of the decision.
     """
 
     partition: Partition
@@ -41,6 +42,7 @@ class Observation:
     performance: Literal["drop", "no drop", "cannot tell"]
     new_class: Literal["new class", "no new class", "cannot tell"] = "cannot tell"
     has_champion: bool = True
+    untold: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Render as plain JSON values."""
@@ -107,17 +109,19 @@ def decide_retraining(
 
     - A trigger of ``policy.when`` calls if it fired in k of the latest n partitions
       (``persist``), ``partition`` being the latest. A partition that was not observed, or of
-      which nothing could be told, did not fire. Observations made before a training still count
+      which nothing could be told, did not fire, and the reason says that it was not measured.
+      Observations made before a training still count
       after it: a cool-down of at least n - 1 keeps one from counting twice.
     - ``every`` calls when so many partitions have passed since the last training, the very first
       one included, or when there was none yet.
     - A partition without a champion always calls: nothing can be scored until there is one.
-    - ``cooldown`` blocks: after a training as of p, the next is as of p + cooldown + 1 or later,
-      again the very first one included.
-    - ``budget`` blocks: at most k trainings in any n partitions.
+    - ``cooldown`` blocks: after a training as of p, the next is as of p + cooldown + 1 or later.
+    - ``budget`` blocks once k trainings of the latest n partitions are spent.
 
-    A training that failed or was withdrawn counts for none of these: it made no model. Records of
-    ``partition`` itself and of later ones are ignored, so a re-run decides the same.
+    A refused training counts half for these two: half the cool-down, rounded down, and half a
+    training. The one that made the first champion counts for neither: it replaced nobody. One
+    that failed or was withdrawn counts for nothing: it made no model. Records of ``partition``
+    itself and of later ones are ignored, so a re-run decides the same.
 
     Args:
         policy: The pipeline's retraining section.
@@ -129,9 +133,8 @@ def decide_retraining(
         MonitoringError: If a verdict or an outcome is unknown, or a frequency differs.
     """
     _demand_known(partition, observations, trainings)
-    trained = {item.partition for item in trainings if item.outcome in _COUNTED}
-    past = sorted(item for item in trained if item < partition)
-    last = past[-1] if past else None
+    past = [item for item in trainings if item.outcome in _COSTS and item.partition < partition]
+    last = max((item.partition for item in past), default=None)
 
     calls, silences = [], []
     if any(item.partition == partition and not item.has_champion for item in observations):
@@ -143,7 +146,7 @@ def decide_retraining(
         if count >= k:
             calls.append((trigger, told))
         else:
-            silences.append(f"{told}, {k} needed")
+            silences.append(_silence(trigger, count, partition, policy.persistence, observations))
     if policy.every is not None:
         due = last.shift(policy.every) if last else partition
         told = f"the last training was as of {last}" if last else "there was no training yet"
@@ -156,16 +159,55 @@ def decide_retraining(
     why = "; ".join(told for _, told in calls)
     if not calls:
         return RetrainingDecision(False, "; ".join(silences) or "no trigger is set", (), None)
-    if last and partition <= last.shift(policy.cooldown):
-        allowed = last.shift(policy.cooldown + 1)
-        block = f"blocked by the cool-down: trained as of {last}, the next may be as of {allowed}"
+    costs = _costs(past)
+    if block := _cool_down(policy, partition, costs):
         return RetrainingDecision(False, f"{why}; {block}", triggers, "cooldown")
-    k, n = policy.spending
-    spent = [item for item in past if item > partition.shift(-n)]
-    if len(spent) >= k:
-        block = f"blocked by the budget: {len(spent)} trainings in {n} partitions, {k} allowed"
+    if block := _overspent(policy, partition, costs):
         return RetrainingDecision(False, f"{why}; {block}", triggers, "budget")
     return RetrainingDecision(True, why, triggers, None)
+
+
+def _costs(past: Sequence[TrainingRecord]) -> dict[Partition, float]:
+    """Say what each training but that of the first champion counts, by partition."""
+    first = min((item.partition for item in past if item.outcome == "promoted"), default=None)
+    costs: dict[Partition, float] = {}
+    for item in past:
+        if item.partition != first:
+            cost = _COSTS[item.outcome]
+            costs[item.partition] = max(cost, costs.get(item.partition, 0))
+    return costs
+
+
+def _cool_down(
+    policy: Retraining, partition: Partition, costs: Mapping[Partition, float]
+) -> str | None:
+    """Name the training that holds the next back for longest; None if none does."""
+    allowed, trained = max(
+        (
+            (trained.shift(int(policy.cooldown * cost) + 1), trained)
+            for trained, cost in costs.items()
+        ),
+        default=(partition, partition),
+    )
+    if partition >= allowed:
+        return None
+    how = "" if costs[trained] == 1 else " and refused, which counts half"
+    return (
+        f"blocked by the cool-down: trained as of {trained}{how}, the next may be as of {allowed}"
+    )
+
+
+def _overspent(
+    policy: Retraining, partition: Partition, costs: Mapping[Partition, float]
+) -> str | None:
+    """Say what was spent of the budget; None if something is left."""
+    k, n = policy.spending
+    latest = [cost for trained, cost in costs.items() if trained > partition.shift(-n)]
+    if sum(latest) < k:
+        return None
+    refused = sum(cost < 1 for cost in latest)
+    how = f", {refused} of them refused, which count half" if refused else ""
+    return f"blocked by the budget: {len(latest)} trainings in {n} partitions{how}, {k} allowed"
 
 
 def hold_back(decision: RetrainingDecision, freeze: str) -> RetrainingDecision:
@@ -193,12 +235,37 @@ def _fired(
     }
 
 
+def _silence(
+    trigger: str,
+    fired: int,
+    partition: Partition,
+    persistence: tuple[int, int],
+    observations: Iterable[Observation],
+) -> str:
+    """Say how often a trigger fired, and what was never measured, which is no good news."""
+    k, n = persistence
+    latest = [o for o in observations if partition.shift(-n) < o.partition <= partition]
+    told = {o.partition for o in latest if getattr(o, trigger) != "cannot tell"}
+    silence = f"{trigger} in {fired} of the latest {n} partitions, {k} needed"
+    if len(told) == n:
+        return silence
+    untold = [o for o in latest if o.partition not in told]
+    if untold:
+        last = max(untold, key=lambda o: (o.partition, o.untold.get(trigger, "")))
+        why = f"{last.partition}: {last.untold.get(trigger) or 'cannot tell'}"
+    else:
+        why = "nothing was observed"
+    if not told:
+        return f"{trigger} not measured in the latest {n} partitions ({why}), {k} needed"
+    return f"{silence}, {n - len(told)} not measured ({why})"
+
+
 def _demand_known(
     partition: Partition,
     observations: Iterable[Observation],
     trainings: Iterable[TrainingRecord],
 ) -> None:
-    outcomes = (*sorted(_COUNTED), "failed", "withdrawn")
+    outcomes = (*sorted(_COSTS), "failed", "withdrawn")
     for observation in observations:
         for name, fired in _FIRED.items():
             known = (fired, f"no {fired}", "cannot tell")

@@ -147,7 +147,7 @@ class Reference:
     """What a version's batches are compared with.
 
     Args:
-        profile: Profile of the training set, with the model's scores.
+        profile: Profile of the training set, with the model's scores of the held-out rows.
         thresholds: Drift thresholds calibrated between its partitions.
     """
 

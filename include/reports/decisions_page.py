@@ -103,7 +103,7 @@ class Row:
                 f"{record.partition} ({'back-scored' if record.back_scored else 'made then'})"
                 for record in records
             ),
-            "\n".join(_performance(record) for record in records),
+            "\n".join(_performance(record) for record in records) or "not measured",
             "\n".join(_number(record.held_out) for record in records),
             self.retrain,
             self.training,
@@ -337,7 +337,11 @@ def _current(lake: Lake, *kinds: ledger.Kind) -> list[ledger.Entry]:
 
 
 def _performance(record: PerformanceRecord) -> str:
-    told = f"{record.metric} {_number(record.value)}".strip()
+    if record.value is None:
+        told = f"not measured: {record.reason}"
+    else:
+        told = f"{record.metric} {_number(record.value)}"
+        told += ", cannot tell" if record.verdict == "cannot tell" else ""
     classes = len(record.unseen)
     return told + (f", {classes} unknown class{'es' if classes > 1 else ''}" if classes else "")
 

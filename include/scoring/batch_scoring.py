@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from include.errors import MonitoringError, RelevoError
 from include.evaluation.prediction_columns import DECIDED, fields, to_columns, watched
+from include.features.held_out import is_held_out
 from include.monitoring.binning import Binning
 from include.monitoring.profiles import Profile, merge_all, profile
 from include.registry.champions import PROFILES
@@ -99,7 +100,8 @@ def score(
         raise MonitoringError(
             f"batch {pipeline.name} {features.partition}: must have rows to score, got none."
         )
-    binning = load_reference(lake.settings, champion).profile.binning
+    reference = load_reference(lake.settings, champion).profile
+    binning = reference.binning
     job = _Job(
         source_uri=lake.uri(features.table),
         target_uri=lake.uri(TABLE),
@@ -115,6 +117,8 @@ def score(
         model_version=champion.version,
         back_scored=back_scored,
         binning=json.dumps(binning.to_dict()),
+        entity=pipeline.entity,
+        telling_share=_telling_share(pipeline, reference),
     )
     results = _run(spark, job, [file.path for file in files]) if files else []
     written = [DataFile(**item["file"]) for item in results]
@@ -134,7 +138,7 @@ def score(
             some(infinite),
             merged.rows,
         )
-    reference = lake.commit(
+    predictions = lake.commit(
         TABLE,
         written,
         _prediction_schema(pipeline, champion, lake, features),
@@ -145,7 +149,18 @@ def score(
         # Of versions with a threshold only; those of one pipeline may come in any order.
         optional=[DECIDED] if champion.task == "binary" else [],
     )
-    return Scores(reference, merged)
+    return Scores(predictions, merged)
+
+
+def _telling_share(pipeline: Pipeline, reference: Profile) -> float | None:
+    """Give the share of entities whose predictions are profiled; None for all.
+
+    Batches with a time come after what a model was fitted on. Snapshots hold old acquaintances:
+    their predictions are watched on the entities that are held out from every fit, unless the
+    reference is of a release that profiled all rows.
+    """
+    of_all = reference.predictions is None or reference.predictions.rows == reference.rows
+    return None if pipeline.has_time or of_all else pipeline.training.holdout
 
 
 def _empty_profile(version: ModelVersion, binning: Binning) -> Profile:
@@ -193,6 +208,8 @@ class _Job:
     model_version: int
     back_scored: bool
     binning: str
+    entity: str
+    telling_share: float | None
 
 
 def _run(spark: Any, job: _Job, paths: list[str]) -> list[dict[str, Any]]:
@@ -240,7 +257,12 @@ def _score_file(job: _Job, path: str) -> dict[str, str]:
                 frame = to_pandas(batch)
                 prepared = prepare(frame, job.numeric, job.categorical)
                 scores = scores_of(model, problem, prepared)
-                part = profile(prepared, binning, watched(problem, scores))
+                telling = (
+                    None
+                    if job.telling_share is None
+                    else is_held_out(frame[job.entity], job.telling_share)
+                )
+                part = profile(prepared, binning, watched(problem, scores), telling)
                 total = part if total is None else total.merge(part)
                 rows += len(frame)
                 writer.write_table(

@@ -8,7 +8,7 @@ from include.specification import candidate_defaults, metric_names
 from include.specification.candidate_defaults import PRESETS
 from include.specification.generations import FEATURES, generation_of
 from include.specification.located_yaml import Problem
-from include.specification.metric_names import METRICS
+from include.specification.metric_names import CALIBRATION_ERROR, METRICS
 from include.specification.own_columns import BESIDE_KEYS, may_be_key
 from include.specification.pipeline import Pipeline
 from include.specification.sections.features import Features
@@ -227,6 +227,8 @@ def _metrics(pipeline: Pipeline) -> _Found:
     for name, own in pipeline.metrics.items():
         if name in METRICS:
             yield ("metrics", name), f"{name!r} is scikit-learn's. Choose another name."
+        if name == CALIBRATION_ERROR:
+            yield ("metrics", name), f"{name!r} is Relevo's own. Choose another name."
         if (own.takes == "values") != (pipeline.task == "regression"):
             kinds = "values" if pipeline.task == "regression" else "scores or classes"
             yield (
@@ -236,7 +238,6 @@ def _metrics(pipeline: Pipeline) -> _Found:
     named = [
         (("training", "metric"), pipeline.training.metric),
         (("monitoring", "performance", "metric"), pipeline.monitoring.performance.metric),
-        *((("promotion", "require", name), name) for name in pipeline.promotion.require),
     ]
     for at, name in named:
         if name not in known:
@@ -244,15 +245,15 @@ def _metrics(pipeline: Pipeline) -> _Found:
                 at,
                 f"{name!r} is not a metric for task {pipeline.task}{nearest(name, known)}",
             )
+    known = (*metric_names.requirable(pipeline.task), *pipeline.metrics)
     for name, limit in pipeline.promotion.require.items():
+        at = ("promotion", "require", name)
         if name not in known:
+            yield at, f"{name!r} is not a metric for task {pipeline.task}{nearest(name, known)}"
             continue
-        low, high = pipeline.metric(name).bounds
+        low, high = (0, 1) if name == CALIBRATION_ERROR else pipeline.metric(name).bounds
         if not low <= limit <= high:
-            yield (
-                ("promotion", "require", name),
-                f"must {_bounds(low, high)}, got {limit:g}.",
-            )
+            yield at, f"must {_bounds(low, high)}, got {limit:g}."
 
 
 def _training(pipeline: Pipeline) -> _Found:

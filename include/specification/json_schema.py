@@ -113,6 +113,7 @@ def _estimators(name: str) -> Iterator[str]:
 def _metrics_of(task: Task) -> dict[str, Any]:
     """Restrict metrics, presets and sections to a task; metrics only if the file has no own."""
     known = list(metric_names.names_for(task))
+    requirable = list(metric_names.requirable(task))
     named = {"properties": {"metric": {"enum": known}}}
     unfit = [name for name in PRESETS if name not in candidate_defaults.names_for(task)]
     return {
@@ -132,7 +133,9 @@ def _metrics_of(task: Task) -> dict[str, Any]:
             "then": {
                 "properties": {
                     "training": named,
-                    "promotion": {"properties": {"require": {"propertyNames": {"enum": known}}}},
+                    "promotion": {
+                        "properties": {"require": {"propertyNames": {"enum": requirable}}}
+                    },
                     "monitoring": {"properties": {"performance": named}},
                 }
             },

@@ -88,6 +88,9 @@ METRICS: dict[str, Metric] = {
     "root_mean_squared_error": _error("root_mean_squared_error"),
 }
 
+# Of classification, and for ``promotion.require`` only: a search would make constants of scores.
+CALIBRATION_ERROR = "calibration_error"
+
 DEFAULT: dict[Task, str] = {
     "binary": "roc_auc",
     "multiclass": "balanced_accuracy",
@@ -99,3 +102,9 @@ def names_for(task: Task, takes: Takes | None = None) -> tuple[str, ...]:
     """List the metrics that can judge a task, or those of them that take one thing, sorted."""
     fit = [name for name, metric in METRICS.items() if task in metric.tasks]
     return tuple(sorted(name for name in fit if takes in (None, METRICS[name].takes)))
+
+
+def requirable(task: Task) -> tuple[str, ...]:
+    """List what a challenger can be required to show by default, sorted."""
+    beside = () if task == "regression" else (CALIBRATION_ERROR,)
+    return tuple(sorted((*names_for(task), *beside)))

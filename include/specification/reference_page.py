@@ -134,6 +134,8 @@ _METRICS = """\
 ## Metrics
 
 scikit-learn's, by these names. One of your own stands in `metrics` and may then be named as well.
+`promotion.require` also knows `calibration_error`, of classification: the expected calibration
+error on bins of equal frequency, lower is better.
 """
 _PRESETS = """\
 ## Named candidates

@@ -19,6 +19,7 @@ from include.features.known_labels import known_labels, mature_as_of
 from include.features.point_in_time import join_labels
 from include.monitoring.drift import DriftVerdict, detect_drift
 from include.monitoring.performance import (
+    HeldOut,
     PerformanceRecord,
     assess_performance,
     partitions_to_judge,
@@ -286,7 +287,7 @@ def decide(
 
 def observe(lake: Lake, pipeline: Pipeline) -> list[Observation]:
     """Read what was observed in every partition."""
-    drift = {row["partition"]: row["verdict"] for row in rows(lake, DRIFT)}
+    drift = {row["partition"]: row for row in rows(lake, DRIFT)}
     records: dict[str, list[PerformanceRecord]] = {}
     for row in rows(lake, PERFORMANCE):
         record = PerformanceRecord.from_dict(json.loads(row["details"]))
@@ -294,11 +295,12 @@ def observe(lake: Lake, pipeline: Pipeline) -> list[Observation]:
     return [
         Observation(
             partition=partitions.parse(name, pipeline.partition),
-            drift=verdict,
+            drift=row["verdict"],
             performance=_worst([record.verdict for record in records.get(name, [])]),
             new_class=_new_class([record.new_class for record in records.get(name, [])]),
+            untold=_untold(row, records.get(name, [])),
         )
-        for name, verdict in sorted(drift.items())
+        for name, row in sorted(drift.items())
     ]
 
 
@@ -356,12 +358,22 @@ def _measure(
         prediction_columns.from_frame(problem, judged),
         partition=measured,
         model_version=version.version,
-        held_out=ledger.held_out_metric(lake, version.version, rule.metric),
+        held_out=HeldOut.of(ledger.held_out_evidence(lake, version.version), rule.metric),
         rule=rule,
         back_scored=not is_of_then,
         seed=pipeline.training.seed,
     )
     return record, scored
+
+
+def _untold(drift: Mapping[str, Any], records: Sequence[PerformanceRecord]) -> dict[str, str]:
+    """Say by trigger why nothing could be told of a partition."""
+    found = {"drift": drift["reason"]} if drift["verdict"] == "cannot tell" else {}
+    if not records:
+        return found | dict.fromkeys(("performance", "new_class"), "no labels matured to judge by")
+    if _worst([record.verdict for record in records]) == "cannot tell":
+        found["performance"] = max(records, key=lambda record: record.partition).reason
+    return found
 
 
 def _worst(verdicts: Sequence[str]) -> Literal["drop", "no drop", "cannot tell"]:

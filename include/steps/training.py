@@ -43,7 +43,7 @@ from include.storage.object_store import ObjectStore
 from include.training import search, training_sets
 from include.training.fit_digest import digest_data, digest_fit, distributions
 from include.training.held_out import read_held_out
-from include.training.references import make_reference
+from include.training.reference_profile import make_reference
 from include.training.training_sets import TrainingSet
 
 _RESULT_TAG = "relevo.result"

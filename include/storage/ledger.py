@@ -303,12 +303,12 @@ def open_questions(told: Sequence[Entry]) -> list[Entry]:
     return [e for run, e in asked.items() if e.decision == "asked" and run not in ended]
 
 
-def held_out_metric(lake: Lake, version: int, metric: str) -> float | None:
-    """Read the metric that a version reached on its held-out rows; None if it was never judged."""
+def held_out_evidence(lake: Lake, version: int) -> Mapping[str, Any] | None:
+    """Read what a version showed on its held-out rows, as judged; None if it never was."""
     found = [e for e in entries(lake, "promotion") if e.evidence["challenger"] == version]
     if not found:
         return None
     # If its run judged another version since, this one may still have scored, and is watched.
     counts = next((entry for entry in found if not entry.superseded), found[-1])
-    intervals = counts.evidence["evidence"]["challenger"]
-    return float(intervals[metric]["value"]) if metric in intervals else None
+    evidence: Mapping[str, Any] = counts.evidence["evidence"]
+    return evidence

@@ -30,6 +30,7 @@ from include.features.feature_columns import (
     feature_columns,
     split_kinds,
 )
+from include.features.held_out import is_held_out
 from include.features.known_labels import known_labels, mature_as_of
 from include.features.point_in_time import join_labels
 from include.registry.model_files import prepare
@@ -164,7 +165,7 @@ def build_training_set(
         train, holdout = window[: -int(rules.holdout)], window[-int(rules.holdout) :]
         joined[HELD_OUT] = joined[SLICE].isin(holdout)
     else:
-        joined[HELD_OUT] = _drawn(joined[pipeline.entity], rules.holdout)
+        joined[HELD_OUT] = is_held_out(joined[pipeline.entity], rules.holdout)
     classes = _count_classes(pipeline, partition, joined)
     rows = pa.Table.from_pandas(joined, _schema(pipeline, held.schema), preserve_index=False)
     rows = with_partition(
@@ -287,12 +288,6 @@ def sorted_rows(pipeline: Pipeline, frame: pd.DataFrame) -> pd.DataFrame:
     """Sort rows by time and entity."""
     time = [] if pipeline.event_time is None else [pipeline.event_time]
     return frame.sort_values([*time, pipeline.entity], kind="stable").reset_index(drop=True)
-
-
-def _drawn(entities: pd.Series[Any], share: float) -> np.ndarray:
-    """Draw a share of the entities by a hash of their name, so that one always judges or never."""
-    texts = entities.astype(str).to_numpy(object)
-    return pd.util.hash_array(texts, categorize=False) < np.uint64(share * 2**64)
 
 
 def _count_classes(pipeline: Pipeline, partition: Partition, frame: pd.DataFrame) -> dict[str, int]:

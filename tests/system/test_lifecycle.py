@@ -112,7 +112,9 @@ def test_matured_partition_is_back_scored_and_compared_with_the_held_out_metric(
 
     assert record.partition == "2003-Q1"
     assert record.back_scored
-    assert record.held_out == ledger.held_out_metric(stack.lake, 1, "roc_auc")
+    evidence = ledger.held_out_evidence(stack.lake, 1)
+    assert evidence is not None
+    assert record.held_out == evidence["challenger"]["roc_auc"]["value"]
     assert row.retrain == "no"
     assert row.reason
 
@@ -161,7 +163,7 @@ def test_clearing_any_single_task_changes_nothing(stack: SystemStack) -> None:
 
 
 def test_drift_starts_a_training_and_the_next_partition_waits_for_it(stack: SystemStack) -> None:
-    """2005-Q2 to 2005-Q4 at once: the training as of 2004-Q4 delays the next to 2005-Q3."""
+    """2005-Q2 to 2005-Q4 at once: drift in two quarters starts it, and it delays the next."""
     # Airflow allows one backfill at a time, and looks every half minute whether one has ended.
     stack.until(
         lambda: all(made["completed_at"] for made in stack.api.backfills(SCORE)),
@@ -180,11 +182,11 @@ def test_drift_starts_a_training_and_the_next_partition_waits_for_it(stack: Syst
 
     rows = {row.partition: row for row in decisions_page.rows(stack.lake, stack.pipeline)}
     assert [rows[f"2005-Q{n}"].drift for n in (1, 2, 3)] == ["drift"] * 3
-    assert [rows[f"2005-Q{n}"].retrain for n in (1, 2, 3, 4)] == ["no", "no", "yes", "no"]
-    assert [rows[f"2005-Q{n}"].champion for n in (1, 2, 3, 4)] == [1, 1, 1, 2]
-    assert [run["partition_key"] for run in _started_by_event(stack)] == ["2005-Q3"]
-    assert rows["2005-Q3"].training == "promoted"
-    drifted = _drifted_features(stack, "2005-Q3")
+    assert [rows[f"2005-Q{n}"].retrain for n in (1, 2, 3, 4)] == ["no", "yes", "no", "no"]
+    assert [rows[f"2005-Q{n}"].champion for n in (1, 2, 3, 4)] == [1, 1, 2, 2]
+    assert [run["partition_key"] for run in _started_by_event(stack)] == ["2005-Q2"]
+    assert rows["2005-Q2"].training == "promoted"
+    drifted = _drifted_features(stack, "2005-Q2")
     assert {"RevLineCr", "LowDoc", "guaranteed_share"} <= drifted
 
 

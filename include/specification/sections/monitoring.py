@@ -28,7 +28,8 @@ class PerformanceMonitoring(Section):
 
     Args:
         metric: Metric that is watched; the one of training unless told.
-        max_drop: How much worse than on the held-out rows it must surely be, in its own units.
+        max_drop: How much worse than on the held-out rows it may be, in its own units. More counts
+            once it is surely worse at all.
     """
 
     metric: str = ""

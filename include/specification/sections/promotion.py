@@ -26,9 +26,11 @@ class Guard(Section):
     """What must not get worse.
 
     Args:
-        slices: Feature columns whose values cut the held-out rows into slices.
-        max_drop: Largest loss of the metric on any slice that is large enough to judge.
-        calibration: Largest expected calibration error, in [0, 1]; not for regression.
+        slices: Feature columns whose values cut the held-out rows into slices. Those too small to
+            judge alone are judged together; 80 % of the rows must be judged.
+        max_drop: Largest loss of the metric on any slice.
+        calibration: The most by which the challenger's expected calibration error may exceed the
+            champion's on the same held-out rows, in [0, 1]; not for regression.
     """
 
     slices: tuple[str, ...] = ()
@@ -40,7 +42,8 @@ class Promotion(Section):
     """What a challenger has to show before it takes the baton.
 
     Args:
-        require: By metric, the least (or, for an error, the largest) held-out value.
+        require: By metric, the least (or, for an error, the largest) held-out value;
+            ``calibration_error``, of classification, counts as a metric here.
         beat_champion: How sure the improvement on the champion must be.
         guard: What must not get worse.
         approval: Whether a person must agree.

@@ -16,15 +16,17 @@ _K_IN_N = r"^[1-9]\d* in [1-9]\d*$"
 class Retraining(Section):
     """When the champion is challenged; every number counts partitions.
 
-    A run sees the trainings up to its own partition: one that comes late, for a gap, may decide on
-    one more than ``cooldown`` and ``budget`` would have left for those that ran before it.
+    For ``cooldown`` and ``budget`` a refused training counts half, and the one that made the first
+    champion not at all. A run sees the trainings up to its own partition: one that comes late, for
+    a gap, may decide on one more than they would have left for those that ran before it.
 
     Args:
         when: Triggers that count; ``new_class`` is a label that the champion has never seen.
         every: Also retrain when so many partitions have passed since the last training.
         persist: ``k of n``: a trigger must have fired in k of the latest n partitions.
-        cooldown: Partitions that must pass after a training before the next.
-        budget: ``k in n``: at most k retrainings in any n partitions.
+        cooldown: Partitions that must pass after a training before the next; after a refused one
+            half as many, rounded down.
+        budget: ``k in n``: no retraining once k of the latest n partitions are spent.
     """
 
     when: tuple[Literal["drift", "performance", "new_class"], ...] = ()

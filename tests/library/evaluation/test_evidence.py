@@ -67,6 +67,36 @@ class TestGatherEvidence:
         assert Evidence.from_dict(document) == evidence
 
     @pytest.mark.usefixtures("few_resamples")
+    def test_slices_too_small_to_judge_are_judged_together(self, make_scores: MakeScores) -> None:
+        y, good, poor = make_scores(2000)
+        # Fifty slices of twenty rows: the model that is good elsewhere is inverted there.
+        small = np.arange(2000) % 2 == 0
+        names = ["CA" if i % 2 else f"S{i // 40:02}" for i in range(2000)]
+        inverted = np.where(small, 1 - good, good)
+        evidence = gather_evidence(
+            BINARY,
+            y,
+            inverted,
+            poor,
+            pd.DataFrame({"state": names}),
+            policy=POLICY,
+            metric="roc_auc",
+            seed=7,
+        )
+        california, *alone, together = evidence.slices
+        assert {item.upper for item in alone} == {None}
+        assert (len(alone), together.level) == (50, "(50 small slices together)")
+        assert (together.rows, together.positives, together.pooled) == (
+            *(1000, int(y[small].sum()), 50),
+        )
+        expected = paired_bootstrap(
+            "roc_auc", BINARY, y[small], inverted[small], poor[small], confidence=0.95, seed=7
+        )
+        assert (together.difference, together.upper) == (expected.difference, expected.upper)
+        assert expected.upper < -0.05
+        assert (california.rows, california.pooled) == (1000, 0)
+
+    @pytest.mark.usefixtures("few_resamples")
     def test_without_a_champion(self, make_scores: MakeScores) -> None:
         y, good, _ = make_scores(1000)
         slices = pd.DataFrame({"state": ["CA"] * 1000})
@@ -97,6 +127,40 @@ class TestGatherEvidence:
         assert evidence.challenger == evidence.champion == {}
         assert evidence.comparison is None
         assert evidence.calibration_error == (pytest.approx(0.1) if rows else None)
+        assert evidence.champion_calibration_error == (pytest.approx(0.2) if rows else None)
+
+    @pytest.mark.usefixtures("few_resamples")
+    def test_a_required_calibration_error_is_told_beside_the_metrics(self) -> None:
+        require = {"roc_auc": 0.6, "calibration_error": 0.3}
+        evidence = gather_evidence(
+            BINARY,
+            [1, 0] * 20,
+            [0.9, 0.1] * 20,
+            None,
+            pd.DataFrame({"state": ["CA"] * 40}),
+            policy=POLICY.model_copy(update={"require": require}),
+            metric="roc_auc",
+            seed=7,
+        )
+        assert set(evidence.challenger) == set(METRICS["binary"])
+        assert evidence.calibration_error == pytest.approx(0.1)
+        assert evidence.champion_calibration_error is None
+
+    def test_evidence_of_before_champions_were_compared_by_it_is_read(self) -> None:
+        document = dataclasses.asdict(
+            gather_evidence(
+                BINARY,
+                [],
+                [],
+                None,
+                pd.DataFrame({"state": []}),
+                policy=POLICY,
+                metric="roc_auc",
+                seed=7,
+            )
+        )
+        del document["champion_calibration_error"]
+        assert Evidence.from_dict(document).champion_calibration_error is None
 
     @pytest.mark.usefixtures("few_resamples")
     def test_one_row_of_a_class_can_be_measured_but_no_slice_judged(self) -> None:

@@ -39,10 +39,12 @@ GOOD = Evidence(
     comparison=COMPARISON,
     slices=(ALASKA, CALIFORNIA),
     calibration_error=0.02,
+    champion_calibration_error=0.03,
 )
 FIRST = dataclasses.replace(
     GOOD,
     champion=None,
+    champion_calibration_error=None,
     comparison=None,
     slices=(dataclasses.replace(CALIFORNIA, champion=None, difference=None, upper=None),),
 )
@@ -94,7 +96,11 @@ def test_no_champion_lets_the_minimum_decide() -> None:
             "require roc_auc",
             "roc_auc 0.6000 >= 0.6000 required",
         ),
-        ({"calibration_error": 0.1}, "calibration", "calibration error 0.1000 <= 0.1000"),
+        (
+            {"calibration_error": 0.13},
+            "calibration",
+            "calibration error 0.1300 against champion 0.0300, within 0.1 above it",
+        ),
         (
             {"comparison": dataclasses.replace(COMPARISON, lower=1e-9)},
             "champion",
@@ -162,13 +168,16 @@ class TestRefusals:
             ({"comparison": dataclasses.replace(COMPARISON, lower=math.nan)}, ["champion"]),
             ({"calibration_error": math.nan}, ["calibration"]),
             ({"calibration_error": None}, ["calibration"]),
-            ({"calibration_error": 0.11}, ["calibration"]),
+            ({"calibration_error": 0.14}, ["calibration"]),
+            ({"champion_calibration_error": None}, ["calibration"]),
+            ({"champion_calibration_error": math.nan}, ["calibration"]),
             ({"positives": None}, ["evidence"]),
             ({"positives": 0}, ["evidence"]),
             ({"positives": 1000}, ["evidence"]),
             ({"rows": 0, "positives": 0}, ["evidence"]),
             ({"metric": "log_loss"}, ["evidence"]),
             ({"slices": ()}, ["slice State"]),
+            ({"slices": (ALASKA,)}, ["slice State"]),
             (
                 {"slices": (dataclasses.replace(CALIFORNIA, upper=math.nan),)},
                 ["slice State"],
@@ -187,7 +196,10 @@ class TestRefusals:
         [
             ({"positives": None}, "held-out rows hold 0 positives and 1000 negatives"),
             ({"positives": 1000}, "held-out rows hold 1000 positives and 0 negatives"),
-            ({"calibration_error": 0.11}, "calibration error 0.1100 > 0.1000"),
+            (
+                {"calibration_error": 0.14},
+                "calibration error 0.1400 against champion 0.0300, more than 0.1 above it",
+            ),
             (
                 {"challenger": {"roc_auc": Interval(0.5999, 0.5, 0.7)}},
                 "roc_auc 0.5999 < 0.6000 required",
@@ -201,8 +213,39 @@ class TestRefusals:
         decision = decide(positives=0, comparison=None, calibration_error=None)
         assert decision.reason == (
             "refused: held-out rows hold 0 positives and 1000 negatives; the comparison with the "
-            "champion is absent; calibration error is absent, 0.1000 allowed"
+            "champion is absent; the calibration error of challenger or champion is absent"
         )
+
+
+class TestCalibration:
+    REQUIRED = Promotion.model_validate({"require": {"roc_auc": 0.6, "calibration_error": 0.1}})
+
+    def test_a_better_model_need_not_be_calibrated_where_the_champion_is_not(self) -> None:
+        found = decide(
+            challenger={"roc_auc": Interval(0.70, 0.65, 0.75)},
+            comparison=PairedComparison(0.70, 0.57, 0.13, 0.05, 0.2, 0.95, 1000),
+            calibration_error=0.23,
+            champion_calibration_error=0.27,
+        )
+        assert found.promoted
+        assert found.checks[4].detail == (
+            "calibration error 0.2300 against champion 0.2700, within 0.1 above it"
+        )
+
+    def test_without_a_champion_only_what_is_required_counts(self) -> None:
+        assert decide(FIRST, calibration_error=0.4).promoted
+        found = decide(FIRST, self.REQUIRED, calibration_error=0.11, slices=())
+        assert found.reason == "refused: calibration_error 0.1100 > 0.1000 required"
+        assert decide(FIRST, self.REQUIRED, calibration_error=0.1, slices=()).promoted
+
+    @pytest.mark.parametrize("error", [None, math.nan])
+    def test_what_is_required_and_absent_refuses(self, error: float | None) -> None:
+        found = decide(FIRST, self.REQUIRED, calibration_error=error, slices=())
+        assert found.reason == "refused: calibration_error of the challenger is absent"
+
+    def test_what_is_required_counts_beside_a_champion_too(self) -> None:
+        found = decide(GOOD, self.REQUIRED, calibration_error=0.23, champion_calibration_error=0.27)
+        assert failed(found) == ["require calibration_error"]
 
 
 class TestSlices:
@@ -224,7 +267,34 @@ class TestSlices:
 
     def test_long_lists_are_cut(self) -> None:
         many = tuple(dataclasses.replace(ALASKA, level=f"S{i}") for i in range(9))
-        assert decide(slices=many).checks[3].detail.endswith("S0, S1, S2, S3, S4 and 4 more")
+        check = decide(slices=(*many, CALIFORNIA)).checks[3]
+        assert check.detail.endswith("S0, S1, S2, S3, S4 and 4 more")
+
+    def test_small_slices_count_together(self) -> None:
+        small = tuple(dataclasses.replace(ALASKA, level=f"S{i}") for i in range(59))
+        pool = dataclasses.replace(
+            CALIFORNIA, level="(59 small slices together)", rows=59 * 20, upper=0.01, pooled=59
+        )
+        found = decide(slices=(*small, CALIFORNIA, pool))
+        assert found.promoted
+        assert found.checks[3].detail == (
+            "none of 2 slices of State is worse by more than 0.05, of which one is 59 small "
+            "slices together"
+        )
+        worse = dataclasses.replace(pool, upper=-0.3)
+        assert decide(slices=(*small, CALIFORNIA, worse)).reason == (
+            "refused: worse by more than 0.05 on State (59 small slices together) by at least "
+            "0.3000"
+        )
+        unknown = dataclasses.replace(pool, challenger=None, difference=None, upper=None)
+        assert decide(slices=(*small, CALIFORNIA, unknown)).reason == (
+            "refused: 900 of 2080 rows lie in slices of State that can be judged, 80% needed"
+        )
+
+    @pytest.mark.parametrize(("unjudged", "promoted"), [(225, True), (226, False)])
+    def test_four_of_five_rows_must_be_judged(self, unjudged: int, promoted: bool) -> None:
+        slices = (dataclasses.replace(ALASKA, rows=unjudged), CALIFORNIA)
+        assert decide(slices=slices).promoted == promoted
 
 
 class TestLowerIsBetter:

@@ -23,7 +23,13 @@ from include.monitoring.drift import (
     calibrate,
     detect_drift,
 )
-from include.monitoring.profiles import CategoricalProfile, NumericProfile, Profile, profile
+from include.monitoring.profiles import (
+    CategoricalProfile,
+    NumericProfile,
+    Profile,
+    merge_all,
+    profile,
+)
 from include.specification.sections.monitoring import DriftMonitoring
 
 RULE = DriftMonitoring(share_of_features=0.5, prediction=False, minimum_rows=4)
@@ -437,6 +443,61 @@ class TestPredictions:
             verdict = detect_drift(reference, current, calibrate([reference]), self.RULE)
             assert verdict.predictions is not None
             assert verdict.predictions.statistics == {"missing share": share}
+
+    def test_only_telling_predictions_count_and_every_feature_does(self) -> None:
+        scores = np.linspace(0, 1, 2000)
+        frame = pd.DataFrame({"x": np.ones(2000)})
+        telling = np.arange(2000) % 4 == 0
+        binning = fit_binning(frame[telling], ["x"], [], predictions=scores[telling])
+        known = np.where(telling, scores, scores.round())  # surer of what it was fitted on
+        found = profile(frame, binning, known, telling)
+        assert found.predictions == profile(frame[telling], binning, scores[telling]).predictions
+        assert found.numeric["x"].rows == found.rows == 2000
+        assert found.predictions is not None
+        assert found.predictions.rows == 500
+        parts = [profile(frame[i::2], binning, known[i::2], telling[i::2]) for i in (0, 1)]
+        merged = merge_all(parts)
+        assert merged.predictions is not None
+        assert (merged.rows, merged.predictions.rows) == (2000, 500)
+        verdict = detect_drift(
+            found, profile(frame, binning, scores), calibrate([found]), self.RULE
+        )
+        assert verdict.verdict == "no drift"
+        of_all = profile(frame, binning, known)
+        assert (
+            detect_drift(
+                of_all, profile(frame, binning, scores), calibrate([of_all]), self.RULE
+            ).verdict
+            == "drift"
+        )
+
+    def test_where_no_prediction_counts_none_is_compared_and_that_is_told(self) -> None:
+        reference, current = self.sides(2.0)
+        frame, nobody = pd.DataFrame({"x": np.ones(2000)}), np.zeros(2000, np.bool_)
+        none = profile(frame, reference.binning, np.ones(2000), nobody)
+        for left, right in ((none, current), (reference, none)):
+            verdict = detect_drift(left, right, calibrate([reference]), self.RULE)
+            assert (verdict.verdict, verdict.predictions) == ("no drift", None)
+            assert verdict.reason.endswith(
+                "predictions not compared (one side has none of rows that were not fitted on)"
+            )
+        ignored = detect_drift(none, current, calibrate([reference]), RULE)
+        assert "predictions" not in ignored.reason
+
+    @pytest.mark.parametrize(("scored", "learned"), [(2, False), (3, True)])
+    def test_noise_of_predictions_is_learned_from_three_partitions_that_tell(
+        self, scored: int, learned: bool
+    ) -> None:
+        frame = pd.DataFrame({"x": np.ones(600)})
+        levels = [np.full(600, 0.1 + 0.2 * i) for i in range(4)]
+        binning = fit_binning(frame, ["x"], [], predictions=np.linspace(0, 1, 600))
+        parts = [
+            profile(frame, binning, scores, np.full(600, i < scored))
+            for i, scores in enumerate(levels)
+        ]
+        thresholds = calibrate(parts)
+        assert thresholds.partitions == 4
+        assert (thresholds.columns[PREDICTIONS]["PSI"] > FLOORS["PSI"]) == learned
 
     def test_unscored_batch_is_an_error_when_scores_matter(self) -> None:
         reference, _ = self.sides(1.0)

@@ -11,9 +11,10 @@ import pytest
 
 from include.errors import MonitoringError
 from include.evaluation import bootstrap
-from include.evaluation.bootstrap import bootstrap_interval
+from include.evaluation.bootstrap import Interval, bootstrap_interval
 from include.evaluation.metric_values import measure
 from include.monitoring.performance import (
+    HeldOut,
     PerformanceRecord,
     assess_performance,
     coverage_by_partition,
@@ -35,6 +36,13 @@ def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bootstrap, "_RESAMPLES", 100)
 
 
+def promised(
+    value: float, below: float = 0.0, above: float = 0.0, rows: int = 1_000, **changes: Any
+) -> HeldOut:
+    """What a version reached, with the distances of its 95 % interval."""
+    return HeldOut(Interval(value, value - below, value + above, **changes), rows)
+
+
 def assess(y: Any = Y, scores: Any = SCORES, **changes: Any) -> PerformanceRecord:
     return assess_performance(
         **{
@@ -43,7 +51,7 @@ def assess(y: Any = Y, scores: Any = SCORES, **changes: Any) -> PerformanceRecor
             "scores": scores,
             "partition": "2005-Q1",
             "model_version": 3,
-            "held_out": 0.8,
+            "held_out": promised(0.8),
             "rule": RULE,
             "back_scored": False,
             "seed": 7,
@@ -68,31 +76,74 @@ class TestAssessPerformance:
         assert PerformanceRecord.from_dict(document) == record
         assert assess(back_scored=True).back_scored
 
-    def test_drop_needs_the_whole_interval_below(self) -> None:
-        upper = assess().upper
-        assert upper is not None
-        assert assess(held_out=upper + 0.0501).verdict == "drop"
-        assert assess(held_out=upper + 0.0499).verdict == "no drop"
+    def test_a_drop_is_more_than_what_is_allowed(self) -> None:
+        value = assess().value
+        assert value is not None
+        rule = PerformanceMonitoring(metric="roc_auc", max_drop=0.2)
+        assert assess(rule=rule, held_out=promised(value + 0.2001)).verdict == "drop"
+        assert assess(rule=rule, held_out=promised(value + 0.1999)).verdict == "no drop"
+
+    @pytest.mark.parametrize(
+        ("rows", "labelled", "normal"),
+        [(1_000, 1_000, 1.6449), (999, 1_000, 2.3263), (1_000, 999, 2.3263)],
+    )
+    def test_a_drop_is_sure_on_both_sides(self, rows: int, labelled: int, normal: float) -> None:
+        y, scores = Y[-labelled:], SCORES[-labelled:]
+        rule = PerformanceMonitoring(metric="roc_auc", max_drop=0.0)
+        record = assess(y, scores, rule=rule)
+        assert record.value is not None
+        assert record.upper is not None
+        # Of 90 % and 95 % intervals, to the confidence that is asked for.
+        ours = (record.upper - record.value) * normal / 1.6449
+        for drop, verdict in ((0.0501, "drop"), (0.0499, "no drop")):
+            theirs = math.sqrt(0.05**2 - ours**2) * 1.9600 / normal
+            held_out = promised(record.value + drop, below=theirs, above=9.0, rows=rows)
+            assert assess(y, scores, rule=rule, held_out=held_out).verdict == verdict
+
+    def test_a_held_out_interval_of_another_confidence_counts_as_what_it_is(self) -> None:
+        value = assess().value
+        assert value is not None
+        wide = promised(value + 0.1, below=0.11)
+        assert assess(held_out=wide).verdict == "drop"
+        narrow = promised(value + 0.1, below=0.11, confidence=0.8)
+        assert assess(held_out=narrow).verdict == "no drop"
 
     def test_reason(self) -> None:
-        record = assess(held_out=0.99)
+        record = assess(held_out=promised(0.99))
+        assert record.value is not None
+        assert record.upper is not None
+        least = 0.99 - record.upper  # both of 95 %, one-sided
+        assert record.verdict == "drop"
         assert record.reason == (
-            f"roc_auc {record.value:.4f} [{record.lower:.4f}, {record.upper:.4f}] lies below "
-            "0.9400 (held-out 0.9900, 0.05 allowed)"
+            f"roc_auc {record.value:.4f} against held-out 0.9900: worse by "
+            f"{0.99 - record.value:.4f} (0.05 allowed), by at least {least:.4f} with 95% confidence"
         )
+        better = assess(held_out=promised(record.value - 0.1, rows=10))
+        assert "worse by -0.1000 (0.05 allowed), by at least -0." in better.reason
+        assert better.reason.endswith("with 99% confidence")
 
     def test_mirrored_where_lower_is_better(self) -> None:
-        rule = PerformanceMonitoring(metric="brier_score", max_drop=0.01)
-        lower = assess(rule=rule, held_out=0.5).lower
+        rule = PerformanceMonitoring(metric="brier_score", max_drop=0.0)
+        record = assess(rule=rule)
+        value, lower = record.value, record.lower
+        assert value is not None
         assert lower is not None
-        assert assess(rule=rule, held_out=lower - 0.0101).verdict == "drop"
-        record = assess(rule=rule, held_out=lower - 0.0099)
-        assert record.verdict == "no drop"
-        assert "does not lie above" in record.reason
+        assert assess(rule=rule, held_out=promised(lower - 0.0001, below=9.0)).verdict == "drop"
+        assert assess(rule=rule, held_out=promised(lower + 0.0001)).verdict == "no drop"
+        assert assess(rule=rule, held_out=promised(lower - 0.0001, above=0.1)).verdict == "no drop"
 
-    @pytest.mark.parametrize("held_out", [None, math.nan, math.inf])
-    def test_unknown_promise_cannot_tell(self, held_out: float | None) -> None:
-        record = assess(held_out=held_out)
+    def test_what_a_version_reached_is_read_from_its_evidence(self) -> None:
+        intervals = {
+            "roc_auc": {"value": 0.8, "lower": 0.7, "upper": 0.9, "resamples": 1000},
+            "r2": {"value": 0.8, "lower": math.nan, "upper": 0.9},
+        }
+        evidence = {"challenger": intervals, "rows": 150}
+        assert HeldOut.of(evidence, "roc_auc") == HeldOut(Interval(0.8, 0.7, 0.9), 150)
+        assert HeldOut.of(evidence, "log_loss") is HeldOut.of(evidence, "r2") is None
+        assert HeldOut.of(None, "roc_auc") is None
+
+    def test_unknown_promise_cannot_tell(self) -> None:
+        record = assess(held_out=None)
         assert (record.verdict, record.held_out) == ("cannot tell", None)
         assert record.reason == "the held-out roc_auc of version 3 is unknown"
         assert record.value is not None
@@ -148,11 +199,13 @@ class TestMulticlass:
         assert (record.unseen, record.new_class, record.verdict) == ({}, "no new class", "no drop")
 
     @pytest.mark.parametrize(("right", "verdict"), [(75, "no drop"), (74, "drop")])
-    def test_an_interval_that_ends_at_the_limit_is_no_drop(self, right: int, verdict: str) -> None:
+    def test_what_is_allowed_is_no_drop(self, right: int, verdict: str) -> None:
         # Everything is taken for DM, so that every resample says the same.
         rule = PerformanceMonitoring(metric="accuracy", max_drop=0.25)
         labels = ["DM"] * right + ["DO"] * (100 - right)
-        record = assess(labels, [self.SHARES] * 100, problem=self.PROBLEM, rule=rule, held_out=1.0)
+        record = assess(
+            labels, [self.SHARES] * 100, problem=self.PROBLEM, rule=rule, held_out=promised(1.0)
+        )
         assert (record.upper, record.verdict) == (right / 100, verdict)
 
     def test_one_class_or_few_rows_cannot_tell(self) -> None:
@@ -173,13 +226,13 @@ class TestRegression:
 
     def assess(self, y: Any, values: Any, held_out: float) -> PerformanceRecord:
         problem = Problem("regression")
-        return assess(y, values, problem=problem, rule=self.RULE, held_out=held_out)
+        return assess(y, values, problem=problem, rule=self.RULE, held_out=promised(held_out))
 
     def test_an_error_drops_upwards(self) -> None:
         y = np.arange(100.0)
         record = self.assess(y, y - 5, held_out=3.0)
         assert (record.value, record.verdict, record.bias) == (5.0, "drop", -5.0)
-        assert "lies above 3.5000" in record.reason
+        assert "against held-out 3.0000: worse by 2.0000 (0.5 allowed)" in record.reason
         assert record.observed_over_predicted == pytest.approx(y.sum() / (y - 5).sum())
         assert (record.calibration_error, record.positives) == (None, None)
         assert self.assess(y, y - 5, held_out=4.5).verdict == "no drop"

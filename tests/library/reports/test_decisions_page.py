@@ -49,12 +49,14 @@ def cells(*records: PerformanceRecord) -> dict[str, str]:
 
 
 def test_performance_names_its_metric_and_unknown_classes() -> None:
-    assert cells(RECORD)["performance"] == "balanced_accuracy 0.5123"
-    one = dataclasses.replace(RECORD, unseen={"PX": 3})
-    two = dataclasses.replace(RECORD, unseen={"PX": 3, "SF": 1}, value=None, held_out=0.6)
+    assert cells(RECORD)["performance"] == "balanced_accuracy 0.5123, cannot tell"
+    one = dataclasses.replace(RECORD, unseen={"PX": 3}, verdict="no drop")
+    two = dataclasses.replace(
+        RECORD, unseen={"PX": 3, "SF": 1}, value=None, held_out=0.6, reason="3 rows"
+    )
     found = cells(one, two)
     assert found["performance"] == (
-        "balanced_accuracy 0.5123, 1 unknown class\nbalanced_accuracy, 2 unknown classes"
+        "balanced_accuracy 0.5123, 1 unknown class\nnot measured: 3 rows, 2 unknown classes"
     )
     assert found["held out"] == "\n0.6000"
     assert found["matured"] == "1994 (made then)\n1994 (made then)"
@@ -62,7 +64,7 @@ def test_performance_names_its_metric_and_unknown_classes() -> None:
 
 def test_a_partition_without_matured_labels() -> None:
     found = cells()
-    assert found["performance"] == ""
+    assert found["performance"] == "not measured"
     assert (found["rows"], found["champion"]) == ("1,234", "v1")
     assert found["reason"] == "new_class; better"
 

@@ -17,6 +17,7 @@ import skops.io
 from include.errors import FeatureError, MonitoringError, RegistryError
 from include.evaluation.decision_threshold import DecisionThreshold
 from include.evaluation.prediction_columns import from_frame, watched
+from include.features.held_out import is_held_out
 from include.monitoring.binning import fit_binning
 from include.monitoring.drift import calibrate
 from include.monitoring.profiles import profile
@@ -78,8 +79,8 @@ def worker(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch_scoring, "_run", run)
 
 
-def trained(lake: Lake, task: Any) -> ModelVersion:
-    """A champion of a task, with its reference."""
+def trained(lake: Lake, task: Any, *, held_out: bool = False) -> ModelVersion:
+    """A champion of a task, with its reference; of before, or with scores of held-out rows."""
     rows = prepare(frame(200, 1), ["x"], ["c"])
     known: dict[str, Any] = {
         "binary": (rows["x"] > 0).to_numpy(np.int8),
@@ -95,7 +96,10 @@ def trained(lake: Lake, task: Any) -> ModelVersion:
     model.fit(rows, known[task])
     made = watched(problem, scores_of(model, problem, rows))
     binning = fit_binning(rows, ["x"], ["c"], predictions=made, classes=problem.classes)
-    halves = [profile(rows[s], binning, made[s]) for s in (slice(0, 100), slice(100, 200))]
+    telling = np.arange(200) % 5 == 0 if held_out else np.ones(200, np.bool_)
+    halves = [
+        profile(rows[s], binning, made[s], telling[s]) for s in (slice(0, 100), slice(100, 200))
+    ]
     reference = Reference(halves[0].merge(halves[1]), calibrate(halves))
     store = ObjectStore(lake.settings)
     return ModelVersion(
@@ -339,6 +343,30 @@ def test_numbers_stand_alone_and_no_time_is_needed(
     assert from_frame(champion.problem, written).tobytes() == expected.tobytes()
     assert scored.profile.predictions is not None
     assert scored.profile.predictions.rows == 30
+
+
+@pytest.mark.parametrize("partition", ["none", "quarterly"])
+def test_predictions_of_snapshots_are_watched_on_entities_that_no_model_is_fitted_on(
+    lake: Lake, make_pipeline: MakePipeline, origin: Origin, partition: str
+) -> None:
+    has_time = partition != "none"
+    changes: dict[str, Any] = {} if has_time else {"partition": "none", "event_time": None}
+    pipeline = make_pipeline(**changes)
+    rules = pipeline.training.model_copy(update={"holdout": 2 if has_time else 0.3})
+    pipeline = pipeline.model_copy(update={"training": rules})
+    champion = trained(lake, "binary", held_out=True)
+    name = "2005-Q1" if has_time else "snapshot-0002"
+    batch = put_features(lake, origin, name, frame(60, 2), frame(40, 3))
+    scored = batch_scoring.score(None, lake, pipeline, batch, champion, origin)
+
+    watched_rows = scored.profile.predictions
+    assert watched_rows is not None
+    entities = pd.concat([frame(60, 2), frame(40, 3)])["id"]
+    expected = 100 if has_time else int(is_held_out(entities, 0.3).sum())
+    assert watched_rows.rows == expected
+    assert 20 < int(is_held_out(entities, 0.3).sum()) < 40
+    assert scored.profile.rows == scored.profile.numeric["x"].rows == 100
+    assert lake.read("predictions").num_rows == 100
 
 
 def test_a_feature_that_is_not_there_is_named(

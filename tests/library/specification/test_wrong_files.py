@@ -415,6 +415,20 @@ WRONG_QUARTERLY = [
     ),
     (
         "require: {roc_auc: 0.60}",
+        "require: {calibration_error: 10}",
+        "19: promotion.require.calibration_error: must lie between 0 and 1, got 10.",
+    ),
+    (
+        "performance: {metric: roc_auc, max_drop: 0.05}",
+        "performance: {metric: calibration_error, max_drop: 0.05}",
+        (
+            "25: monitoring.performance.metric: 'calibration_error' is not a metric for task "
+            "binary; choose from accuracy, average_precision, balanced_accuracy, brier_score, "
+            "cohen_kappa, f1, log_loss, matthews_corrcoef, precision, recall, roc_auc"
+        ),
+    ),
+    (
+        "require: {roc_auc: 0.60}",
         "require: {roc_auc: high}",
         "19: promotion.require.roc_auc: must be a number, got 'high'.",
     ),
@@ -759,6 +773,24 @@ WRONG_MONTHLY = [
     ),
     ("late_minutes: {", "r2: {", "29: metrics.r2: 'r2' is scikit-learn's. Choose another name."),
     (
+        "late_minutes: {",
+        "calibration_error: {",
+        (
+            "29: metrics.calibration_error: 'calibration_error' is Relevo's own. Choose another "
+            "name."
+        ),
+    ),
+    (
+        "mean_absolute_error: 6.0",
+        "calibration_error: 0.1",
+        (
+            "46: promotion.require.calibration_error: 'calibration_error' is not a metric for "
+            "task regression; choose from explained_variance, late_minutes, max_error, "
+            "mean_absolute_error, mean_absolute_percentage_error, mean_squared_error, "
+            "median_absolute_error, r2, root_mean_squared_error"
+        ),
+    ),
+    (
         "  window: 6",
         "  window: 6\n  imbalance: smote",
         "32: training.imbalance: is for classification, got 'smote'. Remove it.",
@@ -893,8 +925,8 @@ WRONG_SNAPSHOTS = [
         "{f1: 0.5}",
         (
             "17: promotion.require.f1: 'f1' is not a metric for task multiclass; choose from "
-            "accuracy, balanced_accuracy, cohen_kappa, f1_macro, f1_micro, f1_weighted, "
-            "log_loss, matthews_corrcoef, precision_macro, precision_micro, "
+            "accuracy, balanced_accuracy, calibration_error, cohen_kappa, f1_macro, f1_micro, "
+            "f1_weighted, log_loss, matthews_corrcoef, precision_macro, precision_micro, "
             "precision_weighted, recall_macro, recall_micro, recall_weighted, roc_auc_ovr, "
             "roc_auc_ovr_weighted"
         ),

@@ -94,12 +94,22 @@ class TestObserve:
         watched("2005-Q1", "drift", "cannot tell", "no drop")
         watched("2005-Q3", "cannot tell")
         watched("2005-Q4", "no drift", "cannot tell")
-        found = [replace(item, new_class="cannot tell") for item in observe(lake, pipeline)]
+        seen = observe(lake, pipeline)
+        found = [replace(item, new_class="cannot tell", untold={}) for item in seen]
         assert found == [
             Observation(quarter("2005-Q1"), "drift", "no drop"),
             Observation(quarter("2005-Q2"), "no drift", "drop"),
             Observation(quarter("2005-Q3"), "cannot tell", "cannot tell"),
             Observation(quarter("2005-Q4"), "no drift", "cannot tell"),
+        ]
+        nothing_matured = dict.fromkeys(
+            ("performance", "new_class"), "no labels matured to judge by"
+        )
+        assert [item.untold for item in seen] == [
+            {},
+            {},
+            {"drift": "r", **nothing_matured},
+            {"performance": "r"},
         ]
 
     def test_a_class_that_is_new_in_any_of_what_matured_counts(
@@ -154,7 +164,11 @@ class TestDecide:
         (entry,) = ledger.entries(lake)
         assert (entry.kind, entry.partition, entry.decision) == ("retraining", "2005-Q1", "no")
         assert entry.reason == decision.reason
-        assert entry.reason.startswith("drift in 1 of the latest 3 partitions, 2 needed")
+        assert entry.reason == (
+            "drift in 1 of the latest 3 partitions, 2 needed, 2 not measured (nothing was "
+            "observed); performance not measured in the latest 3 partitions (2005-Q1: no labels "
+            "matured to judge by), 2 needed"
+        )
         assert entry.evidence == json.loads(json.dumps(decision.to_dict()))
 
     def test_a_yes_and_the_same_on_a_rerun(

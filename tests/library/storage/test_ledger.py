@@ -286,35 +286,40 @@ def test_a_training_that_is_cleared_is_under_way_again(lake: Lake, record: Any) 
     assert ledger.pending_trainings(lake) == ("2005-Q1",)
 
 
-def test_the_held_out_metric_is_the_one_of_the_first_judgement(lake: Lake, record: Any) -> None:
+def held_out(lake: Lake, version: int) -> float:
+    evidence = ledger.held_out_evidence(lake, version)
+    assert evidence is not None
+    return float(evidence["challenger"]["roc_auc"]["value"])
+
+
+def test_the_held_out_evidence_is_the_one_of_the_first_judgement(lake: Lake, record: Any) -> None:
     def judged(run: str, value: float) -> None:
         intervals = {"roc_auc": {"value": value, "lower": 0.0, "upper": 1.0}}
         evidence = {"challenger": 3, "evidence": {"challenger": intervals}}
         record("promotion", "2005-Q1", "promoted", run=run, evidence=evidence)
 
-    assert ledger.held_out_metric(lake, 3, "roc_auc") is None
+    assert ledger.held_out_evidence(lake, 3) is None
     judged("train_1", 0.75)
     judged("train_2", 0.5)
-    assert ledger.held_out_metric(lake, 3, "roc_auc") == 0.75
-    assert ledger.held_out_metric(lake, 3, "log_loss") is None
-    assert ledger.held_out_metric(lake, 4, "roc_auc") is None
+    assert held_out(lake, 3) == 0.75
+    assert ledger.held_out_evidence(lake, 4) is None
 
 
-def test_the_held_out_metric_is_that_of_the_verdict_that_counts(lake: Lake, record: Any) -> None:
+def test_the_held_out_evidence_is_that_of_the_verdict_that_counts(lake: Lake, record: Any) -> None:
     for value in (0.75, 0.5):
         intervals = {"roc_auc": {"value": value}}
         evidence = {"challenger": 3, "evidence": {"challenger": intervals}}
         record("promotion", "2005-Q1", "promoted", evidence=evidence)
-    assert ledger.held_out_metric(lake, 3, "roc_auc") == 0.5
+    assert held_out(lake, 3) == 0.5
 
 
-def test_the_held_out_metric_outlives_a_verdict_on_another_version(lake: Lake, record: Any) -> None:
+def test_held_out_evidence_outlives_a_verdict_on_another_version(lake: Lake, record: Any) -> None:
     for version, value in ((3, 0.75), (4, 0.5)):
         intervals = {"roc_auc": {"value": value}}
         evidence = {"challenger": version, "evidence": {"challenger": intervals}}
         record("promotion", "2005-Q1", "promoted", evidence=evidence)
-    assert ledger.held_out_metric(lake, 3, "roc_auc") == 0.75
-    assert ledger.held_out_metric(lake, 4, "roc_auc") == 0.5
+    assert held_out(lake, 3) == 0.75
+    assert held_out(lake, 4) == 0.5
 
 
 def test_a_failure_takes_no_verdict_of_another_run_away(lake: Lake, record: Any) -> None:

@@ -1,6 +1,8 @@
-"""What batches of a version are compared with: a profile of the data that it was trained on."""
+"""What batches of a version are compared with: a profile of what it was trained and held out on."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,19 +18,23 @@ from include.training.training_sets import TrainingData
 def make_reference(data: TrainingData, scores: Scores) -> Reference:
     """Profile the training set with the model's scores, and the noise between its partitions.
 
-    Where there is one partition only, the noise is that between two halves of it.
+    Of scores only those of held-out rows count: on rows that it was fitted on a model is surer than
+    it will be on a batch. Where there is one partition only, the noise is that between two halves
+    of it.
 
     Args:
-        data: The training set.
-        scores: The model's, of all its rows.
+        data: The training set, n_rows rows.
+        scores: Of all its rows, as ``include.specification.problem`` says.
     """
     watched = prediction_columns.watched(data.problem, scores)
-    binning = fit_binning(
-        data.features,
-        list(data.numeric),
-        list(data.categorical),
-        predictions=watched,
-        classes=data.problem.classes,
+    held_out = data.features[data.holdout]
+    of_scores = fit_binning(
+        held_out, [], [], predictions=watched[data.holdout], classes=data.problem.classes
+    )
+    binning = replace(
+        fit_binning(data.features, list(data.numeric), list(data.categorical)),
+        predictions=of_scores.predictions,
+        prediction_levels=of_scores.prediction_levels,
     )
     slices = data.partitions
     if len(set(slices)) == 1:
@@ -36,5 +42,6 @@ def make_reference(data: TrainingData, scores: Scores) -> Reference:
     parts: list[Profile] = []
     for name in sorted(set(slices)):
         inside = slices == name
-        parts.append(profile(data.features[inside], binning, watched[inside]))
+        telling = data.holdout[inside]
+        parts.append(profile(data.features[inside], binning, watched[inside], telling))
     return Reference(profile=merge_all(parts), thresholds=calibrate(parts))
