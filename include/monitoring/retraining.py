@@ -12,11 +12,14 @@ from typing import Any, Literal, Self
 
 from include.calendar.partitions import Frequency, Partition, parse
 from include.errors import MonitoringError
+from include.monitoring.performance import PerformanceRecord
 from include.specification.sections.retraining import Retraining
 
 NO_CHAMPION = "no champion"
 CALENDAR = "every"
 
+Drift = Literal["drift", "no drift", "cannot tell"]
+Performance = Literal["drop", "no drop", "cannot tell"]
 Outcome = Literal["requested", "promoted", "refused", "failed", "withdrawn"]
 # What a training spends of the budget. One that failed or was withdrawn made no model: it must
 # neither delay the next nor use up anything.
@@ -38,11 +41,41 @@ class Observation:
     """
 
     partition: Partition
-    drift: Literal["drift", "no drift", "cannot tell"]
-    performance: Literal["drop", "no drop", "cannot tell"]
+    drift: Drift
+    performance: Performance
     new_class: Literal["new class", "no new class", "cannot tell"] = "cannot tell"
     has_champion: bool = True
     untold: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, partition: Partition, drift: Drift, reason: str, records: Sequence[PerformanceRecord]
+    ) -> Self:
+        """Sum up what was found in a partition; of what matured in it the worst counts.
+
+        Args:
+            partition: The partition that was watched.
+            drift: Verdict on the batch.
+            reason: Why that is the verdict.
+            records: What was told of the performance in partitions that matured.
+        """
+        untold = {"drift": reason} if drift == "cannot tell" else {}
+        if not records:
+            untold |= dict.fromkeys(("performance", "new_class"), "no labels matured to judge by")
+            return cls(partition, drift, "cannot tell", untold=untold)
+        verdicts = {record.verdict for record in records}
+        ranked: tuple[Performance, ...] = ("drop", "no drop", "cannot tell")
+        performance = next(verdict for verdict in ranked if verdict in verdicts)
+        if performance == "cannot tell":
+            untold["performance"] = max(records, key=lambda record: record.partition).reason
+        is_new = any(record.new_class == "new class" for record in records)
+        return cls(
+            partition,
+            drift,
+            performance,
+            "new class" if is_new else "no new class",
+            untold=untold,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Render as plain JSON values."""

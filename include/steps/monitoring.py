@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 
@@ -293,12 +293,11 @@ def observe(lake: Lake, pipeline: Pipeline) -> list[Observation]:
         record = PerformanceRecord.from_dict(json.loads(row["details"]))
         records.setdefault(row["partition"], []).append(record)
     return [
-        Observation(
-            partition=partitions.parse(name, pipeline.partition),
-            drift=row["verdict"],
-            performance=_worst([record.verdict for record in records.get(name, [])]),
-            new_class=_new_class([record.new_class for record in records.get(name, [])]),
-            untold=_untold(row, records.get(name, [])),
+        Observation.of(
+            partitions.parse(name, pipeline.partition),
+            row["verdict"],
+            row["reason"],
+            records.get(name, []),
         )
         for name, row in sorted(drift.items())
     ]
@@ -364,28 +363,6 @@ def _measure(
         seed=pipeline.training.seed,
     )
     return record, scored
-
-
-def _untold(drift: Mapping[str, Any], records: Sequence[PerformanceRecord]) -> dict[str, str]:
-    """Say by trigger why nothing could be told of a partition."""
-    found = {"drift": drift["reason"]} if drift["verdict"] == "cannot tell" else {}
-    if not records:
-        return found | dict.fromkeys(("performance", "new_class"), "no labels matured to judge by")
-    if _worst([record.verdict for record in records]) == "cannot tell":
-        found["performance"] = max(records, key=lambda record: record.partition).reason
-    return found
-
-
-def _worst(verdicts: Sequence[str]) -> Literal["drop", "no drop", "cannot tell"]:
-    if "drop" in verdicts:
-        return "drop"
-    return "no drop" if "no drop" in verdicts else "cannot tell"
-
-
-def _new_class(found: Sequence[str]) -> Literal["new class", "no new class", "cannot tell"]:
-    if "new class" in found:
-        return "new class"
-    return "no new class" if found else "cannot tell"
 
 
 def _write(
