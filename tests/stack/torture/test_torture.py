@@ -16,7 +16,7 @@ from stack.embedded.layout import REPOSITORY
 @pytest.mark.timeout(1200)
 def test_a_short_torture(tmp_path: Path) -> None:
     command = (
-        *(str(REPOSITORY / "relevo"), "torture", "--minutes", "3", "--seed", "7"),
+        *(str(REPOSITORY / "relevo"), "torture", "--minutes", "2", "--seed", "7"),
         *("--folder", str(tmp_path / "torture")),
     )
     done = subprocess.run(command, env=os.environ, capture_output=True, text=True, check=False)
