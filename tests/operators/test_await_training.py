@@ -178,14 +178,16 @@ class TestTurn:
         from include.specification import pipeline_file
 
         values: dict[str, Any] = {"pipeline": pipeline, "partition": "snapshot-0002"}
+        source = "customers"
         if pipeline == "with_history":
+            source = "loans"
             made = pipeline_file.load("loan_default")
             loans = made.sources["loans"].model_copy(update={"history": 2})
             made = made.model_copy(update={"sources": {**made.sources, "loans": loans}})
             monkeypatch.setattr(pipeline_file, "load", lambda name: made)
             values["partition"] = "2005-Q3"
         first.return_value = Waiting(told=("run a",), runs=("a",))
-        trigger = self.ingest(context, **values)
+        trigger = self.ingest(context, source=source, **values)
         assert isinstance(trigger, RunsEndedTrigger)
         assert trigger.overlap == 0
         # One that came between ingest and features is seen too.
