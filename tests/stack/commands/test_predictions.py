@@ -196,12 +196,17 @@ def test_a_request_is_withdrawn_and_may_be_made_again(lake: Lake) -> None:
     assert ledger.training_states(lake) == {"snapshot-0001": "withdrawn"}
 
 
+def test_the_history_of_a_wrong_name(store: ObjectStore) -> None:
+    done = relevo("history", "telco_chrun")
+    assert done.exit_code == 1
+    assert "did you mean 'telco_churn'?" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (("predictions", "telco_chrun"), "did you mean 'telco_churn'?"),
         (("decisions", "telco_chrun"), "did you mean 'telco_churn'?"),
-        (("history", "telco_chrun"), "did you mean 'telco_churn'?"),
         (("predictions", PIPELINE), "must be set, got nothing usable. Start the stack"),
         (("decisions", PIPELINE), "Or add --local to start just the store."),
         (("predictions", PIPELINE, "--made-then"), "must come with --partition, got none."),
