@@ -1,6 +1,6 @@
-"""Which version of a feature function computed what: a digest of its module, kept with each commit.
+"""Which version of a feature function computed what: a digest of it, kept with each commit.
 
-Comments and docstrings do not count, nor what the module imports.
+What it uses of its module counts, and comments, docstrings and what the module imports do not.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -19,11 +19,12 @@ from include.wording import some
 
 # Detail of a commit of the features.
 FUNCTION = "feature_function"
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _LATEST = 50  # commits of the table
 
 
 def digest_function(function: Callable[..., Any]) -> str:
-    """Digest the module of a function; '' if its text is not known."""
+    """Digest a function with what it uses of its module; '' if its text is not known."""
     try:
         text = inspect.getsource(import_module(function.__module__))
     except (ImportError, OSError, TypeError):
@@ -32,7 +33,9 @@ def digest_function(function: Callable[..., Any]) -> str:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             _drop_docstring(node)
-    told = f"{getattr(function, '__qualname__', '')}\n{ast.dump(tree)}"
+    name = getattr(function, "__qualname__", "")
+    used = "\n".join(map(ast.dump, _used(tree.body, name.partition(".")[0])))
+    told = f"{name}\n{used}"
     return hashlib.sha256(told.encode()).hexdigest()[:32]
 
 
@@ -79,6 +82,18 @@ def told_of_change(lake: Lake, pipeline: Pipeline, function: Callable[..., Any])
         f"version of {pipeline.features.function}. If what it returns is otherwise now, undo the "
         "change, or keep the old function and name the new one under `next:`."
     )
+
+
+def _used(body: Sequence[ast.stmt], name: str) -> list[ast.stmt]:
+    """Leave out functions and classes that neither a function nor a plain statement names."""
+    made = {node.name: node for node in body if isinstance(node, _DEFINITIONS)}
+    if name not in made:
+        return list(body)
+    kept = [made[name], *(node for node in body if not isinstance(node, _DEFINITIONS))]
+    for node in kept:  # grows meanwhile
+        named = {item.id for item in ast.walk(node) if isinstance(item, ast.Name)}
+        kept += [made[other] for other in sorted(named & made.keys()) if made[other] not in kept]
+    return [node for node in body if node in kept]
 
 
 def _drop_docstring(

@@ -29,6 +29,7 @@ def helper(x):
 
 def features(loans):
     'Take them.'
+    loans = helper(loans)
     return loans
 """
 
@@ -53,6 +54,10 @@ def test_comments_and_docstrings_do_not_count_and_code_does(load: Load) -> None:
     assert digest_function(load(told)) == digest
     assert digest_function(load(FIRST.replace("x + 1", "x + 2"))) != digest
     assert digest_function(load(FIRST.replace("return loans", "return loans.distinct()"))) != digest
+    # What stands beside it for the next generation, and uses it.
+    assert (
+        digest_function(load(f"{FIRST}\n\ndef more(loans):\n    return features(loans)")) == digest
+    )
 
 
 def test_partitions_that_another_version_computed(
