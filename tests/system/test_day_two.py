@@ -16,8 +16,6 @@ from typing import Any
 import pytest
 
 from include.calendar.partitions import Partition
-from include.specification import pipeline_file
-from include.steps import erasure
 from include.storage.lake_tables import Lake
 from stack.embedded.layout import REPOSITORY
 from stack.torture import comparison, data, place, project
@@ -25,11 +23,9 @@ from stack.torture.gate import Rule
 from stack.torture.observation import LEDGER, World
 from stack.torture.place import Place
 from stack.torture.story import Story
-from tests.system import secret_search
 from tests.system.conftest import until
 
-PIPELINES = "include/pipelines"
-REPROCESS, ROLLBACK, ERASE = "platform_reprocess", "platform_rollback", "platform_erase"
+REPROCESS, ROLLBACK = "platform_reprocess", "platform_rollback"
 SCORED = 3
 # By how many partitions after the first that landed: in the training window, and scored.
 WRONG = {"loans": (1, project.HISTORY), "outcomes": (2,)}
@@ -102,13 +98,12 @@ def ask(held: Place, dag_id: str, conf: dict[str, Any], *killed: str) -> None:
 
 @pytest.mark.proof
 @pytest.mark.timeout(3600)
-def test_a_bad_load_is_taken_back_and_a_bad_champion_and_a_person_forgotten(held: Place) -> None:
+def test_a_bad_load_is_taken_back_and_a_bad_champion(held: Place) -> None:
     first, late = (Story(held, name, scored=SCORED) for name in ("corrected", "reprocessed"))
     live(first, corrected_first=True)
     live(late, corrected_first=False)
     reprocess(first, late)
     roll_back(late)
-    erase(late)
 
 
 def reprocess(first: Story, late: Story) -> None:
@@ -151,33 +146,3 @@ def roll_back(story: Story) -> None:
     (entry,) = [row for row in after.rows(LEDGER) if row["kind"] == "rollback"]
     assert entry["reason"] == restored["reason"]
     assert after.tables["predictions"] == before.tables["predictions"]
-
-
-def erase(story: Story) -> None:
-    """Nothing on the store names a person any more, whoever was killed while rows went."""
-    lake, before = Lake(story.place.store, story.pipeline), story.observe()
-    people = {"a person": before.rows("training_sets")[0]["loan_id"]}
-    assert secret_search.search(people, _objects_of(story))
-    file = pipeline_file.load(story.pipeline, story.place.layout.repository / PIPELINES)
-    request = erasure.hand_in(lake, file, list(people.values()), "a letter")
-    conf = {"pipeline": story.pipeline, "request": request, "reason": "a letter"}
-    paths = (
-        r"ledger/_delta_log/\d+\.json$",
-        r"raw_loans/.+\.parquet$",
-        r"training_sets/_delta_log/\d+\.json$",
-    )
-    ask(story.place, ERASE, conf, *(f"/lake/{story.pipeline}/{path}" for path in paths))
-
-    assert secret_search.search(people, _objects_of(story)) == []
-    after = story.observe()
-    for table in comparison.DATA_TABLES:
-        left = [row for row in before.rows(table) if row.get("loan_id") not in people.values()]
-        assert len(after.rows(table)) == len(left), table
-
-
-def _objects_of(story: Story) -> Iterator[secret_search.Source]:
-    """Read the objects of a world; the other one has the same people."""
-    client = story.place.objects.client
-    for source in secret_search.unpacked(client, ("landing", "lake", "reports")):
-        if f"/{story.pipeline}/" in source[0]:
-            yield source
