@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import mimetypes
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -107,6 +107,12 @@ def _any_key(uri: str) -> tuple[str, str]:
     return bucket, key.removesuffix("/")
 
 
+def _below(uri: str) -> tuple[str, str]:
+    """Name the bucket, and the beginning of the keys below a folder of it, or of all."""
+    bucket, key = _any_key(uri)
+    return bucket, f"{key}/" if key else ""
+
+
 class ObjectStore:
     """Reads and writes objects of one S3-compatible store.
 
@@ -151,14 +157,10 @@ class ObjectStore:
         Raises:
             SourceError: If the bucket does not exist or the store does not answer.
         """
-        bucket, key = _any_key(uri)
-        prefix = f"{key}/" if key else ""
+        bucket, prefix = _below(uri)
         found = []
         with _explained(uri):
-            pages = self.client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.settings.bucket(bucket), Prefix=prefix
-            )
-            for page in pages:
+            for page in self._pages(bucket, Prefix=prefix):
                 for item in page.get("Contents", ()):
                     if item["Key"].endswith("/"):  # a folder that someone made in a browser
                         continue
@@ -179,14 +181,10 @@ class ObjectStore:
         Raises:
             SourceError: If the bucket does not exist or the store does not answer.
         """
-        bucket, key = _any_key(uri)
-        prefix = f"{key}/" if key else ""
+        bucket, prefix = _below(uri)
         found = []
         with _explained(uri):
-            pages = self.client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.settings.bucket(bucket), Prefix=prefix, Delimiter="/"
-            )
-            for page in pages:
+            for page in self._pages(bucket, Prefix=prefix, Delimiter="/"):
                 found += [item["Prefix"] for item in page.get("CommonPrefixes", ())]
         return tuple(sorted(name.removeprefix(prefix).removesuffix("/") for name in found))
 
@@ -290,6 +288,11 @@ class ObjectStore:
             for group in (first, last):
                 list(pool.map(upload, group))
         return tuple(targets.values())
+
+    def _pages(self, bucket: str, **wanted: str) -> Iterable[Any]:
+        listed = self.client.get_paginator("list_objects_v2")
+        pages: Iterable[Any] = listed.paginate(Bucket=self.settings.bucket(bucket), **wanted)
+        return pages
 
     def _locate(self, uri: str) -> dict[str, str]:
         """Spell an address of one object as the client's methods take it."""

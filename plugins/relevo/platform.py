@@ -153,20 +153,18 @@ def declare_migrate() -> DAG:
         title="First",
         description="First partition to carry over, such as 2005-Q1; leave it empty for all.",
     )
-    with declare(
+    return declare_step(
         "platform_migrate",
+        MigrateOperator,
+        "migrate",
+        "Fills the new tables, has them trained on, and tells what the gate said.",
+        timeout=timedelta(hours=12),
+        max_active_runs=16,  # one a pipeline
         description="Puts in use what a pipeline file names under next.",
         doc_md=_MIGRATE_DOC,
         whose="Whose file changes.",
-        max_active_runs=16,  # one a pipeline
         first=first,
-    ) as dag:
-        MigrateOperator(
-            task_id="migrate",
-            doc_md="Fills the new tables, has them trained on, and tells what the gate said.",
-            execution_timeout=timedelta(hours=12),
-        )
-    return dag
+    )
 
 
 def declare_erase() -> DAG:
@@ -269,10 +267,11 @@ def declare_step(
     task_doc: str,
     *,
     timeout: timedelta = _USUAL,
+    max_active_runs: int = 1,
     **about: Any,
 ) -> DAG:
-    """Make a DAG of one task, one run at a time; what it is about is that of :func:`declare`."""
-    with declare(dag_id, max_active_runs=1, **about) as dag:
+    """Make a DAG of one task; what it is about is that of :func:`declare`."""
+    with declare(dag_id, max_active_runs=max_active_runs, **about) as dag:
         operator(task_id=task_id, doc_md=task_doc, execution_timeout=timeout)
     return dag
 

@@ -12,6 +12,7 @@ from include.calendar.partitions import Frequency, Partition, parse
 from include.errors import MonitoringError
 from include.monitoring.retraining import (
     Observation,
+    Outcome,
     RetrainingDecision,
     TrainingRecord,
     decide_retraining,
@@ -312,47 +313,30 @@ class TestReplay:
         }
         assert len(answers) == 1
 
-    def test_a_run_of_drift_trains_every_third_quarter(self) -> None:
-        trainings = [FIRST]
-        start = quarter("2004-Q1")
-        observations = [Observation(start.shift(i), "drift", "no drop") for i in range(12)]
-        for observation in observations:
-            decision = decide_retraining(
-                POLICY.model_copy(update={"budget": "4 in 8"}),
-                observation.partition,
-                observations,
-                trainings,
-            )
-            if decision.retrain:
-                trainings.append(TrainingRecord(observation.partition, "promoted"))
-        assert [str(item.partition) for item in trainings[1:]] == [
-            "2004-Q2",
-            "2005-Q1",
-            "2005-Q4",
-            "2006-Q3",
-        ]
-
-    def test_a_run_of_drift_and_refusals_trains_every_other_quarter_while_the_budget_lasts(
-        self,
+    @pytest.mark.parametrize(
+        ("outcome", "budget", "quarters", "trained_as_of"),
+        [
+            ("promoted", "4 in 8", 12, ["2004-Q2", "2005-Q1", "2005-Q4", "2006-Q3"]),
+            # Every other quarter, while the budget lasts.
+            ("refused", "1 in 8", 16, ["2004-Q2", "2004-Q4", "2006-Q2", "2006-Q4"]),
+        ],
+    )
+    def test_a_run_of_drift(
+        self, outcome: Outcome, budget: str, quarters: int, trained_as_of: list[str]
     ) -> None:
         trainings = [FIRST]
         start = quarter("2004-Q1")
-        observations = [Observation(start.shift(i), "drift", "no drop") for i in range(16)]
+        observations = [Observation(start.shift(i), "drift", "no drop") for i in range(quarters)]
         for observation in observations:
             decision = decide_retraining(
-                POLICY.model_copy(update={"budget": "1 in 8"}),
+                POLICY.model_copy(update={"budget": budget}),
                 observation.partition,
                 observations,
                 trainings,
             )
             if decision.retrain:
-                trainings.append(TrainingRecord(observation.partition, "refused"))
-        assert [str(item.partition) for item in trainings[1:]] == [
-            "2004-Q2",
-            "2004-Q4",
-            "2006-Q2",
-            "2006-Q4",
-        ]
+                trainings.append(TrainingRecord(observation.partition, outcome))
+        assert [str(item.partition) for item in trainings[1:]] == trained_as_of
 
 
 def test_unknown_words_and_frequencies_are_errors() -> None:
