@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowRuntimeError
+from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import GetDagRun, TriggerDagRun
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
@@ -209,6 +209,31 @@ def read_run(dag_id: str, run_id: str) -> DagRun | None:
             return None
         raise
     return run
+
+
+def demand_alone(
+    pipeline: str, found: tuple[str, str] | None, run_id: str, what: str, left: str
+) -> None:
+    """Refuse to begin what another run does for a pipeline.
+
+    Args:
+        pipeline: Name of the pipeline.
+        found: The run that began and is not done, as (DAG, run id); None if there is none.
+        run_id: The run that asks.
+        what: What they do, such as ``migration``.
+        left: What may be left to do when that one has ended.
+
+    Raises:
+        AirflowFailException: If that one is another run, and under way.
+    """
+    if found is None or found[1] == run_id:
+        return
+    run = read_run(*found)
+    if run is not None and run.state in ACTIVE:
+        raise AirflowFailException(
+            f"Pipeline {pipeline}: one {what} at a time, got run {found[1]}, which is under way. "
+            f"Trigger this DAG when that has ended, if something is {left} then."
+        )
 
 
 def start_again(dag_id: str, run_id: str, conf: dict[str, Any]) -> None:

@@ -50,7 +50,8 @@ def runs(replace_by_autospec: Any) -> dict[str, SimpleNamespace]:
         held[run_id] = SimpleNamespace(state="queued", dag_id=dag_id, conf=conf)
 
     module = "relevo.operators.migration"
-    replace_by_autospec(f"{module}.read_run", side_effect=lambda dag_id, run: held.get(run))
+    for place in (module, "relevo.active_runs"):
+        replace_by_autospec(f"{place}.read_run", side_effect=lambda dag_id, run: held.get(run))
     replace_by_autospec(f"{module}.start_again", side_effect=start)
     return held
 

@@ -59,7 +59,8 @@ class Runs:
 @pytest.fixture
 def runs(replace_by_autospec: Any) -> Runs:
     found = Runs()
-    replace_by_autospec("relevo.operators.reprocessing.read_run", side_effect=found.read)
+    for place in ("relevo.operators.reprocessing", "relevo.active_runs"):
+        replace_by_autospec(f"{place}.read_run", side_effect=found.read)
     replace_by_autospec("relevo.operators.reprocessing.start_again", side_effect=found.start)
     return found
 

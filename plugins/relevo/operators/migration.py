@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from relevo.active_runs import ACTIVE, read_run, start_again
+from relevo.active_runs import ACTIVE, demand_alone, read_run, start_again
 from relevo.hooks import RelevoHook
 from relevo.operators.interventions import Asked, InterventionOperator
 from relevo.triggers import RunsEndedTrigger
@@ -42,9 +42,10 @@ class MigrateOperator(InterventionOperator):
             AirflowFailException: If another migration is, or the training failed.
         """
         from include.steps.interventions import Done
-        from include.steps.migration import begin, finish
+        from include.steps.migration import begin, finish, open_run
 
-        _refuse_others(lake, asked)
+        run_id = asked.origin.dag_run_id
+        demand_alone(lake.pipeline, open_run(lake), run_id, "migration", "to be migrated")
         first = context["params"].get("first")
         migration = begin(
             *(lake, asked.pipeline, first or None, asked.why, asked.who, asked.origin),
@@ -97,18 +98,3 @@ class MigrateOperator(InterventionOperator):
                 *(spark, lake, asked.pipeline, migration, asked.origin), connections=hook.sql_url
             )
         self.log.info("Features of %d partitions, labels of %d", features, labels)
-
-
-def _refuse_others(lake: Lake, asked: Asked) -> None:
-    """Refuse to begin while another run migrates the same pipeline."""
-    from include.steps.migration import open_run
-
-    found = open_run(lake)
-    if found is None or found[1] == asked.origin.dag_run_id:
-        return
-    run = read_run(*found)
-    if run is not None and run.state in ACTIVE:
-        raise AirflowFailException(
-            f"Pipeline {lake.pipeline}: one migration at a time, got run {found[1]}, which is "
-            "under way. Trigger this DAG when that has ended, if something is to be migrated then."
-        )

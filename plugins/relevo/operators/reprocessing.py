@@ -16,7 +16,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from include.specification import pipeline_file
 from include.wording import some
 from relevo import in_service
-from relevo.active_runs import ACTIVE, read_run, start_again
+from relevo.active_runs import ACTIVE, demand_alone, read_run, start_again
 from relevo.failures import failing_at_once
 from relevo.hooks import RelevoHook
 from relevo.links import LedgerLink, ledger_path
@@ -70,10 +70,12 @@ class AskReprocessingOperator(ReprocessingOperator):
 
     def run(self, context: Any, lake: Lake) -> dict[str, Any]:
         """Return how much is to be made anew."""
+        from include.scoring.reprocessing_requests import open_run
         from include.steps.reprocessing import ask
 
         why = reason_of(context)
-        _refuse_others(lake, context)
+        run_id = context["dag_run"].run_id
+        demand_alone(lake.pipeline, open_run(lake), run_id, "reprocessing", "stale")
         request = ask(
             lake,
             pipeline_file.load(lake.pipeline),
@@ -227,18 +229,3 @@ def _look_up(dag_id: str, run_id: str) -> tuple[int, bool] | None:
     """Tell how often a run was cleared, and whether it has failed; None if there is none."""
     run = read_run(dag_id, run_id)
     return None if run is None else (run.clear_number or 0, run.state == "failed")
-
-
-def _refuse_others(lake: Lake, context: Any) -> None:
-    """Refuse to ask while another run makes something of the same pipeline anew."""
-    from include.scoring.reprocessing_requests import open_run
-
-    found = open_run(lake)
-    if found is None or found[1] == context["dag_run"].run_id:
-        return
-    run = read_run(*found)
-    if run is not None and run.state in ACTIVE:
-        raise AirflowFailException(
-            f"Pipeline {lake.pipeline}: one reprocessing at a time, got run {found[1]}, which is "
-            "under way. Trigger this DAG when that has ended, if something is stale then."
-        )
