@@ -34,11 +34,9 @@ from include.storage.object_store import THREADS, ObjectStore, StoredObject
 from include.storage.settings import LAKE, REPORTS
 from include.storage.table_removal import remove_table
 from include.storage.table_upkeep import (
-    FEW_COMMITS,
     compact,
     scattered,
     unneeded_files,
-    write_checkpoint,
 )
 
 if TYPE_CHECKING:
@@ -286,10 +284,6 @@ class Maintenance:
         tables = inventory.tables.values()
         for name, files in scattered(self.lake, tables):
             yield Item("compaction", name, 0, f"{files} small files, which every append reads")
-        for table in tables:
-            if table.behind_checkpoint >= FEW_COMMITS:
-                why = f"{table.behind_checkpoint} commits since the last one, read at every opening"
-                yield Item("checkpoint", table.name, 0, why)
 
     def _abandoned(self) -> Iterator[Item]:
         for run_id, dag_id, dag_run_id in self.tracking.unfinished() if self.tracking else ():
@@ -302,8 +296,6 @@ class Maintenance:
         for item in plan.of("compaction"):
             if not compact(self.lake, item.name, by):
                 yield item
-        for item in plan.of("checkpoint"):
-            write_checkpoint(self.lake, item.name)
         still = {item.name for item in self._abandoned()}
         for item in plan.of("MLflow run"):
             if item.name in still and self.tracking is not None:

@@ -14,7 +14,6 @@ Kind = Literal[
     "report",
     "old checkpoint",
     "compaction",
-    "checkpoint",
     "MLflow run",
     "retired table",
     "retired object",

@@ -33,12 +33,6 @@ class StoredTable:
     commits: Mapping[int, datetime]
     checkpoints: Mapping[int, StoredObject]
 
-    @property
-    def behind_checkpoint(self) -> int:
-        """Count the commits that whoever opens the table reads one by one."""
-        latest = max(self.checkpoints, default=-1)
-        return sum(version > latest for version in self.commits)
-
     def past_checkpoints(self) -> tuple[StoredObject, ...]:
         """List all checkpoints but the latest, unless an earlier release cut the log to them."""
         if set(self.commits) != set(range(len(self.commits))):

@@ -26,8 +26,8 @@ from include.storage.concurrent_commits import commit
 from include.storage.data_files import PARTITION as PARTITION
 from include.storage.data_files import DataFile, committed_files, told_if_removed, write_files
 from include.storage.lineage import Origin, TableReference
-from include.storage.retention import EVERY_VERSION, keep_versions
 from include.storage.settings import LAKE, StoreSettings
+from include.storage.table_properties import PROPERTIES, set_properties
 from include.storage.table_schema import check_schema, widened
 
 
@@ -336,7 +336,7 @@ class Lake:
 
     def _ensure(self, table: str, schema: pa.Schema, *, partitioned: bool = True) -> DeltaTable:
         if (held := self._held(table)) is not None:
-            keep_versions(held)
+            set_properties(held)
             return held
         return self._create(table, schema, mode="ignore", partitioned=partitioned)
 
@@ -355,7 +355,7 @@ class Lake:
                 schema=schema,
                 mode=mode,
                 partition_by=[PARTITION] if partitioned else None,
-                configuration=EVERY_VERSION,
+                configuration=PROPERTIES,
                 storage_options=self.settings.storage_options(),
                 commit_properties=CommitProperties(max_commit_retries=0),
             )

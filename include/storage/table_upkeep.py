@@ -36,8 +36,6 @@ from include.storage.parquet import open_parquet
 FEW_FILES = 16
 # A file that has grown to this is not written again with what comes after it.
 _WHOLE = 4 * 2**20
-# Whoever opens a table reads the commits since its checkpoint; delta-rs writes one each hundred.
-FEW_COMMITS = 48
 
 
 def unneeded_files(
@@ -199,8 +197,3 @@ def _read(lake: Lake, table: str, files: Iterable[DataFile], schema: pa.Schema) 
         parts = list(pool.map(read, files))
     rows = pa.concat_tables([schema.empty_table(), *parts], promote_options="permissive")
     return rows.select(schema.names).cast(schema)
-
-
-def write_checkpoint(lake: Lake, table: str) -> None:
-    """Write what the log of a table adds up to, so that it is opened by reading few objects."""
-    lake.open(table).create_checkpoint()

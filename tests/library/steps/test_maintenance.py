@@ -25,9 +25,9 @@ from include.storage import drafts, ledger
 from include.storage.inventory import take_inventory
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin, TableReference
-from include.storage.lineage_records import PartitionCommits, written
+from include.storage.lineage_records import written
 from include.storage.object_store import ObjectStore
-from include.storage.table_upkeep import FEW_COMMITS, FEW_FILES
+from include.storage.table_upkeep import FEW_FILES
 from include.training.training_sets import TrainingSet
 
 RUN = "scheduled__2030-01-01"
@@ -356,16 +356,6 @@ class TestUpkeep:
         for number in range(FEW_FILES + 2):
             world.write("drift", f"{2000 + number}", number)
         assert kinds(world.maintain(datetime.now(UTC))) == {}
-
-    def test_a_checkpoint_after_many_commits(self, world: World) -> None:
-        for number in range(FEW_COMMITS):
-            world.write("features", Q1, number)
-        done = world.maintain(datetime.now(UTC))
-        assert kinds(done) == {"checkpoint": 1}
-        assert take_inventory(world.lake).tables["features"].behind_checkpoint == 0
-        commits = PartitionCommits(written(world.lake, "features"))
-        assert len(commits.of(Q1)) == FEW_COMMITS
-        assert world.read("features", 1) == [0]
 
     def test_of_old_checkpoints_the_latest_stays_and_every_version_opens(
         self, world: World

@@ -1,6 +1,6 @@
 """A commit whose checkpoint cannot be written fails after it was made: done again, nothing doubles.
 
-delta-rs writes a checkpoint after a hundred commits, and a pointer to it, and raises if it cannot.
+delta-rs writes a checkpoint after so many commits, and a pointer to it, and raises if it cannot.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from deltalake.exceptions import DeltaError
 from include.storage import ledger
 from include.storage.lake_tables import Lake, with_partition
 from include.storage.lineage import Origin
+from include.storage.table_properties import PROPERTIES
 from stack.embedded.layout import Layout
 from stack.torture.gate import Gate, Rule, in_front
 from tests.conftest import free_ports
 
-INTERVAL = 3
+INTERVAL = int(PROPERTIES["delta.checkpointInterval"])
 NAMES = [f"2020-{month:02}" for month in range(1, INTERVAL + 2)]
 
 
@@ -34,7 +35,7 @@ def refusing(lake: Lake, path: str, folder: Path) -> Iterator[tuple[Lake, Gate]]
         yield Lake(settings, lake.pipeline), gate
 
 
-def write_all(lake: Lake, table: str, write: Callable[[str], object]) -> list[str]:
+def write_all(write: Callable[[str], object]) -> list[str]:
     """Write every partition, again where it failed, as Airflow does; returns where it failed."""
     failed = []
     for name in NAMES:
@@ -43,9 +44,6 @@ def write_all(lake: Lake, table: str, write: Callable[[str], object]) -> list[st
         except (OSError, DeltaError):
             failed.append(name)
             write(name)
-        if name == NAMES[0]:
-            often = {"delta.checkpointInterval": str(INTERVAL)}
-            lake.open(table).alter.set_table_properties(often)
     return failed
 
 
@@ -56,7 +54,7 @@ def test_rows_of_a_partition_are_there_once(lake: Lake, origin: Origin, tmp_path
             rows = with_partition(pa.table({"id": [f"{name}/{n}" for n in range(3)]}), name)
             harmed.write("rows", rows, partitions=[name], origin=origin)
 
-        assert write_all(lake, "rows", write)
+        assert write_all(write)
     assert gate.hits
     assert lake.row_counts("rows") == dict.fromkeys(NAMES, 3)
     ids = lake.read("rows")["id"].to_pylist()
@@ -70,6 +68,6 @@ def test_decisions_are_there_once(lake: Lake, tmp_path: Path) -> None:
             origin = Origin("p_score", f"run {name}", "decide_retraining")
             ledger.record(harmed, "retraining", name, "no", "nothing moved", origin=origin)
 
-        assert write_all(lake, ledger.TABLE, decide)
+        assert write_all(decide)
     assert gate.hits
     assert [entry.partition for entry in ledger.entries(lake)] == NAMES

@@ -14,7 +14,6 @@ from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
 from include.storage.object_store import ObjectStore
 from include.storage.table_removal import list_table, remove_table
-from include.storage.table_upkeep import write_checkpoint
 
 BIG = 2**53 + 1
 
@@ -25,7 +24,7 @@ def filled(lake: Lake, origin: Origin) -> Lake:
     for name in ("labels", "labels_2"):
         for number in range(3):
             write(lake, name, number, origin)
-        write_checkpoint(lake, name)
+        lake.open(name).create_checkpoint()
         write(lake, name, 3, origin)
         drafted = pa.table({"id": [BIG], "partition": ["p9"]})
         drafts.write(lake, name, drafted, partitions=["p9"], origin=origin)

@@ -13,7 +13,7 @@ from include.storage import ledger
 from include.storage.inventory import take_inventory
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin, TableReference
-from include.storage.table_upkeep import FEW_FILES, compact, scattered, write_checkpoint
+from include.storage.table_upkeep import FEW_FILES, compact, scattered
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_many_at_once(filled: Lake, origin: Origin) -> None:
     def keep_up(_: int) -> None:
         for _ in range(4):
             compact(filled, "ledger", "run")
-            write_checkpoint(filled, "ledger")
+            filled.open("ledger").create_checkpoint()
 
     with ThreadPoolExecutor(3) as pool:
         jobs = [pool.submit(write, 100), pool.submit(write, 200), pool.submit(keep_up, 0)]

@@ -1,4 +1,4 @@
-"""Versions stay: whatever cleans logs and files by delta's own rules finds nothing to clean."""
+"""Versions stay, whatever cleans by delta's own rules; and a table is opened by few requests."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from deltalake import DeltaTable, write_deltalake
 
 from include.errors import TableError
 from include.storage.data_files import open_data_file
+from include.storage.inventory import take_inventory
 from include.storage.lake_tables import Lake, with_partition
 from include.storage.lineage import Origin, TableReference
+from include.storage.lineage_records import PartitionCommits, written
 from include.storage.object_store import ObjectStore
-from include.storage.retention import EVERY_VERSION
+from include.storage.table_properties import PROPERTIES
 
 SCHEMA = pa.schema([("id", pa.int64()), ("partition", pa.string())])
 _DAYS = 86_400
@@ -41,7 +43,7 @@ def ids(folder: Path, version: int) -> list[int]:
 def test_every_version_is_read_after_a_year_of_checkpoints_cleaning_and_vacuum(
     tmp_path: Path,
 ) -> None:
-    table = aged(tmp_path, EVERY_VERSION, days=365)
+    table = aged(tmp_path, PROPERTIES, days=365)
     write_deltalake(table, pa.table({"id": [1], "partition": ["x"]}, schema=SCHEMA), mode="append")
     table.create_checkpoint()
     table.cleanup_metadata()
@@ -72,7 +74,7 @@ class TestTables:
         self.write(lake, origin, 1)
         self.append(lake, origin)
         for table in ("loans", "ledger"):
-            assert lake.open(table).metadata().configuration == EVERY_VERSION
+            assert lake.open(table).metadata().configuration == PROPERTIES
         assert self.write(lake, origin, 2) == 2  # nothing but the write
 
     def test_a_table_of_an_earlier_release_gets_them_once(self, lake: Lake, origin: Origin) -> None:
@@ -87,7 +89,15 @@ class TestTables:
         assert self.write(lake, origin, 2) == 3
         self.append(lake, origin)
         for table in ("loans", "ledger"):
-            assert lake.open(table).metadata().configuration == EVERY_VERSION
+            assert lake.open(table).metadata().configuration == PROPERTIES
+
+    def test_whoever_opens_a_table_reads_few_commits(self, lake: Lake, origin: Origin) -> None:
+        for number in range(25):
+            self.write(lake, origin, number)
+        checkpoints = take_inventory(lake).tables["loans"].checkpoints
+        assert sorted(checkpoints) == [9, 19]
+        assert lake.read("loans", version=15)["id"].to_pylist() == [14]
+        assert len(PartitionCommits(written(lake, "loans")).of("2005-Q1")) == 25
 
     def test_a_file_that_is_gone_is_told_by_whoever_opens_it(
         self, lake: Lake, origin: Origin
