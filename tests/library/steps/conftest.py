@@ -41,7 +41,7 @@ from include.storage.lineage import Origin
 from include.storage.object_store import ObjectStore
 from include.storage.settings import StoreSettings
 from include.training.candidates import build
-from tests.library.steps.world import SUITES, TRAINED
+from tests.library.steps.world import SUITES, TRAINED, Beginnings, World
 
 
 @pytest.fixture
@@ -105,7 +105,25 @@ def surroundings(
     )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
+def beginnings() -> Beginnings:
+    """The worlds that tests begin with."""
+    return Beginnings()
+
+
+@pytest.fixture
+def scored_world(
+    surroundings: None,
+    store_settings: StoreSettings,
+    make_pipeline: Any,
+    version: ModelVersion,
+    beginnings: Beginnings,
+) -> World:
+    """A world in which a model was trained, and one quarter scored."""
+    return beginnings.of("scored", lambda: World(store_settings, make_pipeline, version).run())
+
+
+@pytest.fixture(scope="session")
 def version(store_settings: StoreSettings) -> ModelVersion:
     """A model of small amounts, with its reference, whose files both worlds share."""
     return make_version(store_settings, "x")

@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from include.errors import SourceError
-from include.registry.model_files import ModelVersion
 from include.specification.sections.sources import ROW_ID
 from include.steps import erasure
 from include.steps.erasure import Found, erase, ids_uri
@@ -27,7 +26,6 @@ from include.storage.connections import from_environment
 from include.storage.inventory import take_inventory
 from include.storage.lineage import Origin
 from include.storage.object_store import ObjectStore
-from include.storage.settings import StoreSettings
 from tests.library.steps.world import HISTORY, ROWS, SCORED, World
 
 ORIGIN = Origin("platform_erase", "manual__1", "erase")
@@ -38,13 +36,13 @@ pytestmark = pytest.mark.usefixtures("surroundings")
 
 
 @pytest.fixture
-def world(store_settings: StoreSettings, make_pipeline: Any, version: ModelVersion) -> World:
+def world(scored_world: World) -> World:
     """A world with a correction, so that its tables have versions that hold more than the last."""
-    made = World(store_settings, make_pipeline, version).run()
+    made = scored_world
     made.land(4, SCORED, loans=ROWS - 2)
     for _, step in made.scoring(SCORED):
         step()
-    store = ObjectStore(store_settings)
+    store = ObjectStore(made.lake.settings)
     page = f"s3://reports/{made.lake.pipeline}/data_docs/2004-Q2/loans/index.html"
     store.write(page, b"<td>2004-Q2/7</td><td>2004-Q2/77</td>")
     store.write(ids_uri(made.lake.pipeline, "letter_1"), "\n".join(PEOPLE).encode())

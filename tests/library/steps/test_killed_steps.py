@@ -69,9 +69,10 @@ def test_killed_anywhere_and_run_again_every_step_ends_in_the_same(
     store_settings: StoreSettings,
     make_pipeline: Any,
     version: ModelVersion,
+    scored_world: World,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    unharmed = World(store_settings, make_pipeline, version).run()
+    unharmed = scored_world
     harmed = World(store_settings, make_pipeline, version)
     kills: Counter[str] = Counter()
     for task, run in harmed.steps():

@@ -42,7 +42,7 @@ from include.training import training_sets
 from tests.library.steps.conftest import make_version
 from tests.library.steps.test_killed_steps import Killed, killing
 from tests.library.steps.test_maintained_world import NOBODY
-from tests.library.steps.world import HISTORY, ROWS, SCORED, World, quarter, rows_of
+from tests.library.steps.world import HISTORY, ROWS, SCORED, Beginnings, World, quarter, rows_of
 
 pytestmark = pytest.mark.usefixtures("surroundings")
 
@@ -194,8 +194,14 @@ class Changing(World):
 
 
 @pytest.fixture
-def world(store_settings: StoreSettings, make_pipeline: Any, version: ModelVersion) -> Changing:
+def world(
+    store_settings: StoreSettings, make_pipeline: Any, version: ModelVersion, beginnings: Beginnings
+) -> Changing:
     """A world whose champion is version 1, and where a good challenger is to come."""
+    return beginnings.of("changing", lambda: changing(store_settings, make_pipeline, version))
+
+
+def changing(store_settings: StoreSettings, make_pipeline: Any, version: ModelVersion) -> Changing:
     found = Changing(store_settings, make_pipeline, version)
     found.challenger = make_version(store_settings, "y", reversed_labels=True)
     found.run()
@@ -411,9 +417,12 @@ class TestEveryGeneration:
     """What looks through all tables finds those of the next generation as well."""
 
     @pytest.fixture
-    def migrated(self, world: Changing) -> Changing:
-        world.change().migrate()
-        return world
+    def migrated(self, world: Changing, beginnings: Beginnings) -> Changing:
+        def migrate() -> Changing:
+            world.change().migrate()
+            return world
+
+        return beginnings.of("migrated", migrate)
 
     def test_what_was_made_from_corrected_data_is_made_anew(self, migrated: Changing) -> None:
         assert find_stale(migrated.lake, migrated.pipeline).is_nothing

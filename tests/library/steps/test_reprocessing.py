@@ -136,11 +136,9 @@ def test_every_table_is_that_of_a_world_in_which_the_files_had_landed_first(
 AGAIN = replace(ASKED, dag_run_id="manual__2")
 
 
-def test_a_second_request_finishes_what_the_first_left(
-    store_settings: StoreSettings, make_pipeline: Any, version: ModelVersion
-) -> None:
+def test_a_second_request_finishes_what_the_first_left(scored_world: World) -> None:
     """The training was repeated, and nobody scored with what came of it."""
-    world = World(store_settings, make_pipeline, version).run()
+    world = scored_world
     world.land(1, HISTORY[1], loans=ROWS - 2)
     request = ask(world)
     assert request is not None
@@ -165,11 +163,9 @@ def test_a_second_request_finishes_what_the_first_left(
     assert [str(item) for item in left.corrections] == ["outcomes 2005-Q1: rows.parquet changed"]
 
 
-def test_a_training_on_rows_that_stayed_the_same_keeps_its_version(
-    store_settings: StoreSettings, make_pipeline: Any, version: ModelVersion
-) -> None:
+def test_a_training_on_rows_that_stayed_the_same_keeps_its_version(scored_world: World) -> None:
     """The file is another one."""
-    world = World(store_settings, make_pipeline, version).run()
+    world = scored_world
     world.land(1, HISTORY[1], compression="gzip")
     before = tables(world)
     request = ask(world)
@@ -182,10 +178,8 @@ def test_a_training_on_rows_that_stayed_the_same_keeps_its_version(
     assert [row["event"] for row in world.registry.events()].count("registered") == 1
 
 
-def test_only_what_is_wanted(
-    store_settings: StoreSettings, make_pipeline: Any, version: ModelVersion
-) -> None:
-    world = World(store_settings, make_pipeline, version).run()
+def test_only_what_is_wanted(scored_world: World) -> None:
+    world = scored_world
     correct(world)
     with pytest.raises(SourceError, match=r"must have been corrected, got 2004-Q1\. `./relevo"):
         ask(world, "2004-Q1")

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from include.scoring import batch_scoring, made_then
-from include.storage.settings import StoreSettings
 from tests.library.steps.world import World, quarter
 
 LATE, LATER = quarter("2005-Q2"), quarter("2005-Q3")
@@ -19,13 +18,9 @@ PREPARING = (
 
 @pytest.mark.usefixtures("imported")
 def test_its_own_run_ends_while_a_later_one_scores_it_to_judge_it(
-    surroundings: Any,
-    store_settings: StoreSettings,
-    make_pipeline: Any,
-    version: Any,
-    monkeypatch: pytest.MonkeyPatch,
+    scored_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = World(store_settings, make_pipeline, version).run()
+    world = scored_world
     for seed, partition in enumerate((LATE, LATER), 5):
         world.land(seed, partition)
     late, later = (dict(world.scoring(partition)) for partition in (LATE, LATER))

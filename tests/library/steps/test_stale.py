@@ -6,10 +6,8 @@ from typing import Any
 
 import pytest
 
-from include.registry.model_files import ModelVersion
 from include.steps.stale import find_stale
 from include.storage.object_store import ObjectStore
-from include.storage.settings import StoreSettings
 from tests.library.steps.world import HISTORY, ROWS, SCORED, World, quarter
 
 NEXT = quarter("2005-Q2")
@@ -21,13 +19,12 @@ pytestmark = pytest.mark.usefixtures("surroundings")
 
 
 @pytest.fixture
-def world(store_settings: StoreSettings, make_pipeline: Any, version: ModelVersion) -> World:
+def world(scored_world: World) -> World:
     """A world in which a model was trained, and two quarters scored."""
-    made = World(store_settings, make_pipeline, version).run()
-    made.land(5, NEXT)
-    for _, step in made.scoring(NEXT):
+    scored_world.land(5, NEXT)
+    for _, step in scored_world.scoring(NEXT):
         step()
-    return made
+    return scored_world
 
 
 def told(world: World) -> tuple[list[str], dict[str, Any], list[Any]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import re
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import Any
+from typing import Any, Self, TypeVar, cast
 from unittest.mock import create_autospec
 
 import pyarrow as pa
@@ -31,8 +32,8 @@ from include.steps import (
 )
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
-from include.storage.object_store import ObjectStore
-from include.storage.settings import StoreSettings
+from include.storage.object_store import ObjectStore, StoredObject
+from include.storage.settings import LAKE, LANDING, MLFLOW, REPORTS, StoreSettings
 from include.training import training_sets
 
 COLUMN = "expect_column_values_to_"
@@ -43,6 +44,8 @@ SUITES = {
     "f_2": [{"type": f"{COLUMN}not_be_null", "kwargs": {"column": "y"}}],
 }
 ROWS = 60
+# The buckets that hold something of a pipeline.
+HELD = (LAKE, LANDING, MLFLOW, REPORTS)
 # What differs between two worlds without being wrong: names, moments, versions of tables.
 _OWN = re.compile(r'p[0-9a-f]{12}|"version": \d+|version=\d+')
 
@@ -53,6 +56,9 @@ def quarter(name: str) -> Partition:
 
 TRAINED, SCORED = quarter("2004-Q4"), quarter("2005-Q1")
 HISTORY = [quarter(name) for name in ("2004-Q1", "2004-Q2", "2004-Q3", "2004-Q4")]
+
+
+W = TypeVar("W", bound="World")
 
 
 class World:
@@ -67,22 +73,25 @@ class World:
         text = json.dumps({**document, "name": name}).replace(document["name"], name)
         self.pipeline = Pipeline.model_validate(json.loads(text))
         self.version = version
-        tracking = create_autospec(Tracking, instance=True)
-        tracking.client = create_autospec(MlflowClient, instance=True)
-        registered: list[dict[str, str]] = []
-        tracking.versions.side_effect = lambda run_id, tags: [
-            number for number, held in enumerate(registered, 1) if tags.items() <= held.items()
-        ]
-
-        def register(model_uri: str, tags: dict[str, str]) -> int:
-            registered.append(tags)
-            return len(registered)
-
-        tracking.register.side_effect = register
-        self.registry = Registry(self.lake, tracking)
+        self.registered: list[dict[str, str]] = []
+        self.registry = Registry(self.lake, tracking_of(self.registered))
         self.kept: dict[str, Any] = {}
         for at, partition in enumerate([*HISTORY, SCORED]):
             self.land(at, partition)
+
+    def again(self) -> Self:
+        """Return a world that knows what this one knows, about the same tables."""
+        other = copy.copy(self)
+        other.registered = list(self.registered)
+        other.registry = Registry(self.lake, tracking_of(other.registered))
+        other.kept = dict(self.kept)
+        return other
+
+    def objects(self) -> dict[str, StoredObject]:
+        """List everything of the pipeline that is on the store, by address."""
+        store = ObjectStore(self.lake.settings)
+        listed = (store.list(f"s3://{bucket}/{self.lake.pipeline}") for bucket in HELD)
+        return {item.uri: item for items in listed for item in items}
 
     def run(self) -> World:
         """Run all steps; returns itself."""
@@ -244,6 +253,45 @@ class World:
             rows = self.lake.read_held(table)
             if column in rows.column_names:
                 assert value not in rows[column].to_pylist(), table
+
+
+class Beginnings:
+    """Worlds that tests begin with: each is made once, and put back for every other test."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, tuple[World, dict[str, tuple[str, bytes]]]] = {}
+
+    def of(self, name: str, make: Callable[[], W]) -> W:
+        """Return the world of this name as it was when it was made."""
+        if name not in self._made:
+            made = make()
+            store = ObjectStore(made.lake.settings)
+            held = {uri: (item.etag, store.read(uri)) for uri, item in made.objects().items()}
+            self._made[name] = (made, held)
+        world, held = self._made[name]
+        store, found = ObjectStore(world.lake.settings), world.objects()
+        for uri in found.keys() - held.keys():
+            store.delete(uri)
+        for uri, (etag, data) in held.items():
+            if uri not in found or found[uri].etag != etag:
+                store.write(uri, data)
+        return cast(W, world.again())
+
+
+def tracking_of(registered: list[dict[str, str]]) -> Any:
+    """Stand in for MLflow, which knows the tags of these versions and adds to them."""
+    tracking = create_autospec(Tracking, instance=True)
+    tracking.client = create_autospec(MlflowClient, instance=True)
+    tracking.versions.side_effect = lambda run_id, tags: [
+        number for number, held in enumerate(registered, 1) if tags.items() <= held.items()
+    ]
+
+    def register(model_uri: str, tags: dict[str, str]) -> int:
+        registered.append(tags)
+        return len(registered)
+
+    tracking.register.side_effect = register
+    return tracking
 
 
 def rows_of(lake: Lake, table: str) -> list[str]:
