@@ -1,4 +1,4 @@
-"""A stack is backed up and lost; the backup, of older releases, goes on where the stack stopped."""
+"""A stack is backed up and lost; the backup goes on where the stack stopped, also upgraded."""
 
 from __future__ import annotations
 
@@ -44,36 +44,27 @@ OLDER_AIRFLOW, AIRFLOW_REVISION = "3.2.0", "1d6611b6ab7c"
 OLDER_MLFLOW, MLFLOW_REVISION = "3.16.0", "75868b020152"
 
 
-def test_a_lost_stack_goes_on_from_its_backup_after_an_upgrade(
-    stack: SystemStack, tmp_path: Path
-) -> None:
-    """The stack of all system tests is the one that is lost: this test is the last of them."""
-    lost = stack.layout
-    restored = Layout(tmp_path / "restored", lost.repository)
-    backup = tmp_path / "backup"
+def test_a_lost_stack_goes_on_from_its_backup(stack: SystemStack, tmp_path: Path) -> None:
+    """The stack of all system tests is the one that is lost: these tests are the last of them."""
+    before, restored = lost_and_restored(stack, tmp_path)
 
-    live_until_1996(stack)
-    before = history(stack)
-    assert len(before["runs"]) >= 2
-    assert {table for table, rows in before["tables"].items() if rows} >= {
-        "raw_captures",
-        "features",
-        "predictions",
-        "registry",
-        "ledger",
-    }
-    Stack(lost).down(print)
-    transfer.back_up(EmbeddedInstallation(lost), backup, print)
+    with elsewhere(restored), running(restored) as again:
+        assert again.configuration.mlflow_url != Configuration.load(stack.layout).mlflow_url
+        assert history(again) == before
+        run(again, SCORE, "1997")
+        assert lake(again).read("predictions", partitions=["1997"]).num_rows
 
-    transfer.restore(EmbeddedInstallation(restored), backup, print)
+
+@pytest.mark.proof  # its short form is the test before
+def test_it_goes_on_after_an_upgrade(stack: SystemStack, tmp_path: Path) -> None:
+    before, restored = lost_and_restored(stack, tmp_path)
     go_back_to_older_schemas(restored)
     with pytest.raises(ConfigurationError, match=r"Airflow in .* got 3\.2\.0\. Run"):
         Stack(restored).up(print)
 
-    with taken(Configuration.load(restored).ports["mlflow"]):
+    with elsewhere(restored):
         transfer.upgrade(EmbeddedInstallation(restored), tmp_path / "before-upgrade", print)
         with running(restored) as again:
-            assert again.configuration.mlflow_url != Configuration.load(lost).mlflow_url
             assert history(again) == before
 
             run(again, TRAIN, "1996")
@@ -91,6 +82,36 @@ def test_a_lost_stack_goes_on_from_its_backup_after_an_upgrade(
     assert [database.migrated_to(restored) for database in databases.DATABASES] == [
         database.installed() for database in databases.DATABASES
     ]
+
+
+def lost_and_restored(stack: SystemStack, folder: Path) -> tuple[dict[str, Any], Layout]:
+    """Back up the stack, lose it, and restore it; returns what had happened, and where it is."""
+    lost, restored = stack.layout, Layout(folder / "restored", stack.layout.repository)
+    Stack(lost).up(print)  # another test may have lost it
+    live_until_1996(stack)
+    before = history(stack)
+    assert len(before["runs"]) >= 2
+    assert {table for table, rows in before["tables"].items() if rows} >= {
+        "raw_captures",
+        "features",
+        "predictions",
+        "registry",
+        "ledger",
+    }
+    Stack(lost).down(print)
+    transfer.back_up(EmbeddedInstallation(lost), folder / "backup", print)
+    transfer.restore(EmbeddedInstallation(restored), folder / "backup", print)
+    return before, restored
+
+
+@contextlib.contextmanager
+def elsewhere(layout: Layout) -> Iterator[None]:
+    """Have another server listen where MLflow did, as on another machine."""
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind((LOOPBACK, Configuration.load(layout).ports["mlflow"]))
+        server.listen()
+        yield
 
 
 def live_until_1996(stack: SystemStack) -> None:
@@ -124,16 +145,6 @@ def running(layout: Layout) -> Iterator[SystemStack]:
         yield stack
     finally:
         operation.down(print)
-
-
-@contextlib.contextmanager
-def taken(port: int) -> Iterator[None]:
-    """Have another server listen on a port, as on another machine."""
-    with socket.socket() as server:
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        server.bind((LOOPBACK, port))
-        server.listen()
-        yield
 
 
 def lake(stack: SystemStack) -> Lake:

@@ -24,6 +24,7 @@ NOBODY = AirflowRuns(lambda dag_ids: None, lambda dag_id, run_id: False)
 pytestmark = pytest.mark.usefixtures("surroundings")
 
 
+@pytest.mark.proof  # its short forms: each way of removing, in test_maintenance.py
 def test_nothing_that_people_do_comes_out_otherwise(
     store_settings: StoreSettings, make_pipeline: Any, version: ModelVersion
 ) -> None:
