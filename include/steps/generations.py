@@ -8,26 +8,25 @@ now while the next generation is prepared, and whatever takes its place brings i
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from include.calendar.partitions import Partition, parse
 from include.errors import RegistryError, SpecificationError, TrainingError
 from include.features.feature_function import TABLE as FEATURES
-from include.ingestion.landed_partitions import landed_partitions
 from include.registry import succession
 from include.registry.champions import Registry
 from include.registry.model_files import ModelVersion
 from include.specification.generations import LABELS
 from include.specification.pipeline import Pipeline
 from include.steps.history_completion import (
-    absent_of_source,
     carry_over,
     complete_partition,
     lacking,
     prepare_absent,
 )
+from include.steps.landed_history import gone_of
 from include.storage import ledger
 from include.storage.connections import Connections
 from include.storage.lake_tables import Lake
@@ -243,12 +242,16 @@ def caught_up(
     first = parse(begun[0], pipeline.partition)
     features, labels = lacking(lake, pipeline, one, until, first)
     gone = {
-        *gone_of(lake, one, one.primary_source, features, connections),
-        *gone_of(lake, one, one.label_source, labels, connections),
+        item
+        for source, wanted in (
+            *((source, features) for source in one.feature_sources),
+            (one.label_source, labels),
+        )
+        for item in gone_of(lake, one, source, wanted, connections)
     }
     if gone:
         _log.warning(
-            "%s lack %s, which have not landed any more",
+            "%s lack %s, which are not there any more as they were",
             told(one.generations).capitalize(),
             some(sorted(map(str, gone))),
         )
@@ -262,21 +265,6 @@ def caught_up(
         connections=connections,
     )
     return one
-
-
-def gone_of(
-    lake: Lake,
-    pipeline: Pipeline,
-    source: str,
-    wanted: Sequence[Partition],
-    connections: Connections,
-) -> list[Partition]:
-    """Name the partitions that would have to be ingested, and have not landed any more."""
-    absent = absent_of_source(lake, pipeline, source, wanted) if wanted else []
-    if not absent:
-        return []
-    there = set(landed_partitions(lake.settings, pipeline, source, max(absent), connections))
-    return [item for item in absent if item not in there]
 
 
 def _generations(pipeline: Pipeline) -> set[str]:

@@ -129,8 +129,8 @@ def prepare_again(
         for source in one.sources:
             table = one.raw_table(source)
             named = {name for of, name in corrected if of == source}
-            # A generation that is prepared takes over what it holds.
-            wanted = named if number == 0 else named.intersection(lake.partitions(table))
+            # A generation that is prepared takes over what it holds, be it nothing.
+            wanted = named if number == 0 else named.intersection(_written(lake, table))
             if table not in done:
                 _prepare(lake, one, source, parsed(wanted), origin, connections)
             done.add(table)
