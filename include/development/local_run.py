@@ -27,6 +27,7 @@ from include.reports.drift_report import publish_drift_report
 from include.reports.evidence_page import publish_evidence
 from include.reports.exploration_report import publish_exploration
 from include.specification.pipeline import Pipeline
+from include.specification.trial_names import trial_name
 from include.steps import (
     history_completion,
     monitoring,
@@ -34,14 +35,14 @@ from include.steps import (
     training,
     training_course,
 )
+from include.steps.trial_tables import remove_trial
 from include.storage.connections import Connections, from_environment
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
 from include.storage.object_store import ObjectStore
-from include.storage.settings import LAKE, REPORTS, Settings
+from include.storage.settings import REPORTS, Settings
 from include.training import training_sets
 
-SUFFIX = "_dev"
 # Says what a step did: its name, its outcome, how many seconds it took.
 Report = Callable[[str, str, float], None]
 
@@ -97,9 +98,8 @@ def run(
     told = shortage(pipeline, [item for item in found if item <= as_of])
     if told:
         raise SourceError(f"pipeline {pipeline.name}: training.window {told}")
-    pipeline = pipeline.of_now().model_copy(update={"name": f"{pipeline.name}{SUFFIX}"})
-    for bucket in (LAKE, REPORTS):
-        store.delete_below(f"s3://{bucket}/{pipeline.name}/")
+    remove_trial(store, pipeline.name)
+    pipeline = pipeline.of_now().model_copy(update={"name": trial_name(pipeline.name)})
     steps = _Steps(
         spark,
         Lake(settings.store, pipeline.name),

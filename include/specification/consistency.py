@@ -13,6 +13,7 @@ from include.specification.own_columns import BESIDE_KEYS, may_be_key
 from include.specification.pipeline import Pipeline
 from include.specification.sections.features import Features
 from include.specification.sections.sources import PLACEHOLDER, ROW_ID, Source
+from include.specification.trial_names import SUFFIX
 from include.wording import nearest
 
 
@@ -31,6 +32,7 @@ def problems(pipeline: Pipeline) -> tuple[Problem, ...]:
 
 def _of_one(pipeline: Pipeline) -> list[tuple[tuple[str, ...], str]]:
     return [
+        *_name(pipeline),
         *_keys(pipeline),
         *_time(pipeline),
         *_sources(pipeline),
@@ -40,6 +42,16 @@ def _of_one(pipeline: Pipeline) -> list[tuple[tuple[str, ...], str]]:
         *_decision(pipeline),
         *_retraining(pipeline),
     ]
+
+
+def _name(pipeline: Pipeline) -> _Found:
+    if pipeline.name.endswith(SUFFIX):
+        other = pipeline.name.removesuffix(SUFFIX)
+        yield (
+            (),
+            f"must not be called {pipeline.name}: `./relevo run {other}` writes its trials there, "
+            "and removes what it finds. Rename the file.",
+        )
 
 
 def in_next(pipeline: Pipeline, at: tuple[str, ...]) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from include.steps.landed_erasure import LandedErasure
 from include.steps.preparation import landed_schema
 from include.steps.release import releases
 from include.steps.retirement_archive import untraceable
+from include.steps.trial_tables import remove_trial
 from include.storage import ledger
 from include.storage.connections import Connections
 from include.storage.data_files import PARTITION
@@ -78,6 +79,11 @@ class Found:
     def __str__(self) -> str:
         """Render for people."""
         rows = sum(self.tables.values())
+        if not rows and not self.landed:
+            return (
+                f"{self.people} ids, of whom nobody is in any table or landed file: look whether "
+                "they are one a line, as the source has them."
+            )
         told = (
             f"{self.people} ids: {rows} rows of {some(self.tables, nothing='no table')}, "
             f"{self.landed} rows of {self.files} landed files."
@@ -176,6 +182,7 @@ def erase(
         _record(lake, name, found, _BEGUN, why, who, origin)
     records = landed.begin_records(f"{erasures(pipeline.name)}/{name}", rows, connections)
     landed.remove()
+    _log.info("Removed %d objects of `./relevo run`", remove_trial(store, pipeline.name))
     for table, picked in tables.items():
         remove_rows(lake, table, picked, rows.get(table, ()))
     for each in records:
@@ -196,6 +203,7 @@ def erase(
                 f"table {lake.pipeline}.{table}: nobody may write while rows are erased, got rows "
                 "that came meanwhile. Look who did, and clear this task."
             )
+    _forget_repeated(store, pipeline.name, uri, ids)
     _record(lake, name, found, _DONE, why, who, origin)
     return found
 
@@ -220,6 +228,19 @@ def erase_landed(lake: Lake, pipeline: Pipeline, texts: Sequence[str]) -> int:
 def forget_ids(lake: Lake, name: str) -> None:
     """Delete the ids of a request, as the last thing of all."""
     ObjectStore(lake.settings).delete(ids_uri(lake.pipeline, name))
+
+
+def _forget_repeated(store: ObjectStore, pipeline: str, uri: str, ids: EntityIds) -> None:
+    """Delete what other requests brought whose people are all erased: the first tries of this."""
+    for item in store.list(erasures(pipeline)):
+        if item.uri.endswith(".txt") and item.uri != uri:
+            try:
+                texts = read_ids(store.read(item.uri), f"request {item.uri}")
+            except SourceError as error:
+                _log.warning("Left aside: %s", error)
+                continue
+            if set(texts) <= set(ids.texts):
+                store.delete(item.uri)
 
 
 def read_redaction(lake: Lake, name: str) -> Redaction | None:

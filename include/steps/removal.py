@@ -19,6 +19,7 @@ from include.registry.champions import TABLE as REGISTRY
 from include.registry.champions import Registry
 from include.steps.interventions import record
 from include.steps.retirement_archive import demand_archive, recorded
+from include.steps.trial_tables import trial_folders
 from include.storage import ledger
 from include.storage.inventory import take_inventory
 from include.storage.lake_tables import Lake
@@ -86,6 +87,9 @@ def leftovers(lake: Lake) -> Iterator[Leftover]:
     pages = f"s3://{REPORTS}/{lake.pipeline}/"
     for item in store.list(pages):
         if not item.uri.startswith(f"{pages}maintenance/"):
+            yield Leftover("object", item.uri, item.size)
+    for folder in trial_folders(lake.pipeline):
+        for item in store.list(folder):
             yield Leftover("object", item.uri, item.size)
 
 

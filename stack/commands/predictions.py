@@ -46,9 +46,9 @@ def predictions(
     local: Local = False,
 ) -> None:
     """Show the first rows that were scored, or write all of them to a file."""
-    from include.development.local_run import SUFFIX
     from include.errors import RelevoError
     from include.scoring import predictions as scoring
+    from include.specification.trial_names import trial_name
     from include.storage.lake_tables import Lake
 
     with shown_errors():
@@ -59,7 +59,7 @@ def predictions(
             if to is not None:
                 scoring.check_target(to)
             with open_store(Layout.from_environment(), local=local) as settings:
-                lake = Lake(settings, f"{name}{SUFFIX}" if dev else name)
+                lake = Lake(settings, trial_name(name) if dev else name)
                 if then and partition is not None:
                     held = scoring.scored_then(lake, partition)
                 else:

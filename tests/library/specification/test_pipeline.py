@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import date
 from pathlib import Path
 
@@ -109,6 +110,13 @@ def test_a_file_name_that_cannot_name_tables(tmp_path: Path) -> None:
     (tmp_path / "Bad-Name.yaml").write_text(RIGHT)
     with pytest.raises(SpecificationError, match=r"Bad-Name\.yaml:1: name: .*got 'Bad-Name'"):
         load("Bad-Name", tmp_path)
+
+
+def test_a_file_name_under_which_another_pipeline_is_tried(tmp_path: Path) -> None:
+    (tmp_path / "loans_dev.yaml").write_text(RIGHT)
+    told = "must not be called loans_dev: `./relevo run loans` writes its trials there"
+    with pytest.raises(SpecificationError, match=re.escape(told)):
+        load("loans_dev", tmp_path)
 
 
 def test_defaults_are_the_cautious_ones() -> None:

@@ -196,6 +196,27 @@ def test_a_draft_of_before_is_validated_without_them(world: World) -> None:
     assert "2005-Q1/9" not in rows["id"].to_pylist()
 
 
+def test_what_a_trial_run_left_and_earlier_requests_brought_goes_too(world: World) -> None:
+    name, store = world.lake.pipeline, ObjectStore(world.lake.settings)
+    trials = [f"s3://lake/{name}_dev/raw_loans/1.parquet", f"s3://reports/{name}_dev/a/index.html"]
+    others = f"s3://lake/{name}_devices/raw_loans/1.parquet"
+    for uri in (*trials, others):
+        store.write(uri, b"2004-Q2/7")
+    store.write(ids_uri(name, "refused"), PEOPLE[0].encode())
+    store.write(ids_uri(name, "another"), f"{PEOPLE[0]}\n2004-Q2/8".encode())
+    run(world)
+    assert [store.exists(uri) for uri in trials] == [False, False]
+    assert store.exists(others)
+    assert not store.exists(ids_uri(name, "refused"))
+    assert store.exists(ids_uri(name, "another"))
+
+
+def test_of_nobody_it_says_so(world: World) -> None:
+    uri = ids_uri(world.lake.pipeline, "typo")
+    ObjectStore(world.lake.settings).write(uri, b"2004-Q2/7,2004-Q2/8")
+    assert "1 ids, of whom nobody is in any table or landed file" in str(run(world, "typo"))
+
+
 def test_ids_that_are_missing(world: World) -> None:
     with pytest.raises(SourceError, match="must hold the ids, one a line, got no such object"):
         run(world, "another")

@@ -118,6 +118,8 @@ def test_before_the_waiting_time_is_over_all_stays(ended: Ended) -> None:
 
 def test_then_all_goes_but_archive_ledger_and_registry(ended: Ended) -> None:
     archive = demand_archive(ended.lake)
+    trial = f"s3://lake/{ended.lake.pipeline}_dev/features/1.parquet"
+    ended.store.write(trial, b"tried")
     plan = ended.plan("night 1", DAYS)
     named = {(item.kind, item.name.rpartition("/")[2]) for item in plan.items}
     assert named >= {
@@ -134,6 +136,7 @@ def test_then_all_goes_but_archive_ledger_and_registry(ended: Ended) -> None:
     assert (list(outcome.done), list(outcome.left)) == (list(plan.items), [])
     assert sum(size for _, size in outcome.won().values()) == sum(size.values())
     assert ended.folders() == LEFT
+    assert not ended.store.exists(trial)
     assert demand_archive(ended.lake) == archive
     (retired, removed) = ledger.entries(ended.lake, "retirement")
     assert (retired.decision, removed.decision) == ("retired", "removed")
