@@ -15,6 +15,7 @@ from include.scoring.reprocessing_requests import open_request
 from include.specification.generations import FEATURES, LABELS
 from include.specification.pipeline import Pipeline
 from include.steps.preparation import ingest, validate_partitions
+from include.steps.stored_generations import stored_generations
 from include.storage.connections import Connections, from_environment
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
@@ -233,8 +234,8 @@ def lacking(
         return [item for item in parsed if item <= until and (first is None or item >= first)]
 
     return (
-        compared(pipeline.generations_of(FEATURES, FEATURES), one.features_table),
-        compared(pipeline.generations_of(pipeline.label_source, LABELS), one.labels_table),
+        compared(stored_generations(lake, FEATURES), one.features_table),
+        compared(stored_generations(lake, LABELS), one.labels_table),
     )
 
 
