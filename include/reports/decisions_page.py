@@ -6,12 +6,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 
 from include.errors import SourceError, SpecificationError
 from include.monitoring.gaps import Gap
 from include.monitoring.performance import PerformanceRecord
 from include.registry import interventions, retirement, succession
 from include.registry.champions import Registry
+from include.registry.model_files import ModelVersion
 from include.reports.page_views import LATEST, View, latest_part
 from include.scoring import batch_scoring
 from include.specification.generations import FEATURES, of_generation, quarantine_table
@@ -115,13 +117,12 @@ class _Quarantined:
     """Counts the quarantined rows of partitions, of the generation that each was scored from."""
 
     def __init__(self, lake: Lake, pipeline: Pipeline) -> None:
-        self.lake, self.pipeline, self.registry = lake, pipeline, Registry(lake)
+        self.lake, self.pipeline = lake, pipeline
         self._counts: dict[str, dict[str, int]] = {}
-        self._versions: dict[int, Mapping[str, int]] = {}
 
     def count(self, partition: str, version: int) -> int:
         """Count them in the tables of all data sets."""
-        generations = self._generations(version)
+        generations = self._generations.get(version, {})
         tables = [
             of_generation(quarantine_table(dataset), generations.get(dataset, 1))
             for dataset in (*self.pipeline.sources, FEATURES)
@@ -131,13 +132,14 @@ class _Quarantined:
                 self._counts[table] = self.lake.row_counts(table)
         return sum(self._counts[table].get(partition, 0) for table in tables)
 
-    def _generations(self, version: int) -> Mapping[str, int]:
-        # Where there is one generation there is nothing to look up.
-        if self.pipeline.next is None and not self.pipeline.generations:
-            return {}
-        if version not in self._versions:
-            self._versions[version] = self.registry.get(version).generations
-        return self._versions[version]
+    @cached_property
+    def _generations(self) -> Mapping[int, Mapping[str, int]]:
+        models = (
+            ModelVersion.from_dict(json.loads(row["details"]))
+            for row in Registry(self.lake).events()
+            if row["event"] == "registered"
+        )
+        return {model.version: model.generations for model in models}
 
 
 def rows(lake: Lake, pipeline: Pipeline) -> list[Row]:

@@ -34,6 +34,11 @@ def repairs_table(source: str) -> str:
     return f"repairs_{source}"
 
 
+def keeps_rows_as_text(table: str) -> bool:
+    """Tell whether a table is one of quarantine or of repairs, of whatever data set."""
+    return table.startswith((quarantine_table(""), repairs_table("")))
+
+
 def generation_of(table: str, first: str) -> int | None:
     """Tell which generation of a table another one is; None if it is none."""
     if table == first:

@@ -157,16 +157,6 @@ class Pipeline(Section):
         """Name the table that repaired rows of a source are kept in."""
         return of_generation(generations.repairs_table(source), self.sources[source].generation)
 
-    def generations_of(self, dataset: str, first: str) -> tuple[str, ...]:
-        """Name the generations of a table up to the highest that the file names.
-
-        Args:
-            dataset: ``features``, or the name of a source.
-            first: Name of the first generation.
-        """
-        highest = max(one.generations.get(dataset, 1) for one in self.described())
-        return tuple(of_generation(first, number) for number in range(1, highest + 1))
-
     def of_now(self) -> Pipeline:
         """Leave out what a migration is to put in place."""
         return self if self.next is None else self.model_copy(update={"next": None})

@@ -17,12 +17,11 @@ from dataclasses import asdict, dataclass
 import pyarrow as pa
 
 from include.errors import SourceError, TableError, UnavailableError
-from include.features.feature_function import TABLE as FEATURES
 from include.ingestion.entity_ids import EntityIds, read_ids
 from include.registry.champions import TABLE as REGISTRY
 from include.registry.champions import Registry
 from include.registry.model_files import ModelVersion
-from include.specification.generations import quarantine_table, repairs_table
+from include.specification.generations import keeps_rows_as_text
 from include.specification.pipeline import Pipeline
 from include.specification.sections.sources import ROW_ID
 from include.steps.alert_outbox import TABLE as ALERTS
@@ -285,12 +284,6 @@ def _demand_entity(pipeline: Pipeline) -> None:
 
 def _tables_about(lake: Lake, pipeline: Pipeline, ids: EntityIds) -> dict[str, Picked]:
     """Say of each table that knows entities which rows are about somebody."""
-    held = {
-        table
-        for dataset in (*pipeline.sources, FEATURES)
-        for first in (quarantine_table(dataset), repairs_table(dataset))
-        for table in pipeline.generations_of(dataset, first)
-    }
     entity = pipeline.entity
 
     def held_as_json(rows: pa.Table) -> pa.Array:
@@ -301,7 +294,7 @@ def _tables_about(lake: Lake, pipeline: Pipeline, ids: EntityIds) -> dict[str, P
     found = {}
     for table in take_inventory(lake).tables:
         schema = lake.schema(table)
-        if table in held:
+        if keeps_rows_as_text(table):
             found[table] = Picked(("row",), held_as_json)
         elif schema is not None and entity in schema.names:
             found[table] = Picked((entity,), lambda rows: ids.mask(rows[entity]))

@@ -27,6 +27,7 @@ from include.steps.history_completion import (
     prepare_absent,
 )
 from include.steps.landed_history import gone_of
+from include.steps.stored_generations import stored_generations
 from include.storage import ledger
 from include.storage.connections import Connections
 from include.storage.lake_tables import Lake
@@ -120,8 +121,6 @@ def of_training(
     Raises:
         TrainingError: If the file does not describe it any more.
     """
-    if pipeline.next is None and not pipeline.generations and asked is None:
-        return pipeline
     begun = [
         entry.evidence["pipeline"]
         for entry in ledger.entries(lake, "training")
@@ -132,6 +131,8 @@ def of_training(
         return _demand(pipeline, partition, _generations_of(begun[0]))
     if asked is not None:
         return _demand(pipeline, partition, asked)
+    if pipeline.next is None:
+        return pipeline
     held = Registry(lake).promoted_for(partition.shift(1))
     return (held and of_version(pipeline, held)) or pipeline.of_now()
 
@@ -236,11 +237,12 @@ def caught_up(
         The pipeline file, of the generation in use.
     """
     one = in_use(lake, pipeline, until)
-    begun = lake.partitions(one.features_table) if len(_generations(pipeline)) > 1 else ()
+    others = {*stored_generations(lake, FEATURES, LABELS)} - {one.features_table, one.labels_table}
+    begun = lake.partitions(one.features_table) if others else ()
     if not begun:
         return one
     first = parse(begun[0], pipeline.partition)
-    features, labels = lacking(lake, pipeline, one, until, first)
+    features, labels = lacking(lake, one, until, first)
     gone = {
         item
         for source, wanted in (
@@ -265,12 +267,6 @@ def caught_up(
         connections=connections,
     )
     return one
-
-
-def _generations(pipeline: Pipeline) -> set[str]:
-    """Name the tables of features and labels of which there may be several generations."""
-    labels = pipeline.generations_of(pipeline.label_source, LABELS)
-    return {*pipeline.generations_of(FEATURES, FEATURES)[1:], *labels}
 
 
 def _described(pipeline: Pipeline, generations: Mapping[str, int]) -> Pipeline | None:

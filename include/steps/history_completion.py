@@ -15,6 +15,7 @@ from include.scoring.reprocessing_requests import open_request
 from include.specification.generations import FEATURES, LABELS
 from include.specification.pipeline import Pipeline
 from include.steps.preparation import ingest, validate_partitions
+from include.steps.stored_generations import stored_generations
 from include.storage.connections import Connections, from_environment
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
@@ -209,7 +210,6 @@ def carry_over(
 def lacking(
     lake: Lake,
     pipeline: Pipeline,
-    one: Pipeline,
     until: Partition,
     first: Partition | None = None,
 ) -> tuple[list[Partition], list[Partition]]:
@@ -217,8 +217,7 @@ def lacking(
 
     Args:
         lake: The pipeline's tables.
-        pipeline: The pipeline file.
-        one: The pipeline file, of that generation.
+        pipeline: The pipeline file, of that generation.
         until: Latest partition.
         first: Leave earlier partitions aside.
 
@@ -233,8 +232,8 @@ def lacking(
         return [item for item in parsed if item <= until and (first is None or item >= first)]
 
     return (
-        compared(pipeline.generations_of(FEATURES, FEATURES), one.features_table),
-        compared(pipeline.generations_of(pipeline.label_source, LABELS), one.labels_table),
+        compared(stored_generations(lake, FEATURES), pipeline.features_table),
+        compared(stored_generations(lake, LABELS), pipeline.labels_table),
     )
 
 

@@ -10,7 +10,7 @@ from include.calendar.partitions import parse
 from include.errors import SourceError, UnavailableError
 from include.ingestion.entity_ids import EntityIds
 from include.ingestion.landed_removal import LandedRemoval
-from include.specification.generations import quarantine_table, raw_table
+from include.specification.generations import is_one_of, quarantine_table, raw_table
 from include.specification.pipeline import Pipeline
 from include.steps.landed_records import LandedRecords
 from include.steps.preparation import landed_schema, read_batch
@@ -68,7 +68,7 @@ class LandedErasure:
                     for source in own
                     if (files := self.found[number, source])
                 },
-                {source: partitions_of(self.pipeline, rows, source) for source in own},
+                {source: partitions_of(rows, source) for source in own},
                 lambda batch: batch.filter(pc.invert(self.ids.mask(batch[self.pipeline.entity]))),
             )
             begun.append(records)
@@ -121,7 +121,7 @@ class LandedErasure:
         for _, one, source in self._sources():
             if one.sources[source].query is None:
                 continue
-            for partition in partitions_of(self.pipeline, rows, source):
+            for partition in partitions_of(rows, source):
                 batch = read_batch(
                     *(self.lake, one, source, parse(partition, one.partition)),
                     *(landed_schema(self.lake, one, source), connections),
@@ -143,15 +143,14 @@ class LandedErasure:
                 seen.add(one.raw_table(source))
 
 
-def partitions_of(pipeline: Pipeline, rows: Mapping[str, Iterable[str]], source: str) -> list[str]:
-    """Name the partitions of a source in which somebody is, by the paths of files.
+def partitions_of(rows: Mapping[str, Iterable[str]], source: str) -> list[str]:
+    """Name the partitions of a source in which somebody is, in whatever generation.
 
     Args:
-        pipeline: The pipeline file.
-        rows: By table, the files.
+        rows: By table, the paths of the files in which they are.
         source: Name of the source.
     """
-    names = (raw_table(source), quarantine_table(source))
-    tables = [table for name in names for table in pipeline.generations_of(source, name)]
-    paths = [path for table in tables for path in rows.get(table, {})]
+    firsts = (raw_table(source), quarantine_table(source))
+    tables = [table for table in rows if any(is_one_of(table, first) for first in firsts)]
+    paths = [path for table in tables for path in rows[table]]
     return sorted({path.partition("/")[0].removeprefix(f"{PARTITION}=") for path in paths})

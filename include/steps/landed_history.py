@@ -13,6 +13,7 @@ from include.specification.generations import raw_table
 from include.specification.pipeline import Pipeline
 from include.specification.sections.sources import Source
 from include.steps.history_completion import absent_of_source
+from include.steps.stored_generations import stored_generations
 from include.storage.connections import Connections
 from include.storage.lake_tables import Lake
 from include.storage.object_store import ObjectStore
@@ -60,7 +61,7 @@ def _changed_since(
     """Name the partitions that another generation ingested before the latest change."""
     changed = _last_change(lake, pipeline.sources[source])
     ingested: dict[str, datetime] = {}
-    for table in pipeline.generations_of(source, raw_table(source)):
+    for table in stored_generations(lake, raw_table(source)):
         for name, at in _ingested(lake, table).items():
             ingested[name] = min(at, ingested.get(name, at))
     held = [item for item in absent if str(item) in ingested]
@@ -77,7 +78,7 @@ def _last_change(lake: Lake, definition: Source) -> datetime | None:
 
 def _ingested(lake: Lake, table: str) -> dict[str, datetime]:
     """Tell of each partition of a table when the first of its files was written."""
-    if not lake.exists(table):
+    if not lake.exists(table):  # but for files of a draft
         return {}
     listed = {item.uri: item.modified for item in ObjectStore(lake.settings).list(lake.uri(table))}
     found: dict[str, datetime] = {}

@@ -339,7 +339,7 @@ def _missing(
 ) -> tuple[list[Partition], list[Partition]]:
     until = parse(as_of, pipeline.partition)
     since = None if first is None else parse(first, pipeline.partition)
-    features, labels = lacking(lake, pipeline, to_be, until, since)
+    features, labels = lacking(lake, to_be, until, since)
     if to_be.features_table != pipeline.features_table:
         held = computed_otherwise(lake, to_be, load_function(to_be), latest=None)
         features = sorted({*features, *(parse(name, pipeline.partition) for name in held)})

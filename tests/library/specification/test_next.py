@@ -120,3 +120,7 @@ def test_generations_are_told_by_name() -> None:
     assert {name: generations.generation_of(name, "labels") for name in names} == names
     for other in ("labels_1", "labels_02", "labels_x", "labels_2_3", "label", "my_labels_2"):
         assert not generations.is_one_of(other, "labels"), other
+    for table in ("quarantine_features", "quarantine_loans_2", "repairs_loans_12"):
+        assert generations.keeps_rows_as_text(table), table
+    for table in ("raw_quarantine_x", "features", "raw_repairs"):
+        assert not generations.keeps_rows_as_text(table), table

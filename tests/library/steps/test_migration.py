@@ -17,6 +17,7 @@ import pytest
 from include.errors import RegistryError, SourceError, TrainingError
 from include.features import feature_function
 from include.registry.model_files import ModelVersion
+from include.reports import decisions_page
 from include.specification.pipeline import Pipeline
 from include.steps import (
     erasure,
@@ -79,6 +80,17 @@ class Changing(World):
         adopted = self.pipeline.to_be()
         assert adopted is not None
         self.pipeline = adopted
+
+    def take_out(self) -> None:
+        """Take what comes next out of the file again."""
+        self.pipeline = self.pipeline.of_now()
+
+    def go_back(self) -> None:
+        """Put version 1 in use again, as a person does."""
+        rollback.roll_back(
+            *(self.lake, self.registry, self.pipeline, 1, "Too bold", "Ana"),
+            *(_now(), Origin("r", "back", "t")),
+        )
 
     def begin(self, run: str = "change", **how: Any) -> Any:
         return migration.begin(
@@ -315,10 +327,7 @@ def test_whoever_comes_into_use_scores_its_own_generation(world: Changing) -> No
     ((judged, (by, _)),) = world.performance(LATER).items()
     assert (judged, by) == (AS_OF, 1)
 
-    rollback.roll_back(
-        *(world.lake, world.registry, world.pipeline, 1, "Too bold", "Ana"),
-        *(_now(), Origin("r", "back", "t")),
-    )
+    world.go_back()
     assert (
         generations.of_training(world.lake, world.pipeline, LATER, "asked", None).generations == {}
     )
@@ -351,6 +360,10 @@ def test_a_training_goes_on_with_what_it_began(world: Changing) -> None:
     assert found.generations == {}
     found = generations.of_training(world.lake, world.pipeline, SCORED, "b", None)
     assert found.generations == NEW
+    with pytest.raises(
+        TrainingError, match=r"must describe generation 2 of features, .* which this"
+    ):
+        generations.of_training(world.lake, old, SCORED, "migration__change", None)
     world.adopt()
     with pytest.raises(TrainingError, match="must describe generation 1 of features, which this"):
         generations.of_training(world.lake, world.pipeline, SCORED, "a", None)
@@ -455,7 +468,21 @@ class TestEveryGeneration:
         own = ("raw_outcomes", "quarantine_outcomes", "labels")
         assert set(found.history["2004-Q3"]) == {*own, *(f"{name}_2" for name in own)}
 
-    def test_who_is_erased_is_in_none_of_them(self, migrated: Changing) -> None:
+    def test_what_the_file_describes_no_more_stays_as_it_was_made(self, migrated: Changing) -> None:
+        def are_listed() -> bool:
+            found = find_stale(migrated.lake, migrated.pipeline)
+            tables = (*found.history.values(), *(run.tables for run in found.runs))
+            return any("predictions" in of_one for of_one in tables)
+
+        migrated.land(4, SCORED, loans=ROWS - 2)
+        assert are_listed()
+        migrated.adopt()
+        assert not are_listed()
+
+    @pytest.mark.parametrize("is_described", [True, False])
+    def test_who_is_erased_is_in_none_of_them(self, migrated: Changing, is_described: bool) -> None:
+        if not is_described:
+            migrated.take_out()
         people = ("2004-Q2/7", "2004-Q2/3", "2004-Q2/5")
         store = ObjectStore(migrated.lake.settings)
         store.write(erasure.ids_uri(migrated.lake.pipeline, "letter"), "\n".join(people).encode())
@@ -475,6 +502,27 @@ class TestEveryGeneration:
                 assert theirs.search(json.dumps(row, default=str)) is None, table
         found_stale = find_stale(migrated.lake, migrated.pipeline)
         assert found_stale.is_nothing, found_stale
+
+    def test_who_was_gone_back_to_gets_what_only_the_other_one_has(
+        self, migrated: Changing
+    ) -> None:
+        def quarantined() -> int:
+            rows = decisions_page.rows(migrated.lake, migrated.pipeline)
+            return next(row.quarantined for row in rows if row.partition == str(LATER))
+
+        assert migrated.score(LATER) == 2
+        tables = ("quarantine_loans", "quarantine_outcomes_2", "quarantine_features_2")
+        held = sum(migrated.lake.row_counts(table).get(str(LATER), 0) for table in tables)
+        assert quarantined() == held > 1
+        migrated.go_back()
+        migrated.take_out()
+        assert quarantined() == held
+
+        assert migrated.score(LATEST) == 1
+        ((judged, (by, _)),) = migrated.performance(LATEST).items()
+        assert (judged, by) == (str(LATER), 2)
+        for table in ("features", "labels"):
+            assert str(LATER) in migrated.lake.partitions(table), table
 
     def test_what_nobody_needs_any_more_is_removed_and_told(self, migrated: Changing) -> None:
         days = timedelta(days=90)
@@ -503,16 +551,10 @@ class TestEveryGeneration:
         # All goes on without them.
         assert migrated.score(LATER) == 2
         with pytest.raises(RegistryError, match="must hold every column that version 1 was train"):
-            rollback.roll_back(
-                *(migrated.lake, migrated.registry, migrated.pipeline, 1, "Too bold", "Ana"),
-                *(_now(), Origin("r", "back", "t")),
-            )
+            migrated.go_back()
 
     def test_tables_of_who_was_gone_back_to_stay(self, migrated: Changing) -> None:
-        rollback.roll_back(
-            *(migrated.lake, migrated.registry, migrated.pipeline, 1, "Too bold", "Ana"),
-            *(_now(), Origin("r", "back", "t")),
-        )
+        migrated.go_back()
         migrated.adopt()
         late = datetime.now(UTC) + timedelta(days=90, seconds=2)
         maintenance = Maintenance(
