@@ -35,8 +35,8 @@ class Held:
     Args:
         source: Name of the source.
         partition: The partition.
-        raw: Version of its table.
-        moved: Version of its quarantine.
+        raw: Its table, at the version.
+        moved: Its quarantine, at the version.
         files: Files of its table.
         rows: The rows that passed, without ``partition``.
         quarantined: The rows in quarantine.
@@ -45,8 +45,8 @@ class Held:
 
     source: str
     partition: Partition
-    raw: int
-    moved: int
+    raw: TableReference
+    moved: TableReference
     files: frozenset[str]
     rows: pa.Table
     quarantined: Sequence[QuarantinedRow]
@@ -116,8 +116,8 @@ def hold(
     return Held(
         source=source,
         partition=partition,
-        raw=raw,
-        moved=moved,
+        raw=TableReference(lake.pipeline, tables[0], raw, name, rows.num_rows),
+        moved=TableReference(lake.pipeline, tables[1], moved, name, len(quarantined)),
         files=files_at(lake, tables[0], name, raw),
         rows=rows,
         quarantined=quarantined,
