@@ -19,7 +19,12 @@ from include.storage.lineage import TableReference
 from include.storage.lineage_records import PartitionCommits, written
 from include.training.training_sets import TrainingSet
 
-_BY_HAND = ("platform_reprocess", "platform_migrate")
+# Every DAG that a person triggers for a pipeline: each writes, if only to registry and ledger.
+BY_HAND = (
+    *("platform_erase", "platform_freeze", "platform_migrate", "platform_promote"),
+    *("platform_refuse", "platform_release", "platform_reprocess", "platform_retire"),
+    *("platform_rollback", "platform_unfreeze", "platform_withdraw"),
+)
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ def writers(lake: Lake) -> Writers:
     entries = ledger.entries(lake)
     trainings = {entry.dag_id for entry in entries if entry.kind == "training"}
     trainings |= {f"{lake.pipeline}_train"}
-    others = {f"{lake.pipeline}_score", *_BY_HAND, *(entry.dag_id for entry in entries)}
+    others = {f"{lake.pipeline}_score", *BY_HAND, *(entry.dag_id for entry in entries)}
     return Writers(frozenset(filter(None, trainings | others)), frozenset(trainings))
 
 
@@ -76,6 +81,7 @@ def on_record(lake: Lake) -> OnRecord:
         *(TrainingSet.from_dict(model.training_set).reference for model in models),
         *_predictions(lake, predicted),
         *_replaced(lake),
+        *_to_release(lake),
         *(
             read
             for name in judged.partitions
@@ -107,6 +113,22 @@ def _replaced(lake: Lake) -> Iterator[TableReference]:
         then |= {name: versions["then"] for name, versions in replaced.items()}
         for name, version in then.items():
             yield TableReference(lake.pipeline, PREDICTIONS, int(version), name, 0)
+
+
+def begun_releases(lake: Lake) -> list[ledger.Entry]:
+    """List the entries of the releases that were begun and are not done: whoever is killed."""
+    last = {
+        entry.evidence["request"]: entry
+        for entry in ledger.entries(lake, "release")
+        if "request" in entry.evidence
+    }
+    return [entry for entry in last.values() if entry.decision == "begun"]
+
+
+def _to_release(lake: Lake) -> Iterator[TableReference]:
+    """Name what the releases that are not done are finished from."""
+    for entry in begun_releases(lake):
+        yield from (TableReference.from_dict(entry.evidence[of]) for of in ("raw", "quarantine"))
 
 
 def _scored_rows(

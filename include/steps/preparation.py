@@ -17,13 +17,18 @@ from include.calendar.partitions import Partition
 from include.features import feature_function, labels
 from include.ingestion.key_types import check_keys, check_named
 from include.ingestion.landed_batch import LandedBatch, read_landed
-from include.ingestion.landed_digests import LandedDigest, digest_landed, to_details
+from include.ingestion.landed_digests import (
+    LandedDigest,
+    digest_landed,
+    from_details,
+    to_details,
+)
 from include.quality import data_docs, quarantine, suites, validation
 from include.scoring.reprocessing_requests import open_request
 from include.specification.pipeline import Pipeline
 from include.specification.sections.sources import ROW_ID, Source
 from include.steps.label_contradictions import with_contradictions
-from include.steps.repairs import apply_repairs
+from include.steps.repairs import apply_repairs, repair_draft
 from include.steps.validated_tables import Good, write_validated
 from include.storage import drafts
 from include.storage.connections import Connections, from_environment
@@ -183,7 +188,7 @@ def validate_source(
 ) -> Validated:
     """Validate what was ingested and write the good rows; of labels, also as ``labels``.
 
-    Running it again on the same draft gives the same.
+    Running it again on the same draft gives the same, with the rows that were repaired since.
     """
     if not ingested.uri:
         _log.info("Kept as it is, so not validated again; clear the ingesting task to do that")
@@ -241,6 +246,8 @@ def validate_partitions(
 ) -> tuple[TableReference, list[Judged]]:
     """Judge the partitions of a draft, and write what is good of all of them.
 
+    Rows of a source that a person has repaired since it was drafted are written as repaired.
+
     The table itself comes last, in one commit: what it holds was validated, and its quarantine
     and its labels are written. Whoever is killed before it has left the table as it was. So has
     whoever finds in one of them what is not ``replacing``, its files of before: another run came
@@ -260,6 +267,7 @@ def validate_partitions(
         (the new version of the table, what became of each partition).
 
     Raises:
+        SourceError: If nobody can tell which rows of the draft were repaired.
         UnavailableError: If another run wrote one of the tables since.
     """
     manifest = drafts.load(lake, draft)
@@ -268,12 +276,17 @@ def validate_partitions(
         _judge(lake, pipeline, dataset, draft, manifest, partition, publish=publish)
         for partition in wanted
     ]
+    digests = {
+        str(partition): item.digest
+        for partition, item in zip(wanted, judged, strict=True)
+        if item.digest is not None
+    }
     return write_validated(
         *(lake, pipeline, dataset, draft.table, [str(partition) for partition in wanted], origin),
         Good(
             files=[file for item in judged for file in item.files],
             schema=manifest.schema,
-            details=manifest.details,
+            details={**manifest.details, **to_details(digests)},
             quarantined=pa.concat_tables([item.quarantined for item in judged]),
             labels=pa.concat_tables([item.labels for item in judged]),
         ),
@@ -286,6 +299,7 @@ class Judged:
     """One partition of a draft: the files of its good rows, and what goes with them."""
 
     files: Sequence[DataFile]
+    digest: LandedDigest | None
     quarantined: pa.Table
     labels: pa.Table
     data_docs: str | None
@@ -303,7 +317,10 @@ def _judge(
     publish: bool,
 ) -> Judged:
     name, files = str(partition), manifest.of(str(partition))
-    rows = kept = drafts.read(lake, draft, manifest, name)
+    drafted = drafts.read(lake, draft, manifest, name)
+    digest = from_details(manifest.details, name)
+    rows, digest = _repaired(lake, pipeline, dataset, name, drafted, digest)
+    kept = rows
     quarantined, page, summary = quarantine.QUARANTINE_SCHEMA.empty_table(), None, {}
     if rows.num_rows or not _may_be_empty(pipeline, dataset):
         suite_name, on_failure, limit = _rules(pipeline, dataset)
@@ -318,12 +335,28 @@ def _judge(
         quarantine.enforce(report, on_failure=on_failure, max_quarantined=limit, data_docs=page)
         kept, quarantined = quarantine.split(rows, report)
         summary = report.summary()
-    if quarantined.num_rows:
+    if quarantined.num_rows or rows is not drafted:
         files = write_files(lake.settings, lake.uri(draft.table), with_partition(kept, name))
     brought = pa.table({})
     if dataset == pipeline.label_source:
         brought = with_partition(labels.derive(pipeline, kept, partition), name)
-    return Judged(files, with_partition(quarantined, name), brought, page, summary)
+    return Judged(files, digest, with_partition(quarantined, name), brought, page, summary)
+
+
+def _repaired(
+    lake: Lake,
+    pipeline: Pipeline,
+    dataset: str,
+    name: str,
+    drafted: pa.Table,
+    digest: LandedDigest | None,
+) -> tuple[pa.Table, LandedDigest | None]:
+    """Repair what was drafted by what was released since; features are never repaired."""
+    if dataset == feature_function.TABLE:
+        return drafted, digest
+    earlier = digest or LandedDigest()
+    rows, repairs = repair_draft(lake, pipeline, dataset, name, drafted, earlier.repairs)
+    return rows, digest if rows is drafted else replace(earlier, repairs=repairs)
 
 
 def _validate_one(

@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from include.calendar.partitions import Partition, parse
-from include.errors import QualityError, SourceError
+from include.errors import QualityError, SourceError, SpecificationError
 from include.features import labels
 from include.ingestion.landed_batch import FILE, ROW
 from include.ingestion.landed_digests import LandedDigest, digest_repairs, to_details
@@ -27,6 +27,7 @@ from include.quality.row_texts import text_of_cell
 from include.specification.pipeline import Pipeline
 from include.steps.generations import in_use_now
 from include.steps.interventions import Done
+from include.steps.on_record import begun_releases
 from include.steps.quarantined_rows import Cells, QuarantinedRow, from_table
 from include.steps.release_candidates import (
     Held,
@@ -98,7 +99,8 @@ def release(
     """Put repaired rows of quarantine back into their partition, if the suite lets them pass.
 
     The suite is that of now, and sees the whole partition. Rows that still fail stay where they
-    are. What was made from the partition is stale afterwards.
+    are. What was made from the partition is stale afterwards. It goes on in the generation that
+    it was begun in, whichever is in use by then.
 
     Args:
         lake: The pipeline's tables.
@@ -113,12 +115,14 @@ def release(
     Raises:
         SourceError: If a row is not in quarantine, a repaired cell cannot be read, the entity is
             another one, or another run has written half of the partition.
+        SpecificationError: If the file does not describe the generation any more that it was begun
+            in.
         QualityError: If no row passes, or the batch must not go on whatever the rows.
     """
-    pipeline = in_use_now(lake, pipeline)
     begun = _recorded(lake, name)
     if begun is not None and begun.decision == _DONE:
         return Done(begun.evidence["told"], changed=True)
+    pipeline = in_use_now(lake, pipeline) if begun is None else _begun_in(pipeline, begun)
     kept = [
         item for item in repairs_of(lake, pipeline, dataset, str(partition)) if item.request == name
     ]
@@ -160,9 +164,9 @@ def _take_up(
     Returns:
         What goes on record.
     """
-    versions = (evidence["raw"], evidence["quarantine"])
-    table, name = pipeline.raw_table(source), str(partition)
-    is_unchanged = files_at(lake, table, name, versions[0]) == lake.paths(table, name)
+    raw, moved = (TableReference.from_dict(evidence[of]) for of in ("raw", "quarantine"))
+    versions, name = (raw.version, moved.version), str(partition)
+    is_unchanged = files_at(lake, raw.table, name, raw.version) == lake.paths(raw.table, name)
     held = hold(lake, pipeline, source, partition, versions if is_unchanged else None)
     places = range(len(held.quarantined))
     found = match(repairs, list(places), [row.row for row in held.quarantined])
@@ -218,14 +222,10 @@ def _refuse_others(
     lake: Lake, pipeline: Pipeline, dataset: str, partition: Partition, name: str
 ) -> None:
     """Refuse while another request has left repairs and is not done: its run has to end first."""
-    states = {
-        entry.evidence["request"]: entry
-        for entry in ledger.entries(lake, _KIND)
-        if entry.evidence.get("dataset") == dataset and entry.partition == str(partition)
-    }
     left = {repair.request for repair in repairs_of(lake, pipeline, dataset, str(partition))}
-    for other, entry in states.items():
-        if entry.decision == _BEGUN and other != name and other in left:
+    for entry in begun_releases(lake):
+        other, about = entry.evidence["request"], (entry.evidence["dataset"], entry.partition)
+        if about == (dataset, str(partition)) and other != name and other in left:
             raise SourceError(
                 f"source {dataset} {partition}: one release at a time, got request {other} of run "
                 f"{entry.dag_run_id}, which is not done. Clear that run, or trigger the DAG with "
@@ -264,15 +264,12 @@ def _write(
     table = pipeline.raw_table(source)
     kept = pa.concat_tables([held.rows, judged.rows.cast(held.rows.schema)])
     kept = kept.sort_by([(FILE, "ascending"), (ROW, "ascending")])
-    left = _left(lake, pipeline, held, {held.quarantined[at].id for at in judged.passed})
+    left = _left(lake, held, {held.quarantined[at].id for at in judged.passed})
     if kept.num_rows + left.num_rows != held.rows.num_rows + len(held.quarantined):
         raise QualityError(
             f"{held.subject}: rows in must be rows kept plus rows quarantined, got "
             f"{kept.num_rows} kept and {left.num_rows} quarantined. Report this as a bug."
         )
-    reading = origin.reading(
-        TableReference(lake.pipeline, table, held.raw, name, held.rows.num_rows)
-    )
     brought = pa.table({})
     if source == pipeline.label_source:
         brought = with_partition(labels.derive(pipeline, kept, held.partition), name)
@@ -281,7 +278,7 @@ def _write(
     rows = with_partition(kept, name)
     beside = (pipeline.quarantine_table(source), pipeline.labels_table)
     write_validated(
-        *(lake, pipeline, source, table, [name], reading),
+        *(lake, pipeline, source, table, [name], origin.reading(held.raw)),
         Good(
             files=write_files(lake.settings, lake.uri(table), rows),
             schema=rows.schema,
@@ -293,10 +290,10 @@ def _write(
     )
 
 
-def _left(lake: Lake, pipeline: Pipeline, held: Held, released: Collection[str]) -> pa.Table:
+def _left(lake: Lake, held: Held, released: Collection[str]) -> pa.Table:
     """Take the rows that stay in quarantine, as they are there."""
-    name, table = str(held.partition), pipeline.quarantine_table(held.source)
-    rows = lake.read(table, partitions=[name], version=held.moved)
+    moved = held.moved
+    rows = lake.read(moved.table, partitions=[str(held.partition)], version=moved.version)
     stays = [from_table(row).id not in released for row in rows.to_pylist()]
     return rows.filter(pa.array(stays, pa.bool_()))
 
@@ -307,6 +304,20 @@ def _recorded(lake: Lake, name: str) -> ledger.Entry | None:
     return found[-1] if found else None
 
 
+def _begun_in(pipeline: Pipeline, begun: ledger.Entry) -> Pipeline:
+    """Describe the generation that a release was begun in, whichever is in use by now."""
+    source, table = begun.evidence["dataset"], begun.evidence["raw"]["table"]
+    for one in pipeline.described():
+        if source in one.sources and one.raw_table(source) == table:
+            return one
+    raise SpecificationError(
+        f"pipeline {pipeline.name}: its file must describe table {table}, in which request "
+        f"{begun.evidence['request']} was begun, got another generation of {source}. Put the "
+        "sections of then back in their place, those of now under `next:`, and clear this task; or "
+        "export the rows of the generation of now, and hand those in."
+    )
+
+
 def _evidence(
     held: Held, judged: Judged, repairs: Sequence[Repair], name: str, who: str
 ) -> dict[str, Any]:
@@ -315,8 +326,8 @@ def _evidence(
         "by": who,
         "request": name,
         "dataset": held.source,
-        "raw": held.raw,
-        "quarantine": held.moved,
+        "raw": held.raw.to_dict(),
+        "quarantine": held.moved.to_dict(),
         "before": _digest(repair.row for repair in repairs),
         "after": _digest(repair.repaired for repair in repairs),
         **_counts(held, judged),

@@ -35,8 +35,8 @@ class Held:
     Args:
         source: Name of the source.
         partition: The partition.
-        raw: Version of its table.
-        moved: Version of its quarantine.
+        raw: Its table, at the version.
+        moved: Its quarantine, at the version.
         files: Files of its table.
         rows: The rows that passed, without ``partition``.
         quarantined: The rows in quarantine.
@@ -45,8 +45,8 @@ class Held:
 
     source: str
     partition: Partition
-    raw: int
-    moved: int
+    raw: TableReference
+    moved: TableReference
     files: frozenset[str]
     rows: pa.Table
     quarantined: Sequence[QuarantinedRow]
@@ -116,8 +116,8 @@ def hold(
     return Held(
         source=source,
         partition=partition,
-        raw=raw,
-        moved=moved,
+        raw=TableReference(lake.pipeline, tables[0], raw, name, rows.num_rows),
+        moved=TableReference(lake.pipeline, tables[1], moved, name, len(quarantined)),
         files=files_at(lake, tables[0], name, raw),
         rows=rows,
         quarantined=quarantined,
@@ -154,16 +154,23 @@ def demand_readable(pipeline: Pipeline, held: Held, wanted: Mapping[str, Cells])
                 f"{where}, column {wrong[0]}: must be {kind}, got {given[wrong[0]]!r}. Correct "
                 "the cell; numbers have a point, times are ISO 8601."
             )
-    time = pipeline.sources[held.source].time
-    moved = [at for at, given in enumerate(cells) if time in given]
-    if time is not None and moved:
-        keep = Slice(time, held.partition).keep(held.subject, typed.take(moved)).to_pylist()
+    for time in _times(pipeline, held.source, typed.schema):
+        keep = Slice(time, held.partition).keep(held.subject, typed).to_pylist()
         if not all(keep):
-            row = rows[moved[keep.index(False)]]
             raise SourceError(
-                f"{held.subject}: row {row.id}, column {time}: must stay in the partition, got "
-                "another time. Correct what landed, and reprocess."
+                f"{held.subject}: row {rows[keep.index(False)].id}, column {time}: must lie in the "
+                "partition, got another time. Give it one there, or correct what landed, and "
+                "reprocess."
             )
+
+
+def _times(pipeline: Pipeline, source: str, schema: pa.Schema) -> list[str]:
+    """Name the columns by which rows of a source lie in a partition."""
+    of_events = pipeline.event_time if source == pipeline.primary_source else None
+    wanted = (pipeline.sources[source].time, of_events)
+    return [
+        field.name for field in schema if field.name in wanted and pa.types.is_temporal(field.type)
+    ]
 
 
 def judge(pipeline: Pipeline, held: Held, wanted: Mapping[str, Cells]) -> Judged:

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from include.errors import SourceError
 from include.ingestion.landed_batch import FILE, ROW, UNPARSED
 from include.ingestion.landed_digests import digest_repairs
 from include.quality.quarantine import as_json
@@ -131,16 +132,60 @@ def apply_repairs(
         said = [e.reason for e in ledger.entries(lake, "release") if e.partition == partition]
         if said[-1:] != [told]:
             ledger.record(lake, "release", partition, "void", told, origin=origin)
+    return _replaced(landed, repaired_at), digest_repairs(item.text for item in applied)
+
+
+def repair_draft(
+    lake: Lake,
+    pipeline: Pipeline,
+    source: str,
+    partition: str,
+    drafted: pa.Table,
+    digest: str | None,
+) -> tuple[pa.Table, str | None]:
+    """Put rows that were repaired since a batch was drafted in the place of those drafted.
+
+    Args:
+        lake: The pipeline's tables.
+        pipeline: The pipeline file.
+        source: Name of the source.
+        partition: Name of the partition.
+        drafted: What was drafted, with ``_file`` and ``_row``.
+        digest: That of the repairs which applied then; None if none did.
+
+    Returns:
+        (the rows, the digest of the repairs that apply; the same two if nothing was repaired).
+
+    Raises:
+        SourceError: If nobody can tell which of the repairs applied then.
+    """
+    repairs = repairs_of(lake, pipeline, source, partition)
+    if not repairs or digest_repairs(item.text for item in repairs) == digest:
+        return drafted, digest
+    repaired_at, applied = _chains(repairs, *_candidates(drafted, repairs))
     if not applied:
-        return landed, None
+        return drafted, digest  # they are void, or somebody was forgotten
+    used = {id(repair) for repair in applied}
+    others = (repair.text for repair in repairs if id(repair) not in used)
+    if digest not in (None, digest_repairs(others)):
+        raise SourceError(
+            f"source {source} {partition}: its draft must have all repairs but those made since, "
+            "got others. Clear the task that ingested it, with downstream."
+        )
+    return _replaced(drafted, repaired_at), digest_repairs((item.text for item in applied), digest)
+
+
+def _replaced(rows: pa.Table, repaired_at: Mapping[int, str]) -> pa.Table:
+    """Put repaired rows, by position, in the place of others."""
+    if not repaired_at:
+        return rows
     positions = sorted(repaired_at)
     texts = [repaired_at[position] for position in positions]
-    own = landed.take(positions).select([FILE, ROW])
-    repaired = with_place(typed_rows(texts, [{}] * len(texts), landed.schema), own, landed.schema)
-    order = np.arange(landed.num_rows)
-    order[positions] = landed.num_rows + np.arange(len(positions))
-    rows = pa.concat_tables([landed, repaired]).take(pa.array(order))
-    return rows, digest_repairs(item.text for item in applied)
+    own = rows.take(positions).select([FILE, ROW])
+    repaired = with_place(typed_rows(texts, [{}] * len(texts), rows.schema), own, rows.schema)
+    order = np.arange(rows.num_rows)
+    order[positions] = rows.num_rows + np.arange(len(positions))
+    return pa.concat_tables([rows, repaired]).take(pa.array(order))
 
 
 def _chains(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
     from airflow.sdk.execution_time.comms import DagRunResult as DagRun
 
-ERASE = "platform_erase"
+ERASE, MAINTAIN = "platform_erase", "platform_maintain"
 BACKFILL = "backfill"
 BY_EVENT = "asset_triggered"
 QUEUED, RUNNING = "queued", "running"
@@ -101,6 +101,17 @@ def count_active(
         RuntimeTaskInstance.get_dr_count(dag_id, run_ids=part, states=list(states))
         for part in parts
     )
+
+
+def active_beside(own: str, writers: Collection[str]) -> list[str]:
+    """Name the DAGs with runs that may change what a pipeline has.
+
+    Args:
+        own: The DAG that asks, which does not count.
+        writers: Those that write to the pipeline's tables; maintenance counts as well.
+    """
+    others = sorted({*writers, MAINTAIN} - {own})
+    return [dag_id for dag_id in others if count_active(dag_id)]
 
 
 def active_runs(

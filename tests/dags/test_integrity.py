@@ -25,12 +25,14 @@ from airflow.serialization.serialized_objects import DagSerialization
 from include.calendar.partitions import Frequency, parse
 from include.errors import SpecificationError
 from include.monitoring.gaps import Lack, gaps
+from include.reports.decisions_page import ACTIONS
 from include.specification import pipeline_file
 from include.specification.pipeline import Pipeline
 from include.specification.sections.alerts import Receiver
 from include.specification.sections.execution import Execution
 from include.specification.sections.sources import Labels, Source
 from include.steps.alert_outbox import DOUBT
+from include.steps.on_record import BY_HAND
 from relevo import dags as factory
 from relevo import upkeep
 from relevo.operators.approval import ApprovePromotionOperator
@@ -168,6 +170,15 @@ def test_every_file_is_loaded_without_a_word(bag: DagBag) -> None:
         *("reprocess", "erase", "release", "retire", "migrate", "maintain", "alerts"),
     )
     assert expected | {f"platform_{name}" for name in by_hand} <= set(bag.dags)
+
+
+def test_whoever_waits_for_other_writers_knows_all_that_people_trigger(bag: DagBag) -> None:
+    by_hand = {
+        dag_id
+        for dag_id, dag in bag.dags.items()
+        if dag_id.startswith("platform_") and "reason" in dag.params
+    }
+    assert by_hand == set(BY_HAND) == set(ACTIONS), "name it in on_record.py and decisions_page.py"
 
 
 def test_every_dag_keeps_the_rules_of_the_house(bag: DagBag) -> None:

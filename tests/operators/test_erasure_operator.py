@@ -19,6 +19,7 @@ from include.steps import erasure, retirement
 from include.steps.erasure import Found
 from include.steps.on_record import Writers
 from include.storage.text_redaction import Redaction
+from relevo import active_runs
 from relevo.failures import REASON
 from relevo.operators import erasure as operators
 from relevo.operators.erasure import EraseOperator
@@ -29,9 +30,8 @@ FOUND = Found(2, {"raw_loans": 3, "labels": 2}, 1, 2, (4,), ())
 
 @pytest.fixture
 def erase(replace_by_autospec: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Nothing is active, the ids are there, and Airflow's logs lie in a folder of the test."""
+    """The ids are there, and Airflow's logs lie in a folder of the test."""
     monkeypatch.setenv("AIRFLOW__LOGGING__BASE_LOG_FOLDER", str(tmp_path))
-    replace_by_autospec("relevo.operators.erasure.count_active", return_value=0)
     replace_by_autospec(
         "include.steps.erasure.read_redaction", return_value=Redaction(["LN-12345"])
     )
@@ -136,7 +136,7 @@ def test_ids_stay_until_the_logs_are_clean(
 
 
 def test_a_run_is_active(context: dict[str, Any], erase: Any) -> None:
-    operators.count_active.side_effect = lambda dag_id: dag_id.endswith("_train")
+    active_runs.count_active.side_effect = lambda dag_id: dag_id.endswith("_train")  # type: ignore[attr-defined]
     with pytest.raises(AirflowFailException, match=r"got runs of loan_default_train\. Pause"):
         run(context)
     erase.assert_not_called()

@@ -15,7 +15,7 @@ from include.registry.champions import Registry
 from include.steps.interventions import Done
 from include.steps.on_record import Writers
 from include.steps.retirement_archive import Archive
-from relevo import in_service
+from relevo import active_runs, in_service
 from relevo.operators.alerts import TellAlertsOperator
 from relevo.operators.approval import ApprovePromotionOperator
 from relevo.operators.base import PipelineOperator
@@ -38,14 +38,17 @@ class Scoring(PipelineOperator):
 
 
 @pytest.fixture
-def world(replace_by_autospec: Any, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+def world(
+    context: dict[str, Any], replace_by_autospec: Any, monkeypatch: pytest.MonkeyPatch
+) -> SimpleNamespace:
     """Nothing is retired and nothing is active."""
-    found = Writers(frozenset({"gone_score", "by_hand", "platform_retire"}), frozenset())
+    known = frozenset({"gone_score", "by_hand", "platform_erase", "platform_retire"})
+    found = Writers(known, frozenset())
     replace_by_autospec("include.steps.on_record.writers", return_value=found)
     replace_by_autospec("include.registry.mlflow_runs.Tracking")
     monkeypatch.setattr(Registry, "retired", create_autospec(Registry.retired, return_value=""))
     return SimpleNamespace(
-        count=replace_by_autospec("relevo.operators.retirement.count_active", return_value=0),
+        count=active_runs.count_active,
         retire=replace_by_autospec("include.steps.retirement.retire", return_value=DONE),
         reinstate=replace_by_autospec("include.steps.retirement.reinstate", return_value=DONE),
         follow=replace_by_autospec("include.steps.retirement.follow", return_value=ARCHIVE),

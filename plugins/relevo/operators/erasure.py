@@ -14,7 +14,7 @@ from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.sdk.execution_time.xcom import XCom
 
 from include.wording import some
-from relevo.active_runs import ERASE, count_active
+from relevo.active_runs import ERASE, active_beside
 from relevo.failures import REASON
 from relevo.hooks import RelevoHook
 from relevo.operators.interventions import TOLD, Asked, InterventionOperator
@@ -66,8 +66,7 @@ class EraseOperator(InterventionOperator):
 
 def _refuse_active(pipeline: str, dag_ids: Collection[str]) -> None:
     """Refuse while a run of the pipeline may write what is erased, or read what is half erased."""
-    others = sorted({*dag_ids, "platform_maintain", "platform_release"} - {ERASE})
-    if active := [dag_id for dag_id in others if count_active(dag_id)]:
+    if active := active_beside(ERASE, dag_ids):
         raise AirflowFailException(
             f"Pipeline {pipeline}: no run may be active while rows are erased, got runs of "
             f"{some(active)}. Pause the DAGs, wait for their runs to end, and clear this task."

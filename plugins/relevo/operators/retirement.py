@@ -8,7 +8,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from include.errors import UnavailableError
 from include.wording import some
-from relevo.active_runs import ERASE, count_active
+from relevo.active_runs import active_beside
 from relevo.hooks import RelevoHook
 from relevo.operators.interventions import Asked, InterventionOperator
 
@@ -62,5 +62,4 @@ def _active(lake: Lake) -> list[str]:
     """Name the DAGs with runs that may write to the pipeline's tables."""
     from include.steps.on_record import writers
 
-    others = sorted({*writers(lake).dag_ids, ERASE, "platform_maintain"} - {RETIRE})
-    return [dag_id for dag_id in others if count_active(dag_id)]
+    return active_beside(RETIRE, writers(lake).dag_ids)

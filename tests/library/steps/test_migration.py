@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from include.errors import RegistryError, SourceError, TrainingError
+from include.errors import RegistryError, SourceError, SpecificationError, TrainingError
 from include.features import feature_function
+from include.quality import validation
 from include.registry.model_files import ModelVersion
 from include.reports import decisions_page
 from include.specification.pipeline import Pipeline
@@ -43,6 +44,8 @@ from include.training import training_sets
 from tests.library.steps.conftest import make_version
 from tests.library.steps.test_killed_steps import Killed, killing
 from tests.library.steps.test_maintained_world import NOBODY
+from tests.library.steps.test_release import asked, killed_on_the_way, moved, validate
+from tests.library.steps.test_release import run as release
 from tests.library.steps.world import HISTORY, ROWS, SCORED, Beginnings, World, quarter, rows_of
 
 pytestmark = pytest.mark.usefixtures("surroundings")
@@ -380,6 +383,32 @@ def test_history_that_is_gone_is_named(world: Changing) -> None:
     assert world.decisions() == []
     begun = world.begin(first="2004-Q3")
     assert begun.features[0] == begun.labels[0] == "2004-Q3"
+
+
+def test_a_release_is_finished_in_the_generation_where_it_was_begun(
+    world: Changing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(validation, "validate", validate)
+    name = asked(world, {"bad": "0"}, "outcomes")
+    killed_on_the_way(world, monkeypatch, name, lambda: not moved(world, "outcomes"), "outcomes")
+    world.change().migrate()
+
+    def held() -> list[int]:
+        tables = [f"{kind}_outcomes" for kind in ("raw", "quarantine")]
+        names = [*tables, *(f"{table}_2" for table in tables)]
+        return [world.lake.row_counts(table).get(AS_OF, 0) for table in names]
+
+    assert held() == [ROWS - 1, 0, ROWS - 1, 1]
+    described = world.pipeline
+    world.adopt()
+    with pytest.raises(SpecificationError, match=r"must describe table raw_outcomes, .* another"):
+        release(world, name, "outcomes")
+    assert held() == [ROWS - 1, 0, ROWS - 1, 1]
+    world.pipeline = described
+    release(world, name, "outcomes")
+    assert held() == [ROWS, 0, ROWS - 1, 1]
+    decisions = [entry.decision for entry in ledger.entries(world.lake, "release")]
+    assert decisions == ["begun", "done"]
 
 
 def test_a_frozen_champion_is_not_migrated(world: Changing) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -14,16 +15,19 @@ from include.quality import suites, validation
 from include.registry.model_files import ModelVersion
 from include.steps import erasure
 from include.steps.erasure import ids_uri
+from include.steps.maintenance import Maintenance
 from include.steps.quarantined_rows import Cells, quarantined_rows
 from include.steps.release import forget_rows, hand_in, release, releases, rows_uri
+from include.steps.repairs import repair_draft
 from include.steps.stale import find_stale
-from include.storage import ledger
+from include.storage import drafts, ledger
 from include.storage.connections import from_environment
 from include.storage.lineage import Origin
 from include.storage.object_store import ObjectStore
 from include.storage.settings import StoreSettings
 from tests.library.steps.test_erasure import holding
 from tests.library.steps.test_killed_steps import Killed, killing
+from tests.library.steps.test_maintained_world import NOBODY
 from tests.library.steps.test_reprocessing import ask, reprocess
 from tests.library.steps.world import ROWS, SCORED, World, rows_of
 
@@ -89,10 +93,30 @@ def run(world: World, name: str, source: str = "loans", origin: Origin = ORIGIN)
     return done.told
 
 
+def killed_on_the_way(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    has_come: Callable[[], bool],
+    source: str = "loans",
+) -> None:
+    """Kill a release at a later write each time, until it has come somewhere."""
+    writes = 0
+    while not has_come():
+        writes += 1
+        with killing(monkeypatch, writes), pytest.raises(Killed):
+            run(world, name, source)
+
+
 def ingest_again(world: World, source: str = "loans") -> None:
     for task, step in world.scoring(SCORED):
         if task.endswith(f"_{source}"):
             step()
+
+
+def validate_again(world: World, source: str = "loans") -> None:
+    """Clear the validating task alone, which finds the draft of before."""
+    dict(world.scoring(SCORED))[f"validate_{source}"]()
 
 
 def held(world: World, source: str = "loans") -> list[list[str]]:
@@ -132,6 +156,29 @@ def test_a_repaired_row_comes_back_and_survives_ingesting_and_reprocessing(
     for table in ("features", "predictions"):
         ids = scored.lake.read(table, partitions=[str(SCORED)])["id"].to_pylist()
         assert "2005-Q1/3" in ids
+
+
+def test_a_draft_of_before_is_validated_with_what_was_released_since(world: World) -> None:
+    for source, cells in (("loans", {"amount": "12.5"}), ("outcomes", {"bad": "1"})):
+        run(world, asked(world, cells, source), source)
+        released, labels = held(world, source), rows_of(world.lake, "labels")
+        stale = find_stale(world.lake, world.pipeline)
+        # Alone twice, and once after the ingestion, whose draft has the repairs.
+        for again in (validate_again, validate_again, ingest_again):
+            again(world, source)
+            assert held(world, source) == released
+            assert rows_of(world.lake, "labels") == labels
+            assert find_stale(world.lake, world.pipeline) == stale
+    assert [e.decision for e in ledger.entries(world.lake, "release")] == ["begun", "done"] * 2
+
+
+def test_a_draft_with_repairs_that_are_gone_is_ingested_again(world: World) -> None:
+    draft = world.kept["ingest_loans"]
+    rows = drafts.read(world.lake, draft, drafts.load(world.lake, draft), str(SCORED))
+    run(world, asked(world, {"amount": "12.5"}))
+    about = (world.lake, world.pipeline, "loans", str(SCORED), rows)
+    with pytest.raises(SourceError, match=r"all repairs but those made since.* Clear the task"):
+        repair_draft(*about, "1-0000000000000007")
 
 
 def test_a_label_comes_back_as_label(world: World) -> None:
@@ -181,14 +228,36 @@ def test_killed_after_any_write_it_is_finished_by_the_same_run(
     assert decisions == ["begun", "done"]
 
 
+def has_repairs(world: World) -> bool:
+    return str(SCORED) in world.lake.row_counts("repairs_loans")
+
+
+def test_killed_longer_ago_than_the_retention_it_is_finished_all_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = asked(world, {"bad": "0"}, "outcomes")
+
+    def maintain() -> int:
+        now = datetime.now(UTC) + timedelta(days=15)
+        maintenance = Maintenance(world.lake, NOBODY, timedelta(days=14), pipeline=world.pipeline)
+        maintenance.plan(now.isoformat(), now)
+        done = maintenance.carry_out(now.isoformat(), now).won()
+        return done.get("data file", (0, 0))[0]
+
+    killed_on_the_way(world, monkeypatch, name, lambda: not moved(world, "outcomes"), "outcomes")
+    assert world.lake.row_counts("raw_outcomes")[str(SCORED)] == ROWS - 1
+    maintain()
+    run(world, name, "outcomes")
+    assert world.lake.row_counts("raw_outcomes")[str(SCORED)] == ROWS
+    # What it was finished from is needed no more.
+    assert maintain() > 0
+
+
 def test_a_run_that_ingests_in_between_leaves_nothing_to_do(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name, writes = asked(world, {"amount": "12.5"}), 0
-    while world.lake.row_counts("repairs_loans").get(str(SCORED)) is None:
-        writes += 1
-        with killing(monkeypatch, writes), pytest.raises(Killed):
-            run(world, name)
+    name = asked(world, {"amount": "12.5"})
+    killed_on_the_way(world, monkeypatch, name, lambda: has_repairs(world))
     ingest_again(world)
     ingested = held(world)
     assert moved(world) == {}
@@ -202,6 +271,8 @@ def test_a_repair_is_void_while_its_row_does_not_land(world: World) -> None:
     world.land(4, SCORED, loans=3)  # the fourth row was the one
     for _ in range(2):
         ingest_again(world)
+    assert world.lake.row_counts("raw_loans")[str(SCORED)] == 3
+    validate_again(world)
     assert world.lake.row_counts("raw_loans")[str(SCORED)] == 3
     (void,) = [e for e in ledger.entries(world.lake, "release") if e.decision == "void"]
     assert void.reason.startswith("1 of 1 repairs of loans are void")
@@ -233,6 +304,8 @@ def test_a_repaired_row_that_a_stricter_suite_moves_away_is_repaired_further(
     run(world, name, origin=Origin("platform_release", "manual__2", "release"))
     released = held(world)
     assert moved(world) == {}
+    validate_again(world)
+    assert held(world) == released
     stale = find_stale(world.lake, world.pipeline)
     ingest_again(world)
     assert held(world) == released
@@ -244,11 +317,7 @@ def test_one_release_of_a_partition_at_a_time(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = asked(world, {"amount": "1"}), asked(world, {"amount": "2"})
-    writes = 0
-    while world.lake.row_counts("repairs_loans").get(str(SCORED)) is None:
-        writes += 1
-        with killing(monkeypatch, writes), pytest.raises(Killed):
-            run(world, first)
+    killed_on_the_way(world, monkeypatch, first, lambda: has_repairs(world))
     other = Origin("platform_release", "manual__2", "release")
     with pytest.raises(SourceError, match=r"one release at a time, .* of run manual__1"):
         run(world, second, origin=other)
@@ -286,6 +355,7 @@ def test_what_cannot_be_released_is_told_before_anything_is_handed_in(world: Wor
         ("loans", {row_id: {"amout": "1"}}, "must have the columns of the table, got amout"),
         ("loans", {row_id: {"id": "x"}}, "column id: the entity must stay as it landed"),
         ("loans", {row_id: {"at": "soon"}}, "column at: must be timestamp"),
+        ("loans", {row_id: {"at": "2005-04-01T00:00:00"}}, "column at: must lie in the partition"),
     ]
     for source, rows, message in wrong:
         with pytest.raises(SourceError, match=message):
