@@ -145,6 +145,18 @@ def active_runs(
     return Active(runs, tuple(later))
 
 
+def may_concern(dag_id: str, pipeline: str) -> bool:
+    """Tell whether an active run of a DAG may be about a pipeline.
+
+    Those of the platform's DAGs name the one that they are about, or none if they are about all.
+    """
+    if not dag_id.startswith("platform_"):
+        return True
+    names = list(RuntimeTaskInstance.get_task_states(dag_id))
+    runs = _read(dag_id, _active_among(dag_id, names))
+    return any((run.conf or {}).get("pipeline") in (None, pipeline) for run in runs)
+
+
 def oldest_active(dag_id: str) -> datetime | None:
     """Tell since when the oldest run that is queued or running may have begun; None without one.
 

@@ -18,4 +18,4 @@ def migrate(
     ] = None,
 ) -> None:
     """Fill new tables by what `next:` says, train on them, and switch if the gate passes."""
-    platform_run.do("platform_migrate", name, reason, first=first)
+    platform_run.do("platform_migrate", name, reason, waits_for=f"{name}_train", first=first)

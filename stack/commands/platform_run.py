@@ -20,7 +20,7 @@ from stack.embedded.configuration import Configuration
 from stack.embedded.layout import Layout
 from stack.embedded.operation import Stack
 from stack.errors import StackError
-from stack.terminal import console, shown_errors
+from stack.terminal import console, report, shown_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,13 +36,14 @@ _LONGEST_SECONDS = 3600.0
 _POLL_SECONDS = 1.0
 
 
-def do(dag_id: str, name: str, reason: str, **params: Any) -> None:
+def do(dag_id: str, name: str, reason: str, *, waits_for: str = "", **params: Any) -> None:
     """Trigger a platform DAG, wait for its end, and print the sentence that came of it.
 
     Args:
         dag_id: The DAG.
         name: Name of the pipeline.
         reason: Why, for the ledger.
+        waits_for: DAG of which its run may wait for a run.
         **params: The DAG's other parameters.
 
     Raises:
@@ -52,7 +53,7 @@ def do(dag_id: str, name: str, reason: str, **params: Any) -> None:
         named_pipeline.load(name)
         why = given_reason(reason)
         api = reach_airflow(Layout.from_environment())
-        told = follow(api, dag_id, {"pipeline": name, "reason": why, **params})
+        told = follow(api, dag_id, {"pipeline": name, "reason": why, **params}, waits_for)
     console.print(told, markup=False, soft_wrap=True)
 
 
@@ -101,22 +102,27 @@ def demand_unpaused(api: AirflowApi, dag_id: str) -> None:
         )
 
 
-def follow(api: AirflowApi, dag_id: str, conf: Mapping[str, Any]) -> str:
+def unpausing(*dag_ids: str) -> str:
+    """Say how DAGs are unpaused, as the end of a sentence."""
+    commands = " and ".join(f"`./relevo airflow dags unpause {dag_id}`" for dag_id in dag_ids)
+    return f"unpause {'it' if len(dag_ids) == 1 else 'them'} in the UI, or with {commands}."
+
+
+def follow(api: AirflowApi, dag_id: str, conf: Mapping[str, Any], waits_for: str = "") -> str:
     """Trigger a DAG of one task and wait for its end; returns what it says, also if skipped.
+
+    Args:
+        api: Airflow.
+        dag_id: The DAG.
+        conf: Its parameters.
+        waits_for: DAG of which the run may wait for a run; '' if of none.
 
     Raises:
         StackError: If it failed, or does not end.
     """
     demand_unpaused(api, dag_id)
     run_id = str(api.trigger(dag_id, conf)["dag_run_id"])
-    deadline = time.monotonic() + _LONGEST_SECONDS
-    while (state := api.dag_run(dag_id, run_id)["state"]) not in ("success", "failed"):
-        if time.monotonic() > deadline:
-            raise StackError(
-                f"Run {run_id} of {dag_id}: must end within {_LONGEST_SECONDS / 60:.0f} minutes, "
-                f"got {state}. It goes on: look at it in the UI, {api.url}."
-            )
-        time.sleep(_POLL_SECONDS)
+    state = _wait(api, dag_id, run_id, waits_for)
     (task,) = api.task_instances(dag_id, run_id)
     told = next(
         (
@@ -133,3 +139,19 @@ def follow(api: AirflowApi, dag_id: str, conf: Mapping[str, Any]) -> str:
             f"UI, {api.url}/dags/{dag_id}/runs/{run_id}."
         )
     return told
+
+
+def _wait(api: AirflowApi, dag_id: str, run_id: str, waits_for: str) -> str:
+    """Wait for the end of a run; returns its state."""
+    deadline = time.monotonic() + _LONGEST_SECONDS
+    while (state := str(api.dag_run(dag_id, run_id)["state"])) not in ("success", "failed"):
+        if time.monotonic() > deadline:
+            raise StackError(
+                f"Run {run_id} of {dag_id}: must end within {_LONGEST_SECONDS / 60:.0f} minutes, "
+                f"got {state}. It goes on: look at it in the UI, {api.url}."
+            )
+        if waits_for and api.has_dag(waits_for) and api.dag(waits_for)["is_paused"]:
+            report(f"{waits_for} is paused, and this waits for a run of it: {unpausing(waits_for)}")
+            waits_for = ""  # told
+        time.sleep(_POLL_SECONDS)
+    return state

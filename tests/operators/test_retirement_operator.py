@@ -45,6 +45,7 @@ def world(replace_by_autospec: Any, monkeypatch: pytest.MonkeyPatch) -> SimpleNa
     replace_by_autospec("include.registry.mlflow_runs.Tracking")
     monkeypatch.setattr(Registry, "retired", create_autospec(Registry.retired, return_value=""))
     return SimpleNamespace(
+        concern=replace_by_autospec("relevo.operators.retirement.may_concern", return_value=True),
         count=replace_by_autospec("relevo.operators.retirement.count_active", return_value=0),
         retire=replace_by_autospec("include.steps.retirement.retire", return_value=DONE),
         reinstate=replace_by_autospec("include.steps.retirement.reinstate", return_value=DONE),
@@ -104,6 +105,15 @@ def test_while_a_run_is_active_nothing_is_put_on_record(
         run(RetireOperator, context)
     world.retire.assert_not_called()
     assert "Pause the DAGs" in ti.pushed[TOLD]
+
+
+def test_a_run_about_another_pipeline_is_none_of_its(
+    context: dict[str, Any], world: SimpleNamespace
+) -> None:
+    world.count.side_effect = lambda dag_id: dag_id == "platform_erase"
+    world.concern.return_value = False
+    assert run(RetireOperator, context) == {"changed": True}
+    world.concern.assert_called_with("platform_erase", "gone")
 
 
 def test_the_archive_waits_for_a_run_that_began_meanwhile(

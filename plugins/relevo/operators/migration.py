@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from relevo.active_runs import ACTIVE, demand_alone, read_run, start_again
 from relevo.hooks import RelevoHook
@@ -77,6 +78,8 @@ class MigrateOperator(InterventionOperator):
             )
         if run is None or run.state in ACTIVE:
             self.log.info("Waiting for run %s of %s", run_id, dag_id)
+            if RuntimeTaskInstance.get_dag(dag_id).is_paused:
+                self.log.warning("%s is paused: unpause it, or its run does not go on", dag_id)
             self.defer(
                 trigger=RunsEndedTrigger(
                     dag_id=dag_id,

@@ -8,7 +8,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from include.errors import UnavailableError
 from include.wording import some
-from relevo.active_runs import ERASE, count_active
+from relevo.active_runs import ERASE, count_active, may_concern
 from relevo.hooks import RelevoHook
 from relevo.operators.interventions import Asked, InterventionOperator
 
@@ -63,4 +63,6 @@ def _active(lake: Lake) -> list[str]:
     from include.steps.on_record import writers
 
     others = sorted({*writers(lake).dag_ids, ERASE, "platform_maintain"} - {RETIRE})
-    return [dag_id for dag_id in others if count_active(dag_id)]
+    return [
+        dag_id for dag_id in others if count_active(dag_id) and may_concern(dag_id, lake.pipeline)
+    ]

@@ -32,7 +32,7 @@ def asked(
     """What Airflow is asked for, beside a real store that others use as well."""
     told: list[dict[str, Any]] = []
 
-    def follow(api: AirflowApi, dag_id: str, conf: dict[str, Any]) -> str:
+    def follow(api: AirflowApi, dag_id: str, conf: dict[str, Any], waits_for: str = "") -> str:
         told.append({"dag_id": dag_id, **conf})
         return "2 ids: 0 rows"
 

@@ -72,6 +72,15 @@ def test_a_reason_is_passed_on_without_what_a_terminal_obeys(api: Any) -> None:
     assert api.trigger.call_args.args[1]["reason"] == "an [2K audit"
 
 
+def test_a_migration_says_once_that_the_training_it_waits_for_is_paused(api: Any) -> None:
+    api.dag.side_effect = lambda dag_id: {"is_paused": dag_id == f"{NAME}_train"}
+    api.dag_run.side_effect = [{"state": "running"}] * 3 + [{"state": "success"}]
+    done = relevo("migrate", NAME, *WHY)
+    assert done.exit_code == 0
+    assert done.stdout.count(f"{NAME}_train is paused, and this waits for") == 1
+    assert f"`./relevo airflow dags unpause {NAME}_train`" in done.stdout
+
+
 def test_a_failure_is_told_as_the_task_told_it(api: Any) -> None:
     api.dag_run.side_effect = [{"state": "failed"}]
     done = relevo("freeze", NAME, *WHY)

@@ -34,7 +34,7 @@ def asked(
     """What Airflow is asked for, beside a partition with one row in quarantine."""
     told: list[dict[str, Any]] = []
 
-    def follow(api: AirflowApi, dag_id: str, conf: dict[str, Any]) -> str:
+    def follow(api: AirflowApi, dag_id: str, conf: dict[str, Any], waits_for: str = "") -> str:
         told.append({"dag_id": dag_id, **conf})
         return "1 of 1 rows released."
 
