@@ -57,7 +57,7 @@ def shown_errors() -> Iterator[None]:
 
 def report(line: str) -> None:
     """Show a step of something that takes a while."""
-    console.print(line, markup=False)
+    console.print(line, markup=False, soft_wrap=True)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -103,15 +103,16 @@ def count_active(
     )
 
 
-def active_beside(own: str, writers: Collection[str]) -> list[str]:
+def active_beside(own: str, writers: Collection[str], pipeline: str) -> list[str]:
     """Name the DAGs with runs that may change what a pipeline has.
 
     Args:
         own: The DAG that asks, which does not count.
         writers: Those that write to the pipeline's tables; maintenance counts as well.
+        pipeline: Name of the pipeline.
     """
     others = sorted({*writers, MAINTAIN} - {own})
-    return [dag_id for dag_id in others if count_active(dag_id)]
+    return [dag_id for dag_id in others if count_active(dag_id) and may_concern(dag_id, pipeline)]
 
 
 def active_runs(
@@ -154,6 +155,18 @@ def active_runs(
         for run in found
     )
     return Active(runs, tuple(later))
+
+
+def may_concern(dag_id: str, pipeline: str) -> bool:
+    """Tell whether an active run of a DAG may be about a pipeline.
+
+    Those of the platform's DAGs name the one that they are about, or none if they are about all.
+    """
+    if not dag_id.startswith("platform_"):
+        return True
+    names = list(RuntimeTaskInstance.get_task_states(dag_id))
+    runs = _read(dag_id, _active_among(dag_id, names))
+    return any((run.conf or {}).get("pipeline") in (None, pipeline) for run in runs)
 
 
 def oldest_active(dag_id: str) -> datetime | None:

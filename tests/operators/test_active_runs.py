@@ -10,7 +10,7 @@ import pytest
 from include.calendar.partitions import Frequency, parse
 from include.specification.pipeline_file import load
 from relevo import active_runs as module
-from relevo.active_runs import Run, count_active, read_run
+from relevo.active_runs import Run, count_active, may_concern, read_run
 from tests.operators.airflow_api import FakeScheduler
 
 DAG_ID = "loan_default_score"
@@ -148,3 +148,15 @@ def test_many_runs_are_counted_in_parts(scheduler: FakeScheduler) -> None:
         scheduler.add_run(DAG_ID, name, tasks={"request_retraining": None})
     assert count_active(DAG_ID, names) == 110
     assert count_active(DAG_ID, names, ["queued"]) == 0
+
+
+def test_which_pipeline_the_runs_of_a_platform_dag_are_about(scheduler: FakeScheduler) -> None:
+    dag_id = "platform_migrate"
+    for number, (name, state) in enumerate({"p": "running", "q": "success"}.items()):
+        scheduler.add_run(
+            dag_id, f"m{number}", state=state, tasks={"migrate": None}, conf={"pipeline": name}
+        )
+    assert [may_concern(dag_id, name) for name in ("p", "q", "r")] == [True, False, False]
+    scheduler.add_run("platform_maintain", "all", tasks={"plan": None})
+    assert may_concern("platform_maintain", "r")
+    assert may_concern("p_score", "p")

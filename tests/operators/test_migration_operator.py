@@ -53,6 +53,8 @@ def runs(replace_by_autospec: Any) -> dict[str, SimpleNamespace]:
     for place in (module, "relevo.active_runs"):
         replace_by_autospec(f"{place}.read_run", side_effect=lambda dag_id, run: held.get(run))
     replace_by_autospec(f"{module}.start_again", side_effect=start)
+    dags = replace_by_autospec(f"{module}.RuntimeTaskInstance")
+    dags.get_dag.side_effect = lambda dag_id: SimpleNamespace(is_paused=True)
     return held
 
 
@@ -69,7 +71,11 @@ def run(context: dict[str, Any], **params: Any) -> Any:
 
 
 def test_it_trains_once_and_waits_for_the_verdict(
-    context: dict[str, Any], ti: Any, steps: SimpleNamespace, runs: dict[str, SimpleNamespace]
+    context: dict[str, Any],
+    ti: Any,
+    steps: SimpleNamespace,
+    runs: dict[str, SimpleNamespace],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     for _ in range(2):  # the second time as if it was killed just there
         with pytest.raises(TaskDeferred) as deferred:
@@ -82,6 +88,7 @@ def test_it_trains_once_and_waits_for_the_verdict(
     assert runs[RUN].conf == {"partition": "2005-Q1", "generations": {"features": 2}}
     steps.finish.assert_not_called()
     steps.fill.assert_called_once()
+    assert "loan_default_train is paused: unpause it" in capsys.readouterr().out
 
     runs[RUN].state = "success"
     assert run(context) == {"changed": True}

@@ -26,7 +26,7 @@ from relevo.operators.reprocessing import AskReprocessingOperator
 from relevo.operators.retirement import RetireOperator
 from relevo.operators.rollback import RollBackOperator
 
-DONE = Done("It is retired.", True)
+DONE = Done("It is retired. ada: no product", True)
 ARCHIVE = Archive("s3://lake/p/retired/archive-1.zip", "abc", 12, (1,), ())
 AT = datetime(2026, 1, 2, 3)
 REFUSED = "pipeline p: must not be retired, got: retired since yesterday"
@@ -48,6 +48,7 @@ def world(
     replace_by_autospec("include.registry.mlflow_runs.Tracking")
     monkeypatch.setattr(Registry, "retired", create_autospec(Registry.retired, return_value=""))
     return SimpleNamespace(
+        concern=replace_by_autospec("relevo.active_runs.may_concern", return_value=True),
         count=active_runs.count_active,
         retire=replace_by_autospec("include.steps.retirement.retire", return_value=DONE),
         reinstate=replace_by_autospec("include.steps.retirement.reinstate", return_value=DONE),
@@ -73,7 +74,7 @@ def test_what_a_person_asked_for_is_done_without_a_pipeline_file(
     assert lake.pipeline == registry.lake.pipeline == "gone"
     assert (days, others, origin.dag_run_id) == (90, ["no product", "ada", AT], ti.run_id)
     assert isinstance(days, int)
-    assert ti.pushed[TOLD] == f"It is retired. {ARCHIVE}"
+    assert ti.pushed[TOLD] == f"It is retired. ada: no product. {ARCHIVE}"
     asked = {call.args[0] for call in world.count.call_args_list}
     assert asked == {"gone_score", "by_hand", "platform_erase", "platform_maintain"}
     world.follow.assert_called_once_with(lake, registry)
@@ -86,7 +87,7 @@ def test_undone(context: dict[str, Any], ti: Any, world: SimpleNamespace) -> Non
     assert run(RetireOperator, context, undo=True) == {"changed": True}
     _, _, *others, _ = world.reinstate.call_args.args
     assert others == ["no product", "ada", AT]
-    assert ti.pushed[TOLD] == "It is retired."
+    assert ti.pushed[TOLD] == DONE.told
     world.retire.assert_not_called()
 
 
@@ -107,6 +108,15 @@ def test_while_a_run_is_active_nothing_is_put_on_record(
         run(RetireOperator, context)
     world.retire.assert_not_called()
     assert "Pause the DAGs" in ti.pushed[TOLD]
+
+
+def test_a_run_about_another_pipeline_is_none_of_its(
+    context: dict[str, Any], world: SimpleNamespace
+) -> None:
+    world.count.side_effect = lambda dag_id: dag_id == "platform_erase"
+    world.concern.return_value = False
+    assert run(RetireOperator, context) == {"changed": True}
+    world.concern.assert_called_with("platform_erase", "gone")
 
 
 def test_the_archive_waits_for_a_run_that_began_meanwhile(

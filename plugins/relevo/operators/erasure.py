@@ -66,7 +66,7 @@ class EraseOperator(InterventionOperator):
 
 def _refuse_active(pipeline: str, dag_ids: Collection[str]) -> None:
     """Refuse while a run of the pipeline may write what is erased, or read what is half erased."""
-    if active := active_beside(ERASE, dag_ids):
+    if active := active_beside(ERASE, dag_ids, pipeline):
         raise AirflowFailException(
             f"Pipeline {pipeline}: no run may be active while rows are erased, got runs of "
             f"{some(active)}. Pause the DAGs, wait for their runs to end, and clear this task."

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from relevo.active_runs import ACTIVE, demand_alone, read_run, start_again
 from relevo.hooks import RelevoHook
@@ -77,6 +78,8 @@ class MigrateOperator(InterventionOperator):
             )
         if run is None or run.state in ACTIVE:
             self.log.info("Waiting for run %s of %s", run_id, dag_id)
+            if RuntimeTaskInstance.get_dag(dag_id).is_paused:
+                self.log.warning("%s is paused: unpause it, or its run does not go on", dag_id)
             self.defer(
                 trigger=RunsEndedTrigger(
                     dag_id=dag_id,
@@ -97,4 +100,6 @@ class MigrateOperator(InterventionOperator):
             features, labels = fill(
                 *(spark, lake, asked.pipeline, migration, asked.origin), connections=hook.sql_url
             )
-        self.log.info("Features of %d partitions, labels of %d", features, labels)
+        self.log.info(
+            "Partitions with features computed: %d; with labels ingested: %d", features, labels
+        )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from include.errors import UnavailableError
-from include.wording import some
+from include.wording import as_sentence, some
 from relevo.active_runs import active_beside
 from relevo.hooks import RelevoHook
 from relevo.operators.interventions import Asked, InterventionOperator
@@ -54,7 +54,7 @@ class RetireOperator(InterventionOperator):
                     f"runs of {some(active)}. It is retired: clear this task when they have ended."
                 )
         archive = retirement.follow(lake, registry)
-        told = done.told if archive is None else f"{done.told} {archive}"
+        told = done.told if archive is None else f"{as_sentence(done.told)} {archive}"
         return Done(told, done.changed)
 
 
@@ -62,4 +62,4 @@ def _active(lake: Lake) -> list[str]:
     """Name the DAGs with runs that may write to the pipeline's tables."""
     from include.steps.on_record import writers
 
-    return active_beside(RETIRE, writers(lake).dag_ids)
+    return active_beside(RETIRE, writers(lake).dag_ids, lake.pipeline)

@@ -60,6 +60,51 @@ def test_while_runs_are_active_it_names_them_and_changes_nothing(quiet: Any) -> 
     quiet.trigger.assert_not_called()
 
 
+@pytest.mark.parametrize(
+    ("dag_id", "pipeline"),
+    [("platform_migrate", NAME), ("platform_release", NAME), ("platform_maintain", None)],
+)
+def test_runs_by_hand_that_are_about_it_count_before_anything_is_paused(
+    quiet: Any, dag_id: str, pipeline: str | None
+) -> None:
+    run = {"dag_id": dag_id, "dag_run_id": "manual__7", "state": "running"}
+    run["conf"] = {"pipeline": pipeline} if pipeline else None
+    quiet.dag_runs.side_effect = lambda dag_id, **_: [run] if dag_id == "~" else []
+    done = relevo("retire", NAME, *WHY)
+    assert done.exit_code == 1
+    assert f"got manual__7 of {dag_id} (running). Let them end" in done.stderr
+    quiet.pause.assert_not_called()
+    quiet.trigger.assert_not_called()
+
+
+def test_runs_that_are_about_others_do_not_count(quiet: Any) -> None:
+    others = [
+        {"dag_id": dag_id, "dag_run_id": "1", "state": "running", "conf": {"pipeline": pipeline}}
+        for dag_id, pipeline in (
+            ("platform_migrate", "other"),
+            ("platform_maintain", "other"),
+            ("platform_alerts", None),
+            ("platform_retire", NAME),
+            ("of_a_person", NAME),
+        )
+    ]
+    quiet.dag_runs.side_effect = lambda dag_id, **_: others if dag_id == "~" else []
+    assert relevo("retire", NAME, *WHY).exit_code == 0
+
+
+@pytest.mark.parametrize("state", ["failed", KeyboardInterrupt])
+def test_refused_all_the_same_it_says_what_stays_paused(quiet: Any, state: Any) -> None:
+    quiet.dag_run.side_effect = [{"state": state}] if state == "failed" else state
+    quiet.dag.side_effect = lambda dag_id: {"is_paused": False}
+    done = relevo("retire", NAME, *WHY)
+    assert done.exit_code in (1, 130)
+    assert (
+        f"{NAME}_score and {NAME}_train stay paused. If the pipeline shall go on, unpause them in "
+        f"the UI, or with `./relevo airflow dags unpause {NAME}_score` and "
+    ) in done.stdout
+    quiet.unpause.assert_not_called()
+
+
 def test_without_the_right_nothing_is_paused(quiet: Any) -> None:
     quiet.dag.side_effect = AirflowApiError("Airflow GET: answered 403 Forbidden", status=403)
     assert relevo("retire", NAME, *WHY).exit_code == 1
