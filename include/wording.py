@@ -49,6 +49,16 @@ def renamed(missing: Sequence[str], new: Sequence[str]) -> list[str]:
     return told
 
 
+def as_sentence(text: str) -> str:
+    """End words with a full stop, unless they end as a sentence does."""
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def counted(count: int, noun: str) -> str:
+    """Tell how many there are; the noun is one whose plural takes an s."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def harmless(text: str) -> str:
     """Replace by spaces what could rewrite somebody's terminal."""
     return _OBEYED.sub(" ", text)

@@ -12,6 +12,7 @@ from include.calendar import partitions
 from include.development.run_dates import run_dates
 from include.specification.pipeline import Pipeline
 from include.storage.settings import LAKE
+from include.wording import counted
 
 if TYPE_CHECKING:
     from include.storage.lake_tables import Lake
@@ -205,20 +206,29 @@ def next_steps(pipeline: Pipeline, lake: Lake | None) -> list[str]:
     to_be = pipeline.to_be()
     if to_be is None:
         return []
+    told: list[str] = []
     lines = [f"writes {', '.join(next_tables(pipeline))}"]
     as_of = "the latest partition that was scored"
     if lake is not None:
         from include.steps.migration import already_in_use, outlook
+        from include.steps.migration_outlook import latest, repairs_left
 
-        if told := already_in_use(lake, pipeline):
-            return [told]
+        if over := already_in_use(lake, pipeline):
+            return [over]
+        told += filter(None, [latest(lake, to_be)])
         as_of, features, labels = outlook(lake, pipeline, to_be)
         if not as_of:
             return ["nothing was prepared yet: put the content of `next:` in its place"]
-        lines.append(f"computes features of {features} partitions")
+        lines.append(f"computes features of {counted(features, 'partition')}")
         if to_be.labels_table != pipeline.labels_table:
-            lines.append(f"ingests labels of {labels} partitions")
+            lines.append(f"ingests labels of {counted(labels, 'partition')}")
+        lines += [
+            f"leaves {counted(count, 'repair')} of {source} behind: its rows are ingested as they "
+            "landed, so release those of quarantine anew"
+            for source, count in repairs_left(lake, pipeline, to_be).items()
+        ]
     return [
+        *told,
         *lines,
         f"trains as of {as_of}, and switches from the next partition on if the gate passes",
         "leaves all other tables as they are; the version in use scores meanwhile",

@@ -33,7 +33,7 @@ from include.specification.metric_names import CALIBRATION_ERROR, Task
 from include.specification.problem import Problem, Scores
 from include.specification.sections.decision import Costs
 from include.specification.sections.promotion import Promotion
-from include.wording import nearest
+from include.wording import as_sentence, nearest
 
 # What is told of every challenger, whatever its pipeline goes by.
 METRICS: Mapping[Task, tuple[str, ...]] = {
@@ -195,7 +195,7 @@ def gather_evidence(
         if column not in slices.columns:
             raise MonitoringError(
                 f"slice {column}: must be a column of the held-out rows, got none of that name"
-                f"{nearest(column, [str(name) for name in slices.columns])}."
+                f"{as_sentence(nearest(column, [str(name) for name in slices.columns]))}"
             )
     asked = {metric, *policy.require, *also, *problem.own_metrics, *METRICS[problem.task]}
     asked.discard(CALIBRATION_ERROR)

@@ -24,7 +24,7 @@ from include.errors import MonitoringError
 from include.evaluation.prediction_columns import decided, likeliest
 from include.specification.metric_names import Metric, names_for
 from include.specification.problem import Problem, Scores
-from include.wording import nearest, some
+from include.wording import as_sentence, nearest, some
 
 MINIMUM_ROWS = 30
 # Single precision leaves the probabilities of many classes about this far from 1.
@@ -60,7 +60,7 @@ def find_metric(name: str, problem: Problem) -> Metric:
     if name not in known:
         raise MonitoringError(
             f"metric {name}: must be a metric for task {problem.task}, got {name!r}"
-            f"{nearest(name, known)}."
+            f"{as_sentence(nearest(name, known))}"
         )
     return problem.metric(name)
 

@@ -31,7 +31,7 @@ from include.specification.pipeline import Pipeline
 from include.specification.sections.sources import PLACEHOLDER, Source
 from include.storage.object_store import THREADS, ObjectStore, content_type, join
 from include.storage.parquet import parquet_bytes
-from include.wording import nearest, some
+from include.wording import as_sentence, nearest, some
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,8 @@ def _by_partition(
     if time not in table.column_names:
         raise SourceError(
             f"{subject}: must have the column {time}, by which rows are landed"
-            f"{nearest(time, table.column_names)}. Or name another one as the source's `time`."
+            f"{as_sentence(nearest(time, table.column_names))} Or name another one as the source's "
+            "`time`."
         )
     moments = to_moments(table[time], f"{subject}: column {time}")
     check_years(moments, f"{subject}: column {time}")

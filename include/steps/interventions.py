@@ -28,6 +28,7 @@ from include.storage import ledger
 from include.storage.event_tables import Event
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
+from include.wording import as_sentence
 
 _KINDS: dict[str, ledger.Kind] = {
     REFUSED: "by_hand",
@@ -219,5 +220,7 @@ def do(
             return Done(f"{told[:1].upper()}{told[1:]}: nothing changed.", False)
         registry.add(make, origin)
     record(lake, events, origin)
-    since = "" if as_wished(events) else " Somebody took that back since."
-    return Done(f"{done['reason']}{since}", True)
+    told = done["reason"]
+    if not as_wished(events):
+        told = f"{as_sentence(told)} Somebody took that back since."
+    return Done(told, True)

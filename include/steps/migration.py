@@ -27,10 +27,10 @@ from include.storage.connections import Connections
 from include.storage.event_tables import Event
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
-from include.wording import some
+from include.wording import as_sentence, counted, some
 
 _KIND: ledger.Kind = "migration"
-_BEGUN = "begun"
+BEGUN = "begun"
 _NOTHING = "There is nothing to migrate."
 # What may change of a source between two attempts: none of it is in its tables.
 _JUDGING = {"suite", "on_failure", "max_quarantined", "allow_empty", "history"}
@@ -134,9 +134,9 @@ def begin(
         lake,
         _KIND,
         migration.as_of,
-        _BEGUN,
+        BEGUN,
         f"{who}: {why} ({told(migration.after)} beside {told(migration.before)}; features of "
-        f"{len(features)} partitions, labels of {len(labels)})",
+        f"{counted(len(features), 'partition')}, labels of {len(labels)})",
         origin=origin,
         evidence={"by": who, **asdict(migration)},
     )
@@ -176,7 +176,7 @@ def outlook(lake: Lake, pipeline: Pipeline, to_be: Pipeline) -> tuple[str, int, 
 def begun_by(lake: Lake, origin: Origin) -> Migration | None:
     """Find what a run began."""
     for entry in reversed(ledger.entries(lake, _KIND)):
-        if (entry.decision, entry.dag_run_id) == (_BEGUN, origin.dag_run_id):
+        if (entry.decision, entry.dag_run_id) == (BEGUN, origin.dag_run_id):
             held = {name: entry.evidence[name] for name in Migration.__dataclass_fields__}
             return Migration(**held)
     return None
@@ -186,7 +186,7 @@ def open_run(lake: Lake) -> tuple[str, str] | None:
     """Name the run of the latest migration, as (DAG, run id), unless it has ended."""
     entries = ledger.entries(lake, _KIND)
     last = entries[-1] if entries else None
-    return (last.dag_id, last.dag_run_id) if last and last.decision == _BEGUN else None
+    return (last.dag_id, last.dag_run_id) if last and last.decision == BEGUN else None
 
 
 def fill(
@@ -277,7 +277,7 @@ def _verdict(lake: Lake, migration: Migration) -> ledger.Entry | None:
 
 
 def _sentence(reason: str) -> str:
-    return f"{reason[:1].upper()}{reason[1:].rstrip('.')}."
+    return as_sentence(f"{reason[:1].upper()}{reason[1:]}")
 
 
 def _demand(pipeline: Pipeline, migration: Migration) -> Pipeline:

@@ -17,6 +17,7 @@ from include.registry import interventions, succession
 from include.registry.champions import Registry
 from include.registry.succession import RESTORED
 from include.specification.pipeline import Pipeline
+from include.steps.rollback import demand_described
 from include.storage import ledger
 from include.storage.event_tables import Event
 from include.storage.lake_tables import Lake
@@ -121,6 +122,8 @@ def carry_out(
         (version that was put in use, or None; why).
 
     Raises:
+        RegistryError: If the pipeline file was changed since, so that it does not describe the
+            features that the challenger was trained on.
         TrainingError: If the run has ended as failed meanwhile, as one does that somebody marks; or
             if a person went back to a version since the verdict, which says nothing about that.
     """
@@ -138,6 +141,8 @@ def carry_out(
     if verdict is None or refusal:
         registry.take_back(partition, refusal, origin, verdict.last_seen if verdict else None)
         return None, refusal
+    if not registry.is_promoted(verdict.version):
+        demand_described(pipeline, registry.get(verdict.version))
 
     def demand_judged(held: Sequence[Event]) -> None:
         beaten = succession.incumbent(held, str(partition), origin.dag_run_id, verdict.version)

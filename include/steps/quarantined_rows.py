@@ -23,7 +23,7 @@ from include.specification.pipeline import Pipeline
 from include.storage.data_files import PARTITION
 from include.storage.lake_tables import Lake
 from include.storage.parquet import open_parquet, parquet_bytes
-from include.wording import nearest, some
+from include.wording import as_sentence, nearest, some
 
 # What a file of them has beside the columns of the source, whose names never begin so.
 ID, OF, REASONS = "_id", "_partition", "_reasons"
@@ -96,10 +96,9 @@ def demand_dataset(pipeline: Pipeline, dataset: str) -> None:
     """
     known = (*pipeline.sources, FEATURES)
     if dataset not in known:
-        raise SourceError(
-            f"pipeline {pipeline.name}: a data set in quarantine must be one of its own, got "
-            f"{dataset!r}{nearest(dataset, known)}. Correct the name."
-        )
+        rule = f"pipeline {pipeline.name}: a data set in quarantine must be one of its own"
+        near = as_sentence(nearest(dataset, known))
+        raise SourceError(f"{rule}, got {dataset!r}{near} Correct the name.")
 
 
 def as_file(rows: Sequence[QuarantinedRow], suffix: str) -> bytes:

@@ -20,11 +20,13 @@ from include.registry.interventions import PROMOTED, ROLLED_BACK, Wish
 from include.registry.model_files import MODEL, ModelVersion, load_model, load_reference
 from include.registry.succession import RESTORED
 from include.specification.pipeline import Pipeline
+from include.steps.generations import of_version, told
 from include.steps.interventions import last_scored, record
 from include.storage import ledger
 from include.storage.event_tables import Event
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
+from include.wording import as_sentence
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,9 @@ def roll_back(
 
     Raises:
         RegistryError: If there is nothing to go back to, the version was never in use, was taken
-            back or refused, its files are not those that were registered, its features are gone,
-            another version came into use since it was asked for, or the champion is frozen.
+            back or refused, its files are not those that were registered, its features are gone, or
+            of a generation that the file does not describe any more, another version came into use
+            since it was asked for, or the champion is frozen.
     """
 
     def choose(events: list[Event], current: int | None) -> int:
@@ -111,11 +114,32 @@ def promote(
 
     Raises:
         RegistryError: If it was never registered, its files are not those that were registered, its
-            features are gone, another version came into use or it was refused since it was asked
-            for, or the champion is frozen.
+            features are gone, or of a generation that the file does not describe any more, another
+            version came into use or it was refused since it was asked for, or the champion is
+            frozen.
     """
     wish = Wish(pipeline.name, RESTORED, PROMOTED, version, who, why, asked_at)
     return _put_in_use(lake, registry, pipeline, wish, lambda *_: version, origin)
+
+
+def demand_described(pipeline: Pipeline, model: ModelVersion) -> None:
+    """Refuse to put in use what could score nothing that comes.
+
+    Args:
+        pipeline: The pipeline file.
+        model: The version that is to be put in use.
+
+    Raises:
+        RegistryError: If the file does not describe the features that it was trained on.
+    """
+    if of_version(pipeline, model) is None:
+        held = " and ".join(told(one.generations) for one in pipeline.described())
+        raise RegistryError(
+            f"pipeline {pipeline.name}: its file must describe {told(model.generations)}, on which "
+            f"version {model.version} was trained, for that to be put in use, got {held}. Put the "
+            "sections of then back in their place, and those of now under `next:`; or choose "
+            "another version."
+        )
 
 
 def _put_in_use(
@@ -139,6 +163,7 @@ def _put_in_use(
         _refuse_news(pipeline.name, events, current, wish.at)
         model = registry.get(target)
         _verify(lake, registry, model)
+        demand_described(pipeline, model)
         last = parse(max(last_scored(lake), model.partition), pipeline.partition)
         verdict = "" if wish.decision == ROLLED_BACK else _verdict_on(lake, target)
         registry.restore(wish, target, current, last, verdict, origin)
@@ -147,11 +172,11 @@ def _put_in_use(
         assert begun is not None
     record(lake, events, origin)
     registry.set_alias()
-    version, told = int(begun["version"]), begun["reason"]
+    version, said = int(begun["version"]), begun["reason"]
     now = succession.effective(registry.events(), None)
     if now != version:
-        told = f"{told} Since then version {now} came into use."
-    return Handover(version, json.loads(begun["details"])["instead_of"], told)
+        said = f"{as_sentence(said)} Since then version {now} came into use."
+    return Handover(version, json.loads(begun["details"])["instead_of"], said)
 
 
 def _verdict_on(lake: Lake, version: int) -> str:

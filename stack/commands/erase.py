@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from include.wording import counted
 from stack.commands import named_pipeline, platform_run
-from stack.commands.platform_run import Name
+from stack.commands.platform_run import Name, Reason
 from stack.commands.store_access import Local, open_store
 from stack.embedded.layout import Layout
 from stack.errors import StackError
@@ -20,7 +21,7 @@ def erase(
     file: Annotated[
         Path, typer.Argument(help="Ids of the pipeline's entity, one a line.", dir_okay=False)
     ],
-    reason: Annotated[str, typer.Option(help="Why, for the ledger.")] = "",
+    reason: Reason = "",
     landed_only: Annotated[
         bool,
         typer.Option(
@@ -57,7 +58,11 @@ def erase(
             else:
                 request = erasure.hand_in(lake, pipeline, ids, reason)
     if landed_only:
-        console.print(f"taken out of {changed} landed files; clear the task that waits for it")
+        console.print(
+            f"taken out of {counted(changed, 'landed file')}; clear the task that waits for it"
+        )
         return
-    report(f"handed in {len(ids)} ids as {request}, which its run deletes when it is done")
+    report(
+        f"handed in {counted(len(ids), 'id')} as {request}, which its run deletes when it is done"
+    )
     platform_run.do("platform_erase", name, reason, request=request)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from include.wording import counted
 from stack.commands import named_pipeline
 from stack.commands.store_access import Local, open_store
 from stack.embedded.layout import Layout
@@ -90,9 +91,9 @@ def _kept(lake: Lake, pipeline: Pipeline, source: str, landed: Landed) -> Sequen
     if not changed:
         return ()
     shrunk = [
-        f"{name}: {_rows(landed.rows[name])} landed in place of {ingested[name]:,} that were "
-        "ingested. If that is not the whole partition, land the whole of it before its run is "
-        "repeated."
+        f"{name}: {counted(landed.rows[name], 'row')} landed in place of {ingested[name]:,} "
+        "that were ingested. If that is not the whole partition, land the whole of it before its "
+        "run is repeated."
         for name in changed
         if landed.rows[name] < _SHRUNK * ingested[name]
     ]
@@ -144,16 +145,12 @@ def _warnings(lake: Lake, pipeline: Pipeline, source: str, landed: Landed) -> It
         yield f"It has landed, but ingesting it will stop. {error}"
 
 
-def _rows(count: int) -> str:
-    return f"{count:,} row{'' if count == 1 else 's'}"
-
-
 def _show(landed: Landed) -> None:
     names = list(landed.rows)
     rows = sum(landed.rows.values())
     shown = ", ".join(names) if len(names) <= _LISTED else f"{names[0]} to {names[-1]}"
     console.print(
-        f"landed {_rows(rows)} in {len(names)} partition{'' if len(names) == 1 else 's'} "
+        f"landed {counted(rows, 'row')} in {counted(len(names), 'partition')} "
         f"({shown}): {len(landed.written)} written, {len(landed.skipped)} there already",
         markup=False,
         soft_wrap=True,

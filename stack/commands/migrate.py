@@ -12,7 +12,7 @@ from stack.commands.platform_run import Name, Reason
 
 def migrate(
     name: Name,
-    reason: Reason,
+    reason: Reason = "",
     first: Annotated[
         str | None, typer.Option(help="First partition to carry over; all of them without it.")
     ] = None,

@@ -10,6 +10,7 @@ import typer
 from rich import box
 from rich.table import Table
 
+from include.wording import counted
 from stack.airflow_api import AirflowApi
 from stack.commands.check import describe_schedule
 from stack.commands.dag_outline import outline
@@ -130,7 +131,9 @@ def _states(pipeline: str, names: Sequence[str]) -> dict[str, str]:
             states[name] = "will be created"
             continue
         counts = lake.row_counts(name)
-        states[name] = f"{sum(counts.values()):,} rows{_span(sorted(filter(None, counts)))}"
+        states[name] = (
+            f"{counted(sum(counts.values()), 'row')}{_span(sorted(filter(None, counts)))}"
+        )
     return states
 
 

@@ -6,24 +6,25 @@ from where.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from include.wording import take_reason
+from include.wording import as_sentence, take_reason
 from stack.airflow_api import AirflowApi
 from stack.commands import named_pipeline
 from stack.doctor.deployment import airflow_access, secrets_from_files
 from stack.embedded.configuration import Configuration
 from stack.embedded.layout import Layout
 from stack.embedded.operation import Stack
-from stack.errors import StackError
+from stack.errors import AirflowApiError, StackError
 from stack.terminal import console, report, shown_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 Name = Annotated[str, typer.Argument(help="Name of the pipeline.")]
 Version = Annotated[int, typer.Argument(min=1, help="Number of the model version.")]
@@ -34,6 +35,8 @@ _TOLD = "relevo_told"
 # A task has 15 minutes, and two more tries.
 _LONGEST_SECONDS = 3600.0
 _POLL_SECONDS = 1.0
+# So a task names itself in what it says.
+_THIS_TASK = "this task"
 
 
 def do(dag_id: str, name: str, reason: str, *, waits_for: str = "", **params: Any) -> None:
@@ -121,8 +124,11 @@ def follow(api: AirflowApi, dag_id: str, conf: Mapping[str, Any], waits_for: str
         StackError: If it failed, or does not end.
     """
     demand_unpaused(api, dag_id)
-    run_id = str(api.trigger(dag_id, conf)["dag_run_id"])
-    state = _wait(api, dag_id, run_id, waits_for)
+    with _said_to_go_on(f"A run of {dag_id} may have begun", f"{api.url}/dags/{dag_id}/runs"):
+        run_id = str(api.trigger(dag_id, conf)["dag_run_id"])
+    page = f"{api.url}/dags/{dag_id}/runs/{run_id}"
+    with _said_to_go_on(f"Run {run_id} of {dag_id} goes on", page):
+        state = _wait(api, dag_id, run_id, waits_for)
     (task,) = api.task_instances(dag_id, run_id)
     told = next(
         (
@@ -132,13 +138,29 @@ def follow(api: AirflowApi, dag_id: str, conf: Mapping[str, Any], waits_for: str
         ),
         "",
     )
-    if state == "failed":
-        raise StackError(
-            told
-            or f"Run {run_id} of {dag_id}: failed. See the log of {task['task_id']} in the "
-            f"UI, {api.url}/dags/{dag_id}/runs/{run_id}."
-        )
-    return told
+    if state != "failed":
+        return told
+    if not told:
+        log = f"See the log of {task['task_id']} in the UI, {page}."
+        raise StackError(f"Run {run_id} of {dag_id}: failed. {log}")
+    if _THIS_TASK in told:
+        which = f"This task is {task['task_id']} of run {run_id} of {dag_id}: {page}"
+        told = f"{as_sentence(told)} {which}"
+    raise StackError(told)
+
+
+@contextlib.contextmanager
+def _said_to_go_on(what: str, page: str) -> Iterator[None]:
+    """Say what goes on in Airflow, and where, if the command ends before it does."""
+    left = f"{what}, whatever becomes of this command. Look at it in the UI, {page}."
+    try:
+        yield
+    except KeyboardInterrupt:
+        report(left)
+        raise
+    except AirflowApiError as error:
+        # Without an answer nobody knows what became of the request.
+        raise StackError(str(error) if error.status else f"{error} {left}") from error
 
 
 def _wait(api: AirflowApi, dag_id: str, run_id: str, waits_for: str) -> str:

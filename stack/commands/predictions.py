@@ -10,6 +10,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from include.wording import counted
 from stack.commands import named_pipeline
 from stack.commands.store_access import Local, open_store
 from stack.embedded.layout import Layout
@@ -69,7 +70,7 @@ def predictions(
                     _show(lake, held, latest, scoring.read(lake, held, latest))
                 else:
                     rows = scoring.export(lake, held, to)
-                    _line(f"wrote {rows:,} rows of {_told(held)} to {to}")
+                    _line(f"wrote {counted(rows, 'row')} of {_told(held)} to {to}")
         except RelevoError as error:
             raise StackError(str(error)) from error
 

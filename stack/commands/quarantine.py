@@ -10,6 +10,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from include.wording import counted
 from stack.commands import named_pipeline
 from stack.commands.platform_run import Name
 from stack.commands.store_access import Local, open_store
@@ -37,6 +38,7 @@ def quarantine(
     local: Local = False,
 ) -> None:
     """List the rows in quarantine with the reasons, or write them to a file."""
+    from include.calendar.partitions import parse
     from include.steps import quarantined_rows as rows_of
     from include.steps.generations import in_use_now
     from include.storage.lake_tables import Lake
@@ -48,6 +50,8 @@ def quarantine(
         with open_store(Layout.from_environment(), local=local) as settings:
             lake = Lake(settings, name)
             one = in_use_now(lake, pipeline)
+            if partition is not None:
+                parse(partition, pipeline.partition)
             if dataset is not None:
                 rows_of.demand_dataset(pipeline, dataset)
             found = {
@@ -65,7 +69,7 @@ def quarantine(
         report(f"{name}: no row is in quarantine")
         return
     for each, rows in found.items():
-        report(f"{each}: {len(rows)} rows in quarantine")
+        report(f"{each}: {counted(len(rows), 'row')} in quarantine")
         if export is None:
             _show(rows)
     if export is not None:

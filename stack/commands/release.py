@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from include.wording import counted
 from stack.commands import named_pipeline, platform_run
-from stack.commands.platform_run import Name
+from stack.commands.platform_run import Name, Reason
 from stack.commands.store_access import Local, open_store
 from stack.embedded.layout import Layout
 from stack.errors import StackError
@@ -26,11 +27,13 @@ def release(
             dir_okay=False,
         ),
     ],
-    reason: Annotated[str, typer.Option(help="Why, for the ledger.")] = "",
+    reason: Reason = "",
     local: Local = False,
 ) -> None:
     """Put repaired rows of quarantine back into their partition, if the suite lets them pass."""
+    from include.calendar.partitions import parse
     from include.errors import RelevoError
+    from include.registry.champions import Registry
     from include.steps import quarantined_rows
     from include.steps import release as steps
     from include.steps.generations import in_use_now
@@ -45,10 +48,14 @@ def release(
         try:
             data = file.read_bytes()
         except OSError as error:
-            raise StackError(f"file {file}: must be there to be read, got {error}.") from error
+            raise StackError(
+                f"file {file}: must be there to be read, got {error.strerror}. Correct the path."
+            ) from error
         with open_store(layout, local=local) as settings:
             lake = Lake(settings, name)
             try:
+                Registry(lake).demand_in_service()
+                parse(partition, pipeline.partition)
                 quarantined_rows.demand_dataset(pipeline, dataset)
                 table = in_use_now(lake, pipeline).quarantine_table(dataset)
                 held = quarantined_rows.quarantined_rows(lake, table, partition)
@@ -56,7 +63,9 @@ def release(
                 request = steps.hand_in(lake, pipeline, dataset, partition, rows)
             except RelevoError as error:
                 raise StackError(str(error)) from error
-    report(f"handed in {len(rows)} rows as {request}, which its run deletes when it is done")
+    report(
+        f"handed in {counted(len(rows), 'row')} as {request}, which its run deletes when it is done"
+    )
     platform_run.do(
         "platform_release", name, reason, dataset=dataset, partition=partition, request=request
     )

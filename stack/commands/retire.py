@@ -27,7 +27,7 @@ _ACTIVE = ["queued", "running"]
 
 def retire(
     name: Name,
-    reason: Reason,
+    reason: Reason = "",
     keep_days: Annotated[
         int, typer.Option(min=1, max=MOST_DAYS, help="How long its tables stay.")
     ] = KEEP_DAYS,

@@ -12,7 +12,7 @@ from stack.commands.platform_run import Name, Reason
 
 def rollback(
     name: Name,
-    reason: Reason,
+    reason: Reason = "",
     version: Annotated[
         int | None, typer.Option(min=1, help="What to go back to; the one before if unset.")
     ] = None,

@@ -10,6 +10,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from include.wording import counted
 from stack.commands import named_pipeline
 from stack.commands.store_access import Local, open_store
 from stack.embedded.layout import Layout
@@ -63,8 +64,9 @@ def _show(name: str, found: Stale) -> None:
         report(f"{name}: nothing is stale")
         return
     count = len(found.partitions)
-    told = "1 partition has" if count == 1 else f"{count} partitions have"
-    report(f"{name}: {told} something stale")
+    report(
+        f"{name}: {counted(count, 'partition')} {'has' if count == 1 else 'have'} something stale"
+    )
     corrected = [(item.source, item.partition, item.what) for item in found.corrections]
     _print(("corrected source", "partition", "what"), corrected)
     history = [(each, "", ", ".join(tables)) for each, tables in found.history.items()]

@@ -6,6 +6,6 @@ from stack.commands import platform_run
 from stack.commands.platform_run import Name, Reason
 
 
-def unfreeze(name: Name, reason: Reason) -> None:
+def unfreeze(name: Name, reason: Reason = "") -> None:
     """End what `freeze` began: the gate decides again who is champion."""
     platform_run.do("platform_unfreeze", name, reason)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from stack.commands import named_pipeline
-from stack.commands.platform_run import given_reason
+from stack.commands.platform_run import Reason, given_reason
 from stack.commands.store_access import Local, open_store
 from stack.embedded.layout import Layout
 from stack.errors import StackError
@@ -19,7 +19,7 @@ from stack.terminal import console, shown_errors
 def withdraw(
     name: Annotated[str, typer.Argument(help="Name of the pipeline.")],
     partition: Annotated[str, typer.Argument(help="Partition as of which it was requested.")],
-    reason: Annotated[str, typer.Option(help="Why, for the ledger.")],
+    reason: Reason = "",
     local: Local = False,
 ) -> None:
     """Take back a training that was requested and has not begun, so that nobody waits for it."""

@@ -26,7 +26,7 @@ from relevo.operators.reprocessing import AskReprocessingOperator
 from relevo.operators.retirement import RetireOperator
 from relevo.operators.rollback import RollBackOperator
 
-DONE = Done("It is retired.", True)
+DONE = Done("It is retired. ada: no product", True)
 ARCHIVE = Archive("s3://lake/p/retired/archive-1.zip", "abc", 12, (1,), ())
 AT = datetime(2026, 1, 2, 3)
 REFUSED = "pipeline p: must not be retired, got: retired since yesterday"
@@ -71,7 +71,7 @@ def test_what_a_person_asked_for_is_done_without_a_pipeline_file(
     assert lake.pipeline == registry.lake.pipeline == "gone"
     assert (days, others, origin.dag_run_id) == (90, ["no product", "ada", AT], ti.run_id)
     assert isinstance(days, int)
-    assert ti.pushed[TOLD] == f"It is retired. {ARCHIVE}"
+    assert ti.pushed[TOLD] == f"It is retired. ada: no product. {ARCHIVE}"
     asked = {call.args[0] for call in world.count.call_args_list}
     assert asked == {"gone_score", "by_hand", "platform_erase", "platform_maintain"}
     world.follow.assert_called_once_with(lake, registry)
@@ -84,7 +84,7 @@ def test_undone(context: dict[str, Any], ti: Any, world: SimpleNamespace) -> Non
     assert run(RetireOperator, context, undo=True) == {"changed": True}
     _, _, *others, _ = world.reinstate.call_args.args
     assert others == ["no product", "ada", AT]
-    assert ti.pushed[TOLD] == "It is retired."
+    assert ti.pushed[TOLD] == DONE.told
     world.retire.assert_not_called()
 
 

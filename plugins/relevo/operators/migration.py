@@ -100,4 +100,6 @@ class MigrateOperator(InterventionOperator):
             features, labels = fill(
                 *(spark, lake, asked.pipeline, migration, asked.origin), connections=hook.sql_url
             )
-        self.log.info("Features of %d partitions, labels of %d", features, labels)
+        self.log.info(
+            "Partitions with features computed: %d; with labels ingested: %d", features, labels
+        )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from include.errors import UnavailableError
-from include.wording import some
+from include.wording import as_sentence, some
 from relevo.active_runs import ERASE, count_active, may_concern
 from relevo.hooks import RelevoHook
 from relevo.operators.interventions import Asked, InterventionOperator
@@ -54,7 +54,7 @@ class RetireOperator(InterventionOperator):
                     f"runs of {some(active)}. It is retired: clear this task when they have ended."
                 )
         archive = retirement.follow(lake, registry)
-        told = done.told if archive is None else f"{done.told} {archive}"
+        told = done.told if archive is None else f"{as_sentence(done.told)} {archive}"
         return Done(told, done.changed)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from include.development.planning import next_steps
 from include.errors import RegistryError, SourceError, TrainingError
 from include.features import feature_function
 from include.registry.model_files import ModelVersion
@@ -32,6 +33,7 @@ from include.steps import (
     training_course,
 )
 from include.steps.maintenance import Maintenance
+from include.steps.repairs import Repair, add_repairs
 from include.steps.stale import find_stale
 from include.storage import ledger
 from include.storage.inventory import take_inventory
@@ -338,6 +340,61 @@ def test_a_generation_that_nobody_describes_any_more(world: Changing) -> None:
         world.score(LATER)
     # What is there all the same is scored.
     assert world.score(SCORED) == 1
+
+
+def test_the_plan_tells_what_was_begun_and_what_is_left_behind(world: Changing) -> None:
+    world.change()
+    assert next_steps(world.pipeline, world.lake)[0].startswith("writes ")
+    repair = Repair("request", '{"entity": "a"}', '{"entity": "a"}')
+    origin = Origin("platform_release", "r", "release")
+    add_repairs(world.lake, world.pipeline, "outcomes", AS_OF, [repair], origin)
+    add_repairs(world.lake, world.pipeline, "loans", AS_OF, [repair], origin)
+    world.begin("second")
+    lines = next_steps(world.pipeline, world.lake)
+    assert "by run second of platform_migrate, which has not ended: look there" in lines[0]
+    assert [line for line in lines if "behind" in line] == [
+        "leaves 1 repair of outcomes behind: its rows are ingested as they landed, so release "
+        "those of quarantine anew"
+    ]
+
+
+def test_what_nobody_describes_any_more_is_not_put_in_use(world: Changing) -> None:
+    world.change().migrate()
+    described, before = world.pipeline, world.registry.events()
+    world.adopt()
+    for deed, decision in ((rollback.roll_back, "back"), (rollback.promote, "hand")):
+        with pytest.raises(
+            RegistryError, match=r"must describe generation 1 of features, on .* `ne"
+        ):
+            deed(
+                *(world.lake, world.registry, world.pipeline, 1, "Too bold", "Ana"),
+                *(_now(), Origin("r", decision, "t")),
+            )
+    assert world.registry.events() == before
+    done = rollback.roll_back(
+        *(world.lake, world.registry, described, 1, "Too bold", "Ana"),
+        *(_now(), Origin("r", "back", "t")),
+    )
+    assert done.version == 1
+
+
+def test_an_approval_that_comes_when_nobody_describes_it_promotes_nothing(world: Changing) -> None:
+    old = world.pipeline
+    world.change()
+    steps = dict(world.migrating())
+    for name in ("begin", "fill", "build", "select", "evaluate"):
+        steps[name]()
+    changed, world.pipeline = world.pipeline, old
+    before = world.registry.events()
+    with pytest.raises(RegistryError, match="must describe generation 2 of features"):
+        steps["promote"]()
+    assert world.registry.events() == before
+    world.pipeline = changed
+    for name in ("promote", "close", "finish"):
+        steps[name]()
+    assert world.kept["done"].told.startswith("Switched.")
+    world.pipeline = old
+    steps["promote"]()  # cleared alone: it is in use already
 
 
 def test_a_training_goes_on_with_what_it_began(world: Changing) -> None:

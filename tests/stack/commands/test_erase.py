@@ -80,7 +80,7 @@ def test_landed_files_alone(
     store.write(uri, data.getvalue())
     done = erase(tmp_path, b"7590-VHVEG", "--landed-only")
     assert done.exit_code == 0, done.output
-    assert "taken out of 1 landed files" in done.stdout
+    assert "taken out of 1 landed file;" in done.stdout
     assert pq.read_table(io.BytesIO(store.read(uri))).equals(rows.slice(1))
     assert asked == []
 

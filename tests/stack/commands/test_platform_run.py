@@ -88,6 +88,39 @@ def test_a_failure_is_told_as_the_task_told_it(api: Any) -> None:
     assert done.stderr == "Version 2 is frozen. ada: [an audit]\n"
 
 
+def test_a_failure_that_speaks_of_this_task_is_told_with_its_name(api: Any) -> None:
+    api.dag_run.side_effect = [{"state": "failed"}]
+    api.xcom_entries.return_value = [{"key": TOLD, "value": "Wait, and clear this task."}]
+    done = relevo("freeze", NAME, *WHY)
+    assert done.stderr == (
+        "Wait, and clear this task. This task is freeze of run manual__1 of platform_freeze: "
+        "http://airflow:8080/dags/platform_freeze/runs/manual__1\n"
+    )
+
+
+@pytest.mark.parametrize("command", ["freeze", "migrate", "retire"])
+@pytest.mark.parametrize("end", [KeyboardInterrupt, AirflowApiError("does not answer")])
+def test_a_command_that_ends_first_says_that_the_run_goes_on(
+    api: Any, command: str, end: Any
+) -> None:
+    api.dag_runs.return_value = []
+    api.dag_run.side_effect = [{"state": "running"}, end]
+    done = relevo(command, NAME, *WHY)
+    assert done.exit_code == (130 if end is KeyboardInterrupt else 1)
+    page = f"http://airflow:8080/dags/platform_{command}/runs/manual__1"
+    assert (
+        f"Run manual__1 of platform_{command} goes on, whatever becomes of this command. Look at "
+        f"it in the UI, {page}."
+    ) in done.output
+
+
+def test_interrupted_while_it_asks_it_says_that_a_run_may_have_begun(api: Any) -> None:
+    api.trigger.side_effect = KeyboardInterrupt
+    done = relevo("freeze", NAME, *WHY)
+    assert done.exit_code == 130
+    assert "A run of platform_freeze may have begun, whatever becomes of this" in done.stdout
+
+
 def test_a_failure_without_a_word_names_the_log(api: Any) -> None:
     api.dag_run.side_effect = [{"state": "failed"}]
     api.xcom_entries.return_value = []
@@ -111,7 +144,10 @@ def test_what_is_not_even_triggered(api: Any) -> None:
         (("freeze", NAME, "--reason", "x" * 1001), "--reason: must have at most 1000 characters"),
         (("withdraw", NAME, "2005-01", "--reason", "x" * 1001), "must have at most 1000"),
         (("freeze", "telco_chrun", *WHY), "telco_churn"),
-        (("freeze", NAME), "Missing option"),
+        *(((*words, "--reason", ""), "--reason: must say why") for words, _ in COMMANDS),
+        *((words, "Option --reason: must say why, got nothing") for words, _ in COMMANDS),
+        (("withdraw", NAME, "2005-01"), "Option --reason: must say why, got nothing"),
+        (("retire", NAME), "Option --reason: must say why, got nothing"),
         (("promote", NAME, "0", *WHY), "Invalid value"),
     ):
         done = relevo(*words)

@@ -12,7 +12,9 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
+from include.errors import RetiredError
 from include.quality.quarantine import QUARANTINE_SCHEMA
+from include.registry.champions import Registry
 from include.steps.release import releases, rows_uri
 from include.storage.lake_tables import Lake
 from include.storage.lineage import Origin
@@ -65,7 +67,7 @@ def test_rows_are_listed_exported_repaired_and_handed_in(
 ) -> None:
     listed = run("quarantine")
     assert listed.exit_code == 0, listed.output
-    assert "loans: 1 rows in quarantine" in listed.stdout
+    assert "loans: 1 row in quarantine" in listed.stdout
     assert "amount: must be >= 0, got -1" in listed.stdout
     file = tmp_path / "bad.csv"
     assert run("quarantine", *WHERE, "--export", str(file)).exit_code == 0
@@ -84,7 +86,7 @@ def test_rows_are_listed_exported_repaired_and_handed_in(
         "partition": PARTITION,
     }
     assert done.stdout == (
-        f"handed in 1 rows as {request}, which its run deletes when it is done\n"
+        f"handed in 1 row as {request}, which its run deletes when it is done\n"
         "1 of 1 rows released.\n"
     )
     held = json.loads(store.read(rows_uri(NAME, request)))
@@ -100,11 +102,14 @@ def test_what_is_wrong_is_told_before_anything_is_handed_in(
     unread.write_text(good.replace("-1.0", "much"))
     for words, message in (
         ((*WHERE, "--file", str(file)), "Option --reason: must say why"),
-        ((*WHERE, "--file", f"{file}x", "--reason", "x"), "must be there to be read"),
+        (
+            (*WHERE, "--file", f"{file}x", "--reason", "x"),
+            "must be there to be read, got No such file or directory. Correct",
+        ),
         ((*WHERE, "--file", str(unread), "--reason", "x"), "column amount: must be double, got"),
         (
             ("--dataset", "lones", *WHERE[2:], "--file", str(file), "--reason", "x"),
-            "did you mean 'loans'",
+            "did you mean 'loans'? Correct the name.",
         ),
         (
             (*WHERE[:3], "2001", "--file", str(file), "--reason", "x"),
@@ -122,8 +127,24 @@ def test_what_is_wrong_is_told_before_anything_is_handed_in(
         done = run("quarantine", *words)
         assert done.exit_code == 1, done.output
         assert message in done.stderr
+    done = run("quarantine", "--partition", "2025-13")
+    assert done.exit_code == 1
+    assert "2025-13" in done.stderr
     assert asked == []
     assert store.list(releases(NAME)) == ()
+
+
+def test_of_a_retired_pipeline_nothing_is_released(
+    asked: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "bad.csv"
+    run("quarantine", *WHERE, "--export", str(file))
+    refused = RetiredError(f"pipeline {NAME}: must not be retired, got: retired since yesterday.")
+    demand = create_autospec(Registry.demand_in_service, side_effect=refused)
+    monkeypatch.setattr(Registry, "demand_in_service", demand)
+    done = run("release", *WHERE, "--file", str(file), "--reason", "x")
+    assert (done.exit_code, done.stderr) == (1, f"{refused}\n")
+    assert asked == []
 
 
 def test_nothing_in_quarantine(asked: list[dict[str, Any]]) -> None:
