@@ -155,7 +155,7 @@ class TestFreeze:
     def test_a_run_that_is_cleared_after_it_ended_freezes_nothing(self, hand: Hand) -> None:
         hand.freeze()
         hand.unfreeze()
-        assert hand.freeze() == Done(f"{FROZEN} Somebody took that back since.", True)
+        assert hand.freeze() == Done(f"{FROZEN}. Somebody took that back since.", True)
         assert not interventions.freeze_told(hand.registry.events())
 
     def test_runs_of_one_name_are_told_apart_by_what_they_do(self, hand: Hand) -> None:
@@ -163,7 +163,7 @@ class TestFreeze:
         hand.freeze("audit")
         hand.unfreeze("audit")
         before = hand.events(), hand.entries()
-        assert hand.freeze("audit").told == f"{FROZEN} Somebody took that back since."
+        assert hand.freeze("audit").told == f"{FROZEN}. Somebody took that back since."
         assert (hand.events(), hand.entries()) == before
 
     @pytest.mark.parametrize("run", ["manual__1", "manual__2"])
@@ -432,7 +432,7 @@ class TestRefuse:
         assert hand.promote(2).version == 2
         assert (hand.champion, hand.alias) == (2, "2")
         assert hand.refuse(2) == Done(
-            "Version 2 is refused: it is not promoted, and not gone back to. Ada: it is unfair "
+            "Version 2 is refused: it is not promoted, and not gone back to. Ada: it is unfair. "
             "Somebody took that back since.",
             True,
         )
