@@ -41,7 +41,7 @@ from include.storage.row_removal import Picked, find_rows, redact_rows, remove_r
 from include.storage.settings import LAKE, REPORTS
 from include.storage.text_redaction import Redaction
 from include.training.training_sets import TrainingSet
-from include.wording import some
+from include.wording import counted, some
 
 _log = logging.getLogger(__name__)
 _BEGUN, _DONE = "begun", "done"
@@ -80,11 +80,11 @@ class Found:
         rows = sum(self.tables.values())
         if not rows and not self.landed:
             return (
-                f"{self.people} ids, of whom nobody is in any table or landed file: look whether "
+                f"{counted(self.people, 'id')}, of whom nobody is in any table or landed file: look whether "
                 "they are one a line, as the source has them."
             )
         told = (
-            f"{self.people} ids: {rows} rows of {some(self.tables, nothing='no table')}, "
+            f"{counted(self.people, 'id')}: {rows} rows of {some(self.tables, nothing='no table')}, "
             f"{self.landed} rows of {self.files} landed files."
         )
         if self.versions:

@@ -214,7 +214,7 @@ def test_what_a_trial_run_left_and_earlier_requests_brought_goes_too(world: Worl
 def test_of_nobody_it_says_so(world: World) -> None:
     uri = ids_uri(world.lake.pipeline, "typo")
     ObjectStore(world.lake.settings).write(uri, b"2004-Q2/7,2004-Q2/8")
-    assert "1 ids, of whom nobody is in any table or landed file" in str(run(world, "typo"))
+    assert "1 id, of whom nobody is in any table or landed file" in str(run(world, "typo"))
 
 
 def test_ids_that_are_missing(world: World) -> None:
