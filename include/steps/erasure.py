@@ -77,14 +77,14 @@ class Found:
 
     def __str__(self) -> str:
         """Render for people."""
-        rows = sum(self.tables.values())
+        rows, asked = sum(self.tables.values()), counted(self.people, "id")
         if not rows and not self.landed:
             return (
-                f"{counted(self.people, 'id')}, of whom nobody is in any table or landed file: look whether "
-                "they are one a line, as the source has them."
+                f"{asked}, of whom nobody is in any table or landed file: look whether they are one "
+                "a line, as the source has them."
             )
         told = (
-            f"{counted(self.people, 'id')}: {rows} rows of {some(self.tables, nothing='no table')}, "
+            f"{asked}: {rows} rows of {some(self.tables, nothing='no table')}, "
             f"{self.landed} rows of {self.files} landed files."
         )
         if self.versions:
