@@ -80,8 +80,8 @@ class Found:
         rows, asked = sum(self.tables.values()), counted(self.people, "id")
         if not rows and not self.landed:
             return (
-                f"{asked}, of whom nobody is in any table or landed file: look whether they are one "
-                "a line, as the source has them."
+                f"{asked}, of whom nobody is in any table or landed file: look whether they are "
+                "one a line, as the source has them."
             )
         told = (
             f"{asked}: {rows} rows of {some(self.tables, nothing='no table')}, "

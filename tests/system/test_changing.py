@@ -74,7 +74,8 @@ def score(story: Story, number: int) -> int:
 @pytest.mark.timeout(3600)
 def test_a_pipeline_is_changed_and_changed_back(held: Place) -> None:
     story = Story(held, "changed", scored=2)
-    live(story, corrected_first=False)
+    story.prepare()
+    live(story)
     before = story.observe()
     change(story)
     conf = {"pipeline": story.pipeline, "first": None, "reason": "the other way round"}
