@@ -97,7 +97,9 @@ def unmarked(world: World) -> World:
     return replace(world, tables=tables)
 
 
-def ask(held: Place, dag_id: str, conf: dict[str, Any], *killed: str) -> None:
+def ask(
+    held: Place, dag_id: str, conf: dict[str, Any], *killed: str, run_id: str = "asked"
+) -> None:
     """Trigger a DAG, kill whoever makes a request as soon as that is done, and wait for the end."""
     for number, path in enumerate(killed):
         rule = Rule(fault=number, action="kill after", method="PUT", path=path)
@@ -106,10 +108,10 @@ def ask(held: Place, dag_id: str, conf: dict[str, Any], *killed: str) -> None:
     # It offers the pipelines that are there when it is parsed.
     shutil.copy(REPOSITORY / "dags" / f"{dag_id}.py", held.layout.repository / "dags")
     held.api.wait_for_dag(dag_id, 240)
-    held.api.trigger(dag_id, conf, run_id="asked")
+    held.api.trigger(dag_id, conf, run_id=run_id)
     ended = ("success", "failed")
-    until(lambda: held.api.dag_run(dag_id, "asked")["state"] in ended, dag_id, 2400)
-    assert held.api.dag_run(dag_id, "asked")["state"] == "success"
+    until(lambda: held.api.dag_run(dag_id, run_id)["state"] in ended, dag_id, 2400)
+    assert held.api.dag_run(dag_id, run_id)["state"] == "success"
     assert {hit.fault for hit in held.gates["store"].hits} == set(range(len(killed)))
 
 
