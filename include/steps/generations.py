@@ -26,7 +26,7 @@ from include.steps.history_completion import (
     lacking,
     prepare_absent,
 )
-from include.steps.landed_history import gone_of
+from include.steps.landed_history import gone
 from include.steps.stored_generations import stored_generations
 from include.storage import ledger
 from include.storage.connections import Connections
@@ -205,12 +205,31 @@ def features_to_score(
         raise RegistryError(
             f"pipeline {pipeline.name}: its file must describe {told(champion.generations)}, on "
             f"which version {champion.version} was trained that is in use for {partition}, got "
-            f"{' and '.join(told(other.generations) for other in pipeline.described())}. Put the "
-            "sections of then back in their place, and those of now under `next:`; or go back to a "
-            f"version of now with `./relevo rollback {pipeline.name}`."
+            f"{_told_of(pipeline)}. Put the sections of then back in their place, and those of now "
+            "under `next:`; or go back to a version of now with "
+            f"`./relevo rollback {pipeline.name}`."
         )
     wanted = TableReference(lake.pipeline, champion.features_table, 0, str(partition), 0)
     return lake.latest(wanted)
+
+
+def demand_described(pipeline: Pipeline, model: ModelVersion) -> None:
+    """Refuse to put in use what could score nothing that comes.
+
+    Args:
+        pipeline: The pipeline file.
+        model: The version that is to be put in use.
+
+    Raises:
+        RegistryError: If the file does not describe the features that it was trained on.
+    """
+    if of_version(pipeline, model) is None:
+        raise RegistryError(
+            f"pipeline {pipeline.name}: its file must describe {told(model.generations)}, on which "
+            f"version {model.version} was trained, for that to be put in use, got "
+            f"{_told_of(pipeline)}. Put the sections of then back in their place, and those of now "
+            "under `next:`; or choose another version."
+        )
 
 
 def caught_up(
@@ -243,30 +262,30 @@ def caught_up(
         return one
     first = parse(begun[0], pipeline.partition)
     features, labels = lacking(lake, one, until, first)
-    gone = {
-        item
-        for source, wanted in (
-            *((source, features) for source in one.feature_sources),
-            (one.label_source, labels),
-        )
-        for item in gone_of(lake, one, source, wanted, connections)
+    missing = {
+        item for names in gone(lake, one, features, labels, connections).values() for item in names
     }
-    if gone:
+    if missing:
         _log.warning(
             "%s lack %s, which are not there any more as they were",
             told(one.generations).capitalize(),
-            some(sorted(map(str, gone))),
+            some(sorted(map(str, missing))),
         )
     carry_over(
         spark,
         lake,
         one,
-        [item for item in features if item not in gone],
-        [item for item in labels if item not in gone],
+        [item for item in features if item not in missing],
+        [item for item in labels if item not in missing],
         origin,
         connections=connections,
     )
     return one
+
+
+def _told_of(pipeline: Pipeline) -> str:
+    """Name the generations that the file describes, for people."""
+    return " and ".join(told(one.generations) for one in pipeline.described())
 
 
 def _described(pipeline: Pipeline, generations: Mapping[str, int]) -> Pipeline | None:
@@ -279,9 +298,8 @@ def _demand(pipeline: Pipeline, partition: Partition, wanted: Mapping[str, int])
     if one is None:
         raise TrainingError(
             f"training {pipeline.name} as of {partition}: the pipeline file must describe "
-            f"{told(wanted)}, which this run is about, got "
-            f"{' and '.join(told(other.generations) for other in pipeline.described())}. Trigger "
-            "another training, or put the sections of then back."
+            f"{told(wanted)}, which this run is about, got {_told_of(pipeline)}. Trigger another "
+            "training, or put the sections of then back."
         )
     return one
 

@@ -19,26 +19,43 @@ from include.storage.lake_tables import Lake
 from include.storage.object_store import ObjectStore
 
 
-def gone_of(
+def gone(
+    lake: Lake,
+    pipeline: Pipeline,
+    features: Sequence[Partition],
+    labels: Sequence[Partition],
+    connections: Connections,
+) -> dict[str, list[Partition]]:
+    """Name by source what a generation could not be filled with any more as it was.
+
+    Args:
+        lake: The pipeline's tables.
+        pipeline: The pipeline file, of the generation that is to hold them.
+        features: Partitions whose features are wanted.
+        labels: Partitions whose labels are wanted.
+        connections: Resolves the connections of SQL sources.
+
+    Returns:
+        Partitions that have not landed any more; of a source that every run reads whole, those
+        that another generation ingested before it changed. Sources without any are left out.
+    """
+    wanted = {source: {*features} for source in pipeline.feature_sources}
+    wanted.setdefault(pipeline.label_source, set()).update(labels)
+    found = {
+        source: _gone_of(lake, pipeline, source, sorted(names), connections)
+        for source, names in wanted.items()
+    }
+    return {source: names for source, names in found.items() if names}
+
+
+def _gone_of(
     lake: Lake,
     pipeline: Pipeline,
     source: str,
     wanted: Sequence[Partition],
     connections: Connections,
 ) -> list[Partition]:
-    """Name the partitions that would have to be ingested, and are not there any more as they were.
-
-    Args:
-        lake: The pipeline's tables.
-        pipeline: The pipeline file, of the generation that is to hold them.
-        source: Name of the source.
-        wanted: The partitions.
-        connections: Resolves the connections of SQL sources.
-
-    Returns:
-        Those that have not landed any more; of a source that every run reads whole, those that
-        another generation ingested before it changed.
-    """
+    """Name the partitions that would have to be ingested, and are not there as they were."""
     absent = absent_of_source(lake, pipeline, source, wanted) if wanted else []
     if not absent:
         return []

@@ -21,7 +21,7 @@ from include.specification.pipeline import Pipeline
 from include.steps.generations import told
 from include.steps.history_completion import carry_over, lacking
 from include.steps.interventions import Done, last_scored
-from include.steps.landed_history import gone_of, is_read_whole
+from include.steps.landed_history import gone, is_read_whole
 from include.storage import ledger
 from include.storage.connections import Connections
 from include.storage.event_tables import Event
@@ -368,18 +368,15 @@ def _refuse_gone(
     labels: Sequence[Partition],
     connections: Connections,
 ) -> None:
-    read = [*((source, features) for source in to_be.feature_sources), (to_be.label_source, labels)]
-    for source, wanted in read:
-        gone = gone_of(lake, to_be, source, wanted, connections)
-        if gone and is_read_whole(to_be, source):
+    for source, names in gone(lake, to_be, features, labels, connections).items():
+        if is_read_whole(to_be, source):
             raise SourceError(
                 f"source {source}: every run reads all of it, so it must be what it was to be "
-                f"ingested anew, got another content since {some(map(str, gone))} was ingested. "
+                f"ingested anew, got another content since {some(map(str, names))} was ingested. "
                 f"Take {source} out of `next`, or migrate from a later partition on: --first."
             )
-        if gone:
-            raise SourceError(
-                f"source {source}: history must have landed to be ingested anew, got nothing for "
-                f"{some(map(str, gone))}. Land it again, or migrate from a later partition on: "
-                "--first."
-            )
+        raise SourceError(
+            f"source {source}: history must have landed to be ingested anew, got nothing for "
+            f"{some(map(str, names))}. Land it again, or migrate from a later partition on: "
+            "--first."
+        )

@@ -17,7 +17,7 @@ from include.registry import interventions, succession
 from include.registry.champions import Registry
 from include.registry.succession import RESTORED
 from include.specification.pipeline import Pipeline
-from include.steps.rollback import demand_described
+from include.steps.generations import demand_described
 from include.storage import ledger
 from include.storage.event_tables import Event
 from include.storage.lake_tables import Lake

@@ -20,7 +20,7 @@ from include.registry.interventions import PROMOTED, ROLLED_BACK, Wish
 from include.registry.model_files import MODEL, ModelVersion, load_model, load_reference
 from include.registry.succession import RESTORED
 from include.specification.pipeline import Pipeline
-from include.steps.generations import of_version, told
+from include.steps.generations import demand_described
 from include.steps.interventions import last_scored, record
 from include.storage import ledger
 from include.storage.event_tables import Event
@@ -120,26 +120,6 @@ def promote(
     """
     wish = Wish(pipeline.name, RESTORED, PROMOTED, version, who, why, asked_at)
     return _put_in_use(lake, registry, pipeline, wish, lambda *_: version, origin)
-
-
-def demand_described(pipeline: Pipeline, model: ModelVersion) -> None:
-    """Refuse to put in use what could score nothing that comes.
-
-    Args:
-        pipeline: The pipeline file.
-        model: The version that is to be put in use.
-
-    Raises:
-        RegistryError: If the file does not describe the features that it was trained on.
-    """
-    if of_version(pipeline, model) is None:
-        held = " and ".join(told(one.generations) for one in pipeline.described())
-        raise RegistryError(
-            f"pipeline {pipeline.name}: its file must describe {told(model.generations)}, on which "
-            f"version {model.version} was trained, for that to be put in use, got {held}. Put the "
-            "sections of then back in their place, and those of now under `next:`; or choose "
-            "another version."
-        )
 
 
 def _put_in_use(
